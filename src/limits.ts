@@ -1,0 +1,81 @@
+/** Every bound of the project, with its unit and its reason. Binary units are spelled KiB and MiB; plans are decimal. */
+
+const KiB = 1024
+const MiB = 1024 * KiB
+const MB = 1_000_000
+const GB = 1_000 * MB
+const TB = 1_000 * GB
+
+/** Content up to this many plaintext bytes is one leaf carried inside its entry: a snippet costs no pack write. */
+export const maxInlineBytes = 32 * KiB
+/** Shortest chunk but for the last, plaintext bytes: bounds the count of leaves. */
+export const minChunkBytes = 512 * KiB
+/** Longest chunk, plaintext bytes: its leaf is exactly the 2 MiB that every IPFS implementation accepts as a block. */
+export const maxChunkBytes = 2 * MiB - 28
+/** Bits of the gear hash that must be zero at a cut: 512 KiB expected past the minimum, so about 1 MiB in all. */
+export const chunkMaskBits = 19
+/** What a leaf adds to its chunk: nonce (12) and tag (16), bytes. */
+export const leafOverheadBytes = 28
+/** Links of a full UnixFS node; IPIP-499 uses the same. Part of the format: readers check it. */
+export const treeFanOut = 1024
+/** Largest block of any kind, bytes. */
+export const maxBlockBytes = 2 * MiB
+/** Largest content, plaintext bytes: the largest plan's file. 100 GB. */
+export const maxContentBytes = 100 * GB
+
+/** An entry in all (header, keys, body, inline leaf, signature), bytes: fits one gossip message. */
+export const maxEntryBytes = 64 * KiB
+/** Header, bytes: 32 parent heads and 32 version heads fit with room. */
+export const maxHeaderBytes = 8 * KiB
+/** Parent heads that a header names. */
+export const maxParentHeads = 32
+/** Version heads that a data entry names; with more siblings than this the oldest wait for the next update. */
+export const maxVersionHeads = 32
+/** Boxes carried in an entry; above it they go to a block of their own. */
+export const maxBoxesInEntry = 128
+
+/** Artifact name, UTF-8 bytes. */
+export const maxNameBytes = 1 * KiB
+/** Content type, UTF-8 bytes (RFC 6838 allows 127 + 1 + 127, plus parameters). */
+export const maxContentTypeBytes = 512
+/** Metadata, bytes of its JSON text in UTF-8. */
+export const maxMetadataBytes = 16 * KiB
+/** Nesting of metadata: bounds every recursion over it. */
+export const maxMetadataDepth = 32
+/** Namespace and contact names, UTF-8 bytes. */
+export const maxLabelBytes = 256
+/** Conditions in one metadata filter. */
+export const maxFilterConditions = 64
+/** Values in one `$in`. */
+export const maxFilterValues = 1_000
+/** Items of one page of a list. */
+export const maxPageItems = 1_000
+/** Items of one page when the caller names no limit. */
+export const defaultPageItems = 100
+/** What `download` returns in memory at most, bytes; above it use `downloadStream` or `downloadFile`. */
+export const maxDownloadBytes = 2 * 1024 * MiB
+
+/** A clock further ahead of ours than this is not merged, milliseconds. */
+export const maxClockAheadMs = 5 * 60_000
+/** How long blocks of deleted versions and of interrupted uploads stay, milliseconds. 7 days. */
+export const gcGraceMs = 7 * 24 * 3600_000
+
+/** A plan bounds one namespace; a quota never decides whether an entry counts. */
+export interface PlanLimits {
+  /** Largest file, plaintext bytes. */
+  readonly maxFileBytes: number
+  /** Distinct live leaves in all, bytes; Infinity is no bound. */
+  readonly maxTotalBytes: number
+}
+
+/** The plans. */
+export const plans = {
+  free: { maxFileBytes: 10 * MB, maxTotalBytes: 100 * MB },
+  starter: { maxFileBytes: 100 * MB, maxTotalBytes: 10 * GB },
+  pro: { maxFileBytes: 1 * GB, maxTotalBytes: 100 * GB },
+  team: { maxFileBytes: 10 * GB, maxTotalBytes: 1 * TB },
+  enterprise: { maxFileBytes: 100 * GB, maxTotalBytes: Number.POSITIVE_INFINITY },
+} as const satisfies Record<string, PlanLimits>
+
+/** The name of a plan. */
+export type PlanName = keyof typeof plans

@@ -1,0 +1,34 @@
+/**
+ * The blocks of one namespace, by SHA-256 digest (32 bytes). A block is here only if this node wrote or
+ * fetched it for this namespace, whatever other namespaces hold.
+ */
+export interface NamespaceBlocks {
+  /**
+   * The bytes, or `undefined` when the block is not here. Not verified: whoever uses them checks the hash first.
+   * @throws STORAGE_FAILED on a disk error (never reported as absence), CORRUPT when the pack is shorter than its index says.
+   */
+  read(digest: Uint8Array, options?: { signal?: AbortSignal }): Promise<Uint8Array<ArrayBuffer> | undefined>
+  /** Whether each is here, in order. */
+  has(digests: readonly Uint8Array[]): Promise<boolean[]>
+  /** Begins a set of writes. Until it is closed, gc keeps every block that it stored *or found*. */
+  openWriter(): BlockWriter
+}
+
+/** One open write. Close it on every path; `await using` does. */
+export interface BlockWriter extends AsyncDisposable {
+  /**
+   * Whether the block is here already; if it is, protects it from gc until this writer closes, exactly as `put` does.
+   */
+  find(digest: Uint8Array): Promise<boolean>
+  /**
+   * Appends the block unless it is here already (`stored: false`). `bytes` may come in parts, to spare a copy;
+   * the parts must not change until it resolves. Resolves when the bytes are handed to the operating
+   * system (which is the backpressure), not when they are durable. The caller vouches for the digest.
+   * @throws STORAGE_FULL, STORAGE_FAILED. After either, what was stored before is intact and other writers go on.
+   */
+  put(digest: Uint8Array, bytes: Uint8Array | readonly Uint8Array[]): Promise<{ stored: boolean }>
+  /** Makes durable all that was put before: pack bytes first, then their index. Concurrent calls share one fsync. */
+  sync(): Promise<void>
+  /** Ends the protection from gc; unsynced blocks may be lost. Idempotent. */
+  close(): Promise<void>
+}
