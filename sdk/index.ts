@@ -1,0 +1,38 @@
+/**
+ * The interface that programs are written against, safe to load in a browser: types and errors, no Node modules.
+ */
+export type {
+  Artifact,
+  ArtifactApi,
+  ArtifactData,
+  ArtifactRef,
+  ArtifactVersion,
+  ByteRange,
+  CallOptions,
+  Client,
+  CreateOptions,
+  CreateSnippetOptions,
+  DownloadFileOptions,
+  DownloadOptions,
+  FilterCondition,
+  GetOptions,
+  Json,
+  JsonObject,
+  Listing,
+  ListOptions,
+  ListVersionsOptions,
+  MetadataFilter,
+  Namespace,
+  NamespaceApi,
+  NamespaceRef,
+  NamespaceUsage,
+  OnProgress,
+  Page,
+  Progress,
+  UpdateOptions,
+  UploadFileOptions,
+  VersionedRef,
+  VersionRef,
+} from './client.ts'
+export { ArtifactHubError, type ErrorCode, type ErrorDetails, errorTable, isHubError } from '../src/errors.ts'
+export { type PlanLimits, type PlanName, plans } from '../src/limits.ts'
