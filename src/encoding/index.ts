@@ -1,0 +1,14 @@
+/** Bytes and text: canonical DAG-CBOR with strict reading, ids, order-preserving integers. */
+export { concatBytes, equalBytes, orderedUint64, prefixEnd, readUint64, sha256, toHex } from './bytes.ts'
+export { decodeCanonical, encodeCanonical } from './canonical.ts'
+export {
+  artifactIdBytes,
+  artifactIdOf,
+  artifactSaltBytes,
+  formatArtifactId,
+  formatCid,
+  formatNamespaceId,
+  isNamespaceId,
+  parseArtifactId,
+  parseNamespaceId,
+} from './ids.ts'
