@@ -1,0 +1,19 @@
+#!/usr/bin/env node
+// Plain JavaScript without top-level await: any Node since 12.17 parses it, so an old one says what is missing
+// instead of a syntax error.
+if (Number(process.versions.node.split('.')[0]) < 24) {
+  console.error(
+    `artifact-hub needs Node.js 24 or newer and this is ${process.version}; in a clone, "npm ci" brings one: run it as "npx artifact-hub".`,
+  )
+  process.exitCode = 1
+} else {
+  import('./main.ts')
+    .then(({ main }) => main(process.argv.slice(2)))
+    .then((exitCode) => {
+      process.exitCode = exitCode
+    })
+    .catch((error) => {
+      console.error(error)
+      process.exitCode = 1
+    })
+}

@@ -1,0 +1,31 @@
+/** The fields of the clone's package.json that publishing looks at; all others pass unchanged. */
+export interface ClonePackage {
+  readonly exports: Readonly<Record<string, string>>
+  readonly bin: Readonly<Record<string, string>>
+  readonly [field: string]: unknown
+}
+
+/** What only a clone needs: the tools, the Node binary, and overrides, which npm reads in the root package alone. */
+const cloneOnly = new Set(['scripts', 'devDependencies', 'optionalDependencies', 'overrides'])
+
+/**
+ * The package.json of the published package: entries point to the compiled files in dist/, and Node 24 is required
+ * instead of brought.
+ */
+export function publishedPackage(clone: ClonePackage): Record<string, unknown> {
+  const kept = Object.fromEntries(Object.entries(clone).filter(([field]) => !cloneOnly.has(field)))
+  const exports = Object.entries(clone.exports).map(([name, path]) => [name, compiledEntry(path)])
+  const bins = Object.entries(clone.bin).map(([name, path]) => [name, `dist/${path}`])
+  return {
+    ...kept,
+    exports: Object.fromEntries(exports),
+    bin: Object.fromEntries(bins),
+    engines: { node: '>=24' },
+  }
+}
+
+function compiledEntry(path: string): string | { types: string; default: string } {
+  if (!path.endsWith('.ts')) return path
+  const stem = `./dist/${path.slice('./'.length, -'.ts'.length)}`
+  return { types: `${stem}.d.ts`, default: `${stem}.js` }
+}

@@ -1,0 +1,21 @@
+import { configDefaults, defineConfig } from 'vitest/config'
+
+/** `vitest run` takes the tests beside the files and in test/; `--mode slow` takes only test/slow. */
+export default defineConfig(({ mode }) => {
+  const slow = mode === 'slow'
+  return {
+    test: {
+      environment: 'node',
+      include: slow ? ['test/slow/**/*.slow.ts'] : ['**/*.test.ts'],
+      exclude: [...configDefaults.exclude, 'dist/**'],
+      // A process of its own for each test file: native modules and worker threads die with it.
+      pool: 'forks',
+      maxWorkers: 2,
+      fileParallelism: !slow,
+      // A bound on hangs, not on speed: machines that run this are shared and have two cores.
+      testTimeout: slow ? 60 * 60_000 : 60_000,
+      hookTimeout: 60_000,
+      retry: 0,
+    },
+  }
+})
