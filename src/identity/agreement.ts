@@ -1,0 +1,74 @@
+import { createPrivateKey, createPublicKey, diffieHellman, type KeyObject } from 'node:crypto'
+import { ArtifactHubError } from '../errors.ts'
+
+// RFC 8410: the fixed DER before the 32 raw bytes.
+const privatePrefix = Buffer.from('302e020100300506032b656e04220420', 'hex')
+const publicPrefix = Buffer.from('302a300506032b656e032100', 'hex')
+
+/** An X25519 private key from its 32 bytes. */
+export function agreementPrivateKey(scalar: Uint8Array): KeyObject {
+  return createPrivateKey({ key: Buffer.concat([privatePrefix, scalar]), format: 'der', type: 'pkcs8' })
+}
+
+/** The raw X25519 public key of a private one, 32 bytes. */
+export function agreementPublicBytes(privateKey: KeyObject): Uint8Array<ArrayBuffer> {
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return new Uint8Array(spki.subarray(publicPrefix.length))
+}
+
+/** X25519 (RFC 7748), 32 bytes. @throws CORRUPT for a low-order point */
+export function agree(privateKey: KeyObject, publicBytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  try {
+    const key = Buffer.concat([publicPrefix, publicBytes])
+    const publicKey = createPublicKey({ key, format: 'der', type: 'spki' })
+    return new Uint8Array(diffieHellman({ privateKey, publicKey }))
+  } catch (cause) {
+    throw new ArtifactHubError('CORRUPT', 'not a usable X25519 public key', { cause })
+  }
+}
+
+/**
+ * Whether 32 bytes can be an honest agent's Ed25519 public key: y is a canonical field element and the order is not
+ * small. OpenSSL checks neither, and under a small-order key one signature fits many messages.
+ */
+export function isUsablePublicKey(publicKey: Uint8Array): boolean {
+  if (publicKey.length !== 32) return false
+  try {
+    agree(probe, agreementPublicKey(publicKey))
+    return true
+  } catch {
+    return false
+  }
+}
+
+// Any scalar: clamping makes it a multiple of the cofactor, so small orders give all zeros, which OpenSSL refuses.
+const probe = agreementPrivateKey(new Uint8Array(32).fill(0x55))
+
+const p = 2n ** 255n - 19n
+
+/**
+ * The X25519 public key of an Ed25519 one: the birational map u = (1 + y) / (1 − y) of RFC 7748 section 4.1, so that
+ * a DID is all one needs to seal to an agent.
+ *
+ * @throws CORRUPT when y is not a canonical field element, or is 1 (the identity, which has no image)
+ */
+export function agreementPublicKey(ed25519: Uint8Array): Uint8Array<ArrayBuffer> {
+  let y = 0n
+  for (let at = 31; at >= 0; at--) y = (y << 8n) | BigInt(ed25519[at] as number)
+  y &= 2n ** 255n - 1n
+  if (y >= p || y === 1n) throw new ArtifactHubError('CORRUPT', 'not a usable Ed25519 public key')
+  let u = ((1n + y) * invert(p + 1n - y)) % p
+  const bytes = new Uint8Array(32)
+  for (let at = 0; at < 32; at++, u >>= 8n) bytes[at] = Number(u & 0xffn)
+  return bytes
+}
+
+/** Inverse modulo p by the extended Euclidean algorithm. All inputs are public, so its timing tells nothing. */
+function invert(value: bigint): bigint {
+  let [r0, r1, t0, t1] = [p, value % p, 0n, 1n]
+  while (r1 !== 0n) {
+    const quotient = r0 / r1
+    ;[r0, r1, t0, t1] = [r1, r0 - quotient * r1, t1, t0 - quotient * t1]
+  }
+  return t0 < 0n ? t0 + p : t0
+}

@@ -1,0 +1,8 @@
+/** Agents: Ed25519 keys and their DIDs, signing domains, sealed boxes, key wrapping, the identity file. */
+export { AgentKey, verifySignature } from './agent-key.ts'
+export { isUsablePublicKey } from './agreement.ts'
+export { formatDid, parseDid } from './did.ts'
+export { type SigningDomain, signingDomains } from './domains.ts'
+export { hkdf, hkdfExpand, hkdfExtract } from './hkdf.ts'
+export { decodeIdentityFile, encodeIdentityFile } from './identity-file.ts'
+export { boxedKeyBytes, boxTagBytes, type KeyContext, keyBytes, openSealed, type SealedBox, Sealer, unwrapKey, wrapKey } from './seal.ts'
