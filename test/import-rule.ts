@@ -1,0 +1,148 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, extname, join, posix } from 'node:path'
+import { parseSync } from 'vite'
+
+/** One import, re-export, dynamic import, type import or module URL. */
+export interface ModuleImport {
+  /** The importing file, relative to the root, with slashes. */
+  readonly from: string
+  /** As written; `undefined` when it is computed. */
+  readonly specifier: string | undefined
+  /** Whether it is gone once types are stripped. */
+  readonly typeOnly: boolean
+}
+
+const folders = ['src', 'sdk', 'node', 'test', 'scripts'] as const
+const rank = new Map<string, number>([
+  ['src', 0],
+  ['sdk', 1],
+  ['node', 2],
+])
+
+/** What this package's own name stands for in an import. */
+const selfReferences = new Map([
+  ['artifact-hub', 'node/index.ts'],
+  ['artifact-hub/sdk', 'sdk/index.ts'],
+])
+
+/** All imports of all modules under src/, sdk/, node/, test/ and scripts/ of `root`. */
+export function importsUnder(root: string): ModuleImport[] {
+  return folders.flatMap((folder) => modulesUnder(root, folder).flatMap((file) => importsOf(root, file)))
+}
+
+/**
+ * What breaks the one-way rule, one sentence each. src ← sdk ← node; inside src only to the same folder or one earlier
+ * in `layers`, or to a file that stands beside the folders; nothing imports test/ or scripts/ but they themselves.
+ */
+export function importRuleViolations(imports: readonly ModuleImport[], layers: readonly string[]): string[] {
+  return imports.flatMap((found) => {
+    const broken = brokenRule(found, layers)
+    return broken === undefined ? [] : [`${found.from} imports ${found.specifier ?? '(computed)'}: ${broken}`]
+  })
+}
+
+/**
+ * Node modules and packages that loading `entry` loads, each with the file that imports it. With `types`, also what its
+ * types mention.
+ */
+export function outsideReach(imports: readonly ModuleImport[], entry: string, types: boolean): string[] {
+  const seen = new Set([entry])
+  const outside: string[] = []
+  for (const file of seen) {
+    for (const found of imports) {
+      if (found.from !== file || (found.typeOnly && !types)) continue
+      const target = targetOf(found)
+      if (target === undefined) outside.push(`${file} imports ${found.specifier ?? '(computed)'}`)
+      else seen.add(target)
+    }
+  }
+  return outside
+}
+
+function brokenRule(found: ModuleImport, layers: readonly string[]): string | undefined {
+  const [fromTop = '', fromLayer] = dirname(found.from).split('/')
+  const fromRank = rank.get(fromTop)
+  if (fromRank === undefined) return undefined
+  if (found.specifier === undefined) return fromTop === 'node' ? undefined : 'a computed import cannot be checked'
+  const target = targetOf(found)
+  if (target === undefined) return undefined
+  const [toTop = '', toLayer] = dirname(target).split('/')
+  const toRank = rank.get(toTop)
+  if (toRank === undefined) return `nothing imports ${toTop}/`
+  if (toRank > fromRank) return `${fromTop}/ never imports ${toTop}/`
+  if (fromTop !== 'src' || toLayer === undefined || toLayer === fromLayer) return undefined
+  if (fromLayer === undefined) return 'a file beside the layers imports none of them'
+  if (!layers.includes(fromLayer)) return `${fromLayer} is not in the list of layers`
+  if (!layers.includes(toLayer)) return `${toLayer} is not in the list of layers`
+  return layers.indexOf(toLayer) < layers.indexOf(fromLayer) ? undefined : `${toLayer} stands below ${fromLayer}`
+}
+
+/** The file of this project that is imported; `undefined` for Node's modules, packages and computed imports. */
+function targetOf({ from, specifier }: ModuleImport): string | undefined {
+  if (specifier === undefined) return undefined
+  if (specifier.startsWith('.')) return posix.normalize(posix.join(dirname(from), specifier))
+  return selfReferences.get(specifier)
+}
+
+function modulesUnder(root: string, folder: string): string[] {
+  const entries = readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+  return entries
+    .filter((entry) => entry.isFile() && ['.ts', '.js'].includes(extname(entry.name)))
+    .map((entry) => posix.relative(root, posix.join(entry.parentPath, entry.name)))
+    .sort()
+}
+
+function importsOf(root: string, from: string): ModuleImport[] {
+  const { program, errors } = parseSync(from, readFileSync(join(root, from), 'utf8'))
+  if (errors.length > 0) throw new Error(`${from} does not parse: ${errors[0]?.message}`)
+  const imports: ModuleImport[] = []
+  visit(program, (node) => {
+    const source = sourceOf(node)
+    if (source === undefined) return
+    const typeOnly = node.type === 'TSImportType' || node.importKind === 'type' || node.exportKind === 'type'
+    imports.push({ from, specifier: typeof source.value === 'string' ? source.value : undefined, typeOnly })
+  })
+  return imports
+}
+
+/** A node of the ESTree that the parser gives; its fields depend on its type. */
+interface SyntaxNode {
+  readonly type: string
+  readonly [field: string]: unknown
+}
+
+function sourceOf(node: SyntaxNode): SyntaxNode | undefined {
+  switch (node.type) {
+    case 'ImportDeclaration':
+    case 'ExportNamedDeclaration':
+    case 'ExportAllDeclaration':
+    case 'ImportExpression':
+    case 'TSImportType':
+      return isNode(node.source) ? node.source : undefined
+    case 'NewExpression':
+      return moduleUrlSource(node)
+    default:
+      return undefined
+  }
+}
+
+/** The path in `new URL(path, import.meta.url)`, when it names a module. */
+function moduleUrlSource(node: SyntaxNode): SyntaxNode | undefined {
+  const [path, base] = Array.isArray(node.arguments) ? node.arguments : []
+  if (!isNode(node.callee) || node.callee.name !== 'URL' || !isNode(path) || !isNode(base)) return undefined
+  if (!isNode(base.object) || base.object.type !== 'MetaProperty') return undefined
+  return typeof path.value === 'string' && ['.ts', '.js'].includes(extname(path.value)) ? path : undefined
+}
+
+function visit(value: unknown, seen: (node: SyntaxNode) => void): void {
+  if (Array.isArray(value)) {
+    for (const item of value) visit(item, seen)
+  } else if (typeof value === 'object' && value !== null) {
+    if (isNode(value)) seen(value)
+    for (const child of Object.values(value)) visit(child, seen)
+  }
+}
+
+function isNode(value: unknown): value is SyntaxNode {
+  return typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'
+}
