@@ -1,0 +1,85 @@
+import { createHash, type Hash } from 'node:crypto'
+import { Chunker } from './chunker.ts'
+import { openLeaf, type SealedLeaf, sealLeaf } from './leaf.ts'
+
+/**
+ * The three keys that content is written and read under, 32 bytes each, all derived from one artifact key.
+ */
+export interface ContentKeys {
+  /** K_enc: AES-256-GCM key of the leaves. All that a reader needs. */
+  readonly encryption: Uint8Array
+  /** K_nonce: HMAC-SHA-256 key that turns a chunk into its nonce. */
+  readonly nonce: Uint8Array
+  /** K_chunk: seeds the gear table, so that chunk sizes do not fingerprint known files. */
+  readonly chunking: Uint8Array
+}
+
+/**
+ * The pipeline's CPU work: hashing, cutting, encrypting. In the caller's thread or spread over others; the
+ * results are the same bytes. What every call is given must not change until it settles.
+ */
+export interface ContentEngine {
+  /** How many jobs can run at the same time; it pays to have somewhat more than that in flight. */
+  readonly parallelism: number
+  /** Memory that the engine reaches without copying; content to be scanned and sealed is best read into it. */
+  allocate(bytes: number): Uint8Array
+  /** Begins one pass over one content. Close it on every path. */
+  openScan(chunkingKey: Uint8Array): ContentScan
+  /** As `sealLeaf`. */
+  seal(chunk: Uint8Array, keys: ContentKeys): Promise<SealedLeaf>
+  /**
+   * As `openLeaf`. Takes `leaf` over: its memory may be moved to another thread, so the caller must own all of it
+   * and not touch it again.
+   * @throws CORRUPT as `openLeaf`
+   */
+  open(leaf: Uint8Array<ArrayBuffer>, digest: Uint8Array, encryptionKey: Uint8Array): Promise<Uint8Array<ArrayBuffer>>
+}
+
+/** One pass over one content: its cut points and its SHA-256. One call at a time, in order. */
+export interface ContentScan {
+  /** Takes in the next bytes; gives the offsets in them, ascending, just past each cut. */
+  update(bytes: Uint8Array): Promise<number[]>
+  /** SHA-256 of everything, 32 bytes. */
+  finish(): Promise<Uint8Array>
+  /** Forgets it. Idempotent. */
+  close(): void
+}
+
+/** The state of a scan, for those who run one in their own thread. */
+export class ScanState {
+  readonly #chunker: Chunker
+  readonly #sha256: Hash = createHash('sha256')
+
+  constructor(chunkingKey: Uint8Array) {
+    this.#chunker = new Chunker(chunkingKey)
+  }
+
+  /** As `ContentScan.update`. */
+  update(bytes: Uint8Array): number[] {
+    this.#sha256.update(bytes)
+    const cuts: number[] = []
+    for (let cut = this.#chunker.next(bytes, 0); cut >= 0; cut = this.#chunker.next(bytes, cut)) cuts.push(cut)
+    return cuts
+  }
+
+  /** As `ContentScan.finish`. */
+  finish(): Uint8Array {
+    return new Uint8Array(this.#sha256.digest())
+  }
+}
+
+/** The engine that works in the caller's own thread: for small content, where a hop to another thread costs more. */
+export const inThreadEngine: ContentEngine = {
+  parallelism: 1,
+  allocate: (bytes) => new Uint8Array(bytes),
+  openScan: (chunkingKey) => {
+    const state = new ScanState(chunkingKey)
+    return {
+      update: async (bytes) => state.update(bytes),
+      finish: async () => state.finish(),
+      close: () => {},
+    }
+  },
+  seal: async (chunk, keys) => sealLeaf(chunk, keys),
+  open: async (leaf, digest, encryptionKey) => openLeaf(leaf, digest, encryptionKey),
+}

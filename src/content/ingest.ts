@@ -1,0 +1,262 @@
+import { ArtifactHubError } from '../errors.ts'
+import { maxChunkBytes, maxContentBytes, maxInlineBytes } from '../limits.ts'
+import type { BlockWriter } from '../storage/blocks.ts'
+import { hash } from 'node:crypto'
+import { Budget } from './budget.ts'
+import { rawCodec } from './cid.ts'
+import type { ContentEngine, ContentKeys, ContentScan } from './engine.ts'
+import { sealLeaf } from './leaf.ts'
+import { type ContentSource, openSource, type SourceReader } from './source.ts'
+import { TreeBuilder } from './tree.ts'
+
+const MiB = 1024 * 1024
+/** New bytes that a slab takes, after room for the tail of the one before. The first is small, for small content. */
+const firstSlabBytes = 1 * MiB
+const slabBytes = 8 * MiB
+/** One being filled, one being scanned, two being sealed. */
+const slabCount = 4
+/** Chunks being sealed and leaves being written, bytes. With the slabs: about 56 MiB an upload, whatever its size. */
+const leafBudgetBytes = 16 * MiB
+/** An interrupted upload loses at most about this much, and the fsync at the end has at most this much to do. */
+const syncEveryBytes = 64 * MiB
+
+/** Content that is stored. */
+export interface IngestedContent {
+  /** SHA-256 digest of the root block, 32 bytes. */
+  readonly digest: Uint8Array
+  /** `raw` (0x55) when it is one leaf, else `dag-pb` (0x70). */
+  readonly codec: number
+  /** Plaintext bytes. */
+  readonly sizeBytes: number
+  /** Bytes of all leaves. */
+  readonly storedBytes: number
+  readonly leaves: number
+  /** Bytes of the blocks, leaves and nodes, that were not there before. */
+  readonly newBytes: number
+  /** SHA-256 of the plaintext, 32 bytes. */
+  readonly sha256: Uint8Array
+}
+
+export interface IngestOptions {
+  readonly source: ContentSource
+  readonly keys: ContentKeys
+  readonly engine: ContentEngine
+  /** Stays the caller's to close, after the entry that names the content is written. */
+  readonly blocks: BlockWriter
+  /** Plaintext bytes; more fails with TOO_LARGE before the excess is stored. Default `maxContentBytes`. */
+  readonly maxBytes?: number | undefined
+  /** Told of each leaf once it is put, in no order; what it throws fails the call. */
+  readonly onStored?: ((leafBytes: number, stored: boolean) => void) | undefined
+  /** Told of the plaintext bytes done so far; what it throws fails the call. */
+  readonly onProgress?: ((loadedBytes: number) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Cuts, encrypts and stores content in one pass and constant memory, and resolves when every block of it is durable.
+ * The source is always closed, and nothing of the work is still running, when it settles.
+ * @throws SOURCE_FAILED (the source's error is the cause), TOO_LARGE, what `blocks` throws, INTERNAL when a
+ *   worker dies; after an abort the signal's reason
+ */
+export async function ingestContent(options: IngestOptions): Promise<IngestedContent> {
+  return await new Ingest(options).run()
+}
+
+/** Content that fits its entry, sealed. */
+export interface InlineContent extends Omit<IngestedContent, 'newBytes' | 'leaves'> {
+  /** The one leaf. */
+  readonly leaf: Uint8Array
+}
+
+/**
+ * Seals content of at most `maxInlineBytes` as one leaf, at once and in this thread.
+ * @throws TOO_LARGE
+ */
+export function sealInline(content: Uint8Array, keys: ContentKeys): InlineContent {
+  if (content.length > maxInlineBytes) {
+    throw new ArtifactHubError('TOO_LARGE', `Inline content is at most ${maxInlineBytes} bytes`)
+  }
+  const sealed = sealLeaf(content, keys)
+  return {
+    digest: sealed.digest,
+    codec: rawCodec,
+    sizeBytes: content.length,
+    storedBytes: sealed.leafBytes,
+    sha256: new Uint8Array(hash('sha256', content, 'buffer')),
+    leaf: Buffer.concat(sealed.parts),
+  }
+}
+
+/** Memory that content is read into: room for the tail of the slab before, then new bytes. */
+interface Slab {
+  readonly bytes: Uint8Array
+  /** Chunks in it that are being sealed, and its reader. At 0 it is free. */
+  holders: number
+}
+
+/** A slab with content in it: `filled` new bytes after the room for the tail. */
+interface FilledSlab {
+  readonly slab: Slab
+  readonly filled: number
+  readonly isLast: boolean
+}
+
+class Ingest {
+  readonly #options: IngestOptions
+  readonly #stop = new AbortController()
+  readonly #slabs = new Budget(slabCount, this.#stop.signal)
+  readonly #inFlight = new Budget(leafBudgetBytes, this.#stop.signal)
+  readonly #freeSlabs: Slab[] = []
+  readonly #tasks = new Set<Promise<void>>()
+  readonly #tree: TreeBuilder
+  readonly #source: SourceReader
+  /** The task of the chunk before: trees are built in order. */
+  #lastLeaf: Promise<void> = Promise.resolve()
+  #syncing = false
+  #unsyncedBytes = 0
+  #readBytes = 0
+  #doneBytes = 0
+  #storedBytes = 0
+  #newBytes = 0
+
+  constructor(options: IngestOptions) {
+    this.#options = options
+    options.signal?.throwIfAborted()
+    this.#tree = new TreeBuilder((node) => this.#put(node.digest, node.bytes, node.bytes.length).then(() => {}))
+    this.#source = openSource(options.source, this.#stop.signal)
+  }
+
+  async run(): Promise<IngestedContent> {
+    const { signal, engine, keys, blocks } = this.#options
+    const onAbort = (): void => this.#stop.abort(signal?.reason)
+    signal?.addEventListener('abort', onAbort, { once: true })
+    const scan = engine.openScan(keys.chunking)
+    try {
+      await this.#cutAll(scan)
+      const sha256 = await scan.finish()
+      await this.#settleTasks()
+      this.#stop.signal.throwIfAborted()
+      const root = await this.#tree.finish()
+      await blocks.sync()
+      this.#stop.signal.throwIfAborted()
+      return {
+        digest: root.digest,
+        codec: root.codec,
+        sizeBytes: this.#doneBytes,
+        storedBytes: this.#storedBytes,
+        leaves: this.#tree.leaves,
+        newBytes: this.#newBytes,
+        sha256,
+      }
+    } catch (error) {
+      // The first failure is the one to tell: what fails after it fails because of it.
+      this.#stop.abort(error)
+      throw this.#stop.signal.reason
+    } finally {
+      await this.#settleTasks()
+      signal?.removeEventListener('abort', onAbort)
+      scan.close()
+      await this.#source.close()
+    }
+  }
+
+  async #cutAll(scan: ContentScan): Promise<void> {
+    let filling = this.#track(this.#fill(firstSlabBytes))
+    let tail: { readonly slab: Slab; readonly bytes: Uint8Array } | undefined
+    for (let isLast = false; !isLast; ) {
+      const current = await filling
+      isLast = current.isLast
+      if (!isLast) filling = this.#track(this.#fill(slabBytes))
+      let start = maxChunkBytes
+      if (tail !== undefined) {
+        start -= tail.bytes.length
+        current.slab.bytes.set(tail.bytes, start)
+        this.#release(tail.slab)
+      }
+      const end = maxChunkBytes + current.filled
+      for (const cut of await scan.update(current.slab.bytes.subarray(maxChunkBytes, end))) {
+        await this.#store(current.slab, current.slab.bytes.subarray(start, maxChunkBytes + cut))
+        start = maxChunkBytes + cut
+      }
+      tail = { slab: current.slab, bytes: current.slab.bytes.subarray(start, end) }
+    }
+    // Empty content is one leaf of an empty chunk.
+    if (tail !== undefined && (tail.bytes.length > 0 || this.#readBytes === 0)) await this.#store(tail.slab, tail.bytes)
+  }
+
+  async #fill(newBytes: number): Promise<FilledSlab> {
+    await this.#slabs.take(1)
+    const bytes = maxChunkBytes + newBytes
+    let slab = this.#freeSlabs.pop()
+    if (slab === undefined || slab.bytes.length < bytes) slab = { bytes: this.#options.engine.allocate(bytes), holders: 0 }
+    slab.holders = 1
+    const filled = await this.#source.fill(slab.bytes.subarray(maxChunkBytes, bytes))
+    this.#readBytes += filled
+    const maxBytes = this.#options.maxBytes ?? maxContentBytes
+    if (this.#readBytes > maxBytes) {
+      throw new ArtifactHubError('TOO_LARGE', `The content is over ${maxBytes} bytes`, { details: { maxBytes } })
+    }
+    return { slab, filled, isLast: filled < newBytes }
+  }
+
+  async #store(slab: Slab, chunk: Uint8Array): Promise<void> {
+    await this.#inFlight.take(chunk.length)
+    slab.holders++
+    const before = this.#lastLeaf
+    this.#lastLeaf = this.#track(this.#storeChunk(slab, chunk, before))
+  }
+
+  async #storeChunk(slab: Slab, chunk: Uint8Array, before: Promise<void>): Promise<void> {
+    const { engine, keys, onStored, onProgress } = this.#options
+    const chunkBytes = chunk.length
+    const leaf = await engine.seal(chunk, keys)
+    this.#release(slab)
+    const stored = await this.#put(leaf.digest, leaf.parts, leaf.leafBytes)
+    this.#inFlight.give(chunkBytes)
+    this.#storedBytes += leaf.leafBytes
+    onStored?.(leaf.leafBytes, stored)
+    await before
+    await this.#tree.add(leaf.digest, leaf.leafBytes)
+    this.#doneBytes += chunkBytes
+    onProgress?.(this.#doneBytes)
+  }
+
+  async #put(digest: Uint8Array, bytes: Uint8Array | readonly Uint8Array[], length: number): Promise<boolean> {
+    this.#stop.signal.throwIfAborted()
+    const { stored } = await this.#options.blocks.put(digest, bytes)
+    if (!stored) return false
+    this.#newBytes += length
+    this.#unsyncedBytes += length
+    if (this.#unsyncedBytes >= syncEveryBytes && !this.#syncing) this.#track(this.#syncBehind())
+    return true
+  }
+
+  async #syncBehind(): Promise<void> {
+    this.#syncing = true
+    this.#unsyncedBytes = 0
+    await this.#options.blocks.sync()
+    this.#syncing = false
+  }
+
+  #release(slab: Slab): void {
+    slab.holders--
+    if (slab.holders > 0) return
+    this.#freeSlabs.push(slab)
+    this.#slabs.give(1)
+  }
+
+  /** Has the first failure stop everything, and `#settleTasks` wait for this. */
+  #track<T>(work: Promise<T>): Promise<T> {
+    const task = work.then(
+      () => {},
+      (error) => this.#stop.abort(error),
+    )
+    this.#tasks.add(task)
+    task.then(() => this.#tasks.delete(task))
+    return work
+  }
+
+  async #settleTasks(): Promise<void> {
+    while (this.#tasks.size > 0) await Promise.all(this.#tasks)
+  }
+}

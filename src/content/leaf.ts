@@ -1,0 +1,69 @@
+import { createCipheriv, createDecipheriv, createHash, createHmac, hash } from 'node:crypto'
+import { ArtifactHubError } from '../errors.ts'
+import { leafOverheadBytes, maxBlockBytes } from '../limits.ts'
+import { cidOf, rawCodec } from './cid.ts'
+import type { ContentKeys } from './engine.ts'
+
+const nonceBytes = 12
+const tagBytes = 16
+
+/** A chunk encrypted. Its block is the parts in order: nonce (12) ‖ ciphertext (as long as the chunk) ‖ tag (16). */
+export interface SealedLeaf {
+  /** SHA-256 of the block, 32 bytes. */
+  readonly digest: Uint8Array
+  readonly parts: readonly [nonce: Uint8Array, ciphertext: Uint8Array<ArrayBuffer>, tag: Uint8Array]
+  /** Length of the block. */
+  readonly leafBytes: number
+}
+
+/**
+ * Encrypts one chunk with AES-256-GCM (NIST SP 800-38D, no associated data) under a nonce that is the first 12
+ * bytes of HMAC-SHA-256(K_nonce, chunk). The same chunk under the same keys is the same block; two chunks share a
+ * nonce only if 96 bits of a keyed hash collide, which 2^32 chunks do with chance 2^-33.
+ */
+export function sealLeaf(chunk: Uint8Array, keys: ContentKeys): SealedLeaf {
+  const nonce = new Uint8Array(createHmac('sha256', keys.nonce).update(chunk).digest().subarray(0, nonceBytes))
+  const cipher = createCipheriv('aes-256-gcm', keys.encryption, nonce)
+  const ciphertext = cipher.update(chunk)
+  cipher.final()
+  const tag = cipher.getAuthTag()
+  const digest = createHash('sha256').update(nonce).update(ciphertext).update(tag).digest()
+  return {
+    digest: new Uint8Array(digest),
+    parts: [nonce, ciphertext, new Uint8Array(tag)],
+    leafBytes: chunk.length + leafOverheadBytes,
+  }
+}
+
+/**
+ * Checks a leaf against its digest, and only then decrypts it.
+ * @throws CORRUPT when the bytes are not the block that `digest` names, or were not sealed under this key
+ */
+export function openLeaf(leaf: Uint8Array, digest: Uint8Array, encryptionKey: Uint8Array): Uint8Array<ArrayBuffer> {
+  verifyBlock(leaf, digest, rawCodec)
+  if (leaf.length < leafOverheadBytes) throw corrupt('A leaf is shorter than its nonce and tag', digest)
+  const decipher = createDecipheriv('aes-256-gcm', encryptionKey, leaf.subarray(0, nonceBytes), {
+    authTagLength: tagBytes,
+  })
+  decipher.setAuthTag(leaf.subarray(leaf.length - tagBytes))
+  const chunk = decipher.update(leaf.subarray(nonceBytes, leaf.length - tagBytes))
+  try {
+    decipher.final()
+  } catch (cause) {
+    throw corrupt('A leaf does not decrypt under its key', digest, cause)
+  }
+  return chunk
+}
+
+/** @throws CORRUPT unless `bytes` are at most 2 MiB and hash (SHA-256) to `digest` */
+export function verifyBlock(bytes: Uint8Array, digest: Uint8Array, codec: number): void {
+  const fits = bytes.length <= maxBlockBytes
+  if (fits && Buffer.compare(hash('sha256', bytes, 'buffer'), digest) === 0) return
+  throw new ArtifactHubError('CORRUPT', 'A block’s bytes are not the ones that its CID names', {
+    details: { cid: cidOf(digest, codec).toString() },
+  })
+}
+
+function corrupt(message: string, digest: Uint8Array, cause?: unknown): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', message, { details: { cid: cidOf(digest, rawCodec).toString() }, cause })
+}

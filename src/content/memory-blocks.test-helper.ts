@@ -1,0 +1,49 @@
+import type { BlockWriter, NamespaceBlocks } from '../storage/blocks.ts'
+
+/** The blocks of a namespace in a map, for tests of what stands on them. */
+export class MemoryBlocks implements NamespaceBlocks {
+  readonly blocks = new Map<string, Uint8Array<ArrayBuffer>>()
+  syncs = 0
+  openWriters = 0
+  /** Called before each put; may throw or wait. */
+  beforePut: () => Promise<void> | void = () => {}
+  /** Called before each sync; may throw or wait. */
+  beforeSync: () => Promise<void> | void = () => {}
+
+  async read(digest: Uint8Array): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    return this.blocks.get(keyOf(digest))?.slice()
+  }
+
+  async has(digests: readonly Uint8Array[]): Promise<boolean[]> {
+    return digests.map((digest) => this.blocks.has(keyOf(digest)))
+  }
+
+  openWriter(): BlockWriter {
+    this.openWriters++
+    let closed = false
+    const close = async (): Promise<void> => {
+      if (!closed) this.openWriters--
+      closed = true
+    }
+    return {
+      find: async (digest) => this.blocks.has(keyOf(digest)),
+      put: async (digest, bytes) => {
+        await this.beforePut()
+        const key = keyOf(digest)
+        if (this.blocks.has(key)) return { stored: false }
+        this.blocks.set(key, new Uint8Array(Buffer.concat(bytes instanceof Uint8Array ? [bytes] : bytes)))
+        return { stored: true }
+      },
+      sync: async () => {
+        await this.beforeSync()
+        this.syncs++
+      },
+      close,
+      [Symbol.asyncDispose]: close,
+    }
+  }
+}
+
+function keyOf(digest: Uint8Array): string {
+  return Buffer.from(digest).toString('hex')
+}
