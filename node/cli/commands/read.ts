@@ -1,0 +1,103 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Artifact, ByteRange, Client } from '../../../sdk/client.ts'
+import { ArtifactHubError } from '../../../src/errors.ts'
+import type { CommandGroup } from '../command.ts'
+import { resolveArtifactId } from '../resolve-artifact.ts'
+import type { Session } from '../session.ts'
+import { escapeControls, fileNameFor, formatBytes, parseRange, parseVersion, type RangeText } from '../text/index.ts'
+import { artifactJson } from './artifact-json.ts'
+
+/** Commands that bring content out: `get` to a file, `cat` to standard output. */
+export const readCommands: CommandGroup = (program, act) => {
+  program
+    .command('get')
+    .description('bring an artifact out to a file; run again after an interruption, it goes on where it stopped')
+    .argument('<id>', 'artifact')
+    .option('-o, --output <path>', 'file or folder, or - for standard output (default: the artifact’s name, here)')
+    .option('--version <version>', 'number or version id (default: the current one)')
+    .option('-f, --force', 'replace what is at the path')
+    .action(act(get))
+  program
+    .command('cat')
+    .description('write an artifact’s content to standard output')
+    .argument('<id>', 'artifact')
+    .option('--version <version>', 'number or version id (default: the current one)')
+    .option('--range <bytes>', 'only these bytes: 0-99, 100-, -500 (the last 500) or 1MB+4kB (offset and length)')
+    .action(act(cat))
+}
+
+async function get(
+  session: Session,
+  options: { output?: string; version?: string; force?: boolean },
+  reference: string,
+): Promise<void> {
+  if (options.output === '-') return await cat(session, options, reference)
+  const { client, artifact } = await find(session, reference, options.version)
+  const path = await targetPath(artifact, options.output)
+  using progress = session.progress(artifact.name)
+  const saved = await client.artifact.downloadFile({
+    artifactId: artifact.id,
+    version: artifact.versionId,
+    path,
+    overwrite: options.force,
+    onProgress: progress.transfer,
+    signal: session.signal,
+  })
+  progress.close()
+  await session.result({ ...artifactJson(saved), path }, `${escapeControls(path)}  ${formatBytes(saved.sizeBytes)}\n`)
+}
+
+async function cat(session: Session, options: { version?: string; range?: string }, reference: string): Promise<void> {
+  const range = options.range === undefined ? undefined : parseRange(options.range)
+  const { client, artifact } = await find(session, reference, options.version)
+  refuseBinaryOnTerminal(artifact)
+  using progress = session.progress(artifact.name)
+  const content = client.artifact.downloadStream({
+    artifactId: artifact.id,
+    version: artifact.versionId,
+    range: range && rangeWithin(range, artifact.sizeBytes),
+    // On one terminal a bar would be drawn into the content.
+    onProgress: process.stdout.isTTY ? undefined : progress.transfer,
+    signal: session.signal,
+  })
+  for await (const bytes of content) await session.output.write(bytes)
+}
+
+async function find(
+  session: Session,
+  reference: string,
+  version: string | undefined,
+): Promise<{ client: Client; artifact: Artifact }> {
+  const client = await session.client()
+  const { namespace, signal } = session
+  const artifactId = await resolveArtifactId(client, reference, { namespace, signal })
+  const wanted = version === undefined ? undefined : parseVersion(version)
+  return { client, artifact: await client.artifact.get({ artifactId, version: wanted, namespace, signal }) }
+}
+
+async function targetPath(artifact: Artifact, output: string | undefined): Promise<string> {
+  const name = fileNameFor(artifact.name)
+  if (output === undefined) return name
+  const isFolder = await stat(output).then(
+    (found) => found.isDirectory(),
+    () => output.endsWith('/'),
+  )
+  return isFolder ? join(output, name) : output
+}
+
+function rangeWithin(range: RangeText, sizeBytes: number): ByteRange {
+  if (range.kind === 'from') return { offset: range.offset, length: range.length }
+  // As HTTP does (RFC 9110, 14.1.2): more than there is means all of it.
+  const length = Math.min(range.length, sizeBytes)
+  return { offset: sizeBytes - length, length }
+}
+
+function refuseBinaryOnTerminal(artifact: Artifact): void {
+  const readable = /^(text\/|application\/([\w.-]+\+)?(json|xml|yaml|toml|javascript))/.test(artifact.contentType)
+  if (!process.stdout.isTTY || readable) return
+  throw new ArtifactHubError(
+    'INVALID_ARGUMENT',
+    `"${artifact.name}" is ${artifact.contentType}, which a terminal cannot show; use \`artifact-hub get\`, or send it into a pipe or a file`,
+  )
+}

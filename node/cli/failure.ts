@@ -1,0 +1,99 @@
+import { CommanderError } from 'commander'
+import { ArtifactHubError, type ErrorCode, type ErrorDetails, errorTable } from '../../src/errors.ts'
+import { OutputClosed } from './output.ts'
+import { escapeLines, jsonText } from './text/index.ts'
+
+/** Set, to anything but the empty string, it adds stack traces to error messages. */
+export const debugVariable = 'ARTIFACT_HUB_DEBUG'
+
+/** Why a command stops on a signal: `SIGINT` or `SIGTERM`. */
+export class Interrupted extends Error {
+  override readonly name = 'AbortError'
+  readonly exitCode: number
+
+  constructor(signal: 'SIGINT' | 'SIGTERM') {
+    super(signal === 'SIGINT' ? 'interrupted' : 'terminated')
+    // POSIX shells report a process ended by signal n as 128 + n.
+    this.exitCode = signal === 'SIGINT' ? 130 : 143
+  }
+}
+
+/** A failure as the CLI tells it. */
+export interface Failure {
+  readonly exitCode: number
+  /** Absent when there is nothing to say: help was shown, or the reader of a pipe went away. */
+  readonly told?: {
+    readonly code: ErrorCode | 'INTERRUPTED'
+    readonly message: string
+    readonly retryable: boolean
+    readonly details: ErrorDetails
+    /** What to do next. */
+    readonly hint?: string | undefined
+  }
+}
+
+/** What a pipe's writer exits with: 128 + SIGPIPE, as `cat` does. */
+const closedPipeExitCode = 141
+
+const hints: Partial<Record<ErrorCode, string>> = {
+  ACCESS_DENIED: 'give the passphrase on a terminal, or in a file named by ARTIFACT_HUB_PASSPHRASE_FILE',
+  NOT_FOUND: '`artifact-hub ls` shows what is here; --ns NAME looks in another namespace',
+  ALREADY_EXISTS: 'choose another name, or replace what is there with --force where the command has it',
+  CONFLICT: 'look at the current version with `artifact-hub info`, then try again',
+  QUOTA_EXCEEDED: '`artifact-hub ns usage` shows the figures; `artifact-hub ns plan NAME PLAN` raises the limit',
+  UNAVAILABLE: 'try again when a node that holds it can be reached',
+  LOCKED: 'end the other process, or use another data directory with --data-dir or ARTIFACT_HUB_DIR',
+  STORAGE_FULL: 'free some space, then run it again; what was stored before is intact',
+  STORAGE_FAILED: 'look at the disk and at the permissions of the data directory, then run it again',
+  CORRUPT: 'run `artifact-hub check --read-data`; with --repair it saves what can be saved',
+  SOURCE_FAILED: 'make sure that the source can be read and stays as it is, then run it again',
+  UNSUPPORTED_FORMAT: 'install the newer release of artifact-hub that wrote it',
+  INTERNAL: `this is a bug in artifact-hub; run it again with ${debugVariable}=1 and report what it prints`,
+}
+
+/** The exit code and the words for whatever a command threw. */
+export function describeFailure(thrown: unknown): Failure {
+  // `await using` wraps what the command threw when closing fails too; the first is the cause of both.
+  const error = thrown instanceof SuppressedError ? thrown.suppressed : thrown
+  if (error instanceof OutputClosed) return { exitCode: closedPipeExitCode }
+  if (error instanceof Interrupted) {
+    return {
+      exitCode: error.exitCode,
+      told: { code: 'INTERRUPTED', message: error.message, retryable: true, details: {} },
+    }
+  }
+  if (error instanceof CommanderError) return describeUsage(error)
+  const code = error instanceof ArtifactHubError ? error.code : 'INTERNAL'
+  const message = error instanceof Error ? error.message : String(error)
+  return {
+    exitCode: errorTable[code].exitCode,
+    told: {
+      code,
+      message,
+      retryable: errorTable[code].retryable,
+      details: error instanceof ArtifactHubError ? error.details : {},
+      hint: hints[code],
+    },
+  }
+}
+
+/** The text of a failure for standard error: words for people, one JSON document for programs. */
+export function failureText(failure: Failure, options: { json: boolean; stack?: string | undefined }): string {
+  if (failure.told === undefined) return ''
+  const { hint, ...error } = failure.told
+  if (options.json) return `${jsonText({ error: { ...error, ...(hint === undefined ? {} : { hint }) } })}\n`
+  const words = error.code === 'INTERRUPTED' ? error.message : `artifact-hub: ${error.message}`
+  return [words, ...(hint === undefined ? [] : [`  ${hint}`]), ...(options.stack ? [options.stack] : [])]
+    .map((line) => `${escapeLines(line)}\n`)
+    .join('')
+}
+
+function describeUsage(error: CommanderError): Failure {
+  if (error.exitCode === 0) return { exitCode: 0 }
+  const { exitCode } = errorTable.INVALID_ARGUMENT
+  // No command given: commander has printed the help already.
+  if (error.code === 'commander.help') return { exitCode }
+  const message = error.message.replace(/^error: /, '')
+  const hint = 'add --help to see how the command is used'
+  return { exitCode, told: { code: 'INVALID_ARGUMENT', message, retryable: false, details: {}, hint } }
+}

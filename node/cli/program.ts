@@ -1,0 +1,66 @@
+import { Command } from 'commander'
+import { type ErrorCode, errorTable } from '../../src/errors.ts'
+import type { Act } from './command.ts'
+import {
+  browseCommands,
+  maintenanceCommands,
+  namespaceCommands,
+  readCommands,
+  removeCommands,
+  writeCommands,
+} from './commands/index.ts'
+
+/** Every command with its options; an action runs through `act`. Errors are thrown, not printed. */
+export function buildProgram(act: Act): Command {
+  const program = new Command('artifact-hub')
+    .description('Versioned, encrypted storage for files and data that AI agents share peer to peer.')
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .configureHelp({ showGlobalOptions: true })
+    .option('--data-dir <path>', 'where the agent keeps everything (default: $ARTIFACT_HUB_DIR, else ~/.artifact-hub)')
+    .option('--ns <name>', 'namespace to work in, by name or id (default: the current one)')
+    .option('--json', 'one JSON document on standard output; an error is one on standard error')
+    .option('-q, --quiet', 'no progress and no remarks')
+    .addHelpText('after', helpEnd)
+  for (const group of [
+    writeCommands,
+    readCommands,
+    browseCommands,
+    removeCommands,
+    namespaceCommands,
+    maintenanceCommands,
+  ]) {
+    group(program, act)
+  }
+  return program
+}
+
+const exitCodes = (Object.keys(errorTable) as ErrorCode[])
+  .map((code) => `  ${String(errorTable[code].exitCode).padStart(3)}  ${code}: ${errorTable[code].means}`)
+  .join('\n')
+
+const helpEnd = `
+artifact-hub --version (or -V) prints the release.
+An artifact (ID) is named by its id, by its name if only one has it, or by the first characters of its id.
+Sizes: 1500, 10MB (decimal), 10MiB (binary). Times: 2h, 7d, 2026-11-03, 2026-11-03T14:05.
+With --json a result is one JSON document on standard output, and an error is
+  {"error":{"code","message","retryable","details","hint"?}} on standard error.
+
+Environment:
+  ARTIFACT_HUB_DIR              the data directory
+  ARTIFACT_HUB_PASSPHRASE_FILE  a file whose first line is the passphrase of the identity
+                                (given the first time, it protects the identity from then on)
+  ARTIFACT_HUB_DEBUG            print stack traces
+  NO_COLOR                      no colours
+
+Exit codes:
+    0  success
+${exitCodes}
+  130  interrupted (141: the reader of the output went away, 143: terminated)
+
+Examples:
+  artifact-hub put report.pdf --meta author=me
+  tar c src | artifact-hub put - --name src.tar
+  artifact-hub ls --where author=me --since 7d
+  artifact-hub get report.pdf -o /tmp/report.pdf
+`

@@ -1,0 +1,38 @@
+import { createInterface } from 'node:readline/promises'
+import { Writable } from 'node:stream'
+import { escapeControls } from './text/index.ts'
+
+/** Whether there is a person to ask: input and standard error are both a terminal. */
+export function canAsk(): boolean {
+  return process.stdin.isTTY === true && process.stderr.isTTY === true
+}
+
+/** Asks for a passphrase on the terminal without showing what is typed. Rejects with the signal's reason. */
+export async function askPassphrase(question: string, signal: AbortSignal): Promise<string> {
+  process.stderr.write(escapeControls(question))
+  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
+  try {
+    return await ask(nowhere, '', signal)
+  } finally {
+    process.stderr.write('\n')
+  }
+}
+
+/** Asks a yes-or-no question on the terminal; anything but yes is no. Rejects with the signal's reason. */
+export async function confirm(question: string, signal: AbortSignal): Promise<boolean> {
+  const answer = await ask(process.stderr, `${escapeControls(question)} [y/N] `, signal)
+  return /^y(es)?$/i.test(answer.trim())
+}
+
+async function ask(echo: NodeJS.WritableStream, question: string, signal: AbortSignal): Promise<string> {
+  const reader = createInterface({ input: process.stdin, output: echo, terminal: true })
+  // In raw mode Ctrl-C is a key: hand it on as the signal that it stands for.
+  reader.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+  try {
+    return await reader.question(question, { signal })
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
+  } finally {
+    reader.close()
+  }
+}

@@ -1,0 +1,90 @@
+import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { styleText } from 'node:util'
+import type { Client } from '../../sdk/client.ts'
+import type { ArtifactHubNode } from '../node-types.ts'
+import { openNode } from './open-node.ts'
+import type { Output } from './output.ts'
+import { ProgressLine } from './progress-line.ts'
+import { type Column, escapeLines, jsonText, Table } from './text/index.ts'
+
+/** Options that every command takes. */
+export interface CommonOptions {
+  readonly dataDir?: string | undefined
+  /** Name or id of a namespace. */
+  readonly ns?: string | undefined
+  readonly json?: boolean | undefined
+  readonly quiet?: boolean | undefined
+}
+
+/**
+ * One run of one command: its options, its streams and its node, which starts when it is first asked for and closes with the
+ * session.
+ */
+export class Session implements AsyncDisposable {
+  /** Fires on Ctrl-C, on SIGTERM and when the reader of the output goes away. */
+  readonly signal: AbortSignal
+  readonly json: boolean
+  /** The namespace that `--ns` names. */
+  readonly namespace: string | undefined
+  readonly output: Output
+  readonly #options: CommonOptions
+  #node: Promise<ArtifactHubNode> | undefined
+
+  constructor(options: CommonOptions, output: Output, signal: AbortSignal) {
+    this.#options = options
+    this.json = options.json === true
+    this.namespace = options.ns
+    this.output = output
+    this.signal = signal
+  }
+
+  /** @throws LOCKED, ACCESS_DENIED, UNSUPPORTED_FORMAT, STORAGE_FAILED, CORRUPT */
+  node(): Promise<ArtifactHubNode> {
+    this.#node ??= this.#open()
+    return this.#node
+  }
+
+  /** @throws as `node` */
+  async client(): Promise<Client> {
+    return (await this.node()).client
+  }
+
+  /** The result of the command: one JSON document with `--json`, else the text. */
+  async result(json: unknown, text: string): Promise<void> {
+    await this.output.write(this.json ? `${jsonText(json, 2)}\n` : text)
+  }
+
+  /** A table that fits the terminal, if standard output is one; in full otherwise. */
+  table<Row>(columns: readonly Column<Row>[]): Table<Row> {
+    return new Table(columns, {
+      maxWidth: process.stdout.isTTY ? process.stdout.columns : undefined,
+      styleTitle: (title) => styleText('bold', title, { stream: process.stdout }),
+    })
+  }
+
+  /** Says something to a person, on standard error; not with `--quiet` or `--json`. */
+  note(message: string): void {
+    if (!this.#options.quiet && !this.json) process.stderr.write(`${escapeLines(message)}\n`)
+  }
+
+  /** Progress on standard error; with `--json` only where a person looks. */
+  progress(label: string): ProgressLine {
+    const silent = this.#options.quiet === true || (this.json && !process.stderr.isTTY)
+    return new ProgressLine(process.stderr, { label, silent })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const node = await this.#node?.catch(() => undefined)
+    await node?.close()
+  }
+
+  async #open(): Promise<ArtifactHubNode> {
+    const dataDir = resolve(this.#options.dataDir ?? (process.env.ARTIFACT_HUB_DIR || join(homedir(), '.artifact-hub')))
+    const fresh = !existsSync(dataDir)
+    const node = await openNode(dataDir, this.signal)
+    if (fresh) this.note(`created a new agent, ${node.did}, in ${dataDir}`)
+    return node
+  }
+}
