@@ -23,6 +23,17 @@ export const maxBlockBytes = 2 * MiB
 /** Largest content, plaintext bytes: the largest plan's file. 100 GB. */
 export const maxContentBytes = 100 * GB
 
+/** A pack file is full at this many bytes: few enough files to open at once, small enough to compact. 1 GiB. */
+export const maxPackBytes = 1024 * MiB
+/** What one write to a pack gathers, bytes: past this, larger writes are not faster. */
+export const packWriteBytes = 8 * MiB
+/** Parts of one write to a pack: Linux takes 1,024 (IOV_MAX). */
+export const packWriteParts = 1_000
+/** Pack files open for reading at once. */
+export const maxOpenPacks = 64
+/** A pack is compacted when at least this share of it is dead: writing four bytes to free one is the worst case. */
+export const compactDeadShare = 0.2
+
 /** An entry in all (header, keys, body, inline leaf, signature), bytes: fits one gossip message. */
 export const maxEntryBytes = 64 * KiB
 /** Header, bytes: 32 parent heads and 32 version heads fit with room. */
