@@ -48,6 +48,7 @@ describe('a tree made for this test', () => {
     'node/index.ts': "import fs from 'node:fs'\nexport { one } from '../sdk/index.ts'\nexport { fs }",
     'test/all.ts': "import '../node/index.ts'\nimport '../scripts/run.ts'",
     'scripts/run.ts': "import 'artifact-hub'",
+    'src/low/low.test.ts': "import '../../test/all.ts'\nimport './memory.test-helper.ts'",
   }
 
   function importsWith(files: Readonly<Record<string, string>>) {
@@ -86,6 +87,7 @@ describe('a tree made for this test', () => {
     ['an import from a layer that the list does not name', 'src/high/two.ts', "import '../other/index.ts'"],
     ['the node importing test', 'node/index.ts', "import '../test/all.ts'"],
     ['the core importing scripts', 'src/low/index.ts', "import '../../scripts/run.ts'"],
+    ['a module importing the helper of a test', 'src/low/index.ts', "import './memory.test-helper.ts'"],
     ['a test beside its file that imports the node', 'src/low/a.test.ts', "import '../../node/index.ts'"],
   ])('is refused for %s', (_, path, text) => {
     const violations = violationsWith({ [path]: text })

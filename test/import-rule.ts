@@ -32,7 +32,8 @@ export function importsUnder(root: string): ModuleImport[] {
 
 /**
  * What breaks the one-way rule, one sentence each. src ← sdk ← node; inside src only to the same folder or one earlier
- * in `layers`, or to a file that stands beside the folders; nothing imports test/ or scripts/ but they themselves.
+ * in `layers`, or to a file that stands beside the folders; nothing imports test/ or scripts/ but they themselves, except that
+ * a test beside its file takes helpers from test/; no module imports a test or its helper.
  */
 export function importRuleViolations(imports: readonly ModuleImport[], layers: readonly string[]): string[] {
   return imports.flatMap((found) => {
@@ -68,6 +69,8 @@ function brokenRule(found: ModuleImport, layers: readonly string[]): string | un
   if (target === undefined) return undefined
   const [toTop = '', toLayer] = dirname(target).split('/')
   const toRank = rank.get(toTop)
+  if (isTest(found.from) && toTop === 'test') return undefined
+  if (!isTest(found.from) && isTest(target)) return 'only tests import tests'
   if (toRank === undefined) return `nothing imports ${toTop}/`
   if (toRank > fromRank) return `${fromTop}/ never imports ${toTop}/`
   if (fromTop !== 'src' || toLayer === undefined || toLayer === fromLayer) return undefined
@@ -75,6 +78,11 @@ function brokenRule(found: ModuleImport, layers: readonly string[]): string | un
   if (!layers.includes(fromLayer)) return `${fromLayer} is not in the list of layers`
   if (!layers.includes(toLayer)) return `${toLayer} is not in the list of layers`
   return layers.indexOf(toLayer) < layers.indexOf(fromLayer) ? undefined : `${toLayer} stands below ${fromLayer}`
+}
+
+/** `x.test.ts`, or a helper `x.test-helper.ts`. */
+function isTest(path: string): boolean {
+  return /\.test(?:-[a-z]+)*\.ts$/.test(path)
 }
 
 /** The file of this project that is imported; `undefined` for Node's modules, packages and computed imports. */
