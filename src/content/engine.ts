@@ -23,6 +23,8 @@ export interface ContentEngine {
   readonly parallelism: number
   /** Memory that the engine reaches without copying; content to be scanned and sealed is best read into it. */
   allocate(bytes: number): Uint8Array
+  /** Gives back what `allocate` gave, for reuse. */
+  free(memory: Uint8Array): void
   /** Begins one pass over one content. Close it on every path. */
   openScan(chunkingKey: Uint8Array): ContentScan
   /** As `sealLeaf`. */
@@ -72,6 +74,7 @@ export class ScanState {
 export const inThreadEngine: ContentEngine = {
   parallelism: 1,
   allocate: (bytes) => new Uint8Array(bytes),
+  free: () => {},
   openScan: (chunkingKey) => {
     const state = new ScanState(chunkingKey)
     return {

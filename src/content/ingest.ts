@@ -10,8 +10,9 @@ import { type ContentSource, openSource, type SourceReader } from './source.ts'
 import { TreeBuilder } from './tree.ts'
 
 const MiB = 1024 * 1024
-/** New bytes that a slab takes, after room for the tail of the one before. The first is small, for small content. */
+/** The first slab, bytes: small, for small content. */
 const firstSlabBytes = 1 * MiB
+/** New bytes that a later slab takes, after room for the tail of the one before. */
 const slabBytes = 8 * MiB
 /** One being filled, one being scanned, two being sealed. */
 const slabCount = 4
@@ -90,11 +91,12 @@ export function sealInline(content: Uint8Array, keys: ContentKeys): InlineConten
 /** Memory that content is read into: room for the tail of the slab before, then new bytes. */
 interface Slab {
   readonly bytes: Uint8Array
+  readonly headroom: number
   /** Chunks in it that are being sealed, and its reader. At 0 it is free. */
   holders: number
 }
 
-/** A slab with content in it: `filled` new bytes after the room for the tail. */
+/** A slab with content in it: `filled` new bytes after its headroom. */
 interface FilledSlab {
   readonly slab: Slab
   readonly filled: number
@@ -107,6 +109,7 @@ class Ingest {
   readonly #slabs = new Budget(slabCount, this.#stop.signal)
   readonly #inFlight = new Budget(leafBudgetBytes, this.#stop.signal)
   readonly #freeSlabs: Slab[] = []
+  readonly #allSlabs = new Set<Slab>()
   readonly #tasks = new Set<Promise<void>>()
   readonly #tree: TreeBuilder
   readonly #source: SourceReader
@@ -156,41 +159,42 @@ class Ingest {
       await this.#settleTasks()
       signal?.removeEventListener('abort', onAbort)
       scan.close()
+      for (const slab of this.#allSlabs) this.#dropSlab(slab)
       await this.#source.close()
     }
   }
 
   async #cutAll(scan: ContentScan): Promise<void> {
-    let filling = this.#track(this.#fill(firstSlabBytes))
+    let filling = this.#track(this.#fill(0, firstSlabBytes))
     let tail: { readonly slab: Slab; readonly bytes: Uint8Array } | undefined
     for (let isLast = false; !isLast; ) {
       const current = await filling
       isLast = current.isLast
-      if (!isLast) filling = this.#track(this.#fill(slabBytes))
-      let start = maxChunkBytes
+      if (!isLast) filling = this.#track(this.#fill(maxChunkBytes, slabBytes))
+      const { slab, filled } = current
+      let start = slab.headroom
       if (tail !== undefined) {
         start -= tail.bytes.length
-        current.slab.bytes.set(tail.bytes, start)
+        slab.bytes.set(tail.bytes, start)
         this.#release(tail.slab)
       }
-      const end = maxChunkBytes + current.filled
-      for (const cut of await scan.update(current.slab.bytes.subarray(maxChunkBytes, end))) {
-        await this.#store(current.slab, current.slab.bytes.subarray(start, maxChunkBytes + cut))
-        start = maxChunkBytes + cut
+      const end = slab.headroom + filled
+      for (const cut of await scan.update(slab.bytes.subarray(slab.headroom, end))) {
+        await this.#store(slab, slab.bytes.subarray(start, slab.headroom + cut))
+        start = slab.headroom + cut
       }
-      tail = { slab: current.slab, bytes: current.slab.bytes.subarray(start, end) }
+      tail = { slab, bytes: slab.bytes.subarray(start, end) }
     }
     // Empty content is one leaf of an empty chunk.
     if (tail !== undefined && (tail.bytes.length > 0 || this.#readBytes === 0)) await this.#store(tail.slab, tail.bytes)
   }
 
-  async #fill(newBytes: number): Promise<FilledSlab> {
+  async #fill(headroom: number, newBytes: number): Promise<FilledSlab> {
     await this.#slabs.take(1)
-    const bytes = maxChunkBytes + newBytes
-    let slab = this.#freeSlabs.pop()
-    if (slab === undefined || slab.bytes.length < bytes) slab = { bytes: this.#options.engine.allocate(bytes), holders: 0 }
+    const slab = this.#freeSlabs.pop() ?? { bytes: this.#options.engine.allocate(headroom + newBytes), headroom, holders: 0 }
+    this.#allSlabs.add(slab)
     slab.holders = 1
-    const filled = await this.#source.fill(slab.bytes.subarray(maxChunkBytes, bytes))
+    const filled = await this.#source.fill(slab.bytes.subarray(headroom))
     this.#readBytes += filled
     const maxBytes = this.#options.maxBytes ?? maxContentBytes
     if (this.#readBytes > maxBytes) {
@@ -241,8 +245,14 @@ class Ingest {
   #release(slab: Slab): void {
     slab.holders--
     if (slab.holders > 0) return
-    this.#freeSlabs.push(slab)
+    if (slab.headroom > 0) this.#freeSlabs.push(slab)
+    else this.#dropSlab(slab)
     this.#slabs.give(1)
+  }
+
+  #dropSlab(slab: Slab): void {
+    this.#allSlabs.delete(slab)
+    this.#options.engine.free(slab.bytes)
   }
 
   /** Has the first failure stop everything, and `#settleTasks` wait for this. */

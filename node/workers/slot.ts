@@ -1,0 +1,98 @@
+import { Worker } from 'node:worker_threads'
+import { ArtifactHubError } from '../../src/errors.ts'
+import type { Job, Request, Response } from './messages.ts'
+
+const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+
+/** A job on its way. */
+export interface PendingJob {
+  readonly job: Job
+  readonly transfer: readonly ArrayBuffer[]
+  readonly resolve: (result: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** One place in the pool: a worker, started with its first job and replaced, with the next job, should it die. */
+export class WorkerSlot {
+  readonly #onSettled: () => void
+  readonly #running = new Map<number, PendingJob>()
+  #worker: Worker | undefined
+  #nextId = 0
+  /** Counts the workers that died here: what one of them held in memory is gone when this changes. */
+  deaths = 0
+
+  /** `onSettled` is called whenever there may be room for another job. */
+  constructor(onSettled: () => void) {
+    this.#onSettled = onSettled
+  }
+
+  /** Jobs sent and not yet answered. */
+  get load(): number {
+    return this.#running.size
+  }
+
+  send(pending: PendingJob): void {
+    const worker = this.#worker ?? this.#start()
+    const id = this.#nextId++
+    const request: Request = { id, job: pending.job }
+    try {
+      worker.postMessage(request, pending.transfer)
+    } catch (cause) {
+      pending.reject(new ArtifactHubError('INTERNAL', 'A job could not be sent to its worker', { cause }))
+      return
+    }
+    this.#running.set(id, pending)
+    // A process waits for the work that it asked for, and never for idle workers.
+    if (this.#running.size === 1) worker.ref()
+  }
+
+  /** Stops the worker; its jobs fail with `error`. */
+  async stop(error: ArtifactHubError): Promise<void> {
+    const worker = this.#worker
+    this.#worker = undefined
+    this.#failAll(error)
+    await worker?.terminate()
+  }
+
+  #start(): Worker {
+    // Without flags of the process that may not suit it; the keys come by message.
+    const worker = new Worker(entry, { name: 'artifact-hub content', execArgv: [], env: {} })
+    let cause: unknown
+    worker.unref()
+    worker.on('message', (response: Response) => this.#settle(worker, response))
+    worker.on('error', (error) => {
+      cause = error
+    })
+    worker.on('messageerror', (error) => {
+      cause = error
+      worker.terminate()
+    })
+    worker.on('exit', () => {
+      if (worker !== this.#worker) return
+      this.#worker = undefined
+      this.deaths++
+      this.#failAll(new ArtifactHubError('INTERNAL', 'A worker thread died', { cause }))
+      this.#onSettled()
+    })
+    this.#worker = worker
+    return worker
+  }
+
+  #settle(worker: Worker, response: Response): void {
+    const pending = this.#running.get(response.id)
+    if (pending === undefined) return
+    this.#running.delete(response.id)
+    if (this.#running.size === 0) worker.unref()
+    if ('error' in response) {
+      const { code, message, details } = response.error
+      pending.reject(new ArtifactHubError(code, message, { details }))
+    } else pending.resolve(response.result)
+    this.#onSettled()
+  }
+
+  #failAll(error: ArtifactHubError): void {
+    const failed = [...this.#running.values()]
+    this.#running.clear()
+    for (const pending of failed) pending.reject(error)
+  }
+}

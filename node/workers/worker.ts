@@ -1,0 +1,52 @@
+import { parentPort } from 'node:worker_threads'
+import { openLeaf, ScanState, sealLeaf } from '../../src/content/index.ts'
+import { isHubError } from '../../src/errors.ts'
+import type { Job, Request, Response } from './messages.ts'
+
+/** One thread of the pool: does the jobs that it is sent, one after another. Pure CPU work, no files. */
+
+const scans = new Map<number, ScanState>()
+const port = parentPort
+if (port === null) throw new Error('worker.ts is started by the pool, not run by itself')
+port.on('message', ({ id, job }: Request) => {
+  const transfer: ArrayBuffer[] = []
+  let response: Response
+  try {
+    response = { id, result: run(job, transfer) }
+  } catch (error) {
+    if (!isHubError(error)) throw error
+    response = { id, error: error.toJSON() }
+  }
+  port.postMessage(response, transfer)
+})
+
+function run(job: Job, transfer: ArrayBuffer[]): unknown {
+  switch (job.kind) {
+    case 'seal': {
+      const leaf = sealLeaf(job.chunk, job.keys)
+      transfer.push(leaf.parts[1].buffer)
+      return leaf
+    }
+    case 'open': {
+      const chunk = openLeaf(job.leaf, job.digest, job.encryptionKey)
+      transfer.push(chunk.buffer)
+      return chunk
+    }
+    case 'scan-open':
+      scans.set(job.scan, new ScanState(job.chunkingKey))
+      return undefined
+    case 'scan-update':
+      return scanOf(job.scan).update(job.bytes)
+    case 'scan-finish':
+      return scanOf(job.scan).finish()
+    case 'scan-close':
+      scans.delete(job.scan)
+      return undefined
+  }
+}
+
+function scanOf(scan: number): ScanState {
+  const state = scans.get(scan)
+  if (state === undefined) throw new Error('no such scan')
+  return state
+}
