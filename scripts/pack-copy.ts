@@ -23,6 +23,7 @@ export function packCopy(directory: string): { clone: string; tarball: string } 
   const printed = execFileSync('npm', ['pack', '--json', '--pack-destination', directory], {
     cwd: clone,
     encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
   const [packed] = JSON.parse(printed) as { filename: string }[]
   if (packed === undefined) throw new Error('npm pack named no tarball')
