@@ -3,7 +3,6 @@ import {
   displayWidth,
   escapeControls,
   formatBytes,
-  formatCount,
   formatDuration,
   formatRate,
   padToWidth,
@@ -54,9 +53,8 @@ export class ProgressLine implements Disposable {
 
   /** Progress of work that is counted, step by step. */
   readonly step = (progress: { readonly step: string; readonly done: number; readonly total: number }): void => {
-    this.#show(() =>
-      `${this.#label}: ${escapeControls(progress.step)} ${progress.done} of ${formatCount(progress.total, '')}`.trimEnd(),
-    )
+    const [done, total] = [progress.done, progress.total].map((count) => count.toLocaleString('en-US'))
+    this.#show(() => `${this.#label}: ${escapeControls(progress.step)} ${done} of ${total}`)
   }
 
   /** Erases the bar. Idempotent. */

@@ -3,9 +3,7 @@ export { escapeControls, escapeLines, jsonText } from './escape.ts'
 export { fileNameFor } from './file-name.ts'
 export { filterFrom, metadataFrom, parseJson, parseJsonObject } from './metadata.ts'
 export {
-  parseBytes,
   parseCount,
-  parseDurationMs,
   parseMoment,
   parseRange,
   parseVersion,
