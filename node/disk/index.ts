@@ -1,0 +1,4 @@
+/** What a node keeps on its disk: blocks in pack files, and everything else in one LevelDB database. */
+export { LevelStore, type LevelStoreOptions } from './level-store.ts'
+export type { PackNamespace } from './pack-namespace.ts'
+export { PackStore, type PackStoreOptions } from './pack-store.ts'

@@ -1,0 +1,201 @@
+import { Level } from 'level'
+import { ArtifactHubError } from '../../src/errors.ts'
+import type { KeyRange, KeyValueChange, KeyValueStore } from '../../src/storage/key-value.ts'
+import { diskError } from './files.ts'
+
+/** How a LevelStore is opened. */
+export interface LevelStoreOptions {
+  /** Folder of the database; made when absent. Its parent must exist. */
+  readonly path: string
+  /**
+   * Called as soon as a batch has failed, before its promise rejects. From then on the outcome of that batch, and
+   * of any in flight beside it, is in doubt: what the caller holds in memory must be read again from here.
+   */
+  readonly onInDoubt?: (epoch: number) => void
+}
+
+/**
+ * A KeyValueStore in LevelDB (through `level` 10).
+ *
+ * A failed write of LevelDB's log leaves it refusing writes, or with a torn record that would hide later ones. So
+ * after a failed batch this store closes the database and opens it again before the next use. Whether the failed
+ * batch is there then is not known until it is read; `epoch` counts these events.
+ *
+ * @throws STORAGE_FULL, STORAGE_FAILED (`details.inDoubt` on a batch that may have happened), CLOSED after `close`
+ */
+export class LevelStore implements KeyValueStore, AsyncDisposable {
+  readonly #options: LevelStoreOptions
+  #level: Level<Uint8Array, Uint8Array>
+  #epoch = 0
+  #broken = false
+  #reopening: Promise<void> | undefined
+  #closing: Promise<void> | undefined
+
+  private constructor(options: LevelStoreOptions, level: Level<Uint8Array, Uint8Array>) {
+    this.#options = options
+    this.#level = level
+  }
+
+  /** @throws LOCKED when another process has this database open, CORRUPT, STORAGE_FULL, STORAGE_FAILED */
+  static async open(options: LevelStoreOptions): Promise<LevelStore> {
+    return new LevelStore(options, await openLevel(options.path))
+  }
+
+  /** How many times a batch has been left in doubt since opening. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    const level = this.#usable ?? (await this.#ready())
+    try {
+      return await level.get(key)
+    } catch (error) {
+      throw this.#failure(error, 'read the database')
+    }
+  }
+
+  async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    if (keys.length === 0) return []
+    const level = this.#usable ?? (await this.#ready())
+    try {
+      return await level.getMany(keys as Uint8Array[])
+    } catch (error) {
+      throw this.#failure(error, 'read the database')
+    }
+  }
+
+  async *entries(
+    range: KeyRange,
+    options: { signal?: AbortSignal } = {},
+  ): AsyncGenerator<[Uint8Array, Uint8Array], void, undefined> {
+    const { signal } = options
+    signal?.throwIfAborted()
+    const level = this.#usable ?? (await this.#ready())
+    const iterator = level.iterator(definedBounds(range))
+    try {
+      // One row first, as many a caller wants no more; then growing steps, bounded so that an abort is seen soon.
+      for (let step = 1; ; step = Math.min(step * 4, 512)) {
+        let rows: [Uint8Array, Uint8Array][]
+        try {
+          rows = await iterator.nextv(step)
+        } catch (error) {
+          throw this.#failure(error, 'read the database')
+        }
+        if (rows.length === 0) return
+        for (const row of rows) {
+          signal?.throwIfAborted()
+          yield row
+        }
+      }
+    } finally {
+      await iterator.close()
+    }
+  }
+
+  async batch(changes: readonly KeyValueChange[], options: { sync: boolean }): Promise<void> {
+    const level = this.#usable ?? (await this.#ready())
+    try {
+      await level.batch(changes as KeyValueChange[], { sync: options.sync })
+    } catch (error) {
+      if (this.#closing) throw closedError()
+      if (level === this.#level && !this.#broken) {
+        this.#broken = true
+        this.#epoch++
+        this.#options.onInDoubt?.(this.#epoch)
+      }
+      const mapped = this.#failure(error, 'write the database')
+      throw new ArtifactHubError(mapped.code, mapped.message, {
+        cause: mapped.cause,
+        details: { ...mapped.details, inDoubt: true },
+      })
+    }
+  }
+
+  /** Waits for what runs, then closes. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(): Promise<void> {
+    await this.#reopening?.catch(() => {})
+    try {
+      await this.#level.close()
+    } catch (error) {
+      throw diskError(error, 'close the database')
+    }
+  }
+
+  get #usable(): Level<Uint8Array, Uint8Array> | undefined {
+    return this.#broken || this.#closing ? undefined : this.#level
+  }
+
+  async #ready(): Promise<Level<Uint8Array, Uint8Array>> {
+    if (this.#closing) throw closedError()
+    this.#reopening ??= this.#reopen().finally(() => {
+      this.#reopening = undefined
+    })
+    await this.#reopening
+    if (this.#closing) throw closedError()
+    return this.#level
+  }
+
+  async #reopen(): Promise<void> {
+    // Each failed attempt leaves the store broken, so the next use tries again.
+    try {
+      await this.#level.close()
+    } catch (error) {
+      throw diskError(error, 'close the database')
+    }
+    this.#level = await openLevel(this.#options.path)
+    this.#broken = false
+  }
+
+  #failure(error: unknown, doing: string): ArtifactHubError {
+    return this.#closing ? closedError() : levelError(error, doing)
+  }
+}
+
+async function openLevel(path: string): Promise<Level<Uint8Array, Uint8Array>> {
+  const level = new Level<Uint8Array, Uint8Array>(path, {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
+    cacheSize: 32 * 1024 * 1024,
+    writeBufferSize: 16 * 1024 * 1024,
+  } as object)
+  try {
+    await level.open()
+    return level
+  } catch (error) {
+    throw levelError((error as Error).cause ?? error, 'open the database')
+  }
+}
+
+function levelError(error: unknown, doing: string): ArtifactHubError {
+  const { code, message } = error as { code?: string; message?: string }
+  if (code === 'LEVEL_LOCKED') {
+    return new ArtifactHubError('LOCKED', 'another process has the database open', { cause: error })
+  }
+  if (code === 'LEVEL_CORRUPTION') {
+    return new ArtifactHubError('CORRUPT', `the database is damaged: ${message}`, { cause: error })
+  }
+  // LevelDB gives no errno, only strerror's text.
+  if (/no space left|quota exceeded|file too large/i.test(message ?? '')) {
+    return new ArtifactHubError('STORAGE_FULL', `no room to ${doing}`, { cause: error })
+  }
+  return new ArtifactHubError('STORAGE_FAILED', `cannot ${doing}: ${message ?? code}`, { cause: error })
+}
+
+function closedError(): ArtifactHubError {
+  return new ArtifactHubError('CLOSED', 'the database is closed')
+}
+
+/** Level rejects a bound that is present but undefined. */
+function definedBounds(range: KeyRange): KeyRange {
+  return Object.fromEntries(Object.entries(range).filter(([, value]) => value !== undefined))
+}

@@ -1,0 +1,293 @@
+import { join } from 'node:path'
+import { ArtifactHubError } from '../../src/errors.ts'
+import { maxBlockBytes } from '../../src/limits.ts'
+import type { BlockWriter, NamespaceBlocks } from '../../src/storage/blocks.ts'
+import type { KeyValueStore } from '../../src/storage/key-value.ts'
+import { type DiskFiles, diskError, readFully, systemCode } from './files.ts'
+import type { OpenPacks } from './open-packs.ts'
+import { PackAppender, PendingBlock } from './pack-appender.ts'
+import { packFileName, recordHeaderBytes } from './pack-format.ts'
+import { type BlockLocation, type DigestKey, digestKey, PackIndex } from './pack-index.ts'
+import { recoverPacks } from './pack-recovery.ts'
+import { PackWriter } from './pack-writer.ts'
+
+/** What a namespace's packs are made from. */
+export interface PackNamespaceOptions {
+  readonly id: string
+  /** Folder of its pack files; made when absent. Its parent must exist. */
+  readonly directory: string
+  readonly files: DiskFiles
+  readonly openPacks: OpenPacks
+  readonly store: KeyValueStore
+  readonly keyPrefix: Uint8Array
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+  /** A pack is full at this many bytes. */
+  readonly maxPackBytes?: number
+}
+
+/**
+ * The blocks of one namespace in pack files. A block that was put but never synced can be read, and may be gone after a
+ * crash or a failed sync.
+ */
+export class PackNamespace implements NamespaceBlocks {
+  readonly id: string
+  readonly #options: PackNamespaceOptions
+  readonly #index: PackIndex
+  readonly #appender: PackAppender
+  /** Blocks on their way to the index. */
+  readonly #pending = new Map<DigestKey, PendingBlock>()
+  readonly #writers = new Set<PackWriter>()
+  #nextPack = 1
+  #loading: Promise<void> | undefined
+  #loaded = false
+  #nextRound: Promise<void> | undefined
+  #turn: Promise<unknown> = Promise.resolve()
+  #closing: Promise<void> | undefined
+
+  private constructor(options: PackNamespaceOptions) {
+    this.id = options.id
+    this.#options = options
+    this.#index = new PackIndex(options.store, options.keyPrefix)
+    this.#appender = new PackAppender({
+      files: options.files,
+      namespace: options.id,
+      directory: options.directory,
+      takePackNumber: () => this.#nextPack++,
+      isReady: () => this.#isReady,
+      ready: () => this.ready(),
+      maxPackBytes: options.maxPackBytes,
+    })
+  }
+
+  /** Opens, and recovers what a crash left. @throws STORAGE_FULL, STORAGE_FAILED, UNSUPPORTED_FORMAT */
+  static async open(options: PackNamespaceOptions): Promise<PackNamespace> {
+    const namespace = new PackNamespace(options)
+    try {
+      await options.files.mkdir(options.directory)
+      await options.files.syncDirectory(join(options.directory, '..'))
+    } catch (error) {
+      throw diskError(error, 'make a folder for packs')
+    }
+    await namespace.ready()
+    return namespace
+  }
+
+  async read(digest: Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    options.signal?.throwIfAborted()
+    await this.ready()
+    let missing: BlockLocation | undefined
+    for (;;) {
+      const location = await this.#locate(digest)
+      if (!location) return undefined
+      try {
+        return await this.#readAt(location)
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT') throw diskError(error, 'read a pack file')
+        // Compaction moves a block, then removes its old pack: look again. Twice the same place is a missing file.
+        if (missing && missing.pack === location.pack && missing.offset === location.offset) {
+          throw new ArtifactHubError('CORRUPT', `pack ${location.pack} of ${this.id} is missing`, { cause: error })
+        }
+        missing = location
+      }
+      options.signal?.throwIfAborted()
+    }
+  }
+
+  async has(digests: readonly Uint8Array[]): Promise<boolean[]> {
+    await this.ready()
+    const written = digests.map((digest) => this.#pending.get(digestKey(digest))?.state === 'written')
+    const held = await this.#index.findMany(digests)
+    return held.map((location, i) => location !== undefined || written[i] === true)
+  }
+
+  openWriter(): BlockWriter {
+    if (this.#closing) throw this.#closedError()
+    const writer = new PackWriter({
+      seek: (digest, parts) => this.#seek(digest, parts),
+      commit: () => this.#commit(),
+      onClose: () => this.#writers.delete(writer),
+    })
+    this.#writers.add(writer)
+    return writer
+  }
+
+  /** Resolves when index and files agree; reads them again after a change of the index was left in doubt. */
+  async ready(): Promise<void> {
+    if (this.#closing) throw this.#closedError()
+    if (this.#isReady) return
+    this.#loading ??= this.#exclusive(() => this.#load()).finally(() => {
+      this.#loading = undefined
+    })
+    await this.#loading
+  }
+
+  get #isReady(): boolean {
+    return this.#loaded && !this.#index.inDoubt && !this.#closing
+  }
+
+  /** Makes durable what was written, if that can be done, and closes. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#appender.failQueued(this.#closedError())
+    await this.#commit()
+    await this.#turn
+    await this.#appender.abandonAll(this.#closedError())
+  }
+
+  async #load(): Promise<void> {
+    this.#loaded = false
+    const inDoubt = new ArtifactHubError('STORAGE_FAILED', 'an earlier write of the index failed; store this block again')
+    await this.#appender.abandonAll(inDoubt)
+    for (const [key, block] of this.#pending) {
+      if (block.state === 'failed') this.#pending.delete(key)
+    }
+    try {
+      const { files, directory, id: namespace, maxPackBytes } = this.#options
+      const found = await recoverPacks({ files, directory, namespace, index: this.#index, maxPackBytes })
+      if (found.active) this.#appender.adopt(found.active)
+      this.#nextPack = Math.max(this.#nextPack, found.nextPack)
+      this.#loaded = true
+    } catch (error) {
+      throw diskError(error, 'open the packs')
+    }
+  }
+
+  async #locate(digest: Uint8Array): Promise<BlockLocation | undefined> {
+    const pending = this.#pending.get(digestKey(digest))
+    if (pending?.state === 'written') return pending.location
+    return this.#index.find(digest)
+  }
+
+  #readAt(location: BlockLocation): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#options.openPacks.use(this.#path(location.pack), async (file) => {
+      const bytes = new Uint8Array(Buffer.allocUnsafeSlow(location.length).buffer as ArrayBuffer)
+      const count = await readFully(file, bytes, location.offset + recordHeaderBytes)
+      if (count < bytes.length) {
+        throw new ArtifactHubError('CORRUPT', `pack ${location.pack} of ${this.id} ends inside a block`)
+      }
+      return bytes
+    })
+  }
+
+  /**
+   * The block on its way or in the index, if there is one (settled); else, with `parts`, it is appended.
+   * `undefined` when it is nowhere and no parts were given.
+   */
+  async #seek(
+    digest: Uint8Array,
+    parts: readonly Uint8Array[] | undefined,
+  ): Promise<{ block: PendingBlock | undefined; stored: boolean } | undefined> {
+    const key = digestKey(digest)
+    for (;;) {
+      await this.ready()
+      const other = this.#pending.get(key)
+      if (other) {
+        await other.settled
+        if (other.state !== 'failed') return { block: other.state === 'found' ? undefined : other, stored: false }
+        // It was another's failure; ours may succeed.
+        if (this.#pending.get(key) === other) this.#pending.delete(key)
+        continue
+      }
+      if (!parts) return (await this.#index.find(digest)) && { block: undefined, stored: false }
+      const block = new PendingBlock(digest, parts, Math.floor(this.#options.now() / 1000))
+      if (block.length > maxBlockBytes) {
+        throw new ArtifactHubError('TOO_LARGE', `a block of ${block.length} bytes; at most ${maxBlockBytes}`)
+      }
+      this.#pending.set(key, block)
+      try {
+        const location = await this.#index.find(digest)
+        if (location) {
+          block.become('found')
+          this.#pending.delete(key)
+          return { block: undefined, stored: false }
+        }
+      } catch (error) {
+        block.fail(error as Error)
+        this.#pending.delete(key)
+        throw error
+      }
+      await this.#appender.append(block)
+      if (block.error) {
+        if (this.#pending.get(key) === block) this.#pending.delete(key)
+        throw block.error
+      }
+      return { block, stored: true }
+    }
+  }
+
+  /** Joins the round of making durable that starts next; what was written before the call is settled when it resolves. */
+  #commit(): Promise<void> {
+    this.#nextRound ??= this.#exclusive(() => {
+      this.#nextRound = undefined
+      return this.#runRound()
+    })
+    return this.#nextRound
+  }
+
+  /** Rounds, recovery and rebuilding change packs and index together: one at a time. */
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+
+  /** Never rejects: each block learns its own fate. */
+  async #runRound(): Promise<void> {
+    const durable: PendingBlock[] = []
+    const packs = new Map<number, { end: number; state?: 'sealed' }>()
+    await Promise.all(
+      this.#appender.dirtyPacks().map(async (pack) => {
+        const blocks = pack.unsynced
+        const end = pack.end
+        pack.unsynced = []
+        try {
+          await pack.file.datasync()
+          if (pack.isNew) await this.#options.files.syncDirectory(this.#options.directory)
+        } catch (error) {
+          pack.unsynced = [...blocks, ...pack.unsynced]
+          const failed = pack.unsynced
+          await this.#appender.abandon(pack, diskError(error, 'make a pack file durable'))
+          for (const block of failed) this.#forget(block)
+          // Were the cut not to hold, recovery must not take what the page cache shows for what the disk has.
+          packs.set(pack.number, { end: pack.durableEnd, state: 'sealed' })
+          return
+        }
+        pack.isNew = false
+        pack.durableEnd = end
+        packs.set(pack.number, { end })
+        durable.push(...blocks)
+      }),
+    )
+    if (packs.size === 0) return
+    const put = durable.map((block) => ({ digest: block.digest, location: block.location as BlockLocation }))
+    try {
+      // The blocks are durable by their packs alone (recovery indexes them), so the batch need not be.
+      await this.#index.change({ put, packs }, { sync: false })
+    } catch (error) {
+      for (const block of durable) block.fail(diskError(error, 'write the index'))
+    }
+    for (const block of durable) {
+      if (block.state !== 'failed') block.become('durable')
+      this.#forget(block)
+    }
+    await this.#appender.closeIdle()
+  }
+
+  #forget(block: PendingBlock): void {
+    const key = digestKey(block.digest)
+    if (this.#pending.get(key) === block) this.#pending.delete(key)
+  }
+
+  #path(pack: number): string {
+    return join(this.#options.directory, packFileName(pack))
+  }
+
+  #closedError(): ArtifactHubError {
+    return new ArtifactHubError('CLOSED', 'the block store is closed')
+  }
+}

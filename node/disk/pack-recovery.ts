@@ -1,0 +1,146 @@
+import { join } from 'node:path'
+import { ArtifactHubError } from '../../src/errors.ts'
+import { maxPackBytes } from '../../src/limits.ts'
+import { type DiskFile, type DiskFiles, readFully } from './files.ts'
+import type { WritablePack } from './pack-appender.ts'
+import { checkPackHeader, packFileName, packHeaderBytes, packNumber, recordHeaderBytes } from './pack-format.ts'
+import type { PackIndex, PlacedBlock } from './pack-index.ts'
+import { scanRecords } from './pack-scan.ts'
+
+const recordsPerBatch = 1024
+
+/** What a namespace's folder held. */
+export interface RecoveredPacks {
+  /** Bytes of each pack file. */
+  readonly sizes: Map<number, number>
+  /** The pack to go on in, if there is one. */
+  readonly active: WritablePack | undefined
+  /** Above every number in use. */
+  readonly nextPack: number
+}
+
+/**
+ * Brings index and pack files together: O(packs), plus the bytes that were written after the last index change.
+ * - Finishes the removal of retired packs.
+ * - What an open pack holds past its indexed end is scanned: sound records that the index lacks are made durable, then
+ *   indexed; a torn tail of the newest pack is cut off. A pack that the index does not know is scanned whole, and
+ *   nothing of it is cut: its row may have been lost with an index that is being rebuilt.
+ * Stopping anywhere and starting again gives the same.
+ * @throws UNSUPPORTED_FORMAT for a pack of a later release; whatever the files throw
+ */
+export async function recoverPacks(options: {
+  readonly files: DiskFiles
+  readonly namespace: string
+  readonly directory: string
+  readonly index: PackIndex
+  readonly maxPackBytes?: number
+  readonly signal?: AbortSignal
+}): Promise<RecoveredPacks> {
+  const { files, directory, index } = options
+  await index.load()
+  const sizes = new Map<number, number>()
+  for (const name of await files.readdir(directory)) {
+    const number = packNumber(name)
+    if (number !== undefined) sizes.set(number, (await files.stat(join(directory, name))).size)
+  }
+  await finishRetired({ files, directory, index, present: sizes })
+  for (const number of sizes.keys()) {
+    if (index.packs.get(number)?.state === 'retired') sizes.delete(number)
+  }
+
+  const numbers = [...sizes.keys()].sort((a, b) => a - b)
+  const newest = numbers.at(-1)
+  let active: WritablePack | undefined
+  for (const number of numbers) {
+    const size = sizes.get(number) as number
+    const row = index.packs.get(number)
+    const writable = number === newest && row?.state === 'open' && row.end >= packHeaderBytes && size >= row.end
+    if (row && (row.state === 'sealed' || size <= row.end) && !writable) continue
+    if (!row && size <= packHeaderBytes) {
+      // Its creation was cut off.
+      await files.unlink(join(directory, packFileName(number)))
+      sizes.delete(number)
+      continue
+    }
+    const file = await files.open(join(directory, packFileName(number)), 'write')
+    let kept = false
+    try {
+      const end = await indexTail(options, { number, file, size })
+      if (writable) {
+        if (end < size) await file.truncate(end)
+        sizes.set(number, end)
+        if (end < (options.maxPackBytes ?? maxPackBytes)) {
+          active = { number, file, end, durableEnd: end, isNew: false, unsynced: [] }
+          kept = true
+        }
+      }
+    } finally {
+      if (!kept) await file.close().catch(() => {})
+    }
+  }
+  const known = [...sizes.keys(), ...index.packs.keys()]
+  return { sizes, active, nextPack: known.reduce((top, number) => Math.max(top, number), 0) + 1 }
+}
+
+/** Removes the files of retired packs, then, when that is on the disk, their rows. */
+export async function finishRetired(options: {
+  readonly files: DiskFiles
+  readonly directory: string
+  readonly index: PackIndex
+  /** Numbers of the pack files that may still be there. */
+  readonly present: { has(pack: number): boolean }
+}): Promise<void> {
+  const { files, directory, index } = options
+  const retired = [...index.packs].filter(([, row]) => row.state === 'retired').map(([number]) => number)
+  if (retired.length === 0) return
+  for (const number of retired) {
+    if (options.present.has(number)) await files.unlink(join(directory, packFileName(number)))
+  }
+  await files.syncDirectory(directory)
+  await index.change({ dropPacks: retired }, { sync: false })
+}
+
+/** Indexes the sound records past the pack's indexed end; gives the end of the last one. */
+async function indexTail(
+  options: { readonly namespace: string; readonly index: PackIndex; readonly directory: string; readonly files: DiskFiles; readonly signal?: AbortSignal },
+  pack: { readonly number: number; readonly file: DiskFile; readonly size: number },
+): Promise<number> {
+  const { index } = options
+  const header = Buffer.alloc(packHeaderBytes)
+  await readFully(pack.file, header, 0)
+  const check = checkPackHeader(header, options.namespace, pack.number)
+  if (check === 'newer') {
+    throw new ArtifactHubError('UNSUPPORTED_FORMAT', `pack ${pack.number} was written by a newer release`)
+  }
+  const row = index.packs.get(pack.number)
+  const known = row !== undefined && row.end >= packHeaderBytes
+  const from = Math.max(row?.end ?? 0, packHeaderBytes)
+  if (pack.size > from) {
+    // Seen only in the page cache, perhaps: on the disk before the index says so.
+    await pack.file.datasync()
+    await options.files.syncDirectory(options.directory)
+  }
+  let end = from
+  let found: PlacedBlock[] = []
+  const flush = async (packs: Map<number, { end: number; state: 'open' | 'sealed' }> | undefined) => {
+    const digests = found.map((block) => block.digest)
+    const held = await index.findMany(digests)
+    const fresh = new Map<string, PlacedBlock>()
+    for (const [i, block] of found.entries()) {
+      const id = Buffer.from(block.digest).toString('latin1')
+      if (!held[i] && !fresh.has(id)) fresh.set(id, block)
+    }
+    await index.change({ put: [...fresh.values()], packs }, { sync: false })
+    found = []
+  }
+  for await (const record of scanRecords(pack.file, { pack: pack.number, from, to: pack.size }, options)) {
+    if (!record.sound) continue
+    const { digest, offset, length, storedAt } = record
+    end = offset + recordHeaderBytes + length
+    found.push({ digest, location: { pack: pack.number, offset, length, storedAt } })
+    if (found.length >= recordsPerBatch) await flush(known ? new Map([[pack.number, { end, state: 'open' }]]) : undefined)
+  }
+  // An unknown pack stays as it is and takes no more records.
+  if (!known || end !== row.end) await flush(new Map([[pack.number, { end, state: known ? 'open' : 'sealed' }]]))
+  return end
+}

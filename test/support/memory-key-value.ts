@@ -1,0 +1,84 @@
+import type { KeyRange, KeyValueChange, KeyValueStore } from '../../src/storage/key-value.ts'
+
+/**
+ * A KeyValueStore in memory that keeps its batches, so that a test can cut the power: `afterPowerCut` gives the
+ * store as a crash may leave it, every batch up to the last synced one and any number of those after it, in order.
+ */
+export class MemoryKeyValueStore implements KeyValueStore {
+  readonly #rows = new Map<string, Uint8Array>()
+  #sorted: string[] | undefined
+  #durable = new Map<string, Uint8Array>()
+  #unsynced: (readonly KeyValueChange[])[] = []
+  /** Called before each batch; what it throws is the batch's failure. */
+  beforeBatch: (changes: readonly KeyValueChange[], options: { sync: boolean }) => void = () => {}
+
+  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    return this.#rows.get(hex(key))?.slice()
+  }
+
+  async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    return keys.map((key) => this.#rows.get(hex(key))?.slice())
+  }
+
+  async *entries(range: KeyRange, options: { signal?: AbortSignal } = {}): AsyncIterable<[Uint8Array, Uint8Array]> {
+    this.#sorted ??= [...this.#rows.keys()].sort()
+    const gte = range.gte && hex(range.gte)
+    const gt = range.gt && hex(range.gt)
+    const lt = range.lt && hex(range.lt)
+    const lte = range.lte && hex(range.lte)
+    const keys = this.#sorted.filter(
+      (key) =>
+        (gte === undefined || key >= gte) &&
+        (gt === undefined || key > gt) &&
+        (lt === undefined || key < lt) &&
+        (lte === undefined || key <= lte),
+    )
+    if (range.reverse) keys.reverse()
+    const snapshot = keys.slice(0, range.limit).map((key) => [key, this.#rows.get(key) as Uint8Array] as const)
+    for (const [key, value] of snapshot) {
+      options.signal?.throwIfAborted()
+      yield [Uint8Array.from(Buffer.from(key, 'hex')), value.slice()]
+    }
+  }
+
+  async batch(changes: readonly KeyValueChange[], options: { sync: boolean }): Promise<void> {
+    this.beforeBatch(changes, options)
+    const kept = changes.map((change) =>
+      change.type === 'put'
+        ? { type: 'put' as const, key: change.key.slice(), value: change.value.slice() }
+        : { type: 'del' as const, key: change.key.slice() },
+    )
+    apply(this.#rows, kept)
+    this.#sorted = undefined
+    this.#unsynced.push(kept)
+    if (options.sync) {
+      for (const batch of this.#unsynced) apply(this.#durable, batch)
+      this.#unsynced = []
+    }
+  }
+
+  /** How many batches a power cut could lose now. */
+  get unsyncedBatches(): number {
+    return this.#unsynced.length
+  }
+
+  /** A new store as after a power cut in which the first `kept` of the unsynced batches survived. */
+  afterPowerCut(kept: number): MemoryKeyValueStore {
+    const store = new MemoryKeyValueStore()
+    store.#durable = new Map(this.#durable)
+    for (const batch of this.#unsynced.slice(0, kept)) apply(store.#durable, batch)
+    for (const [key, value] of store.#durable) store.#rows.set(key, value)
+    return store
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
+}
+
+function apply(rows: Map<string, Uint8Array>, batch: readonly KeyValueChange[]): void {
+  for (const change of batch) {
+    if (change.type === 'put') rows.set(hex(change.key), change.value)
+    else rows.delete(hex(change.key))
+  }
+}
