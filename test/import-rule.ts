@@ -1,6 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, extname, join, posix } from 'node:path'
-import { parseSync } from 'vite'
+import { dirname, extname, posix } from 'node:path'
+import { isNode, modulesUnder, parseModule, type SyntaxNode, visit } from './syntax-tree.ts'
 
 /** One import, re-export, dynamic import, type import or module URL. */
 export interface ModuleImport {
@@ -80,8 +79,8 @@ function brokenRule(found: ModuleImport, layers: readonly string[]): string | un
   return layers.indexOf(toLayer) < layers.indexOf(fromLayer) ? undefined : `${toLayer} stands below ${fromLayer}`
 }
 
-/** `x.test.ts`, or a helper `x.test-helper.ts`. */
-function isTest(path: string): boolean {
+/** Whether this is a test, `x.test.ts`, or its helper, `x.test-helper.ts`. */
+export function isTest(path: string): boolean {
   return /\.test(?:-[a-z]+)*\.ts$/.test(path)
 }
 
@@ -92,31 +91,15 @@ function targetOf({ from, specifier }: ModuleImport): string | undefined {
   return selfReferences.get(specifier)
 }
 
-function modulesUnder(root: string, folder: string): string[] {
-  const entries = readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-  return entries
-    .filter((entry) => entry.isFile() && ['.ts', '.js'].includes(extname(entry.name)))
-    .map((entry) => posix.relative(root, posix.join(entry.parentPath, entry.name)))
-    .sort()
-}
-
 function importsOf(root: string, from: string): ModuleImport[] {
-  const { program, errors } = parseSync(from, readFileSync(join(root, from), 'utf8'))
-  if (errors.length > 0) throw new Error(`${from} does not parse: ${errors[0]?.message}`)
   const imports: ModuleImport[] = []
-  visit(program, (node) => {
+  visit(parseModule(root, from), (node) => {
     const source = sourceOf(node)
     if (source === undefined) return
     const typeOnly = node.type === 'TSImportType' || node.importKind === 'type' || node.exportKind === 'type'
     imports.push({ from, specifier: typeof source.value === 'string' ? source.value : undefined, typeOnly })
   })
   return imports
-}
-
-/** A node of the ESTree that the parser gives; its fields depend on its type. */
-interface SyntaxNode {
-  readonly type: string
-  readonly [field: string]: unknown
 }
 
 function sourceOf(node: SyntaxNode): SyntaxNode | undefined {
@@ -140,17 +123,4 @@ function moduleUrlSource(node: SyntaxNode): SyntaxNode | undefined {
   if (!isNode(node.callee) || node.callee.name !== 'URL' || !isNode(path) || !isNode(base)) return undefined
   if (!isNode(base.object) || base.object.type !== 'MetaProperty') return undefined
   return typeof path.value === 'string' && ['.ts', '.js'].includes(extname(path.value)) ? path : undefined
-}
-
-function visit(value: unknown, seen: (node: SyntaxNode) => void): void {
-  if (Array.isArray(value)) {
-    for (const item of value) visit(item, seen)
-  } else if (typeof value === 'object' && value !== null) {
-    if (isNode(value)) seen(value)
-    for (const child of Object.values(value)) visit(child, seen)
-  }
-}
-
-function isNode(value: unknown): value is SyntaxNode {
-  return typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string'
 }
