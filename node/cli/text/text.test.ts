@@ -298,7 +298,8 @@ describe('tables', () => {
 
   test('escape what they show and hold no tab', () => {
     const text = new Table(columns).render([{ name: 'a\tb\u001b[2J', size: '1 B' }]) + fieldLines([['k', 'a\u001bb']])
-    expect(text).not.toMatch(/[\t\u{1b}]/u)
+    expect(text).not.toContain('\t')
+    expect(text).not.toContain('\u001b')
   })
 })
 

@@ -1,0 +1,101 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The launcher that the package's `bin` names. */
+export const launcher = fileURLToPath(new URL('../../node/cli/bin.js', import.meta.url))
+
+/** What a finished run of the CLI left behind. */
+export interface Finished {
+  readonly exitCode: number | null
+  readonly killedBy: NodeJS.Signals | null
+  readonly stdout: Buffer
+  readonly stderr: string
+  /** Standard output parsed as JSON. */
+  json(): unknown
+}
+
+/** A folder with a data directory in it, and the real CLI run as processes that use both; removed at the end. */
+export class CliPlace implements AsyncDisposable {
+  /** The working folder of every run. */
+  readonly folder: string
+  readonly dataDir: string
+  readonly #env: Record<string, string>
+
+  private constructor(folder: string) {
+    this.folder = folder
+    this.dataDir = join(folder, 'data')
+    this.#env = {
+      PATH: process.env.PATH ?? '',
+      HOME: folder,
+      TMPDIR: process.env.TMPDIR ?? tmpdir(),
+      ARTIFACT_HUB_DIR: this.dataDir,
+      // Dozens of processes load the same files.
+      NODE_COMPILE_CACHE: join(folder, 'compile-cache'),
+    }
+  }
+
+  static async create(): Promise<CliPlace> {
+    return new CliPlace(await mkdtemp(join(tmpdir(), 'artifact-hub-cli-')))
+  }
+
+  /** Runs the CLI to its end. */
+  async run(
+    args: readonly string[],
+    options: { input?: Uint8Array | string; env?: Record<string, string> } = {},
+  ): Promise<Finished> {
+    const child = this.start(args, options)
+    child.stdin?.on('error', () => {})
+    child.stdin?.end(options.input ?? '')
+    return await finished(child)
+  }
+
+  /** As `run` with `--json`; a failure of the command fails the test with what it said. */
+  async json<T>(args: readonly string[], options: { input?: Uint8Array | string } = {}): Promise<T> {
+    const done = await this.run([...args, '--json'], options)
+    if (done.exitCode !== 0) throw new Error(`${args.join(' ')} exited with ${done.exitCode}: ${done.stderr}`)
+    return done.json() as T
+  }
+
+  /** Starts the CLI and leaves its streams to the test. */
+  start(args: readonly string[], options: { env?: Record<string, string> } = {}): ChildProcess {
+    const env = { ...this.#env, ...options.env }
+    return spawn(process.execPath, [launcher, ...args], { cwd: this.folder, env, stdio: 'pipe' })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** Collects what a process prints until it has ended. */
+export async function finished(child: ChildProcess): Promise<Finished> {
+  const stdout: Buffer[] = []
+  const stderr: Buffer[] = []
+  child.stdout?.on('data', (bytes: Buffer) => stdout.push(bytes))
+  child.stderr?.on('data', (bytes: Buffer) => stderr.push(bytes))
+  const [exitCode, killedBy] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code, signal) => resolve([code, signal]))
+  })
+  const out = Buffer.concat(stdout)
+  return {
+    exitCode,
+    killedBy,
+    stdout: out,
+    stderr: Buffer.concat(stderr).toString(),
+    json: () => JSON.parse(out.toString()),
+  }
+}
+
+/** The one JSON document that a failed run with `--json` prints on standard error. */
+export function errorOf(done: Finished): {
+  code: string
+  message: string
+  details: Record<string, unknown>
+  hint?: string
+} {
+  return (JSON.parse(done.stderr) as { error: ReturnType<typeof errorOf> }).error
+}
