@@ -20,12 +20,18 @@ export function packCopy(directory: string): { clone: string; tarball: string } 
     if (path !== '' && existsSync(join(root, path))) cpSync(join(root, path), join(clone, path))
   }
   symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'))
-  const printed = execFileSync('npm', ['pack', '--json', '--pack-destination', directory], {
+  return { clone, tarball: npmPack(clone, directory) }
+}
+
+/** Runs `npm pack` in `clone`. @returns The path of the tarball, in `destination`. */
+export function npmPack(clone: string, destination: string): string {
+  mkdirSync(destination, { recursive: true })
+  const printed = execFileSync('npm', ['pack', '--json', '--pack-destination', destination], {
     cwd: clone,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const [packed] = JSON.parse(printed) as { filename: string }[]
   if (packed === undefined) throw new Error('npm pack named no tarball')
-  return { clone, tarball: join(directory, packed.filename) }
+  return join(destination, packed.filename)
 }

@@ -2,11 +2,15 @@
 export interface ClonePackage {
   readonly exports: Readonly<Record<string, string>>
   readonly bin: Readonly<Record<string, string>>
+  readonly scripts: Readonly<Record<string, string>>
   readonly [field: string]: unknown
 }
 
 /** What only a clone needs: the tools, the Node binary, and overrides, which npm reads in the root package alone. */
-const cloneOnly = new Set(['scripts', 'devDependencies', 'optionalDependencies', 'overrides'])
+const cloneOnly = new Set(['devDependencies', 'optionalDependencies', 'overrides'])
+
+/** Steps of packing: they stay, so that npm runs them, and they mend the clone, when an interruption leaves this one in it. */
+const packingScripts = ['prepack', 'postpack', 'prepublishOnly']
 
 /**
  * The package.json of the published package: entries point to the compiled files in dist/, and Node 24 is required
@@ -20,6 +24,7 @@ export function publishedPackage(clone: ClonePackage): Record<string, unknown> {
     ...kept,
     exports: Object.fromEntries(exports),
     bin: Object.fromEntries(bins),
+    scripts: Object.fromEntries(Object.entries(clone.scripts).filter(([name]) => packingScripts.includes(name))),
     engines: { node: '>=24' },
   }
 }

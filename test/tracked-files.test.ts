@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 
 const root = join(import.meta.dirname, '..')
 
-/** Bracketed where they would find themselves. */
+/** Written so that none finds itself. */
 const forbidden = {
   'the host of a package registry':
     /\bregistry\.[\w-]+\.[a-z]{2,}|\b(?:npmjs|yarnpkg|verdaccio)[.]|\bpypi[.]org|\bcrates[.]io/i,
