@@ -216,6 +216,8 @@ class Ingest {
     const leaf = await engine.seal(chunk, keys)
     this.#release(slab)
     const stored = await this.#put(leaf.digest, leaf.parts, leaf.leafBytes)
+    // Given back now, not when the collector gets to it: the next leaf lands in the same warm pages.
+    leaf.parts[1].buffer.transfer(0)
     this.#inFlight.give(chunkBytes)
     this.#storedBytes += leaf.leafBytes
     onStored?.(leaf.leafBytes, stored)
