@@ -4,7 +4,9 @@ import { equalBytes } from './bytes.ts'
 
 /** Canonical DAG-CBOR (ipld.io/specs/codecs/dag-cbor): one value has one encoding, so bytes can be hashed and signed. */
 export function encodeCanonical(value: unknown): Uint8Array<ArrayBuffer> {
-  return encode(value) as Uint8Array<ArrayBuffer>
+  const encoded = encode(value) as Uint8Array<ArrayBuffer>
+  // A plain view: the encoder may give a Buffer, whose methods differ.
+  return new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength)
 }
 
 /**

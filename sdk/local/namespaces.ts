@@ -1,0 +1,144 @@
+import { equalBytes, formatNamespaceId, isNamespaceId, parseNamespaceId } from '../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../src/errors.ts'
+import type { PlanName } from '../../src/limits.ts'
+import {
+  deleteNamespaceRow,
+  loadCurrentNamespace,
+  loadNamespaceRows,
+  Namespace,
+  type NamespaceRow,
+  putCurrentNamespace,
+  putNamespaceRow,
+  Quota,
+} from '../../src/namespace/index.ts'
+import type { LocalEnvironment } from './environment.ts'
+
+/** A namespace that this node has open. */
+export interface OpenNamespace {
+  row: NamespaceRow
+  readonly log: Namespace
+  readonly quota: Quota
+}
+
+const personalName = 'personal'
+const deleteBatch = 1_000
+
+/** The namespaces of this node. All are open while the node runs: each costs a few rows of memory. */
+export class LocalNamespaces {
+  readonly #env: LocalEnvironment
+  readonly #open = new Map<string, OpenNamespace>()
+  #current: OpenNamespace | undefined
+  /** Creations, deletions and switches, one at a time: names must stay unique. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  private constructor(env: LocalEnvironment) {
+    this.#env = env
+  }
+
+  /** Opens what the store has; the first time, makes the personal namespace. */
+  static async open(env: LocalEnvironment, defaultPlan: PlanName = 'enterprise'): Promise<LocalNamespaces> {
+    const namespaces = new LocalNamespaces(env)
+    for (const row of await loadNamespaceRows(env.store)) namespaces.#add(row, await Namespace.open(env, row.id))
+    if (namespaces.#open.size === 0) await namespaces.create(personalName, defaultPlan)
+    const current = await loadCurrentNamespace(env.store)
+    namespaces.#current = namespaces.all.find(({ row }) => current !== undefined && equalBytes(row.id, current)) ?? namespaces.all[0]
+    return namespaces
+  }
+
+  /** Oldest first. */
+  get all(): OpenNamespace[] {
+    return [...this.#open.values()].sort((a, b) => a.row.createdMs - b.row.createdMs || Buffer.compare(a.row.id, b.row.id))
+  }
+
+  get current(): OpenNamespace {
+    if (this.#current === undefined) throw new ArtifactHubError('CLOSED', 'no namespace is open')
+    return this.#current
+  }
+
+  isCurrent(namespace: OpenNamespace): boolean {
+    return namespace === this.#current
+  }
+
+  /** The one of that name or id; the current one for `undefined`. @throws NOT_FOUND, INVALID_ARGUMENT */
+  find(nameOrId: string | undefined): OpenNamespace {
+    if (nameOrId === undefined) return this.current
+    const id = isNamespaceId(nameOrId) ? formatNamespaceId(parseNamespaceId(nameOrId)) : undefined
+    const found = id === undefined ? this.all.find(({ row }) => row.name === nameOrId) : this.#open.get(id)
+    if (found !== undefined) return found
+    throw new ArtifactHubError('NOT_FOUND', `there is no namespace ${JSON.stringify(nameOrId)}`, { details: { namespace: nameOrId } })
+  }
+
+  /** @throws ALREADY_EXISTS */
+  create(name: string, plan: PlanName): Promise<OpenNamespace> {
+    return this.#exclusively(async () => {
+      if (this.all.some(({ row }) => row.name === name)) {
+        throw new ArtifactHubError('ALREADY_EXISTS', `there is a namespace ${JSON.stringify(name)} already`, { details: { namespace: name } })
+      }
+      const common = { name, plan, owner: this.#env.agent.publicKey, createdMs: this.#env.now() }
+      const log = await Namespace.create(this.#env, (id) => [putNamespaceRow({ id, ...common })])
+      return this.#add({ id: log.id, ...common }, log)
+    })
+  }
+
+  use(nameOrId: string): Promise<OpenNamespace> {
+    return this.#exclusively(async () => {
+      const namespace = this.find(nameOrId)
+      await this.#env.store.batch([putCurrentNamespace(namespace.row.id)], { sync: true })
+      this.#current = namespace
+      return namespace
+    })
+  }
+
+  setPlan(nameOrId: string, plan: PlanName): Promise<OpenNamespace> {
+    return this.#exclusively(async () => {
+      const namespace = this.find(nameOrId)
+      const row = { ...namespace.row, plan }
+      await this.#env.store.batch([putNamespaceRow(row)], { sync: true })
+      namespace.row = row
+      namespace.quota.plan = plan
+      return namespace
+    })
+  }
+
+  /** Forgets a namespace, then removes what it had: interrupted, the rest is removed at the next start. @throws CONFLICT for the current one */
+  delete(nameOrId: string): Promise<void> {
+    return this.#exclusively(async () => {
+      const namespace = this.find(nameOrId)
+      if (namespace === this.#current) {
+        throw new ArtifactHubError('CONFLICT', `namespace ${JSON.stringify(namespace.row.name)} is the current one; use another first`)
+      }
+      this.#open.delete(namespace.log.idText)
+      await namespace.log.close()
+      await this.#env.store.batch([deleteNamespaceRow(namespace.row.id)], { sync: true })
+      await this.#env.removeBlocks(namespace.log.idText)
+      const range = namespace.log.keys.everything()
+      for (;;) {
+        const keys: Uint8Array[] = []
+        for await (const [key] of this.#env.store.entries({ ...range, limit: deleteBatch })) keys.push(key)
+        if (keys.length === 0) return
+        await this.#env.store.batch(
+          keys.map((key) => ({ type: 'del', key })),
+          { sync: false },
+        )
+      }
+    })
+  }
+
+  /** Waits for what is being written, and lets nothing more be. */
+  async close(): Promise<void> {
+    await this.#turn
+    await Promise.all(this.all.map(({ log }) => log.close()))
+  }
+
+  #add(row: NamespaceRow, log: Namespace): OpenNamespace {
+    const namespace = { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes) }
+    this.#open.set(log.idText, namespace)
+    return namespace
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+}

@@ -1,0 +1,37 @@
+import { sha256 } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import type { AgentKey } from '../identity/index.ts'
+import { maxEntryBytes, maxHeaderBytes } from '../limits.ts'
+import type { Entry, EntryHeader, KeySection } from './entry.ts'
+import { encodeEntry, encodeHeader, encodeKeys } from './entry-codec.ts'
+
+/** What an author decides of a header; the rest follows from the key and the sections. */
+export type HeaderDraft = Omit<EntryHeader, 'author' | 'keysHash' | 'bodyHash'>
+
+/** What goes with a header. */
+export interface EntrySections {
+  readonly keys?: KeySection | undefined
+  /** As it will be stored: encrypted already when it is secret. */
+  readonly body?: Uint8Array | undefined
+  readonly leaf?: Uint8Array | undefined
+}
+
+/** Makes a signed entry and its stored bytes. @throws TOO_LARGE when it is over the limit for an entry */
+export function signEntry(agent: AgentKey, draft: HeaderDraft, sections: EntrySections): { entry: Entry; bytes: Uint8Array<ArrayBuffer> } {
+  const { keys, body, leaf } = sections
+  const keysBytes = keys === undefined ? undefined : encodeKeys(keys)
+  const header: EntryHeader = {
+    ...draft,
+    author: agent.publicKey,
+    keysHash: keysBytes === undefined ? undefined : sha256(keysBytes),
+    bodyHash: body === undefined ? undefined : sha256(body),
+  }
+  const headerBytes = encodeHeader(header)
+  const signature = agent.sign('entry', headerBytes)
+  const entry: Entry = { hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, body, leaf }
+  const bytes = encodeEntry(entry)
+  if (headerBytes.length > maxHeaderBytes || bytes.length > maxEntryBytes) {
+    throw new ArtifactHubError('TOO_LARGE', `this entry would be ${bytes.length} bytes; at most ${maxEntryBytes} are allowed`)
+  }
+  return { entry, bytes }
+}

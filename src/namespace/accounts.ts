@@ -1,0 +1,158 @@
+import type { ContentRoot } from '../catalog/index.ts'
+import { rawCodec, walkTree } from '../content/index.ts'
+import { decodeCanonical, encodeCanonical, orderedUint64, readUint64 } from '../encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
+import type { KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
+import type { Overlay } from './overlay.ts'
+import type { NamespaceKeys } from './tables.ts'
+
+/** What a namespace holds. */
+export interface Totals {
+  /** Distinct live leaves, bytes. */
+  readonly leafBytes: number
+  /** Entries as stored, bytes. */
+  readonly entryBytes: number
+}
+
+const batchLeaves = 4_096
+const maxRowBytes = 64
+
+/** One leaf: its digest and its block's length. */
+interface Leaf {
+  readonly digest: Uint8Array
+  readonly blockBytes: number
+}
+
+/**
+ * Counts distinct live leaves: how many live versions hold each root, and how many live roots each leaf. Leaves are
+ * never shared between artifacts, for each has a key of its own. This is this node's own bookkeeping and can be counted
+ * again from the catalog and the blocks.
+ */
+export class Accounts {
+  readonly #keys: NamespaceKeys
+  readonly #overlay: Overlay
+  readonly #blocks: NamespaceBlocks
+  readonly #startLeafBytes: number
+  #leafBytes: number
+  #entryBytes: number
+
+  constructor(keys: NamespaceKeys, overlay: Overlay, blocks: NamespaceBlocks, totals: Totals) {
+    this.#keys = keys
+    this.#overlay = overlay
+    this.#blocks = blocks
+    this.#startLeafBytes = totals.leafBytes
+    this.#leafBytes = totals.leafBytes
+    this.#entryBytes = totals.entryBytes
+  }
+
+  /** Leaf bytes that came (or, below 0, went) since the totals it began with. */
+  get addedLeafBytes(): number {
+    return this.#leafBytes - this.#startLeafBytes
+  }
+
+  get totals(): Totals {
+    return { leafBytes: this.#leafBytes, entryBytes: this.#entryBytes }
+  }
+
+  addEntryBytes(bytes: number): void {
+    this.#entryBytes += bytes
+    this.#record()
+  }
+
+  /** Bytes of leaves that a live version with this root would add. */
+  async wouldAdd(artifact: Uint8Array, root: ContentRoot): Promise<number> {
+    if (root.codec !== rawCodec && (await this.#count(artifact, root.digest)) > 0) return 0
+    let bytes = 0
+    for await (const batch of this.#leaves(root)) {
+      const counts = await this.#overlay.getMany(batch.map(({ digest }) => this.#key(artifact, digest)))
+      batch.forEach(({ blockBytes }, at) => {
+        if (counts[at] === undefined) bytes += blockBytes
+      })
+    }
+    return bytes
+  }
+
+  /** A version with this root became live. */
+  async hold(artifact: Uint8Array, root: ContentRoot): Promise<void> {
+    if (root.codec !== rawCodec && (await this.#change(artifact, root.digest, 1)) > 1) return
+    await this.#changeLeaves(artifact, root, 1)
+  }
+
+  /** A version with this root ended. */
+  async release(artifact: Uint8Array, root: ContentRoot): Promise<void> {
+    if (root.codec !== rawCodec && (await this.#change(artifact, root.digest, -1)) > 0) return
+    await this.#changeLeaves(artifact, root, -1)
+  }
+
+  async #changeLeaves(artifact: Uint8Array, root: ContentRoot, by: 1 | -1): Promise<void> {
+    for await (const batch of this.#leaves(root)) {
+      const counts = await this.#overlay.getMany(batch.map(({ digest }) => this.#key(artifact, digest)))
+      batch.forEach(({ digest, blockBytes }, at) => {
+        const count = readCount(counts[at])
+        if (by === 1 ? count === 0 : count === 1) this.#leafBytes += by * blockBytes
+        this.#write(artifact, digest, count + by)
+      })
+    }
+    this.#record()
+  }
+
+  /** A tree's distinct leaves in batches; none of a tree that is not whole here, for that takes no room here. */
+  async *#leaves(root: ContentRoot): AsyncGenerator<Leaf[]> {
+    const seen = new Set<string>()
+    let batch: Leaf[] = []
+    try {
+      for await (const block of walkTree({ root, blocks: this.#blocks })) {
+        const name = Buffer.from(block.digest).toString('latin1')
+        if (block.kind === 'node' || seen.has(name)) continue
+        seen.add(name)
+        batch.push(block)
+        if (batch.length < batchLeaves) continue
+        yield batch
+        batch = []
+      }
+    } catch (error) {
+      if (!isHubError(error, 'UNAVAILABLE') && !isHubError(error, 'CORRUPT')) throw error
+      return
+    }
+    yield batch
+  }
+
+  async #count(artifact: Uint8Array, digest: Uint8Array): Promise<number> {
+    return readCount(await this.#overlay.get(this.#key(artifact, digest)))
+  }
+
+  async #change(artifact: Uint8Array, digest: Uint8Array, by: 1 | -1): Promise<number> {
+    const count = (await this.#count(artifact, digest)) + by
+    this.#write(artifact, digest, count)
+    return count
+  }
+
+  #write(artifact: Uint8Array, digest: Uint8Array, count: number): void {
+    const key = this.#key(artifact, digest)
+    if (count > 0) this.#overlay.put(key, orderedUint64(count))
+    else this.#overlay.del(key)
+  }
+
+  #key(artifact: Uint8Array, digest: Uint8Array): Uint8Array {
+    return this.#keys.key('references', artifact, digest)
+  }
+
+  #record(): void {
+    this.#overlay.put(this.#keys.key('totals'), encodeCanonical([this.#leafBytes, this.#entryBytes]))
+  }
+}
+
+/** The totals as last recorded. @throws CORRUPT */
+export async function loadTotals(store: KeyValueStore, keys: NamespaceKeys): Promise<Totals> {
+  const value = await store.get(keys.key('totals'))
+  if (value === undefined) return { leafBytes: 0, entryBytes: 0 }
+  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'the totals' })
+  if (!Array.isArray(row) || row.length !== 2 || !row.every(Number.isSafeInteger)) {
+    throw new ArtifactHubError('CORRUPT', 'the totals of a namespace are damaged')
+  }
+  return { leafBytes: row[0], entryBytes: row[1] }
+}
+
+function readCount(value: Uint8Array | undefined): number {
+  return value === undefined ? 0 : readUint64(value)
+}

@@ -1,0 +1,42 @@
+import { type ArtifactState, validateContentType, validateMetadata, validateName } from '../catalog/index.ts'
+import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { maxEntryBytes } from '../limits.ts'
+
+/**
+ * A put's body before encryption: canonical DAG-CBOR `{ v: 0, name, type, meta, sha256 }`. Metadata is JSON text, for
+ * CBOR would lose the difference between a key named `__proto__` and a prototype, and between 1 and 1.0.
+ */
+export function encodeBody(state: ArtifactState): Uint8Array<ArrayBuffer> {
+  return encodeCanonical({
+    v: 0,
+    name: state.name,
+    type: state.contentType,
+    meta: JSON.stringify(state.metadata),
+    sha256: state.sha256,
+  })
+}
+
+/** @throws CORRUPT, UNSUPPORTED_FORMAT */
+export function decodeBody(bytes: Uint8Array): ArtifactState {
+  const body = decodeCanonical(bytes, { maxBytes: maxEntryBytes, what: 'an entry’s body' }) as Record<string, unknown> | null
+  if (typeof body !== 'object' || body === null || typeof body.v !== 'number') throw malformed()
+  if (body.v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this version was written by a newer release')
+  const { name, type, meta, sha256 } = body
+  if (typeof name !== 'string' || typeof type !== 'string' || typeof meta !== 'string') throw malformed()
+  if (!(sha256 instanceof Uint8Array) || sha256.length !== 32 || Object.keys(body).length !== 5) throw malformed()
+  // Checked again, for the writer may be another node and a hostile one.
+  return { name: validateName(name), contentType: validateContentType(type), metadata: validateMetadata(parse(meta)), sha256 }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new ArtifactHubError('CORRUPT', 'an entry’s metadata is not JSON', { cause })
+  }
+}
+
+function malformed(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'an entry’s body is not what a body must be')
+}

@@ -1,0 +1,22 @@
+/** One namespace on one node: its log, its keys, its catalog and its accounts, changed together. */
+export {
+  type ArtifactHandle,
+  noSuchVersion,
+  type StoredContent,
+  writeDelete,
+  writeDrop,
+  writeFirstVersion,
+  writeNextVersion,
+} from './artifact-writes.ts'
+export { Namespace, type NamespaceEnvironment } from './namespace.ts'
+export { leafBytesOf, Quota, type Reservation } from './quota.ts'
+export {
+  deleteNamespaceRow,
+  loadCurrentNamespace,
+  loadNamespaceRows,
+  type NamespaceRow,
+  putCurrentNamespace,
+  putNamespaceRow,
+} from './registry.ts'
+export { keySpaces } from './tables.ts'
+export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'

@@ -1,0 +1,231 @@
+import { Catalog } from '../catalog/index.ts'
+import { artifactIdOf, encodeCanonical, formatNamespaceId } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { type AgentKey, Sealer } from '../identity/index.ts'
+import { decodeEntry, type Entry, type EntrySections, type HybridClock, signEntry } from '../log/index.ts'
+import { ArtifactKey, Keyring, keyIdOf } from '../sharing/index.ts'
+import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
+import { loadTotals, type Totals } from './accounts.ts'
+import { Chains } from './chains.ts'
+import { CommitQueue } from './commit-queue.ts'
+import { EntryAndPackBlocks } from './namespace-blocks.ts'
+import { chainIdOf, NamespaceKeys } from './tables.ts'
+import { decodeWraps, type EntryDraft, Transaction } from './transaction.ts'
+
+/** What a namespace needs of the node that has it. */
+export interface NamespaceEnvironment {
+  readonly store: KeyValueStore
+  /** This node's pack store, for one namespace (`ns_…`). */
+  readonly packs: (namespace: string) => NamespaceBlocks
+  readonly agent: AgentKey
+  /** 16 bytes: see incarnation. */
+  readonly incarnation: Uint8Array
+  readonly clock: HybridClock
+  /** Cryptographically random bytes. */
+  readonly random: (length: number) => Uint8Array<ArrayBuffer>
+}
+
+/** Pieces of work that share one batch: more would only make each wait longer. */
+const maxGroup = 256
+
+/**
+ * One namespace on one node. Everything that changes it goes through `commit`, one batch at a time, so heads, catalog
+ * and accounts never disagree with the log.
+ */
+export class Namespace {
+  readonly id: Uint8Array
+  /** `ns_…` */
+  readonly idText: string
+  readonly keys: NamespaceKeys
+  readonly catalog: Catalog
+  readonly blocks: NamespaceBlocks
+  readonly env: NamespaceEnvironment
+  readonly #keyring: Keyring
+  readonly #queue: CommitQueue<Transaction>
+  #chains: Chains
+  #totals: Totals
+  #stale = false
+  #closed = false
+
+  private constructor(env: NamespaceEnvironment, id: Uint8Array, keyring: Keyring, chains: Chains, totals: Totals) {
+    this.env = env
+    this.id = id
+    this.idText = formatNamespaceId(id)
+    this.keys = new NamespaceKeys(id)
+    this.catalog = new Catalog({ store: env.store, prefix: this.keys.key('catalog') })
+    this.blocks = new EntryAndPackBlocks(env.packs(this.idText), env.store, this.keys)
+    this.#keyring = keyring
+    this.#chains = chains
+    this.#totals = totals
+    this.#queue = new CommitQueue(
+      () => this.#begin(),
+      (tx) => this.#write(tx),
+      maxGroup,
+    )
+  }
+
+  /**
+   * Starts a namespace owned by this agent: its genesis, and the rotate that seals its first epoch to the owner.
+   *
+   * @param extra goes into the same atomic batch: how the node remembers that it has it
+   */
+  static async create(env: NamespaceEnvironment, extra: (id: Uint8Array) => readonly KeyValueChange[]): Promise<Namespace> {
+    const { agent, incarnation, clock, random } = env
+    const start = { namespace: undefined, grant: undefined, incarnation, seq: 0, previous: undefined, heads: [] }
+    const header = { kind: 'genesis' as const, ...start, clock: clock.tick(), keyId: undefined, data: undefined }
+    const { entry, bytes } = signEntry(agent, header, { body: encodeCanonical({ v: 0, nonce: random(16) }) })
+    const id = entry.hash
+    const chain = chainIdOf(id, incarnation)
+    const chains = new Chains()
+    chains.set({ chain, grant: id, incarnation, seq: 0, hash: id, clock: header.clock })
+    const keyring = new Keyring(id)
+    const namespace = new Namespace(env, id, keyring, chains, { leafBytes: 0, entryBytes: 0 })
+    const epoch = newEpoch(env, id)
+    await namespace.commit(async (tx, mark) => {
+      mark()
+      tx.add({ type: 'put', key: namespace.keys.entry(chain, 0), value: bytes })
+      await tx.index(entry, chain, bytes.length, undefined)
+      await tx.append(epoch.draft, epoch.sections)
+      for (const change of extra(id)) tx.add(change)
+    })
+    await namespace.#loadEpochs()
+    return namespace
+  }
+
+  /** Opens a namespace that is in the store. @throws CORRUPT when its log cannot be read */
+  static async open(env: NamespaceEnvironment, id: Uint8Array): Promise<Namespace> {
+    const keys = new NamespaceKeys(id)
+    const chains = await Chains.load(env.store, keys)
+    const namespace = new Namespace(env, id, new Keyring(id), chains, await loadTotals(env.store, keys))
+    for (const { clock } of chains.values()) env.clock.merge(clock)
+    await namespace.#loadEpochs()
+    return namespace
+  }
+
+  /** Entries of the log. */
+  get entries(): number {
+    return this.#chains.entries
+  }
+
+  get totals(): Totals {
+    return this.#totals
+  }
+
+  /**
+   * Runs `work` on a transaction that it shares with others, and resolves with what it gave once all of it is durable:
+   * the batch is synced. `work` refuses by throwing before it calls `mark`; after that it must not fail.
+   * @throws CLOSED, what `work` and the store throw
+   */
+  async commit<T>(work: (tx: Transaction, mark: () => void) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new ArtifactHubError('CLOSED', 'this namespace is closed')
+    return await this.#queue.run(work)
+  }
+
+  /** Lets no more be committed, and resolves when nothing is being written. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#queue.idle()
+  }
+
+  /** A fresh artifact key. */
+  newArtifactKey(artifact: Uint8Array): ArtifactKey {
+    return new ArtifactKey(this.env.random(32), this.id, artifact)
+  }
+
+  /** Wraps an artifact key under the current epoch. */
+  wrap(key: ArtifactKey, artifact: Uint8Array): ReturnType<Keyring['wrap']> {
+    this.#keyring.remember(artifact, key)
+    return this.#keyring.wrap(key, artifact)
+  }
+
+  /** Opens an artifact key by wraps that are not in the log yet. */
+  unwrap(artifact: Uint8Array, keyId: Uint8Array, wraps: Parameters<Keyring['open']>[2]): ArtifactKey | undefined {
+    return this.#keyring.open(artifact, keyId, wraps)
+  }
+
+  /** The artifact key of that id. @throws ACCESS_DENIED when this agent cannot open it */
+  async artifactKey(artifact: Uint8Array, keyId: Uint8Array): Promise<ArtifactKey> {
+    const key =
+      this.#keyring.open(artifact, keyId, []) ??
+      this.#keyring.open(artifact, keyId, decodeWraps(await this.env.store.get(this.keys.key('artifactKeys', artifact, keyId)), keyId))
+    if (key === undefined) throw new ArtifactHubError('ACCESS_DENIED', 'this agent cannot open the artifact’s key')
+    return key
+  }
+
+  /** An entry by its hash; `undefined` when it is not here. @throws CORRUPT */
+  async entry(hash: Uint8Array): Promise<Entry | undefined> {
+    const place = await this.env.store.get(this.keys.key('places', hash))
+    return place === undefined ? undefined : await this.entryAt(place)
+  }
+
+  /** An entry by its place: chain (16) ‖ seq (8). @throws CORRUPT */
+  async entryAt(place: Uint8Array): Promise<Entry | undefined> {
+    const bytes = await this.env.store.get(this.keys.key('entries', place))
+    return bytes === undefined ? undefined : decodeEntry(bytes)
+  }
+
+  /** Every entry with its stored bytes, chain by chain. */
+  async *allEntries(signal?: AbortSignal): AsyncGenerator<{ place: Uint8Array; bytes: Uint8Array }> {
+    const range = this.keys.all('entries')
+    for await (const [key, bytes] of this.env.store.entries(range, signal === undefined ? {} : { signal })) {
+      yield { place: key.subarray(range.gte.length), bytes }
+    }
+  }
+
+  /** The artifact that a salt names here. */
+  artifactOf(salt: Uint8Array): Uint8Array {
+    return artifactIdOf(this.id, salt)
+  }
+
+  /** A transaction of its own, for work that is not appended to: rebuilding what follows from the log. */
+  async transaction(totals: Totals): Promise<Transaction> {
+    return this.#transaction(totals)
+  }
+
+  #transaction(totals: Totals): Transaction {
+    const { store, agent, incarnation, clock } = this.env
+    const { id: namespace, keys, catalog, blocks } = this
+    return new Transaction({ namespace, store, keys, catalog, blocks, chains: this.#chains, totals, agent, incarnation, clock })
+  }
+
+  async #begin(): Promise<Transaction> {
+    if (this.#stale) {
+      // The batch before failed and may be in the store or not: what is there now decides.
+      this.#chains = await Chains.load(this.env.store, this.keys)
+      this.#totals = await loadTotals(this.env.store, this.keys)
+      this.#stale = false
+    }
+    return this.#transaction(this.#totals)
+  }
+
+  async #write(tx: Transaction): Promise<void> {
+    this.#stale = true
+    await this.env.store.batch(tx.changes, { sync: true })
+    this.#stale = false
+    if (tx.head !== undefined) this.#chains.set(tx.head)
+    this.#totals = tx.accounts.totals
+  }
+
+  async #loadEpochs(): Promise<void> {
+    const rotates: Entry[] = []
+    for await (const [, place] of this.env.store.entries(this.keys.all('epochs'))) {
+      const entry = await this.entryAt(place)
+      if (entry === undefined) throw new ArtifactHubError('CORRUPT', 'an entry that introduces an epoch is missing')
+      rotates.push(entry)
+    }
+    rotates.sort((a, b) => a.header.clock.wallMs - b.header.clock.wallMs || a.header.clock.counter - b.header.clock.counter)
+    for (const { header, keys } of rotates) {
+      if (header.keyId !== undefined && keys !== undefined) this.#keyring.admitEpoch(header.keyId, keys, this.env.agent)
+    }
+  }
+}
+
+/** A fresh epoch secret, sealed to its one member. */
+function newEpoch(env: NamespaceEnvironment, namespace: Uint8Array): { draft: EntryDraft; sections: EntrySections } {
+  const secret = env.random(32)
+  const keyId = keyIdOf(secret)
+  const sealer = new Sealer(env.random(32))
+  const box = sealer.seal(secret, env.agent.publicKey, { kind: 'epoch', namespace, subject: new Uint8Array(0), keyId })
+  const keys = { wraps: [], ephemeral: sealer.ephemeral, boxes: [{ keyId, ...box }] }
+  return { draft: { kind: 'rotate', keyId, data: undefined }, sections: { keys } }
+}

@@ -1,0 +1,43 @@
+import { toHex } from '../encoding/index.ts'
+import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
+
+/** Changes that are not in the store yet, over what is: reads see them. One caller at a time. */
+export class Overlay {
+  readonly #store: KeyValueStore
+  readonly #changes = new Map<string, KeyValueChange>()
+
+  constructor(store: KeyValueStore) {
+    this.#store = store
+  }
+
+  get changes(): readonly KeyValueChange[] {
+    return [...this.#changes.values()]
+  }
+
+  put(key: Uint8Array, value: Uint8Array): void {
+    this.add({ type: 'put', key, value })
+  }
+
+  del(key: Uint8Array): void {
+    this.add({ type: 'del', key })
+  }
+
+  add(change: KeyValueChange): void {
+    this.#changes.set(toHex(change.key), change)
+  }
+
+  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    const change = this.#changes.get(toHex(key))
+    if (change === undefined) return await this.#store.get(key)
+    return change.type === 'put' ? change.value : undefined
+  }
+
+  async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    const stored = await this.#store.getMany(keys)
+    return keys.map((key, at) => {
+      const change = this.#changes.get(toHex(key))
+      if (change === undefined) return stored[at]
+      return change.type === 'put' ? change.value : undefined
+    })
+  }
+}

@@ -1,0 +1,70 @@
+import { concatBytes, decodeCanonical, encodeCanonical, equalBytes, formatNamespaceId, prefixEnd } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { type PlanName, plans } from '../limits.ts'
+import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
+import { keySpaces } from './tables.ts'
+
+/** What this node remembers of a namespace that it has; local, never replicated. */
+export interface NamespaceRow {
+  /** 32 bytes. */
+  readonly id: Uint8Array
+  readonly name: string
+  readonly plan: PlanName
+  /** Raw Ed25519 public key of the owner. */
+  readonly owner: Uint8Array
+  readonly createdMs: number
+}
+
+const rowTable = 0x6e
+const currentKey = Uint8Array.of(keySpaces.node, 0x63)
+const maxRowBytes = 4_096
+
+/** Every namespace that this node has. @throws CORRUPT */
+export async function loadNamespaceRows(store: KeyValueStore): Promise<NamespaceRow[]> {
+  const rows: NamespaceRow[] = []
+  const prefix = Uint8Array.of(keySpaces.node, rowTable)
+  for await (const [key, value] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
+    rows.push(decodeRow(key.slice(prefix.length), value))
+  }
+  return rows
+}
+
+/** The id of the current namespace, if one was chosen. */
+export async function loadCurrentNamespace(store: KeyValueStore): Promise<Uint8Array | undefined> {
+  return await store.get(currentKey)
+}
+
+/** The change that remembers a namespace. */
+export function putNamespaceRow({ id, name, plan, owner, createdMs }: NamespaceRow): KeyValueChange {
+  return { type: 'put', key: rowKey(id), value: encodeCanonical({ v: 0, name, plan, owner, createdMs }) }
+}
+
+/** The change that forgets a namespace. */
+export function deleteNamespaceRow(id: Uint8Array): KeyValueChange {
+  return { type: 'del', key: rowKey(id) }
+}
+
+/** The change that makes a namespace the current one. */
+export function putCurrentNamespace(id: Uint8Array): KeyValueChange {
+  return { type: 'put', key: currentKey, value: id }
+}
+
+function rowKey(id: Uint8Array): Uint8Array {
+  return concatBytes(Uint8Array.of(keySpaces.node, rowTable), id)
+}
+
+function decodeRow(id: Uint8Array, value: Uint8Array): NamespaceRow {
+  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a namespace row' }) as Record<string, unknown>
+  const { v, name, plan, owner, createdMs } = row
+  if (v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a namespace was recorded by a newer release')
+  const isWell = typeof name === 'string' && typeof plan === 'string' && Object.hasOwn(plans, plan) && owner instanceof Uint8Array
+  if (!isWell || typeof createdMs !== 'number') {
+    throw new ArtifactHubError('CORRUPT', `what this node remembers of ${formatNamespaceId(id)} is damaged`)
+  }
+  return { id, name, plan: plan as PlanName, owner: owner as Uint8Array, createdMs }
+}
+
+/** Whether two rows speak of one namespace. */
+export function isSameNamespace(a: Pick<NamespaceRow, 'id'>, b: Pick<NamespaceRow, 'id'>): boolean {
+  return equalBytes(a.id, b.id)
+}

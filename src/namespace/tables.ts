@@ -1,0 +1,66 @@
+import { concatBytes, orderedUint64, prefixEnd, sha256 } from '../encoding/index.ts'
+
+/** First byte of every key in the database: who owns the rest. The pack store's index is one of them. */
+export const keySpaces = { node: 0x01, namespace: 0x02, packIndex: 0x03 } as const
+
+/** Second half of a namespace's prefix: one byte a table. Layouts are in this folder's README. */
+const tables = {
+  /** chain (16) ‖ seq (8) → entry */
+  entries: 0x65,
+  /** entry hash (32) → chain (16) ‖ seq (8) */
+  places: 0x68,
+  /** chain (16) → grant, incarnation, seq, hash, clock of its newest entry */
+  chains: 0x63,
+  /** artifact (20) ‖ key id (16) → wraps of that artifact key */
+  artifactKeys: 0x6b,
+  /** digest of an inline leaf (32) ‖ entry hash (32) → nothing: several entries may carry one leaf */
+  inlineLeaves: 0x6c,
+  /** artifact (20) ‖ digest (32) → how many live versions (of a root), or live roots (of a leaf), hold it */
+  references: 0x72,
+  /** → what the namespace holds */
+  totals: 0x75,
+  /** key id of an epoch's secret (16) → chain (16) ‖ seq (8) of the rotate that brought it */
+  epochs: 0x6f,
+  /** upload (32) → what an unfinished upload needs to find its blocks again */
+  uploads: 0x70,
+  /** the catalog's own keys */
+  catalog: 0x67,
+} as const
+
+type TableName = keyof typeof tables
+
+/** The keys of one namespace. */
+export class NamespaceKeys {
+  readonly #prefix: Uint8Array
+
+  constructor(namespace: Uint8Array) {
+    this.#prefix = concatBytes(Uint8Array.of(keySpaces.namespace), namespace)
+  }
+
+  /** Every key of a table. */
+  all(name: TableName): { gte: Uint8Array; lt: Uint8Array } {
+    return range(this.key(name))
+  }
+
+  /** Every key of the namespace. */
+  everything(): { gte: Uint8Array; lt: Uint8Array } {
+    return range(this.#prefix)
+  }
+
+  key(name: TableName, ...parts: readonly Uint8Array[]): Uint8Array {
+    return concatBytes(this.#prefix, Uint8Array.of(tables[name]), ...parts)
+  }
+
+  entry(chain: Uint8Array, seq: number): Uint8Array {
+    return this.key('entries', chain, orderedUint64(seq))
+  }
+}
+
+/** The 16 bytes that name a chain: its grant and its incarnation, hashed. */
+export function chainIdOf(grant: Uint8Array, incarnation: Uint8Array): Uint8Array {
+  return sha256(grant, incarnation).slice(0, 16)
+}
+
+function range(prefix: Uint8Array): { gte: Uint8Array; lt: Uint8Array } {
+  return { gte: prefix, lt: prefixEnd(prefix) as Uint8Array }
+}

@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto'
+import { inspect } from 'node:util'
+import { gcm } from '@noble/ciphers/aes.js'
+import { hkdf } from '@noble/hashes/hkdf.js'
+import { sha256 } from '@noble/hashes/sha2.js'
+import { describe, expect, it } from 'vitest'
+import { encodeCanonical } from '../encoding/index.ts'
+import { AgentKey, Sealer } from '../identity/index.ts'
+import { ArtifactKey, Keyring, keyIdOf } from './index.ts'
+
+const namespace = new Uint8Array(32).fill(1)
+const artifact = new Uint8Array(20).fill(2)
+const place = { namespace, author: new Uint8Array(32).fill(3), grant: namespace, incarnation: new Uint8Array(16).fill(4), seq: 5 }
+
+describe('artifact keys', () => {
+  it('derives what a second implementation derives', () => {
+    const secret = randomBytes(32)
+    const key = new ArtifactKey(secret, namespace, artifact)
+    const salt = new TextEncoder().encode('artifact-hub/secret/v1')
+    const derive = (info: unknown[], length = 32) => hkdf(sha256, secret, salt, encodeCanonical(info), length)
+    expect(key.id).toEqual(derive(['key-id'], 16))
+    expect(key.content.encryption).toEqual(derive(['content/enc', namespace, artifact]))
+    expect(key.content.nonce).toEqual(derive(['content/nonce', namespace, artifact]))
+    expect(key.content.chunking).toEqual(derive(['content/chunk', namespace, artifact]))
+    const nonce = randomBytes(12)
+    const body = key.sealBody(Uint8Array.of(1, 2, 3), place, nonce)
+    const aad = encodeCanonical(['artifact-hub/body/v1', namespace, place.author, namespace, place.incarnation, 5])
+    expect(gcm(derive(['body', namespace, artifact]), nonce, aad).decrypt(body.subarray(12))).toEqual(Uint8Array.of(1, 2, 3))
+  })
+
+  it('derives other keys for another namespace or artifact', () => {
+    const secret = randomBytes(32)
+    const keys = [
+      new ArtifactKey(secret, namespace, artifact),
+      new ArtifactKey(secret, new Uint8Array(32), artifact),
+      new ArtifactKey(secret, namespace, new Uint8Array(20)),
+    ]
+    expect(new Set(keys.map((key) => Buffer.from(key.content.encryption).toString('hex'))).size).toBe(3)
+  })
+
+  it('opens a body only where it belongs, and only unchanged', () => {
+    const key = new ArtifactKey(randomBytes(32), namespace, artifact)
+    const body = key.sealBody(Uint8Array.of(1, 2, 3), place, randomBytes(12))
+    expect(key.openBody(body, place)).toEqual(Uint8Array.of(1, 2, 3))
+    const elsewhere = [
+      { ...place, namespace: new Uint8Array(32) },
+      { ...place, author: new Uint8Array(32) },
+      { ...place, grant: new Uint8Array(32) },
+      { ...place, incarnation: new Uint8Array(16) },
+      { ...place, seq: 6 },
+    ]
+    for (const other of elsewhere) expect(() => key.openBody(body, other)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+    for (let at = 0; at < body.length; at++) {
+      const bad = body.slice()
+      bad[at] = (bad[at] as number) ^ 1
+      expect(() => key.openBody(bad, place)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+    }
+    for (let length = 0; length < body.length; length++) {
+      expect(() => key.openBody(body.subarray(0, length), place)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+    }
+  })
+
+  it('does not print its secret', () => {
+    const key = new ArtifactKey(new Uint8Array(32).fill(0xab), namespace, artifact)
+    expect(inspect({ key }, { depth: 9 }) + JSON.stringify(key)).not.toMatch(/171|abab/)
+  })
+})
+
+describe('keyrings', () => {
+  const owner = new AgentKey(new Uint8Array(32).fill(6))
+  const rotate = (secret: Uint8Array, recipient: AgentKey, keyId = keyIdOf(secret)) => {
+    const sealer = new Sealer(randomBytes(32))
+    const box = sealer.seal(secret, recipient.publicKey, { kind: 'epoch', namespace, subject: new Uint8Array(0), keyId })
+    return { keyId, keys: { wraps: [], ephemeral: sealer.ephemeral, boxes: [{ keyId, ...box }] } }
+  }
+
+  it('opens an artifact key that was wrapped under an epoch sealed to its agent', () => {
+    const { keyId, keys } = rotate(randomBytes(32), owner)
+    const writer = new Keyring(namespace)
+    expect(writer.admitEpoch(keyId, keys, owner)).toBe(true)
+    const key = new ArtifactKey(randomBytes(32), namespace, artifact)
+    const wrap = writer.wrap(key, artifact)
+    const reader = new Keyring(namespace)
+    reader.admitEpoch(keyId, keys, owner)
+    expect(reader.open(artifact, key.id, [wrap])?.secret).toEqual(new Uint8Array(key.secret))
+    expect(new Keyring(namespace).open(artifact, key.id, [wrap])).toBeUndefined()
+    const elsewhere = new Keyring(namespace)
+    elsewhere.admitEpoch(keyId, keys, owner)
+    expect(elsewhere.open(new Uint8Array(20), key.id, [wrap])).toBeUndefined()
+  })
+
+  it('does not admit an epoch that is sealed to another, or whose id is not its key’s', () => {
+    const stranger = new AgentKey(new Uint8Array(32).fill(7))
+    const { keyId, keys } = rotate(randomBytes(32), owner)
+    expect(new Keyring(namespace).admitEpoch(keyId, keys, stranger)).toBe(false)
+    const lie = rotate(randomBytes(32), owner, keyIdOf(randomBytes(32)))
+    expect(new Keyring(namespace).admitEpoch(lie.keyId, lie.keys, owner)).toBe(false)
+    expect(() => new Keyring(namespace).currentEpoch).toThrow(expect.objectContaining({ code: 'ACCESS_DENIED' }))
+  })
+})
