@@ -36,16 +36,20 @@ export interface Failure {
 const closedPipeExitCode = 141
 
 const hints: Partial<Record<ErrorCode, string>> = {
-  ACCESS_DENIED: 'give the passphrase on a terminal, or in a file named by ARTIFACT_HUB_PASSPHRASE_FILE',
-  NOT_FOUND: '`artifact-hub ls` shows what is here; --ns NAME looks in another namespace',
+  INVALID_ARGUMENT: 'add --help to see how the command is used',
+  ACCESS_DENIED:
+    'an identity with a passphrase needs it: on a terminal, or in a file that ARTIFACT_HUB_PASSPHRASE_FILE names',
+  NOT_FOUND: 'check the spelling; `artifact-hub ls` shows the artifacts, `artifact-hub ns ls` the namespaces',
   ALREADY_EXISTS: 'choose another name, or replace what is there with --force where the command has it',
   CONFLICT: 'look at the current version with `artifact-hub info`, then try again',
   QUOTA_EXCEEDED: '`artifact-hub ns usage` shows the figures; `artifact-hub ns plan NAME PLAN` raises the limit',
+  TOO_LARGE: 'make it smaller: this limit is the same for every plan',
+  RANGE_INVALID: '`artifact-hub info` shows the size',
   UNAVAILABLE: 'try again when a node that holds it can be reached',
   LOCKED: 'end the other process, or use another data directory with --data-dir or ARTIFACT_HUB_DIR',
   STORAGE_FULL: 'free some space, then run it again; what was stored before is intact',
   STORAGE_FAILED: 'look at the disk and at the permissions of the data directory, then run it again',
-  CORRUPT: 'run `artifact-hub check --read-data`; with --repair it saves what can be saved',
+  CORRUPT: '`artifact-hub check --read-data` shows all that is broken; with --repair it saves what can be saved',
   SOURCE_FAILED: 'make sure that the source can be read and stays as it is, then run it again',
   UNSUPPORTED_FORMAT: 'install the newer release of artifact-hub that wrote it',
   INTERNAL: `this is a bug in artifact-hub; run it again with ${debugVariable}=1 and report what it prints`,
@@ -94,6 +98,6 @@ function describeUsage(error: CommanderError): Failure {
   // No command given: commander has printed the help already.
   if (error.code === 'commander.help') return { exitCode }
   const message = error.message.replace(/^error: /, '')
-  const hint = 'add --help to see how the command is used'
+  const hint = hints.INVALID_ARGUMENT
   return { exitCode, told: { code: 'INVALID_ARGUMENT', message, retryable: false, details: {}, hint } }
 }

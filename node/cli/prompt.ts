@@ -1,4 +1,4 @@
-import { createInterface } from 'node:readline/promises'
+import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { escapeControls } from './text/index.ts'
 
@@ -7,7 +7,7 @@ export function canAsk(): boolean {
   return process.stdin.isTTY === true && process.stderr.isTTY === true
 }
 
-/** Asks for a passphrase on the terminal without showing what is typed. Rejects with the signal's reason. */
+/** Asks for a passphrase on the terminal without showing what is typed. Ctrl-D is an empty one. Rejects with the signal's reason. */
 export async function askPassphrase(question: string, signal: AbortSignal): Promise<string> {
   process.stderr.write(escapeControls(question))
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() })
@@ -24,15 +24,13 @@ export async function confirm(question: string, signal: AbortSignal): Promise<bo
   return /^y(es)?$/i.test(answer.trim())
 }
 
-async function ask(echo: NodeJS.WritableStream, question: string, signal: AbortSignal): Promise<string> {
+function ask(echo: NodeJS.WritableStream, question: string, signal: AbortSignal): Promise<string> {
   const reader = createInterface({ input: process.stdin, output: echo, terminal: true })
-  // In raw mode Ctrl-C is a key: hand it on as the signal that it stands for.
-  reader.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
-  try {
-    return await reader.question(question, { signal })
-  } catch (error) {
-    throw signal.aborted ? signal.reason : error
-  } finally {
-    reader.close()
-  }
+  return new Promise<string>((resolve, reject) => {
+    // In raw mode Ctrl-C is a key: hand it on as the signal that it stands for.
+    reader.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
+    reader.on('close', () => resolve(''))
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    reader.question(question, resolve)
+  }).finally(() => reader.close())
 }

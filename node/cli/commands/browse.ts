@@ -81,12 +81,12 @@ async function list(session: Session, options: FindOptions): Promise<void> {
   const limit = pageLimit(options)
   const client = await session.client()
   const columns: Column<Artifact>[] = [
-    { title: 'NAME', cell: (row) => row.name, shrinkTo: 16 },
+    { title: 'NAME', cell: (row) => row.name, shrinkTo: 14 },
     { title: 'SIZE', cell: (row) => formatBytes(row.sizeBytes), align: 'right' },
     { title: 'VERSION', cell: (row) => String(row.version), align: 'right' },
-    { title: 'TYPE', cell: (row) => row.contentType, shrinkTo: 10 },
+    { title: 'TYPE', cell: (row) => row.contentType, shrinkTo: 8 },
     { title: 'UPDATED', cell: (row) => formatTime(row.updatedAt, 'short') },
-    { title: 'ID', cell: (row) => row.id },
+    { title: 'ID', cell: (row) => row.id, shrinkTo: 16, plainCut: true },
   ]
   await showPages(session, options, {
     page: (cursor) => client.artifact.list({ ...query, limit, cursor }),
@@ -116,8 +116,8 @@ async function versions(session: Session, options: PageOptions, reference: strin
     { title: 'VERSION ID', cell: (row) => row.versionId },
     { title: 'SIZE', cell: (row) => formatBytes(row.sizeBytes), align: 'right' },
     { title: 'WRITTEN', cell: (row) => formatTime(row.updatedAt) },
-    { title: 'NAME', cell: (row) => row.name, shrinkTo: 16 },
-    { title: 'AUTHOR', cell: (row) => row.author, shrinkTo: 16 },
+    { title: 'NAME', cell: (row) => row.name, shrinkTo: 10 },
+    { title: 'AUTHOR', cell: (row) => row.author, shrinkTo: 12 },
   ]
   await showPages(session, options, {
     page: (cursor) => client.artifact.listVersions({ artifactId, namespace, signal, limit, cursor }),
@@ -155,7 +155,7 @@ async function showPages<Row>(
   } while (options.all && cursor !== undefined)
   if (session.json) await session.output.write(`\n],"nextCursor":${jsonText(cursor ?? null)}}\n`)
   if (count === 0) session.note(shown.none)
-  else if (cursor !== undefined) session.note(`the first ${count}; --all lists everything, --limit more of it`)
+  else if (cursor !== undefined) session.note('there are more: --all lists everything, --limit more of it')
 }
 
 function pageLimit(options: PageOptions): number {

@@ -9,6 +9,8 @@ export interface Column<Row> {
   readonly align?: 'left' | 'right'
   /** Gives way, down to `shrinkTo` columns, when the table is wider than the terminal. */
   readonly shrinkTo?: number
+  /** What is left of a cut cell is still of use as it stands (the start of an id): it gets no `…`. */
+  readonly plainCut?: boolean
 }
 
 const gap = '  '
@@ -60,8 +62,10 @@ export class Table<Row> {
     return cells
       .map((cell, index) => {
         const width = widths[index] ?? 0
-        const side = this.#columns[index]?.align === 'right' ? 'left' : 'right'
-        return padToWidth(this.#maxWidth === undefined ? cell : truncateToWidth(cell, width), width, side)
+        const column = this.#columns[index]
+        const side = column?.align === 'right' ? 'left' : 'right'
+        if (this.#maxWidth === undefined) return padToWidth(cell, width, side)
+        return padToWidth(truncateToWidth(cell, width, column?.plainCut ? '' : '…'), width, side)
       })
       .join(gap)
       .trimEnd()

@@ -287,6 +287,8 @@ describe('tables', () => {
   test('fit a terminal by cutting what may shrink, and are whole without one', () => {
     const row = { name: 'a long name of a file', size: '10 MB' }
     expect(new Table(columns, { maxWidth: 16 }).render([row])).toBe('NAME        SIZE\na long n…  10 MB\n')
+    const id = [{ title: 'ID', cell: (cut: { id: string }) => cut.id, shrinkTo: 8, plainCut: true }]
+    expect(new Table(id, { maxWidth: 8 }).render([{ id: 'art_abcdefgh' }])).toBe('ID\nart_abcd\n')
     expect(new Table(columns).render([row])).toContain('a long name of a file  10 MB')
   })
 

@@ -15,18 +15,18 @@ export function displayWidth(text: string): number {
   return width
 }
 
-/** The text, cut to at most `columns` columns at a whole character; what was cut ends in `…`. */
-export function truncateToWidth(text: string, columns: number): string {
+/** The text, cut to at most `columns` columns at a whole character; what was cut ends in `ending`. */
+export function truncateToWidth(text: string, columns: number, ending: '…' | '' = '…'): string {
   if (displayWidth(text) <= columns) return text
   if (columns < 1) return ''
   let kept = ''
   let width = 0
   for (const { segment } of segmenter.segment(text)) {
     width += graphemeWidth(segment)
-    if (width > columns - 1) break
+    if (width > columns - ending.length) break
     kept += segment
   }
-  return `${kept}…`
+  return kept + ending
 }
 
 /** The text with spaces added on one side up to `columns` columns. */
