@@ -59,6 +59,10 @@ export const maxLabelBytes = 256
 export const maxFilterConditions = 64
 /** Values in one `$in`. */
 export const maxFilterValues = 1_000
+/** UTF-8 bytes of a metadata text that its index key holds; the rest is checked on the record. Part of the catalog's format. */
+export const maxIndexedTextBytes = 64
+/** UTF-8 bytes of a metadata path that its index key holds; a longer one is hashed. Part of the catalog's format. */
+export const maxIndexedPathBytes = 64
 /** Items of one page of a list. */
 export const maxPageItems = 1_000
 /** Items of one page when the caller names no limit. */

@@ -1,0 +1,161 @@
+import { artifactIdBytes, prefixEnd } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { maxVersionHeads } from '../limits.ts'
+import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
+import { History } from './history.ts'
+import { indexRows } from './index-rows.ts'
+import { entryBytes, entryOf, genOf, type Keyspace, keyText, tables } from './keys.ts'
+import type { ArtifactState, ContentRoot, Operation } from './operation.ts'
+import { Overlay } from './overlay.ts'
+import { type ArtifactHead, decodeCounts, encodeCounts } from './rows.ts'
+import { readHead, readVersion, type VersionRecord, type VersionRef } from './versions.ts'
+
+/** What the next update of an artifact says about what came before it. */
+export interface VersionHeads {
+  /** Entry hashes that it names as parents, at most 32, ascending by (gen, clock, entry). */
+  readonly entries: Uint8Array[]
+  /** The gen that it must carry. */
+  readonly nextGen: number
+}
+
+/** What an operation did to the versions of its artifact. One that began and ended at once is in both. */
+export interface Liveness {
+  /** Roots of versions that became live. */
+  readonly began: readonly ContentRoot[]
+  /** Roots of versions that ended. */
+  readonly ended: readonly ContentRoot[]
+}
+
+/**
+ * Changes of a catalog that are not written yet. Its reads see them. Use it from one caller, one call at a time,
+ * write `changes` in one batch, and begin the next batch after that.
+ */
+export class CatalogBatch {
+  readonly #keys: Keyspace
+  readonly #overlay: Overlay
+
+  /** Made by `Catalog.begin`. */
+  constructor(store: KeyValueStore, keys: Keyspace) {
+    this.#keys = keys
+    this.#overlay = new Overlay(store, (key) => keys.scanGroup(key))
+  }
+
+  /** What to write, each key once. Everything that was applied is in it, whenever it is read. */
+  get changes(): KeyValueChange[] {
+    return this.#overlay.changes
+  }
+
+  /**
+   * Heads of the version DAG, ended versions included, so that no number is used twice. Of more than 32 the
+   * highest; the others wait for the update after.
+   */
+  async versionHeads(artifact: Uint8Array): Promise<VersionHeads> {
+    const { heads } = await readHead(this.#overlay, this.#keys, artifact)
+    const named = heads.slice(-maxVersionHeads)
+    const highest = named.at(-1)
+    return { entries: named.map((place) => entryOf(place)), nextGen: highest === undefined ? 1 : genOf(highest) + 1 }
+  }
+
+  /** The current version; `undefined` when none is live. */
+  current(artifact: Uint8Array): Promise<VersionRecord | undefined> {
+    return readVersion(this.#overlay, this.#keys, artifact)
+  }
+
+  /** The version that `ref` names; `undefined` when it is not here or ended. @throws INVALID_ARGUMENT as `Catalog.get` does */
+  version(artifact: Uint8Array, ref: VersionRef): Promise<VersionRecord | undefined> {
+    return readVersion(this.#overlay, this.#keys, artifact, ref)
+  }
+
+  /**
+   * Takes in what one counted entry says. Applying it again changes nothing, and the order does not matter.
+   *
+   * @throws INVALID_ARGUMENT for an operation that no log may hand over (a clock or gen out of range, an id or hash
+   *   of the wrong length); nothing is changed then
+   */
+  async apply(op: Operation): Promise<Liveness> {
+    checkOperation(op)
+    const history = await History.open(this.#overlay, this.#keys, op.artifact)
+    const before = await this.#shown(history)
+    if (await history.add(op)) await this.#reindex(op.artifact, before, await this.#shown(history))
+    return { began: history.began, ended: history.ended }
+  }
+
+  /**
+   * Makes an artifact what exactly these operations make it, whatever it was: for operations that no longer count.
+   * Reads and rewrites everything of that artifact.
+   *
+   * @throws INVALID_ARGUMENT as `apply`, and when an operation is another artifact's
+   */
+  async rebuild(artifact: Uint8Array, ops: Iterable<Operation>): Promise<void> {
+    const all = [...ops]
+    for (const op of all) {
+      checkOperation(op)
+      if (Buffer.compare(op.artifact, artifact) !== 0) {
+        throw new ArtifactHubError('INVALID_ARGUMENT', 'an artifact cannot be rebuilt from operations of another')
+      }
+    }
+    const before = await this.#shown(await History.open(this.#overlay, this.#keys, artifact))
+    for (const table of [tables.operation, tables.head, tables.live, tables.ended, tables.waiting]) {
+      await this.#clear(this.#keys.key(table, artifact))
+    }
+    const history = await History.open(this.#overlay, this.#keys, artifact)
+    for (const op of all) await history.add(op)
+    await this.#reindex(artifact, before, await this.#shown(history))
+  }
+
+  async #shown(history: History): Promise<Shown> {
+    const { head } = history
+    const stored = head.current === undefined ? undefined : await history.operation(entryOf(head.current))
+    return { head, state: stored?.op.kind === 'put' ? stored.op.state : undefined }
+  }
+
+  async #reindex(artifact: Uint8Array, before: Shown, after: Shown): Promise<void> {
+    const stale = new Map(this.#rowsOf(artifact, before).map((row) => [keyText(row), row]))
+    for (const row of this.#rowsOf(artifact, after)) {
+      if (!stale.delete(keyText(row))) this.#overlay.put(row, noValue)
+    }
+    for (const row of stale.values()) this.#overlay.del(row)
+    const artifacts = Math.sign(after.head.live) - Math.sign(before.head.live)
+    const versions = after.head.live - before.head.live
+    if (artifacts === 0 && versions === 0) return
+    const key = this.#keys.key(tables.counts)
+    const row = await this.#overlay.get(key)
+    const counts = row === undefined ? { artifacts: 0, versions: 0 } : decodeCounts(row)
+    const next = { artifacts: counts.artifacts + artifacts, versions: counts.versions + versions }
+    // No row rather than zeros: a catalog that was emptied is the same bytes as one that never held anything.
+    if (next.versions === 0) this.#overlay.del(key)
+    else this.#overlay.put(key, encodeCounts(next))
+  }
+
+  #rowsOf(artifact: Uint8Array, { head, state }: Shown): Uint8Array[] {
+    return state === undefined ? [] : indexRows(this.#keys, artifact, head, state)
+  }
+
+  async #clear(prefix: Uint8Array): Promise<void> {
+    for await (const [key] of this.#overlay.entries({ gte: prefix, lt: prefixEnd(prefix) })) this.#overlay.del(key)
+  }
+}
+
+/** What the indexes of an artifact follow from. */
+interface Shown {
+  readonly head: ArtifactHead
+  /** State of the current version. */
+  readonly state: ArtifactState | undefined
+}
+
+const noValue = new Uint8Array()
+
+function checkOperation(op: Operation): void {
+  const hashes = [op.entry, ...op.parents, ...(op.kind === 'drop' ? op.versions : [])]
+  const isWell =
+    op.artifact.length === artifactIdBytes &&
+    hashes.every((hash) => hash.length === entryBytes) &&
+    isUint(op.clock.wallMs, 2 ** 48 - 1) &&
+    isUint(op.clock.counter, 2 ** 32 - 1) &&
+    (op.kind !== 'put' || (isUint(op.gen, 2 ** 32 - 1) && op.gen > 0))
+  if (!isWell) throw new ArtifactHubError('INVALID_ARGUMENT', 'an operation has a field that is out of range')
+}
+
+function isUint(value: number, max: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= max
+}

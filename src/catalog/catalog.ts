@@ -1,0 +1,128 @@
+import { prefixEnd } from '../encoding/index.ts'
+import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
+import { CatalogBatch } from './batch.ts'
+import { listVersionPage } from './history-pages.ts'
+import { clockOf, entryOf, genOf, Keyspace, tables } from './keys.ts'
+import { type ListQuery, listPage } from './list.ts'
+import type { ClockReading, ContentRoot } from './operation.ts'
+import { orderedText } from './ordered.ts'
+import type { Page, PageOptions } from './page.ts'
+import { type CatalogCounts, decodeCounts, decodeEnded, decodeLive } from './rows.ts'
+import { readVersion, type VersionRecord, type VersionRef } from './versions.ts'
+
+/** A version and where its content is. */
+export interface VersionRoot {
+  readonly artifact: Uint8Array
+  readonly entry: Uint8Array
+  readonly number: number
+  readonly clock: ClockReading
+  readonly root: ContentRoot
+}
+
+/** A version that a delete or a drop ended. */
+export interface EndedVersion extends VersionRoot {
+  /** Wall time of the earliest delete or drop that covers it, milliseconds since 1970, as its author's clock said. */
+  readonly endedMs: number
+}
+
+interface ScanOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * What the counted data entries of one namespace say, kept in a key-value store under one prefix: versions,
+ * records and indexes. The bytes in the store are a function of the set of operations alone, so a catalog can be
+ * thrown away and built again from the log.
+ */
+export class Catalog {
+  readonly #store: KeyValueStore
+  readonly #keys: Keyspace
+
+  constructor(options: { store: KeyValueStore; prefix: Uint8Array }) {
+    this.#store = options.store
+    this.#keys = new Keyspace(options.prefix)
+  }
+
+  /** Begins changes over what is stored now; only one batch may be open at a time. */
+  begin(): CatalogBatch {
+    return new CatalogBatch(this.#store, this.#keys)
+  }
+
+  /**
+   * One version, the current one when `ref` is absent. `undefined` when there is none.
+   *
+   * @throws INVALID_ARGUMENT when `ref` is neither a positive integer nor has the form of a version id, or is a
+   *   beginning that two versions share
+   */
+  get(artifact: Uint8Array, ref?: VersionRef): Promise<VersionRecord | undefined> {
+    return readVersion(this.#store, this.#keys, artifact, ref)
+  }
+
+  /** Of the artifacts whose current version has this name, the most recently updated: its id. */
+  async findByName(name: string): Promise<Uint8Array | undefined> {
+    const prefix = this.#keys.key(tables.byName, orderedText(name))
+    const range = { gte: prefix, lt: prefixEnd(prefix), reverse: true, limit: 1 }
+    for await (const [key] of this.#store.entries(range)) return this.#keys.artifactAtEnd(key)
+    return undefined
+  }
+
+  /** Live versions of an artifact, newest first. @throws INVALID_ARGUMENT for a bad limit or cursor */
+  listVersions(artifact: Uint8Array, options: PageOptions = {}): Promise<Page<VersionRecord>> {
+    return listVersionPage(this.#store, this.#keys, artifact, options)
+  }
+
+  /**
+   * Current versions of artifacts that satisfy a query, in its order. While others write, no item is shown twice
+   * or left out over the pages of one list unless it changed itself.
+   *
+   * @throws INVALID_ARGUMENT for a bad query, limit or cursor
+   */
+  list(query: ListQuery & PageOptions = {}): Promise<Page<VersionRecord>> {
+    return listPage(this.#store, this.#keys, query)
+  }
+
+  /** Figures of what is live. */
+  async counts(): Promise<CatalogCounts> {
+    const row = await this.#store.get(this.#keys.key(tables.counts))
+    return row === undefined ? { artifacts: 0, versions: 0 } : decodeCounts(row)
+  }
+
+  /** Every live version of one artifact or, without one, of all, with its root: what gc must keep. */
+  async *liveRoots(artifact?: Uint8Array, options: ScanOptions = {}): AsyncIterable<VersionRoot> {
+    for await (const [key, value] of this.#rows(tables.live, artifact, options)) {
+      yield { ...this.#versionAt(key), root: decodeLive(value).root }
+    }
+  }
+
+  /** Every version of one artifact or of all that a delete or a drop ended. */
+  async *endedVersions(artifact?: Uint8Array, options: ScanOptions = {}): AsyncIterable<EndedVersion> {
+    for await (const [key, value] of this.#rows(tables.ended, artifact, options)) {
+      const { root, deletedMs, droppedMs } = decodeEnded(value)
+      const endedMs = Math.min(deletedMs ?? Number.POSITIVE_INFINITY, droppedMs ?? Number.POSITIVE_INFINITY)
+      yield { ...this.#versionAt(key), root, endedMs }
+    }
+  }
+
+  /** Changes that remove everything of this catalog, at most `limit` of them; none when it is empty. */
+  async clearChanges(limit = 10_000): Promise<KeyValueChange[]> {
+    const changes: KeyValueChange[] = []
+    const range = { gte: this.#keys.prefix, lt: prefixEnd(this.#keys.prefix), limit }
+    for await (const [key] of this.#store.entries(range)) changes.push({ type: 'del', key })
+    return changes
+  }
+
+  #rows(table: number, artifact: Uint8Array | undefined, { signal }: ScanOptions) {
+    const prefix = artifact === undefined ? this.#keys.key(table) : this.#keys.key(table, artifact)
+    return this.#store.entries({ gte: prefix, lt: prefixEnd(prefix) }, signal && { signal })
+  }
+
+  #versionAt(key: Uint8Array): Omit<VersionRoot, 'root'> {
+    const place = this.#keys.place(key)
+    return {
+      artifact: this.#keys.artifact(key),
+      entry: entryOf(place),
+      number: genOf(place),
+      clock: clockOf(place),
+    }
+  }
+}

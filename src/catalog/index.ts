@@ -1,0 +1,18 @@
+/** Counted operations → versions, records, indexes, lists: everything that is asked about artifacts is answered here. */
+export { CatalogBatch, type Liveness, type VersionHeads } from './batch.ts'
+export { Catalog, type EndedVersion, type VersionRoot } from './catalog.ts'
+export type { ListOrder, ListQuery } from './list.ts'
+export { type Metadata, type MetadataValue, metadataText, parseMetadata, validateMetadata } from './metadata.ts'
+export { validateContentType, validateName } from './name.ts'
+export type {
+  ArtifactState,
+  ClockReading,
+  ContentRoot,
+  DeleteOperation,
+  DropOperation,
+  Operation,
+  PutOperation,
+} from './operation.ts'
+export type { Page, PageOptions } from './page.ts'
+export type { CatalogCounts } from './rows.ts'
+export type { VersionRecord, VersionRef } from './versions.ts'
