@@ -7,7 +7,7 @@ import { indexRows } from './index-rows.ts'
 import { entryBytes, entryOf, genOf, type Keyspace, keyText, tables } from './keys.ts'
 import type { ArtifactState, ContentRoot, Operation } from './operation.ts'
 import { Overlay } from './overlay.ts'
-import { type ArtifactHead, decodeCounts, encodeCounts } from './rows.ts'
+import { type ArtifactHead, decodeCounts, decodeLive, encodeCounts } from './rows.ts'
 import { readHead, readVersion, type VersionRecord, type VersionRef } from './versions.ts'
 
 /** What the next update of an artifact says about what came before it. */
@@ -24,6 +24,14 @@ export interface Liveness {
   readonly began: readonly ContentRoot[]
   /** Roots of versions that ended. */
   readonly ended: readonly ContentRoot[]
+}
+
+/** What an operation changed. */
+export interface Applied {
+  /** Content roots of the versions that became live. */
+  readonly began: ContentRoot[]
+  /** Content roots of the versions that were live and ended. */
+  readonly ended: ContentRoot[]
 }
 
 /**
@@ -67,7 +75,8 @@ export class CatalogBatch {
   }
 
   /**
-   * Takes in what one counted entry says. Applying it again changes nothing, and the order does not matter.
+   * Takes in what one counted entry says. Applying it again changes nothing, and the order does not matter. One
+   * operation may change several versions: those that waited for it.
    *
    * @throws INVALID_ARGUMENT for an operation that no log may hand over (a clock or gen out of range, an id or hash
    *   of the wrong length); nothing is changed then
@@ -86,7 +95,7 @@ export class CatalogBatch {
    *
    * @throws INVALID_ARGUMENT as `apply`, and when an operation is another artifact's
    */
-  async rebuild(artifact: Uint8Array, ops: Iterable<Operation>): Promise<void> {
+  async rebuild(artifact: Uint8Array, ops: Iterable<Operation>): Promise<Applied> {
     const all = [...ops]
     for (const op of all) {
       checkOperation(op)
@@ -95,12 +104,20 @@ export class CatalogBatch {
       }
     }
     const before = await this.#shown(await History.open(this.#overlay, this.#keys, artifact))
+    const ended = new Map<string, ContentRoot>()
     for (const table of [tables.operation, tables.head, tables.live, tables.ended, tables.waiting]) {
-      await this.#clear(this.#keys.key(table, artifact))
+      const prefix = this.#keys.key(table, artifact)
+      for await (const [key, value] of this.#overlay.entries({ gte: prefix, lt: prefixEnd(prefix) })) {
+        if (table === tables.live) ended.set(keyText(this.#keys.place(key)), decodeLive(value).root)
+        this.#overlay.del(key)
+      }
     }
     const history = await History.open(this.#overlay, this.#keys, artifact)
     for (const op of all) await history.add(op)
     await this.#reindex(artifact, before, await this.#shown(history))
+    const began = new Map(history.changed.began)
+    for (const place of began.keys()) if (ended.delete(place)) began.delete(place)
+    return { began: [...began.values()], ended: [...ended.values()] }
   }
 
   async #shown(history: History): Promise<Shown> {
@@ -129,10 +146,6 @@ export class CatalogBatch {
 
   #rowsOf(artifact: Uint8Array, { head, state }: Shown): Uint8Array[] {
     return state === undefined ? [] : indexRows(this.#keys, artifact, head, state)
-  }
-
-  async #clear(prefix: Uint8Array): Promise<void> {
-    for await (const [key] of this.#overlay.entries({ gte: prefix, lt: prefixEnd(prefix) })) this.#overlay.del(key)
   }
 }
 

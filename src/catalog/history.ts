@@ -1,6 +1,6 @@
 import { equalBytes, prefixEnd } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { entryOf, genOf, includesBytes, type Keyspace, type Place, placeOf, tables } from './keys.ts'
+import { entryOf, genOf, includesBytes, type Keyspace, keyText, type Place, placeOf, tables } from './keys.ts'
 import type { ContentRoot, DeleteOperation, DropOperation, Operation, PutOperation } from './operation.ts'
 import type { Overlay } from './overlay.ts'
 import {
@@ -50,6 +50,9 @@ export class History {
   #head: ArtifactHead
   /** Whether the current version or its siblings may have ended; found again when the operation is done. */
   #currentLost = false
+  /** Places and roots of the versions that became live, and that ended, since this was opened. */
+  readonly #began = new Map<string, ContentRoot>()
+  readonly #ended = new Map<string, ContentRoot>()
 
   private constructor(overlay: Overlay, keys: Keyspace, artifact: Uint8Array, head: ArtifactHead) {
     this.#overlay = overlay
@@ -65,6 +68,11 @@ export class History {
 
   get head(): ArtifactHead {
     return this.#head
+  }
+
+  /** What became live and what ended since this was opened, by place; a version that did both is in neither. */
+  get changed(): { began: ReadonlyMap<string, ContentRoot>; ended: ReadonlyMap<string, ContentRoot> } {
+    return { began: this.#began, ended: this.#ended }
   }
 
   /** Takes in one operation; nothing happens when it is here already. Returns whether it was new. */
@@ -151,6 +159,7 @@ export class History {
     const place = placeOf(op)
     this.#overlay.put(this.#keys.key(tables.live, this.#artifact, place), encodeLive({ root: op.root }))
     this.began.push(op.root)
+    this.#began.set(keyText(place), op.root)
     const heads = head.heads.filter((one) => !includesBytes(op.parents, entryOf(one)))
     const at = heads.findIndex((one) => Buffer.compare(one, place) > 0)
     heads.splice(at === -1 ? heads.length : at, 0, place)
@@ -193,6 +202,7 @@ export class History {
     if (was !== undefined) return true
     this.ended.push(version.root)
     this.#overlay.del(this.#keys.key(tables.live, this.#artifact, place))
+    if (!this.#began.delete(keyText(place))) this.#ended.set(keyText(place), version.root)
     const { current } = this.#head
     this.#head = { ...this.#head, live: this.#head.live - 1 }
     if (current !== undefined && version.gen >= genOf(current)) this.#currentLost = true
