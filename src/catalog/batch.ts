@@ -18,20 +18,12 @@ export interface VersionHeads {
   readonly nextGen: number
 }
 
-/** What an operation did to the versions of its artifact. One that began and ended at once is in both. */
+/** What an operation did to the versions of its artifact. One that began and ended at once is in neither. */
 export interface Liveness {
   /** Roots of versions that became live. */
   readonly began: readonly ContentRoot[]
   /** Roots of versions that ended. */
   readonly ended: readonly ContentRoot[]
-}
-
-/** What an operation changed. */
-export interface Applied {
-  /** Content roots of the versions that became live. */
-  readonly began: ContentRoot[]
-  /** Content roots of the versions that were live and ended. */
-  readonly ended: ContentRoot[]
 }
 
 /**
@@ -86,7 +78,8 @@ export class CatalogBatch {
     const history = await History.open(this.#overlay, this.#keys, op.artifact)
     const before = await this.#shown(history)
     if (await history.add(op)) await this.#reindex(op.artifact, before, await this.#shown(history))
-    return { began: history.began, ended: history.ended }
+    const { began, ended } = history.changed
+    return { began: [...began.values()], ended: [...ended.values()] }
   }
 
   /**
@@ -95,7 +88,7 @@ export class CatalogBatch {
    *
    * @throws INVALID_ARGUMENT as `apply`, and when an operation is another artifact's
    */
-  async rebuild(artifact: Uint8Array, ops: Iterable<Operation>): Promise<Applied> {
+  async rebuild(artifact: Uint8Array, ops: Iterable<Operation>): Promise<Liveness> {
     const all = [...ops]
     for (const op of all) {
       checkOperation(op)

@@ -43,10 +43,6 @@ export class History {
   readonly #overlay: Overlay
   readonly #keys: Keyspace
   readonly #artifact: Uint8Array
-  /** Roots of versions that became live since it was opened. */
-  readonly began: ContentRoot[] = []
-  /** Roots of versions that ended since it was opened. */
-  readonly ended: ContentRoot[] = []
   #head: ArtifactHead
   /** Whether the current version or its siblings may have ended; found again when the operation is done. */
   #currentLost = false
@@ -158,7 +154,6 @@ export class History {
     const head = this.#head
     const place = placeOf(op)
     this.#overlay.put(this.#keys.key(tables.live, this.#artifact, place), encodeLive({ root: op.root }))
-    this.began.push(op.root)
     this.#began.set(keyText(place), op.root)
     const heads = head.heads.filter((one) => !includesBytes(op.parents, entryOf(one)))
     const at = heads.findIndex((one) => Buffer.compare(one, place) > 0)
@@ -200,7 +195,6 @@ export class History {
     if (was !== undefined && deletedMs === was.deletedMs && droppedMs === was.droppedMs) return false
     this.#overlay.put(key, encodeEnded({ root: version.root, deletedMs, droppedMs }))
     if (was !== undefined) return true
-    this.ended.push(version.root)
     this.#overlay.del(this.#keys.key(tables.live, this.#artifact, place))
     if (!this.#began.delete(keyText(place))) this.#ended.set(keyText(place), version.root)
     const { current } = this.#head

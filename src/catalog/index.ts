@@ -1,5 +1,5 @@
 /** Counted operations → versions, records, indexes, lists: everything that is asked about artifacts is answered here. */
-export { type Applied, CatalogBatch, type Liveness, type VersionHeads } from './batch.ts'
+export { CatalogBatch, type Liveness, type VersionHeads } from './batch.ts'
 export { Catalog, type EndedVersion, type VersionRoot } from './catalog.ts'
 export type { ListOrder, ListQuery } from './list.ts'
 export { type Metadata, type MetadataValue, metadataText, parseMetadata, validateMetadata } from './metadata.ts'
