@@ -14,6 +14,8 @@ export class PendingBlock {
   state: 'seeking' | 'queued' | 'written' | 'durable' | 'failed' | 'found' = 'seeking'
   location: BlockLocation | undefined
   error: Error | undefined
+  /** Whether a failed one was not tried: look again, then put it once more. */
+  lookAgain = false
   parts: readonly Uint8Array[]
   readonly length: number
   /** Seconds since 1970. */
@@ -105,13 +107,10 @@ export class PackAppender {
     this.#packs.add(pack)
   }
 
-  get activeNumber(): number | undefined {
-    return this.#active?.number
-  }
-
-  /** The next block starts a new pack. */
-  roll(): void {
+  /** The next block starts a new pack; resolves when nothing more is written to the one before. */
+  async roll(): Promise<void> {
     this.#active = undefined
+    await this.#writing
   }
 
   /** Packs that hold something not yet durable. */
@@ -119,9 +118,9 @@ export class PackAppender {
     return [...this.#packs].filter((pack) => pack.unsynced.length > 0)
   }
 
-  /** Bytes written to each pack that is still open for writing. */
-  openEnds(): Map<number, number> {
-    return new Map([...this.#packs].map((pack) => [pack.number, pack.end]))
+  /** Whether the pack is active or dirty. */
+  isWriting(pack: number): boolean {
+    return [...this.#packs].some((one) => one.number === pack)
   }
 
   /** Closes packs that are neither active nor dirty. */
@@ -155,9 +154,12 @@ export class PackAppender {
     this.#packs.clear()
   }
 
-  /** Fails what is queued. */
-  failQueued(error: Error): void {
-    for (const block of this.#queue.splice(0)) block.fail(error)
+  /** Fails what is queued; with `lookAgain`, so that it is looked up and put once more. */
+  failQueued(error: Error, lookAgain: boolean): void {
+    for (const block of this.#queue.splice(0)) {
+      block.lookAgain = lookAgain
+      block.fail(error)
+    }
   }
 
   async #pump(): Promise<void> {
@@ -166,7 +168,7 @@ export class PackAppender {
         try {
           while (!this.#options.isReady()) await this.#options.ready()
         } catch (error) {
-          this.failQueued(error as Error)
+          this.failQueued(error as Error, false)
           break
         }
         this.#writing = this.#writeNext()

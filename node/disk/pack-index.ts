@@ -48,6 +48,8 @@ export interface IndexChange {
   readonly remove?: readonly PlacedBlock[]
   readonly packs?: ReadonlyMap<number, { readonly state?: PackState; readonly end?: number }>
   readonly dropPacks?: readonly number[]
+  /** Refuses the change when the index was read again since it had this generation. */
+  readonly generation?: number
 }
 
 const blockTable = 0x62
@@ -67,6 +69,7 @@ export class PackIndex {
   #packs = new Map<number, PackRow>()
   #turn: Promise<unknown> = Promise.resolve()
   #inDoubt = false
+  #generation = 0
 
   constructor(store: KeyValueStore, prefix: Uint8Array) {
     this.#store = store
@@ -75,6 +78,11 @@ export class PackIndex {
 
   get inDoubt(): boolean {
     return this.#inDoubt
+  }
+
+  /** How many times it was loaded. */
+  get generation(): number {
+    return this.#generation
   }
 
   /** By pack number. */
@@ -95,6 +103,7 @@ export class PackIndex {
       })
     }
     this.#packs = packs
+    this.#generation++
     this.#inDoubt = false
   }
 
@@ -140,7 +149,10 @@ export class PackIndex {
   }
 
   async #change(change: IndexChange, options: { sync: boolean }): Promise<void> {
-    if (this.#inDoubt) throw new ArtifactHubError('STORAGE_FAILED', 'the index must be read again first')
+    const stale = change.generation !== undefined && change.generation !== this.#generation
+    if (this.#inDoubt || stale) {
+      throw new ArtifactHubError('STORAGE_FAILED', 'a write of the index failed meanwhile; try again')
+    }
     const rows = new Map<number, PackRow>()
     const adjust = (pack: number, update: (row: PackRow) => Partial<PackRow>) => {
       const row = rows.get(pack) ?? this.#packs.get(pack) ?? emptyRow

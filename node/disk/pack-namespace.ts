@@ -6,9 +6,11 @@ import type { KeyValueStore } from '../../src/storage/key-value.ts'
 import { type DiskFiles, diskError, readFully, systemCode } from './files.ts'
 import type { OpenPacks } from './open-packs.ts'
 import { PackAppender, PendingBlock } from './pack-appender.ts'
-import { packFileName, recordHeaderBytes } from './pack-format.ts'
-import { type BlockLocation, type DigestKey, digestKey, PackIndex } from './pack-index.ts'
+import { packFileName, packHeaderBytes, packNumber, recordHeaderBytes } from './pack-format.ts'
+import { type BlockLocation, type DigestKey, digestKey, PackIndex, type PlacedBlock } from './pack-index.ts'
 import { recoverPacks } from './pack-recovery.ts'
+import { type SweepOptions, type SweepResult, sweepPacks } from './pack-sweep.ts'
+import { type PackFinding, quarantineBlocks, type VerifyOptions, verifyPacks } from './pack-verify.ts'
 import { PackWriter } from './pack-writer.ts'
 
 /** What a namespace's packs are made from. */
@@ -26,6 +28,19 @@ export interface PackNamespaceOptions {
   readonly maxPackBytes?: number
 }
 
+/** What the packs of a namespace hold. */
+export interface PackUsage {
+  readonly packs: number
+  /** Blocks in the index. */
+  readonly blocks: number
+  /** Bytes of the pack files. */
+  readonly diskBytes: number
+  /** Of these, records in the index. */
+  readonly liveBytes: number
+  /** Of these, records that no longer count, or do not count yet. */
+  readonly deadBytes: number
+}
+
 /**
  * The blocks of one namespace in pack files. A block that was put but never synced can be read, and may be gone after a
  * crash or a failed sync.
@@ -38,12 +53,18 @@ export class PackNamespace implements NamespaceBlocks {
   /** Blocks on their way to the index. */
   readonly #pending = new Map<DigestKey, PendingBlock>()
   readonly #writers = new Set<PackWriter>()
+  /** Blocks that writers stored or found which have closed since the running sweep began. */
+  #sweepGuard: Set<DigestKey> | undefined
+  /** Blocks whose rows are being removed. */
+  readonly #condemned = new Map<DigestKey, Promise<unknown>>()
+  #maintenance: Promise<unknown> = Promise.resolve()
   #nextPack = 1
   #loading: Promise<void> | undefined
   #loaded = false
   #nextRound: Promise<void> | undefined
   #turn: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
+  readonly #closed = new AbortController()
 
   private constructor(options: PackNamespaceOptions) {
     this.id = options.id
@@ -79,7 +100,11 @@ export class PackNamespace implements NamespaceBlocks {
     let missing: BlockLocation | undefined
     for (;;) {
       const location = await this.#locate(digest)
-      if (!location) return undefined
+      if (!location) {
+        if (this.#isReady) return undefined
+        await this.ready()
+        continue
+      }
       try {
         return await this.#readAt(location)
       } catch (error) {
@@ -95,10 +120,12 @@ export class PackNamespace implements NamespaceBlocks {
   }
 
   async has(digests: readonly Uint8Array[]): Promise<boolean[]> {
-    await this.ready()
-    const written = digests.map((digest) => this.#pending.get(digestKey(digest))?.state === 'written')
-    const held = await this.#index.findMany(digests)
-    return held.map((location, i) => location !== undefined || written[i] === true)
+    for (;;) {
+      await this.ready()
+      const written = digests.map((digest) => this.#pending.get(digestKey(digest))?.state === 'written')
+      const held = await this.#index.findMany(digests)
+      if (this.#isReady) return held.map((location, i) => location !== undefined || written[i] === true)
+    }
   }
 
   openWriter(): BlockWriter {
@@ -106,10 +133,107 @@ export class PackNamespace implements NamespaceBlocks {
     const writer = new PackWriter({
       seek: (digest, parts) => this.#seek(digest, parts),
       commit: () => this.#commit(),
-      onClose: () => this.#writers.delete(writer),
+      onClose: () => {
+        this.#writers.delete(writer)
+        // A writer that committed and closed while a sweep runs may have made live what the sweep was told is not.
+        if (this.#sweepGuard) for (const key of writer.protected) this.#sweepGuard.add(key)
+      },
     })
     this.#writers.add(writer)
     return writer
+  }
+
+  /**
+   * Removes blocks that are neither live nor protected and are older than the bound, then gives their room back.
+   * Safe beside writers and readers, and stopping it anywhere loses nothing. See README.md for the races.
+   * @throws STORAGE_FULL when there is no room to compact, STORAGE_FAILED
+   */
+  sweep(options: SweepOptions): Promise<SweepResult> {
+    return this.#maintain(async () => {
+      this.#sweepGuard = new Set()
+      const { generation } = this.#index
+      try {
+        const context = {
+          ...this.#options,
+          index: this.#index,
+          generation,
+          takePackNumber: () => this.#nextPack++,
+          removeUnprotected: (blocks: readonly PlacedBlock[]) => this.#removeUnprotected(blocks, generation),
+          rollPack: () =>
+            this.#exclusive(async () => {
+              await this.#appender.roll()
+              await this.#runRound()
+              await this.#appender.closeIdle()
+            }),
+          isBeingWritten: (pack: number) => this.#appender.isWriting(pack),
+        }
+        const signals = options.signal ? [options.signal, this.#closed.signal] : [this.#closed.signal]
+        return await sweepPacks(context, { ...options, signal: AbortSignal.any(signals) })
+      } finally {
+        this.#sweepGuard = undefined
+      }
+    })
+  }
+
+  /** Looks for damage, without changing anything. */
+  async *verify(options: VerifyOptions = {}): AsyncGenerator<PackFinding> {
+    await this.ready()
+    yield* verifyPacks({ ...this.#options, index: this.#index }, options)
+  }
+
+  /**
+   * Takes damaged blocks out of the index, so that they are absent and can be stored again. What can be read of them is
+   * first copied to `directory`; the packs keep theirs until they are compacted. Gives how many blocks were taken out.
+   */
+  quarantine(findings: readonly PackFinding[], options: { readonly directory: string }): Promise<number> {
+    return this.#maintain(() =>
+      quarantineBlocks({ ...this.#options, index: this.#index }, findings, options.directory),
+    )
+  }
+
+  /**
+   * Throws the index away and makes it again from the pack files, every block hashed. Deleted blocks whose bytes are
+   * still there come back, to be swept again. Other calls wait. A kill in the middle is finished by the next open.
+   */
+  rebuildIndex(): Promise<void> {
+    return this.#maintain(() => {
+      const rebuilding = this.#exclusive(async () => {
+        await this.#runRound()
+        this.#loaded = false
+        await this.#index.clear()
+        await this.#load()
+      }).finally(() => {
+        this.#loading = undefined
+      })
+      this.#loading = rebuilding
+      return rebuilding
+    })
+  }
+
+  /** Digests of all indexed blocks, in no promised order. */
+  async *digests(options: { signal?: AbortSignal } = {}): AsyncGenerator<Uint8Array> {
+    await this.ready()
+    for await (const block of this.#index.blocks(options)) yield block.digest
+  }
+
+  /** What its packs hold; O(packs). */
+  async usage(): Promise<PackUsage> {
+    await this.ready()
+    let diskBytes = 0
+    let packs = 0
+    try {
+      for (const name of await this.#options.files.readdir(this.#options.directory)) {
+        if (packNumber(name) === undefined) continue
+        diskBytes += (await this.#options.files.stat(join(this.#options.directory, name))).size
+        packs++
+      }
+    } catch (error) {
+      throw diskError(error, 'look at the pack files')
+    }
+    const rows = [...this.#index.packs.values()]
+    const liveBytes = rows.reduce((sum, row) => sum + row.liveBytes, 0)
+    const blocks = rows.reduce((sum, row) => sum + row.liveCount, 0)
+    return { packs, blocks, diskBytes, liveBytes, deadBytes: Math.max(0, diskBytes - liveBytes - packs * packHeaderBytes) }
   }
 
   /** Resolves when index and files agree; reads them again after a change of the index was left in doubt. */
@@ -133,7 +257,9 @@ export class PackNamespace implements NamespaceBlocks {
   }
 
   async #close(): Promise<void> {
-    this.#appender.failQueued(this.#closedError())
+    this.#closed.abort(this.#closedError())
+    await this.#maintenance
+    this.#appender.failQueued(this.#closedError(), false)
     await this.#commit()
     await this.#turn
     await this.#appender.abandonAll(this.#closedError())
@@ -141,6 +267,7 @@ export class PackNamespace implements NamespaceBlocks {
 
   async #load(): Promise<void> {
     this.#loaded = false
+    this.#appender.failQueued(new ArtifactHubError('STORAGE_FAILED', 'the packs are being read again'), true)
     const inDoubt = new ArtifactHubError('STORAGE_FAILED', 'an earlier write of the index failed; store this block again')
     await this.#appender.abandonAll(inDoubt)
     for (const [key, block] of this.#pending) {
@@ -185,38 +312,42 @@ export class PackNamespace implements NamespaceBlocks {
     const key = digestKey(digest)
     for (;;) {
       await this.ready()
+      const condemned = this.#condemned.get(key)
+      if (condemned) {
+        await condemned
+        continue
+      }
       const other = this.#pending.get(key)
       if (other) {
         await other.settled
         if (other.state !== 'failed') return { block: other.state === 'found' ? undefined : other, stored: false }
         // It was another's failure; ours may succeed.
-        if (this.#pending.get(key) === other) this.#pending.delete(key)
+        this.#forget(other)
         continue
       }
-      if (!parts) return (await this.#index.find(digest)) && { block: undefined, stored: false }
+      const { generation } = this.#index
+      if (!parts) {
+        const location = await this.#index.find(digest)
+        if (!this.#isReady || this.#index.generation !== generation) continue
+        return location && { block: undefined, stored: false }
+      }
       const block = new PendingBlock(digest, parts, Math.floor(this.#options.now() / 1000))
       if (block.length > maxBlockBytes) {
         throw new ArtifactHubError('TOO_LARGE', `a block of ${block.length} bytes; at most ${maxBlockBytes}`)
       }
       this.#pending.set(key, block)
       try {
-        const location = await this.#index.find(digest)
-        if (location) {
-          block.become('found')
-          this.#pending.delete(key)
-          return { block: undefined, stored: false }
-        }
+        if (await this.#index.find(digest)) block.become('found')
+        else if (this.#isReady && this.#index.generation === generation) await this.#appender.append(block)
+        else block.lookAgain = true
       } catch (error) {
         block.fail(error as Error)
-        this.#pending.delete(key)
-        throw error
       }
-      await this.#appender.append(block)
-      if (block.error) {
-        if (this.#pending.get(key) === block) this.#pending.delete(key)
-        throw block.error
-      }
-      return { block, stored: true }
+      if (block.state === 'written' || block.state === 'durable') return { block, stored: true }
+      this.#forget(block)
+      if (block.state === 'found') return { block: undefined, stored: false }
+      if (!block.lookAgain) throw block.error
+      if (!block.error) block.fail(new ArtifactHubError('STORAGE_FAILED', 'the packs are being read again'))
     }
   }
 
@@ -281,6 +412,35 @@ export class PackNamespace implements NamespaceBlocks {
   #forget(block: PendingBlock): void {
     const key = digestKey(block.digest)
     if (this.#pending.get(key) === block) this.#pending.delete(key)
+  }
+
+  /** Sweeps, checks that move blocks, and rebuilding: one at a time. */
+  #maintain<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#maintenance.then(async () => {
+      await this.ready()
+      return work()
+    })
+    this.#maintenance = result.catch(() => {})
+    return result
+  }
+
+  async #removeUnprotected(blocks: readonly PlacedBlock[], generation: number): Promise<readonly PlacedBlock[]> {
+    const removing = Promise.withResolvers<void>()
+    // In one step with the look at the writers: from here on a writer that asks for one of these waits.
+    const doomed = blocks.filter(({ digest }) => {
+      const key = digestKey(digest)
+      if (this.#sweepGuard?.has(key)) return false
+      for (const writer of this.#writers) if (writer.protected.has(key)) return false
+      this.#condemned.set(key, removing.promise)
+      return true
+    })
+    try {
+      await this.#index.change({ remove: doomed, generation }, { sync: false })
+    } finally {
+      for (const { digest } of doomed) this.#condemned.delete(digestKey(digest))
+      removing.resolve()
+    }
+    return doomed
   }
 
   #path(pack: number): string {

@@ -89,6 +89,7 @@ export async function finishRetired(options: {
   readonly index: PackIndex
   /** Numbers of the pack files that may still be there. */
   readonly present: { has(pack: number): boolean }
+  readonly generation?: number
 }): Promise<void> {
   const { files, directory, index } = options
   const retired = [...index.packs].filter(([, row]) => row.state === 'retired').map(([number]) => number)
@@ -97,7 +98,7 @@ export async function finishRetired(options: {
     if (options.present.has(number)) await files.unlink(join(directory, packFileName(number)))
   }
   await files.syncDirectory(directory)
-  await index.change({ dropPacks: retired }, { sync: false })
+  await index.change({ dropPacks: retired, generation: options.generation }, { sync: false })
 }
 
 /** Indexes the sound records past the pack's indexed end; gives the end of the last one. */

@@ -29,8 +29,9 @@ export class PackWriter implements BlockWriter {
     this.#options = options
   }
 
-  protects(key: DigestKey): boolean {
-    return this.#protected.has(key)
+  /** The blocks that it stored or found. */
+  get protected(): ReadonlySet<DigestKey> {
+    return this.#protected
   }
 
   async find(digest: Uint8Array): Promise<boolean> {

@@ -1,3 +1,4 @@
+import { ArtifactHubError } from '../../src/errors.ts'
 import type { KeyRange, KeyValueChange, KeyValueStore } from '../../src/storage/key-value.ts'
 
 /**
@@ -9,8 +10,8 @@ export class MemoryKeyValueStore implements KeyValueStore {
   #sorted: string[] | undefined
   #durable = new Map<string, Uint8Array>()
   #unsynced: (readonly KeyValueChange[])[] = []
-  /** Called before each batch; what it throws is the batch's failure. */
-  beforeBatch: (changes: readonly KeyValueChange[], options: { sync: boolean }) => void = () => {}
+  /** Makes the next batch fail, either before it did anything or after it was applied: the caller cannot tell. */
+  failNextBatch: 'before' | 'after' | undefined
 
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {
     return this.#rows.get(hex(key))?.slice()
@@ -42,7 +43,9 @@ export class MemoryKeyValueStore implements KeyValueStore {
   }
 
   async batch(changes: readonly KeyValueChange[], options: { sync: boolean }): Promise<void> {
-    this.beforeBatch(changes, options)
+    const failure = this.failNextBatch
+    this.failNextBatch = undefined
+    if (failure === 'before') throw batchFailed()
     const kept = changes.map((change) =>
       change.type === 'put'
         ? { type: 'put' as const, key: change.key.slice(), value: change.value.slice() }
@@ -55,6 +58,7 @@ export class MemoryKeyValueStore implements KeyValueStore {
       for (const batch of this.#unsynced) apply(this.#durable, batch)
       this.#unsynced = []
     }
+    if (failure === 'after') throw batchFailed()
   }
 
   /** How many batches a power cut could lose now. */
@@ -70,6 +74,10 @@ export class MemoryKeyValueStore implements KeyValueStore {
     for (const [key, value] of store.#durable) store.#rows.set(key, value)
     return store
   }
+}
+
+function batchFailed(): ArtifactHubError {
+  return new ArtifactHubError('STORAGE_FAILED', 'the batch failed, as the test asked', { details: { inDoubt: true } })
 }
 
 function hex(bytes: Uint8Array): string {
