@@ -40,6 +40,9 @@ describe('content through the CLI', () => {
       version: 1,
       metadata: { author: 'me', year: 2026 },
     })
+    const fields =
+      'id namespace name contentType sizeBytes sha256 metadata version versionId createdAt updatedAt createdBy cid'
+    expect(Object.keys(put)).toEqual(fields.split(' '))
     const got = await place.json<Shown & { path: string }>(['get', put.id, '-o', 'copy.bin'])
     expect(got).toMatchObject({ id: put.id, path: 'copy.bin' })
     expect(await readFile(join(place.folder, 'copy.bin'))).toEqual(large)
@@ -307,16 +310,23 @@ describe('failures through the CLI', () => {
     const done = await place.run([...args, '--json'])
     expect([done.exitCode, errorOf(done).code]).toEqual([exitCode, code])
     expect(done.stdout).toHaveLength(0)
-    const told = await place.run(args)
-    expect(told.exitCode).toBe(exitCode)
-    expect(told.stderr).toMatch(/^artifact-hub: .+\n {2}.+\n$/s)
-    expect(told.stderr).not.toMatch(/\n\s+at /)
+  })
+
+  test('people read what is wrong and what to do next, and no stack trace unless they ask for one', async () => {
+    const missing = await place.run(['info', 'no-such-thing'])
+    expect(missing.stderr).toMatch(/^artifact-hub: .*no-such-thing.*\n {2}.*artifact-hub ls.*\n$/)
+    const usage = await place.run(['ls', '--nonsense'])
+    expect(usage.stderr).toMatch(/^artifact-hub: .*--nonsense.*\n {2}.*--help.*\n$/)
+    const traced = await place.run(['info', 'no-such-thing'], { env: { ARTIFACT_HUB_DEBUG: '1' } })
+    expect(traced.stderr).toMatch(/\n +at .+\.ts:/)
   })
 
   test('what changed meanwhile, a range outside, a full output and a wrong source have exit codes of their own', async () => {
     const { id } = await place.json<Shown>(['put', '-', '--name', 'small'], { input: 'abc' })
     expect((await place.run(['update', id, '--name', 'x', '--expect', '9'])).exitCode).toBe(6)
     expect((await place.run(['cat', id, '--range', '100-'])).exitCode).toBe(9)
+    const full = await place.runInShell('"$0" "$1" cat "$2" > /dev/full', [id])
+    expect([full.exitCode, full.stderr]).toEqual([12, expect.stringContaining('cannot write the output')])
     await mkdir(join(place.folder, 'a-folder'))
     expect((await place.run(['put', 'a-folder', '--json'])).exitCode).toBe(15)
   })

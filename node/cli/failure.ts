@@ -35,8 +35,8 @@ export interface Failure {
 /** What a pipe's writer exits with: 128 + SIGPIPE, as `cat` does. */
 const closedPipeExitCode = 141
 
+/** What to do next. An `INVALID_ARGUMENT` has none: its message says what to write instead. */
 const hints: Partial<Record<ErrorCode, string>> = {
-  INVALID_ARGUMENT: 'add --help to see how the command is used',
   ACCESS_DENIED:
     'an identity with a passphrase needs it: on a terminal, or in a file that ARTIFACT_HUB_PASSPHRASE_FILE names',
   NOT_FOUND: 'check the spelling; `artifact-hub ls` shows the artifacts, `artifact-hub ns ls` the namespaces',
@@ -98,6 +98,6 @@ function describeUsage(error: CommanderError): Failure {
   // No command given: commander has printed the help already.
   if (error.code === 'commander.help') return { exitCode }
   const message = error.message.replace(/^error: /, '')
-  const hint = hints.INVALID_ARGUMENT
+  const hint = 'add --help to see how the command is used'
   return { exitCode, told: { code: 'INVALID_ARGUMENT', message, retryable: false, details: {}, hint } }
 }

@@ -29,8 +29,15 @@ function ask(echo: NodeJS.WritableStream, question: string, signal: AbortSignal)
   return new Promise<string>((resolve, reject) => {
     // In raw mode Ctrl-C is a key: hand it on as the signal that it stands for.
     reader.on('SIGINT', () => process.kill(process.pid, 'SIGINT'))
-    reader.on('close', () => resolve(''))
+    reader.on('close', () => {
+      // Only an answer has moved the cursor to a line of its own.
+      echo.write('\n')
+      resolve('')
+    })
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    reader.question(question, resolve)
+    reader.question(question, (answer) => {
+      reader.removeAllListeners('close')
+      resolve(answer)
+    })
   }).finally(() => reader.close())
 }

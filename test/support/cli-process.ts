@@ -59,6 +59,12 @@ export class CliPlace implements AsyncDisposable {
     return done.json() as T
   }
 
+  /** Runs a line of shell: `$0` is Node, `$1` the launcher, and from `$2` on the arguments. */
+  async runInShell(line: string, args: readonly string[]): Promise<Finished> {
+    const options = { cwd: this.folder, env: this.#env, stdio: 'pipe' } as const
+    return await finished(spawn('sh', ['-c', line, process.execPath, launcher, ...args], options))
+  }
+
   /** Starts the CLI and leaves its streams to the test. */
   start(args: readonly string[], options: { env?: Record<string, string> } = {}): ChildProcess {
     const env = { ...this.#env, ...options.env }
