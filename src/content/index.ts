@@ -4,5 +4,5 @@ export { type ContentEngine, type ContentKeys, type ContentScan, inThreadEngine,
 export { type IngestedContent, type IngestOptions, type InlineContent, ingestContent, sealInline } from './ingest.ts'
 export { openLeaf, type SealedLeaf, sealLeaf, verifyBlock } from './leaf.ts'
 export { type ReadContentOptions, readContent } from './read.ts'
-export type { ContentSource, PositionedSource } from './source.ts'
+export { type ContentSource, openSource, type PositionedSource } from './source.ts'
 export { type BlockReader, type ContentRef, type TreeBlock, type WalkOptions, walkTree } from './tree-walk.ts'

@@ -1,7 +1,7 @@
 import { decode } from '@ipld/dag-pb'
 import { UnixFS } from 'ipfs-unixfs'
 import { ArtifactHubError } from '../errors.ts'
-import { leafOverheadBytes, maxBlockBytes, maxContentBytes, treeFanOut } from '../limits.ts'
+import { leafOverheadBytes, maxBlockBytes, maxContentBytes, minChunkBytes, treeFanOut } from '../limits.ts'
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 import { verifyBlock } from './leaf.ts'
 import { encodeTreeNode, type TreeLink } from './tree.ts'
@@ -67,7 +67,7 @@ export async function* walkTree(options: WalkOptions): AsyncGenerator<TreeBlock,
   yield* walkSubtree(subtreeOfRoot(options.root), options)
 }
 
-/** How many leaves content of these sizes has: each is 28 bytes longer than its chunk. */
+/** The tree that content of these sizes has: each leaf is 28 bytes longer than its chunk, which counts the leaves. */
 function subtreeOfRoot(root: ContentRef): Subtree {
   const { digest, codec, sizeBytes, storedBytes } = root
   const leaves = (storedBytes - sizeBytes) / leafOverheadBytes
@@ -78,6 +78,8 @@ function subtreeOfRoot(root: ContentRef): Subtree {
   if (!sizesAreSane || !Number.isSafeInteger(leaves) || !(isEmpty || canHold(leaves, storedBytes))) {
     throw malformed(subtree, 'its sizes are impossible')
   }
+  // A few nodes that name each other many times could stand for a billion tiny leaves; this bounds every walk.
+  if ((leaves - 1) * minChunkBytes > sizeBytes) throw malformed(subtree, 'its chunks are too small')
   if (codec !== (level === 0 ? rawCodec : dagPbCodec)) throw malformed(subtree, 'its codec does not fit its sizes')
   return subtree
 }
@@ -125,6 +127,7 @@ function childrenOf(parent: Subtree, bytes: Uint8Array<ArrayBuffer>): Subtree[] 
     const leaves = Math.min(leavesPerChild, parent.leaves - index * leavesPerChild)
     if (link.codec !== childCodec) throw malformed(parent, 'a link has the wrong codec')
     if (!canHold(leaves, link.leafBytes)) throw malformed(parent, 'a link’s size is impossible')
+    if (parent.level === 1 && link.dagBytes !== link.leafBytes) throw malformed(parent, 'a Tsize is wrong')
     const child: Subtree = { ...link, level: parent.level - 1, leaves, offset }
     leafBytes += link.leafBytes
     dagBytes += link.dagBytes

@@ -1,4 +1,28 @@
+import { createCipheriv, createHash } from 'node:crypto'
 import type { BlockWriter, NamespaceBlocks } from '../storage/blocks.ts'
+import type { ContentKeys } from './engine.ts'
+
+/** Bytes that look random and are always the same: the AES-256-CTR keystream under SHA-256(`seed`). */
+export function seededBytes(seed: string, length: number): Uint8Array<ArrayBuffer> {
+  const cipher = createCipheriv('aes-256-ctr', createHash('sha256').update(seed).digest(), new Uint8Array(16))
+  return new Uint8Array(cipher.update(new Uint8Array(length)))
+}
+
+/** Keys for tests. */
+export const testKeys: ContentKeys = {
+  encryption: seededBytes('encryption key', 32),
+  nonce: seededBytes('nonce key', 32),
+  chunking: seededBytes('chunking key', 32),
+}
+
+/** `bytes` in pieces of `pieceBytes`, taken in turn. */
+export async function* inPieces(bytes: Uint8Array, ...pieceBytes: number[]): AsyncGenerator<Uint8Array> {
+  for (let at = 0, turn = 0; at < bytes.length; turn++) {
+    const end = at + (pieceBytes[turn % pieceBytes.length] as number)
+    yield bytes.subarray(at, end)
+    at = end
+  }
+}
 
 /** The blocks of a namespace in a map, for tests of what stands on them. */
 export class MemoryBlocks implements NamespaceBlocks {
