@@ -4,7 +4,7 @@ import type { ArtifactHubNode } from '../node-types.ts'
 import { askPassphrase, canAsk } from './prompt.ts'
 
 /** Names a file whose first line is the passphrase of `identity.key`. An argument would show in the list of processes. */
-export const passphraseFileVariable = 'ARTIFACT_HUB_PASSPHRASE_FILE'
+const passphraseFileVariable = 'ARTIFACT_HUB_PASSPHRASE_FILE'
 
 /**
  * Starts the node of a data directory. The passphrase comes from the file that the environment names; without one, and only if

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The launcher that the package's `bin` names. */
-export const launcher = fileURLToPath(new URL('../../node/cli/bin.js', import.meta.url))
+const launcher = fileURLToPath(new URL('../../node/cli/bin.js', import.meta.url))
 
 /** What a finished run of the CLI left behind. */
 export interface Finished {
