@@ -18,6 +18,8 @@ export interface OpenNamespace {
   row: NamespaceRow
   readonly log: Namespace
   readonly quota: Quota
+  /** Records of the uploads under way: two of one file must not write one artifact. */
+  readonly uploading: Set<string>
 }
 
 const personalName = 'personal'
@@ -131,7 +133,7 @@ export class LocalNamespaces {
   }
 
   #add(row: NamespaceRow, log: Namespace): OpenNamespace {
-    const namespace = { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes) }
+    const namespace = { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes), uploading: new Set<string>() }
     this.#open.set(log.idText, namespace)
     return namespace
   }

@@ -1,8 +1,6 @@
 import { base32 } from 'multiformats/bases/base32'
-import { CID } from 'multiformats/cid'
-import { create as createDigest } from 'multiformats/hashes/digest'
 import { ArtifactHubError } from '../errors.ts'
-import { concatBytes, sha256 } from './bytes.ts'
+import { sha256 } from './bytes.ts'
 
 /** Bytes of an artifact id. */
 export const artifactIdBytes = 20
@@ -10,7 +8,6 @@ export const artifactIdBytes = 20
 export const artifactSaltBytes = 16
 
 const artifactDomain = new TextEncoder().encode('artifact-hub/artifact-id/v1\0')
-const sha256Code = 0x12
 
 /**
  * The artifact that `salt` names in a namespace: the first 20 bytes of a domain-separated SHA-256 over both.
@@ -43,11 +40,6 @@ export function parseNamespaceId(text: unknown): Uint8Array {
 /** Whether the text has the form of a namespace id, so that it is not looked up as a name. */
 export function isNamespaceId(text: string): boolean {
   return /^ns_[a-z2-7]{52}$/.test(text)
-}
-
-/** The CIDv1 of a block, as text, from its SHA-256 digest and codec (0x55 raw, 0x70 dag-pb). */
-export function formatCid(digest: Uint8Array, codec: number): string {
-  return CID.createV1(codec, createDigest(sha256Code, concatBytes(digest))).toString()
 }
 
 function parseId(text: unknown, prefix: string, length: number, what: string): Uint8Array {

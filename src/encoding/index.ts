@@ -6,7 +6,6 @@ export {
   artifactIdOf,
   artifactSaltBytes,
   formatArtifactId,
-  formatCid,
   formatNamespaceId,
   isNamespaceId,
   parseArtifactId,

@@ -16,7 +16,7 @@ import { decodeWraps, type EntryDraft, Transaction } from './transaction.ts'
 export interface NamespaceEnvironment {
   readonly store: KeyValueStore
   /** This node's pack store, for one namespace (`ns_…`). */
-  readonly packs: (namespace: string) => NamespaceBlocks
+  readonly packs: (namespace: string) => Promise<NamespaceBlocks>
   readonly agent: AgentKey
   /** 16 bytes: see incarnation. */
   readonly incarnation: Uint8Array
@@ -47,14 +47,14 @@ export class Namespace {
   #stale = false
   #closed = false
 
-  private constructor(env: NamespaceEnvironment, id: Uint8Array, keyring: Keyring, chains: Chains, totals: Totals) {
+  private constructor(env: NamespaceEnvironment, id: Uint8Array, packs: NamespaceBlocks, chains: Chains, totals: Totals) {
     this.env = env
     this.id = id
     this.idText = formatNamespaceId(id)
     this.keys = new NamespaceKeys(id)
     this.catalog = new Catalog({ store: env.store, prefix: this.keys.key('catalog') })
-    this.blocks = new EntryAndPackBlocks(env.packs(this.idText), env.store, this.keys)
-    this.#keyring = keyring
+    this.blocks = new EntryAndPackBlocks(packs, env.store, this.keys)
+    this.#keyring = new Keyring(id)
     this.#chains = chains
     this.#totals = totals
     this.#queue = new CommitQueue(
@@ -78,8 +78,8 @@ export class Namespace {
     const chain = chainIdOf(id, incarnation)
     const chains = new Chains()
     chains.set({ chain, grant: id, incarnation, seq: 0, hash: id, clock: header.clock })
-    const keyring = new Keyring(id)
-    const namespace = new Namespace(env, id, keyring, chains, { leafBytes: 0, entryBytes: 0 })
+    const packs = await env.packs(formatNamespaceId(id))
+    const namespace = new Namespace(env, id, packs, chains, { leafBytes: 0, entryBytes: 0 })
     const epoch = newEpoch(env, id)
     await namespace.commit(async (tx, mark) => {
       mark()
@@ -96,7 +96,8 @@ export class Namespace {
   static async open(env: NamespaceEnvironment, id: Uint8Array): Promise<Namespace> {
     const keys = new NamespaceKeys(id)
     const chains = await Chains.load(env.store, keys)
-    const namespace = new Namespace(env, id, new Keyring(id), chains, await loadTotals(env.store, keys))
+    const packs = await env.packs(formatNamespaceId(id))
+    const namespace = new Namespace(env, id, packs, chains, await loadTotals(env.store, keys))
     for (const { clock } of chains.values()) env.clock.merge(clock)
     await namespace.#loadEpochs()
     return namespace

@@ -1,0 +1,25 @@
+/**
+ * A runnable node: the only place that opens disks, starts threads and builds Helia.
+ *
+ * - `start-node.ts`  builds a node from its parts; `running-node.ts` is what it gives
+ * - `disk/`          the data directory: its lock, LevelDB, pack files, blocks as Helia sees them
+ * - `workers/`       the content pipeline's CPU work on worker threads
+ * - `maintenance/`   check, repair, garbage collection
+ * - `cli/`           the command line
+ *
+ * Programs that do not run a node of their own take `artifact-hub/sdk`.
+ */
+export * from '../sdk/index.ts'
+export type {
+  ArtifactHubNode,
+  CheckOptions,
+  CheckReport,
+  DiskUsage,
+  Finding,
+  GcOptions,
+  GcReport,
+  Logger,
+  NodeStatus,
+  StartNodeOptions,
+} from './node-types.ts'
+export { startNode } from './start-node.ts'

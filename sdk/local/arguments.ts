@@ -1,0 +1,98 @@
+import { types } from 'node:util'
+import { z } from 'zod'
+import { ArtifactHubError } from '../../src/errors.ts'
+import { maxLabelBytes, maxPageItems, plans } from '../../src/limits.ts'
+
+// What callers write in JavaScript is checked as if it came over a wire: types bind only those who use them.
+
+const signal = z.instanceof(AbortSignal).optional()
+const text = z.string().min(1)
+const namespace = text.optional()
+const progress = z.custom<(progress: unknown) => void>((value) => typeof value === 'function', 'must be a function').optional()
+const version = z.union([z.number(), z.string()], 'must be a version number or a version id').optional()
+// Looked at closer by those who store them.
+const anything = z.unknown().optional()
+const date = z
+  .custom<Date>((value) => types.isDate(value) && !Number.isNaN(value.getTime()), 'must be a valid Date')
+  .optional()
+const count = z.number().int().min(0)
+const limit = z.number().int().min(1).max(maxPageItems).optional()
+const cursor = z.string().optional()
+const plan = z.enum(Object.keys(plans) as [keyof typeof plans])
+const label = z
+  .string()
+  .min(1)
+  .refine((value) => Buffer.byteLength(value) <= maxLabelBytes, `must be at most ${maxLabelBytes} bytes`)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
+  .refine((value) => value.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(value), 'must not hold control characters')
+  .refine((value) => !/^ns_[a-z2-7]{52}$/.test(value), 'must not look like a namespace id')
+
+const description = { name: anything, contentType: anything, metadata: anything, namespace, signal }
+const one = { artifactId: text, namespace, signal }
+const range = z.strictObject({ offset: count, length: count.optional() }).optional()
+
+/** The shape of every call's options. */
+export const shapes = {
+  create: z.strictObject({ ...description, data: anything, onProgress: progress }),
+  uploadFile: z.strictObject({ ...description, path: text, onProgress: progress }),
+  createSnippet: z.strictObject({ ...description, content: anything }),
+  update: z.strictObject({
+    ...description,
+    artifactId: text,
+    data: anything,
+    path: text.optional(),
+    content: anything,
+    restore: version,
+    expectedVersion: version,
+    onProgress: progress,
+  }),
+  get: z.union([z.strictObject({ ...one, version }), z.strictObject({ name: text, namespace, version, signal })]),
+  download: z.strictObject({ ...one, version, range, onProgress: progress }),
+  downloadFile: z.strictObject({ ...one, version, path: text, overwrite: z.boolean().optional(), onProgress: progress }),
+  list: z.strictObject({
+    namespace,
+    metadataFilter: anything,
+    namePrefix: z.string().optional(),
+    contentType: z.string().optional(),
+    createdAfter: date,
+    createdBefore: date,
+    order: z
+      .strictObject({ by: z.enum(['createdAt', 'updatedAt', 'name']), direction: z.enum(['asc', 'desc']).optional() })
+      .optional(),
+    limit,
+    cursor,
+    signal,
+  }),
+  listVersions: z.strictObject({ ...one, limit, cursor }),
+  artifact: z.strictObject(one),
+  version: z.strictObject({ ...one, version: z.union([z.number(), z.string()], 'must be a version number or a version id') }),
+  namespaceCreate: z.strictObject({ name: label, plan: plan.optional(), signal }),
+  namespacePlan: z.strictObject({ namespace: text, plan, signal }),
+  namespace: z.strictObject({ namespace: text, signal }),
+  maybeNamespace: z.strictObject({ namespace, signal }),
+  nothing: z.strictObject({ signal }),
+} as const
+
+/**
+ * A call's options, checked; an aborted signal throws its reason here, before anything is done.
+ *
+ * @throws INVALID_ARGUMENT naming the option and what is wrong with it
+ */
+export function checked<S extends z.ZodType<{ signal?: AbortSignal | undefined }>>(call: string, shape: S, options: unknown): z.infer<S> {
+  const result = shape.safeParse(options ?? {})
+  if (result.success) {
+    result.data.signal?.throwIfAborted()
+    return result.data
+  }
+  const { path, message } = deepest(result.error.issues)
+  const where = path.length === 0 ? '' : ` ${path.join('.')}:`
+  throw new ArtifactHubError('INVALID_ARGUMENT', `${call}:${where} ${message}`, { details: { option: path.join('.') } })
+}
+
+/** Of a union's issues, those of the alternative that came nearest. */
+function deepest(issues: readonly z.core.$ZodIssue[]): { path: PropertyKey[]; message: string } {
+  const issue = issues[0] as z.core.$ZodIssue
+  if (issue.code !== 'invalid_union' || issue.errors.length === 0) return issue
+  const [nearest] = [...issue.errors].sort((a, b) => a.length - b.length)
+  return nearest?.[0] === undefined ? issue : deepest(nearest)
+}

@@ -1,0 +1,49 @@
+import { ArtifactHubError } from '../../src/errors.ts'
+
+/** Content as it was handed over: pieces, and their length when it is known. */
+export interface DataSource {
+  readonly pieces: AsyncIterable<Uint8Array>
+  readonly sizeBytes: number | undefined
+}
+
+const pieceBytes = 4 * 1024 * 1024
+
+/** Takes whatever `create` and `update` take as data. @throws INVALID_ARGUMENT for anything else */
+export function openData(data: unknown): DataSource {
+  if (ArrayBuffer.isView(data) && !(data instanceof DataView)) {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+    return { pieces: slices(bytes), sizeBytes: bytes.length }
+  }
+  if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) {
+    return { pieces: slices(new Uint8Array(data)), sizeBytes: data.byteLength }
+  }
+  if (data instanceof Blob) return { pieces: data.stream(), sizeBytes: data.size }
+  if (isIterable(data)) return { pieces: bytesOnly(data), sizeBytes: undefined }
+  const given = data === null ? 'null' : typeof data
+  const hint =
+    typeof data === 'string' ? ': to store the file at a path use uploadFile({ path }), to store text use createSnippet({ content })' : ''
+  throw new ArtifactHubError(
+    'INVALID_ARGUMENT',
+    `data must be a Uint8Array, ArrayBuffer, Blob, ReadableStream or AsyncIterable<Uint8Array>, not ${given}${hint}`,
+    { details: { option: 'data' } },
+  )
+}
+
+function isIterable(data: unknown): data is AsyncIterable<unknown> {
+  return typeof data === 'object' && data !== null && typeof (data as AsyncIterable<unknown>)[Symbol.asyncIterator] === 'function'
+}
+
+async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += pieceBytes) yield bytes.subarray(at, at + pieceBytes)
+}
+
+async function* bytesOnly(pieces: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    if (!(piece instanceof Uint8Array)) {
+      const given = piece === null ? 'null' : typeof piece
+      const hint = given === 'string' ? ': a stream of text needs encoding first (no setEncoding; TextEncoderStream)' : ''
+      throw new ArtifactHubError('INVALID_ARGUMENT', `data yielded a piece that is not a Uint8Array but ${given}${hint}`)
+    }
+    yield piece
+  }
+}

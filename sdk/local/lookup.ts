@@ -1,0 +1,50 @@
+import type { VersionRecord, VersionRef } from '../../src/catalog/index.ts'
+import { parseArtifactId } from '../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../src/errors.ts'
+import { noSuchVersion } from '../../src/namespace/index.ts'
+import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
+
+/** A version and the namespace that it is in. */
+export interface Found {
+  readonly namespace: OpenNamespace
+  readonly record: VersionRecord
+}
+
+/** Finds a version by artifact id, in everything that this node may read. @throws NOT_FOUND, INVALID_ARGUMENT */
+export async function findById(
+  namespaces: LocalNamespaces,
+  options: { artifactId: string; namespace?: string | undefined; version?: VersionRef | undefined },
+): Promise<Found> {
+  const artifact = parseArtifactId(options.artifactId)
+  const among = options.namespace === undefined ? namespaces.all : [namespaces.find(options.namespace)]
+  for (const namespace of among) {
+    const record = await namespace.log.catalog.get(artifact, options.version)
+    if (record !== undefined) return { namespace, record }
+    if (options.version === undefined || (await namespace.log.catalog.get(artifact)) === undefined) continue
+    throw noSuchVersion(artifact, options.version)
+  }
+  throw noSuchVersion(artifact, undefined)
+}
+
+/** Finds an artifact by name: of several, the most recently updated. @throws NOT_FOUND, INVALID_ARGUMENT */
+export async function findByName(
+  namespaces: LocalNamespaces,
+  options: { name: string; namespace?: string | undefined; version?: VersionRef | undefined },
+): Promise<Found> {
+  const namespace = namespaces.find(options.namespace)
+  const artifact = await namespace.log.catalog.findByName(options.name)
+  const record = artifact && (await namespace.log.catalog.get(artifact, options.version))
+  if (record !== undefined) return { namespace, record }
+  if (artifact !== undefined) throw noSuchVersion(artifact, options.version)
+  const name = options.name.slice(0, 200)
+  throw new ArtifactHubError('NOT_FOUND', `no artifact is named ${JSON.stringify(name)} in namespace ${JSON.stringify(namespace.row.name)}`, {
+    details: { name, namespace: namespace.log.idText },
+  })
+}
+
+/** The salt that makes an artifact's id: every entry of it carries it. @throws CORRUPT when the log lacks the entry */
+export async function saltOf({ namespace, record }: Found): Promise<Uint8Array> {
+  const entry = await namespace.log.entry(record.entry)
+  if (entry?.header.data === undefined) throw new ArtifactHubError('CORRUPT', 'the log lacks the entry of a version that the catalog lists')
+  return entry.header.data.artifactSalt
+}

@@ -1,0 +1,99 @@
+import { type ContentSource, ingestContent, openSource, sealInline } from '../../src/content/index.ts'
+import { ArtifactHubError, isHubError } from '../../src/errors.ts'
+import { maxContentBytes, maxInlineBytes, minChunkBytes } from '../../src/limits.ts'
+import { leafBytesOf, type Quota, type StoredContent } from '../../src/namespace/index.ts'
+import type { ArtifactKey } from '../../src/sharing/index.ts'
+import type { LocalEnvironment } from './environment.ts'
+import type { OpenNamespace } from './namespaces.ts'
+import type { ProgressMeter } from './progress.ts'
+
+export interface StoreContentOptions {
+  readonly namespace: OpenNamespace
+  readonly key: ArtifactKey
+  readonly source: ContentSource
+  /** Plaintext bytes, when known. */
+  readonly sizeBytes: number | undefined
+  /** Of a new artifact nothing can be there already, so its whole size is reserved before a byte is stored. */
+  readonly isNew: boolean
+  readonly meter: ProgressMeter
+  readonly signal: AbortSignal | undefined
+}
+
+/** Content that is stored, kept from gc and counted against the quota until it is disposed of. */
+export interface HeldContent extends AsyncDisposable {
+  readonly content: StoredContent
+  readonly reservedBytes: number
+  /** The first bytes of the plaintext. */
+  readonly head: Uint8Array
+}
+
+/** Stores content: what fits an entry is only sealed, the rest is cut, encrypted and made durable. */
+export async function storeContent(env: LocalEnvironment, options: StoreContentOptions): Promise<HeldContent> {
+  const { namespace, sizeBytes, isNew, key, meter } = options
+  const { quota } = namespace
+  if (sizeBytes !== undefined) quota.checkFile(sizeBytes)
+  const signal = options.signal ?? new AbortController().signal
+  const cleanUp = new AsyncDisposableStack()
+  try {
+    const reader = openSource(options.source, signal)
+    cleanUp.defer(() => reader.close())
+    const reservation = quota.reserve(isNew && sizeBytes !== undefined ? leafBytesOf(sizeBytes, minChunkBytes) : 0)
+    cleanUp.defer(() => reservation.release())
+    const buffer = new Uint8Array(Math.min(sizeBytes ?? Number.POSITIVE_INFINITY, maxInlineBytes) + 1)
+    const head = buffer.subarray(0, await reader.fill(buffer))
+    const dispose = () => cleanUp.disposeAsync()
+    if (head.length <= maxInlineBytes) {
+      const { leaf, sha256, ...root } = sealInline(head, key.content)
+      if (reservation.bytes === 0) reservation.grow(leaf.length)
+      meter.finish(head.length)
+      const content = { root: { ...root, inline: true, keyId: key.id }, sha256, leaf }
+      return { content, head, reservedBytes: reservation.bytes, [Symbol.asyncDispose]: dispose }
+    }
+    const blocks = namespace.log.blocks.openWriter()
+    cleanUp.use(blocks)
+    const reservesAsItGoes = reservation.bytes === 0
+    const { sha256, digest, codec, ...stored } = await ingestContent({
+      source: 'read' in options.source ? options.source : { read: (into, position) => readOn(reader, head, into, position) },
+      keys: key.content,
+      engine: env.engine,
+      blocks,
+      maxBytes: Math.min(quota.limits.maxFileBytes, maxContentBytes),
+      onStored: (leafBytes, wasStored) => {
+        if (wasStored && reservesAsItGoes) reservation.grow(leafBytes)
+      },
+      onProgress: (loaded) => meter.report(loaded),
+      signal,
+    }).catch((error) => {
+      throw overPlan(error, quota)
+    })
+    meter.finish(stored.sizeBytes)
+    const root = { digest, codec, inline: false, sizeBytes: stored.sizeBytes, storedBytes: stored.storedBytes, keyId: key.id }
+    return { content: { root, sha256, leaf: undefined }, head, reservedBytes: reservation.bytes, [Symbol.asyncDispose]: dispose }
+  } catch (error) {
+    await cleanUp.disposeAsync()
+    throw error
+  }
+}
+
+/** Gives what was read for a first look, then the rest. The pipeline asks in order. */
+async function readOn(
+  reader: { fill(into: Uint8Array): Promise<number> },
+  head: Uint8Array,
+  into: Uint8Array,
+  position: number,
+): Promise<number> {
+  if (position >= head.length) return await reader.fill(into)
+  const part = head.subarray(position, position + into.length)
+  into.set(part)
+  return part.length
+}
+
+/** A file that turned out to be over the plan’s largest is a matter of the plan, not of the format. */
+function overPlan(error: unknown, quota: Quota): unknown {
+  const { maxFileBytes } = quota.limits
+  if (!isHubError(error, 'TOO_LARGE') || maxFileBytes > maxContentBytes) return error
+  return new ArtifactHubError('QUOTA_EXCEEDED', `this is over the ${maxFileBytes} bytes that plan ${quota.plan} allows for one file`, {
+    details: { plan: quota.plan, limit: 'maxFileBytes', limitBytes: maxFileBytes },
+    cause: error,
+  })
+}
