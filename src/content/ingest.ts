@@ -124,7 +124,6 @@ class Ingest {
 
   constructor(options: IngestOptions) {
     this.#options = options
-    options.signal?.throwIfAborted()
     this.#tree = new TreeBuilder((node) => this.#put(node.digest, node.bytes, node.bytes.length).then(() => {}))
     this.#source = openSource(options.source, this.#stop.signal)
   }
@@ -133,8 +132,10 @@ class Ingest {
     const { signal, engine, keys, blocks } = this.#options
     const onAbort = (): void => this.#stop.abort(signal?.reason)
     signal?.addEventListener('abort', onAbort, { once: true })
+    if (signal?.aborted === true) onAbort()
     const scan = engine.openScan(keys.chunking)
     try {
+      this.#stop.signal.throwIfAborted()
       await this.#cutAll(scan)
       const sha256 = await scan.finish()
       await this.#settleTasks()

@@ -1,0 +1,178 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createHash } from 'node:crypto'
+import { afterEach, describe, expect, test } from 'vitest'
+import { MemoryBlocks, inPieces, seededBytes, testKeys } from '../../src/content/content.test-helper.ts'
+import { inThreadEngine, ingestContent, readContent, sealLeaf } from '../../src/content/index.ts'
+import { isHubError } from '../../src/errors.ts'
+import { WorkerPool } from './pool.ts'
+
+const MiB = 1024 * 1024
+const pools: WorkerPool[] = []
+
+function openPool(size?: number): WorkerPool {
+  const pool = new WorkerPool(size)
+  pools.push(pool)
+  return pool
+}
+
+afterEach(async () => {
+  await Promise.all(pools.splice(0).map((pool) => pool.close()))
+})
+
+/** A job that kills its worker: a key of no valid length is a bug of the caller’s, not an answer. */
+function deadlyJob(pool: WorkerPool): Promise<unknown> {
+  return pool.seal(new Uint8Array(new SharedArrayBuffer(100_000)), { ...testKeys, encryption: new Uint8Array(5) })
+}
+
+const withCode = (code: 'INTERNAL' | 'CLOSED' | 'CORRUPT'): unknown => expect.toSatisfy((error) => isHubError(error, code))
+
+describe('the worker pool', () => {
+  test.each([0, 1, 64 * 1024, 64 * 1024 + 1, MiB])('seals and opens %i bytes as one thread does', async (length) => {
+    const pool = openPool()
+    const chunk = seededBytes('chunk', length)
+    const shared = new Uint8Array(new SharedArrayBuffer(length + 1)).subarray(1)
+    shared.set(chunk)
+    const expected = sealLeaf(chunk, testKeys)
+    for (const given of [chunk, shared]) {
+      const sealed = await pool.seal(given, testKeys)
+      expect(Buffer.compare(sealed.digest, expected.digest)).toBe(0)
+      expect(sealed.leafBytes).toBe(expected.leafBytes)
+      const block = Buffer.concat(sealed.parts)
+      expect(Buffer.compare(block, Buffer.concat(expected.parts))).toBe(0)
+      const opened = await pool.open(new Uint8Array(block), sealed.digest, testKeys.encryption)
+      expect(Buffer.compare(opened, chunk)).toBe(0)
+    }
+    expect(Buffer.compare(chunk, seededBytes('chunk', length))).toBe(0)
+  })
+
+  test('opens a leaf that is part of a larger buffer without touching the rest', async () => {
+    const pool = openPool()
+    const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)
+    const larger = new Uint8Array(300_000).fill(7)
+    larger.set(Buffer.concat(sealed.parts), 1000)
+    const opened = await pool.open(larger.subarray(1000, 1000 + sealed.leafBytes), sealed.digest, testKeys.encryption)
+    expect(opened.length).toBe(200_000)
+    expect([larger[999], larger[1000 + sealed.leafBytes], larger.length]).toEqual([7, 7, 300_000])
+  })
+
+  test('hands an error of a job on with its code and details, and the worker lives', async () => {
+    const pool = openPool(1)
+    const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)
+    const flipped = new Uint8Array(Buffer.concat(sealed.parts))
+    flipped[500] = (flipped[500] as number) ^ 1
+    const error = await pool.open(flipped, sealed.digest, testKeys.encryption).catch((thrown) => thrown)
+    expect(isHubError(error, 'CORRUPT') && error.details.cid).toMatch(/^bafkrei/)
+    expect((await pool.seal(new Uint8Array(100_000), testKeys)).leafBytes).toBe(100_028)
+  })
+
+  test('ingests what one thread ingests, several contents at once, and reads it back', async () => {
+    const pool = openPool()
+    await Promise.all(
+      [0, 1, 65_000, 70_000, 3 * MiB, 20 * MiB + 11, 21 * MiB].map(async (length) => {
+        const bytes = seededBytes(`content ${length}`, length)
+        const [inPool, inThread] = [new MemoryBlocks(), new MemoryBlocks()]
+        const result = await ingestContent({
+          source: inPieces(bytes, 65_536, 1, 999_983),
+          keys: testKeys,
+          engine: pool,
+          blocks: inPool.openWriter(),
+        })
+        const expected = await ingestContent({
+          source: inPieces(bytes, 1_000_000),
+          keys: testKeys,
+          engine: inThreadEngine,
+          blocks: inThread.openWriter(),
+        })
+        expect(result).toEqual(expected)
+        expect([...inPool.blocks.keys()].sort()).toEqual([...inThread.blocks.keys()].sort())
+        const pieces = await Array.fromAsync(readContent({ root: result, keys: testKeys, blocks: inPool, engine: pool }))
+        expect(Buffer.compare(Buffer.concat(pieces), bytes)).toBe(0)
+      }),
+    )
+  })
+
+  test('fails the jobs of a worker that dies with INTERNAL, and replaces it', async () => {
+    const pool = openPool(1)
+    const jobs = [deadlyJob(pool), pool.seal(new Uint8Array(100_000), testKeys)]
+    for (const outcome of await Promise.allSettled(jobs)) {
+      expect(outcome).toEqual({ status: 'rejected', reason: withCode('INTERNAL') })
+    }
+    const after = await pool.seal(seededBytes('chunk', 100_000), testKeys)
+    expect(after.digest).toEqual(sealLeaf(seededBytes('chunk', 100_000), testKeys).digest)
+  })
+
+  test('fails a scan whose worker died, for good, and a new scan works', async () => {
+    const pool = openPool(1)
+    const scan = pool.openScan(testKeys.chunking)
+    await scan.update(new Uint8Array(new SharedArrayBuffer(MiB)))
+    await expect(deadlyJob(pool)).rejects.toEqual(withCode('INTERNAL'))
+    await expect(scan.update(new Uint8Array(10))).rejects.toEqual(withCode('INTERNAL'))
+    await expect(scan.finish()).rejects.toEqual(withCode('INTERNAL'))
+    scan.close()
+    const next = pool.openScan(testKeys.chunking)
+    await next.update(new Uint8Array(MiB))
+    expect(Buffer.compare(await next.finish(), createHash('sha256').update(new Uint8Array(MiB)).digest())).toBe(0)
+    next.close()
+  })
+
+  test('fails an ingest whose worker dies midway, and closes its source', async () => {
+    const pool = openPool(2)
+    let closed = false
+    const piece = seededBytes('content', MiB)
+    let deaths: Promise<unknown> | undefined
+    async function* source(): AsyncGenerator<Uint8Array> {
+      try {
+        for (let index = 0; ; index++) {
+          if (index === 20) deaths = Promise.allSettled([deadlyJob(pool), deadlyJob(pool)])
+          yield piece
+        }
+      } finally {
+        closed = true
+      }
+    }
+    const blocks = new MemoryBlocks()
+    const failed = ingestContent({ source: source(), keys: testKeys, engine: pool, blocks: blocks.openWriter() })
+    await expect(failed).rejects.toEqual(withCode('INTERNAL'))
+    await deaths
+    expect(closed).toBe(true)
+  })
+
+  test('gives memory back for reuse', () => {
+    const pool = openPool()
+    const memory = pool.allocate(10 * MiB)
+    expect(memory.buffer).toBeInstanceOf(SharedArrayBuffer)
+    pool.free(memory)
+    expect(pool.allocate(10 * MiB)).toBe(memory)
+    expect(pool.allocate(10 * MiB)).not.toBe(memory)
+  })
+
+  test('closed, once or twice, fails what it was doing and what comes after with CLOSED', async () => {
+    const pool = openPool(1)
+    const running = Array.from({ length: 6 }, () => pool.seal(new Uint8Array(MiB), testKeys))
+    const scan = pool.openScan(testKeys.chunking)
+    const scanning = scan.update(new Uint8Array(MiB))
+    const outcomes = Promise.allSettled([...running, scanning])
+    await Promise.all([pool.close(), pool.close()])
+    for (const outcome of await outcomes) expect(outcome).toEqual({ status: 'rejected', reason: withCode('CLOSED') })
+    await expect(pool.seal(new Uint8Array(MiB), testKeys)).rejects.toEqual(withCode('CLOSED'))
+    scan.close()
+  })
+
+  test('keeps a process alive while it works and not a moment longer', async () => {
+    const pool = new URL('./index.ts', import.meta.url).href
+    const program = `
+      import { WorkerPool } from ${JSON.stringify(pool)}
+      const keys = { encryption: new Uint8Array(32), nonce: new Uint8Array(32), chunking: new Uint8Array(32) }
+      const pool = new WorkerPool(2)
+      const leaf = await pool.seal(new Uint8Array(300000), keys)
+      console.log(leaf.leafBytes)
+    `
+    const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const output: Buffer[] = []
+    child.stdout.on('data', (data) => output.push(data))
+    const [code] = await once(child, 'close')
+    expect(Buffer.concat(output).toString()).toBe('300028\n')
+    expect(code).toBe(0)
+  })
+})
