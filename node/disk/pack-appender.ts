@@ -132,15 +132,20 @@ export class PackAppender {
     }
   }
 
-  /** Nothing of `pack` past its durable end is to be trusted: fails those blocks and cuts them off, if that can be done. */
-  async abandon(pack: WritablePack, error: Error): Promise<void> {
+  /**
+   * Nothing of `pack` past its durable end is to be trusted: fails those blocks and cuts them off, if that can be done.
+   * Gives whether the file is gone, for nothing of it was durable.
+   */
+  async abandon(pack: WritablePack, error: Error): Promise<boolean> {
     if (this.#active === pack) this.#active = undefined
     // A write to it may be under way; its blocks join the failed ones.
     await this.#writing?.catch(() => {})
     for (const block of pack.unsynced.splice(0)) block.fail(error)
     this.#packs.delete(pack)
-    await pack.file.truncate(pack.durableEnd).catch(() => {})
+    const removed = pack.isNew && (await this.#remove(pack.number))
+    if (!removed) await pack.file.truncate(pack.durableEnd).catch(() => {})
     await pack.file.close().catch(() => {})
+    return removed
   }
 
   /** Waits for the write under way, fails every written block that is not durable and closes all packs. */
@@ -232,7 +237,7 @@ export class PackAppender {
     if (goodEnd === packHeaderBytes && pack.isNew && pack.unsynced.length === 0) {
       this.#packs.delete(pack)
       await pack.file.close().catch(() => {})
-      await this.#options.files.unlink(this.#path(pack.number)).catch(() => {})
+      await this.#remove(pack.number)
       return
     }
     await pack.file.truncate(goodEnd).catch(() => {})
@@ -253,13 +258,20 @@ export class PackAppender {
         await writeFully(file, [encodePackHeader(namespace, number)], 0)
       } catch (error) {
         await file.close().catch(() => {})
-        await files.unlink(this.#path(number)).catch(() => {})
+        await this.#remove(number)
         throw error
       }
       const pack = { number, file, end: packHeaderBytes, durableEnd: packHeaderBytes, isNew: true, unsynced: [] }
       this.adopt(pack)
       return pack
     }
+  }
+
+  async #remove(pack: number): Promise<boolean> {
+    return this.#options.files.unlink(this.#path(pack)).then(
+      () => true,
+      () => false,
+    )
   }
 
   #path(pack: number): string {

@@ -54,12 +54,15 @@ export interface IndexChange {
 
 const blockTable = 0x62
 const packTable = 0x70
+const rebuildingTable = 0x72
+const nextPackTable = 0x6e
 const states: readonly PackState[] = ['open', 'sealed', 'retired']
 const emptyRow: PackRow = { state: 'open', end: 0, liveCount: 0, liveBytes: 0 }
 
 /**
  * The rows of one namespace. Under the prefix: `b` ‖ digest (32) → pack, offset, length, stored at (u32 LE each);
- * `p` ‖ pack (u32 BE) → state (u8), end, live count, live bytes (u32 LE each). v0, may change.
+ * `p` ‖ pack (u32 BE) → state (u8), end, live count, live bytes (u32 LE each); `r` → nothing, while the index is being
+ * made again from the packs; `n` → a number (u32 LE) above those of all packs that were ever retired. v0, may change.
  *
  * Changes run one after the other. After a failed one the counts in memory may be wrong: `inDoubt` is set until `load`.
  */
@@ -70,6 +73,8 @@ export class PackIndex {
   #turn: Promise<unknown> = Promise.resolve()
   #inDoubt = false
   #generation = 0
+  #rebuilding = false
+  #nextPack = 1
 
   constructor(store: KeyValueStore, prefix: Uint8Array) {
     this.#store = store
@@ -78,6 +83,19 @@ export class PackIndex {
 
   get inDoubt(): boolean {
     return this.#inDoubt
+  }
+
+  /** Whether it was cleared and the packs have not all been scanned since. */
+  get rebuilding(): boolean {
+    return this.#rebuilding
+  }
+
+  /**
+   * Above every number that a row has or had when it was retired. A number is not used twice: after a power cut the old
+   * pack's row may come back, and would take the new pack's file for its own.
+   */
+  get nextPack(): number {
+    return Math.max(this.#nextPack, ...[...this.#packs.keys()].map((pack) => pack + 1))
   }
 
   /** How many times it was loaded. */
@@ -102,6 +120,9 @@ export class PackIndex {
         liveBytes: row.getUint32(9, true),
       })
     }
+    this.#rebuilding = (await this.#store.get(this.#singleKey(rebuildingTable))) !== undefined
+    const next = await this.#store.get(this.#singleKey(nextPackTable))
+    this.#nextPack = next ? view(next).getUint32(0, true) : 1
     this.#packs = packs
     this.#generation++
     this.#inDoubt = false
@@ -132,12 +153,15 @@ export class PackIndex {
     return result
   }
 
-  /** Removes every row, pack rows first, so that a next `load` after a crash finds none and scans all files. */
-  async clear(options: { signal?: AbortSignal } = {}): Promise<void> {
+  /** Removes every row. With `rebuild` a mark says so until `endRebuild`, whatever happens between. */
+  async clear(options: { rebuild: boolean }): Promise<void> {
     this.#inDoubt = true
-    for (const table of [packTable, blockTable]) {
+    if (options.rebuild) {
+      await this.#store.batch([{ type: 'put', key: this.#singleKey(rebuildingTable), value: new Uint8Array() }], { sync: true })
+    }
+    for (const table of options.rebuild ? [packTable, blockTable] : [packTable, blockTable, nextPackTable]) {
       let dels: KeyValueChange[] = []
-      for await (const [key] of this.#store.entries(this.#tableRange(table), options)) {
+      for await (const [key] of this.#store.entries(this.#tableRange(table))) {
         dels.push({ type: 'del', key })
         if (dels.length === 4096) {
           await this.#store.batch(dels, { sync: false })
@@ -146,6 +170,21 @@ export class PackIndex {
       }
       await this.#store.batch(dels, { sync: true })
     }
+  }
+
+  /** All packs have been scanned. */
+  async endRebuild(): Promise<void> {
+    try {
+      await this.#store.batch([{ type: 'del', key: this.#singleKey(rebuildingTable) }], { sync: true })
+    } catch (error) {
+      this.#inDoubt = true
+      throw error
+    }
+    this.#rebuilding = false
+  }
+
+  #singleKey(table: number): Uint8Array {
+    return Uint8Array.of(...this.#prefix, table)
   }
 
   async #change(change: IndexChange, options: { sync: boolean }): Promise<void> {
@@ -178,6 +217,13 @@ export class PackIndex {
       batch.push({ type: 'put', key: this.#packKey(pack), value: encodePackRow(row) })
     }
     for (const pack of change.dropPacks ?? []) batch.push({ type: 'del', key: this.#packKey(pack) })
+    const { nextPack } = this
+    if ([...rows.values()].some((row) => row.state === 'retired')) {
+      const value = new Uint8Array(4)
+      view(value).setUint32(0, nextPack, true)
+      batch.push({ type: 'put', key: this.#singleKey(nextPackTable), value })
+      this.#nextPack = nextPack
+    }
     try {
       await this.#store.batch(batch, options)
     } catch (error) {
@@ -205,8 +251,7 @@ export class PackIndex {
   }
 
   #tableRange(table: number): { gte: Uint8Array; lt: Uint8Array } {
-    const bound = (last: number) => Uint8Array.of(...this.#prefix, last)
-    return { gte: bound(table), lt: bound(table + 1) }
+    return { gte: this.#singleKey(table), lt: this.#singleKey(table + 1) }
   }
 }
 

@@ -200,7 +200,7 @@ export class PackNamespace implements NamespaceBlocks {
       const rebuilding = this.#exclusive(async () => {
         await this.#runRound()
         this.#loaded = false
-        await this.#index.clear()
+        await this.#index.clear({ rebuild: true })
         await this.#load()
       }).finally(() => {
         this.#loading = undefined
@@ -382,10 +382,10 @@ export class PackNamespace implements NamespaceBlocks {
         } catch (error) {
           pack.unsynced = [...blocks, ...pack.unsynced]
           const failed = pack.unsynced
-          await this.#appender.abandon(pack, diskError(error, 'make a pack file durable'))
+          const removed = await this.#appender.abandon(pack, diskError(error, 'make a pack file durable'))
           for (const block of failed) this.#forget(block)
           // Were the cut not to hold, recovery must not take what the page cache shows for what the disk has.
-          packs.set(pack.number, { end: pack.durableEnd, state: 'sealed' })
+          if (!removed) packs.set(pack.number, { end: pack.durableEnd, state: 'sealed' })
           return
         }
         pack.isNew = false

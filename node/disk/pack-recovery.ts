@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { maxPackBytes } from '../../src/limits.ts'
-import { type DiskFile, type DiskFiles, readFully } from './files.ts'
+import { type DiskFile, type DiskFiles, readFully, writeFully } from './files.ts'
 import type { WritablePack } from './pack-appender.ts'
-import { checkPackHeader, packFileName, packHeaderBytes, packNumber, recordHeaderBytes } from './pack-format.ts'
+import { checkPackHeader, encodePackHeader, packFileName, packHeaderBytes, packNumber, recordHeaderBytes } from './pack-format.ts'
 import type { PackIndex, PlacedBlock } from './pack-index.ts'
 import { scanRecords } from './pack-scan.ts'
 
@@ -11,8 +11,6 @@ const recordsPerBatch = 1024
 
 /** What a namespace's folder held. */
 export interface RecoveredPacks {
-  /** Bytes of each pack file. */
-  readonly sizes: Map<number, number>
   /** The pack to go on in, if there is one. */
   readonly active: WritablePack | undefined
   /** Above every number in use. */
@@ -22,6 +20,8 @@ export interface RecoveredPacks {
 /**
  * Brings index and pack files together: O(packs), plus the bytes that were written after the last index change.
  * - Finishes the removal of retired packs.
+ * - A file that the index does not know and that holds no sound record never was durable: removed (not when the index
+ *   is being rebuilt, for then it is evidence).
  * - What an open pack holds past its indexed end is scanned: sound records that the index lacks are made durable, then
  *   indexed; a torn tail of the newest pack is cut off. A pack that the index does not know is scanned whole, and
  *   nothing of it is cut: its row may have been lost with an index that is being rebuilt.
@@ -43,10 +43,7 @@ export async function recoverPacks(options: {
     const number = packNumber(name)
     if (number !== undefined) sizes.set(number, (await files.stat(join(directory, name))).size)
   }
-  await finishRetired({ files, directory, index, present: sizes })
-  for (const number of sizes.keys()) {
-    if (index.packs.get(number)?.state === 'retired') sizes.delete(number)
-  }
+  for (const number of await finishRetired({ files, directory, index, present: sizes })) sizes.delete(number)
 
   const numbers = [...sizes.keys()].sort((a, b) => a - b)
   const newest = numbers.at(-1)
@@ -56,19 +53,16 @@ export async function recoverPacks(options: {
     const row = index.packs.get(number)
     const writable = number === newest && row?.state === 'open' && row.end >= packHeaderBytes && size >= row.end
     if (row && (row.state === 'sealed' || size <= row.end) && !writable) continue
-    if (!row && size <= packHeaderBytes) {
-      // Its creation was cut off.
-      await files.unlink(join(directory, packFileName(number)))
-      sizes.delete(number)
-      continue
-    }
     const file = await files.open(join(directory, packFileName(number)), 'write')
     let kept = false
     try {
       const end = await indexTail(options, { number, file, size })
-      if (writable) {
+      if (end === undefined) {
+        await files.unlink(join(directory, packFileName(number)))
+        if (row) await index.change({ dropPacks: [number] }, { sync: false })
+        sizes.delete(number)
+      } else if (writable) {
         if (end < size) await file.truncate(end)
-        sizes.set(number, end)
         if (end < (options.maxPackBytes ?? maxPackBytes)) {
           active = { number, file, end, durableEnd: end, isNew: false, unsynced: [] }
           kept = true
@@ -78,11 +72,12 @@ export async function recoverPacks(options: {
       if (!kept) await file.close().catch(() => {})
     }
   }
-  const known = [...sizes.keys(), ...index.packs.keys()]
-  return { sizes, active, nextPack: known.reduce((top, number) => Math.max(top, number), 0) + 1 }
+  if (index.rebuilding) await index.endRebuild()
+  const nextPack = [...sizes.keys()].reduce((next, number) => Math.max(next, number + 1), index.nextPack)
+  return { active, nextPack }
 }
 
-/** Removes the files of retired packs, then, when that is on the disk, their rows. */
+/** Removes the files of retired packs, then, when that is on the disk, their rows. Gives their numbers. */
 export async function finishRetired(options: {
   readonly files: DiskFiles
   readonly directory: string
@@ -90,22 +85,26 @@ export async function finishRetired(options: {
   /** Numbers of the pack files that may still be there. */
   readonly present: { has(pack: number): boolean }
   readonly generation?: number
-}): Promise<void> {
+}): Promise<readonly number[]> {
   const { files, directory, index } = options
   const retired = [...index.packs].filter(([, row]) => row.state === 'retired').map(([number]) => number)
-  if (retired.length === 0) return
+  if (retired.length === 0) return retired
   for (const number of retired) {
     if (options.present.has(number)) await files.unlink(join(directory, packFileName(number)))
   }
   await files.syncDirectory(directory)
   await index.change({ dropPacks: retired, generation: options.generation }, { sync: false })
+  return retired
 }
 
-/** Indexes the sound records past the pack's indexed end; gives the end of the last one. */
+/**
+ * Indexes the sound records past the pack's indexed end; gives the end of the last one, or `undefined` when the file
+ * can go: the index does not know it and it holds no sound record, so nothing in it ever was durable.
+ */
 async function indexTail(
   options: { readonly namespace: string; readonly index: PackIndex; readonly directory: string; readonly files: DiskFiles; readonly signal?: AbortSignal },
   pack: { readonly number: number; readonly file: DiskFile; readonly size: number },
-): Promise<number> {
+): Promise<number | undefined> {
   const { index } = options
   const header = Buffer.alloc(packHeaderBytes)
   await readFully(pack.file, header, 0)
@@ -122,6 +121,7 @@ async function indexTail(
     await options.files.syncDirectory(options.directory)
   }
   let end = from
+  let records = 0
   let found: PlacedBlock[] = []
   const flush = async (packs: Map<number, { end: number; state: 'open' | 'sealed' }> | undefined) => {
     const digests = found.map((block) => block.digest)
@@ -137,10 +137,16 @@ async function indexTail(
   for await (const record of scanRecords(pack.file, { pack: pack.number, from, to: pack.size }, options)) {
     if (!record.sound) continue
     const { digest, offset, length, storedAt } = record
+    if (records++ === 0 && !known && check === 'bad') {
+      // Torn when the power went; the records carry their place themselves.
+      await writeFully(pack.file, [encodePackHeader(options.namespace, pack.number)], 0)
+      await pack.file.datasync()
+    }
     end = offset + recordHeaderBytes + length
     found.push({ digest, location: { pack: pack.number, offset, length, storedAt } })
     if (found.length >= recordsPerBatch) await flush(known ? new Map([[pack.number, { end, state: 'open' }]]) : undefined)
   }
+  if (!known && records === 0 && (!index.rebuilding || pack.size <= packHeaderBytes)) return undefined
   // An unknown pack stays as it is and takes no more records.
   if (!known || end !== row.end) await flush(new Map([[pack.number, { end, state: known ? 'open' : 'sealed' }]]))
   return end

@@ -79,6 +79,11 @@ class World {
     this.packs = await this.store.namespace('ns_x')
   }
 
+  heal(): void {
+    this.disk.fault = () => undefined
+    this.index.failNextBatch = undefined
+  }
+
   writer(i: number): BlockWriter {
     this.touched[i] ??= new Set()
     this.writers[i] ??= this.packs.openWriter()
@@ -192,11 +197,13 @@ test('whatever happens, what sync promised reads back and the index agrees with 
             world.failedPuts.set(step.writer, failed.add(step.block))
           }
           // A restart that met the fault: the process starts again.
-          if (step.kind === 'restart' || step.kind === 'kill' || step.kind === 'powerCut') await world.open()
+          if (step.kind === 'restart' || step.kind === 'kill' || step.kind === 'powerCut') {
+            world.heal()
+            await world.open()
+          }
         }
       }
-      world.disk.fault = () => undefined
-      world.index.failNextBatch = undefined
+      world.heal()
       await checkPromises(world)
       const random = numbers(steps.length)
       world.disk = world.disk.afterPowerCut(random)

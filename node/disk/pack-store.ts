@@ -116,7 +116,7 @@ export class PackStore implements AsyncDisposable {
   /** Rows first, for good, then the files: a row never outlives its file, nor do files come back without the mark. */
   async #finishRemoval(id: string): Promise<void> {
     const folder = this.#path(removedPrefix + id)
-    await new PackIndex(this.#options.index, this.#namespacePrefix(id)).clear()
+    await new PackIndex(this.#options.index, this.#namespacePrefix(id)).clear({ rebuild: false })
     for (const name of await this.#files.readdir(folder)) {
       this.#openPacks.forget(join(this.#path(id), name))
       await this.#files.unlink(join(folder, name))

@@ -7,9 +7,9 @@ type FileChange =
 
 class Inode {
   /** As the page cache shows it. */
-  content = Buffer.alloc(0)
+  content: Buffer = Buffer.alloc(0)
   /** As the disk has it for certain. */
-  durable = Buffer.alloc(0)
+  durable: Buffer = Buffer.alloc(0)
   unsynced: FileChange[] = []
 }
 
