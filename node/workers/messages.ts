@@ -24,4 +24,7 @@ export interface Request {
 /** From a worker: one for each request, in order. */
 export type Response =
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails } }
+  | {
+      readonly id: number
+      readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails }
+    }

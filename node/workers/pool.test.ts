@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { afterEach, describe, expect, test } from 'vitest'
-import { MemoryBlocks, inPieces, seededBytes, testKeys } from '../../src/content/content.test-helper.ts'
-import { inThreadEngine, ingestContent, readContent, sealLeaf } from '../../src/content/index.ts'
+import { inPieces, MemoryBlocks, seededBytes, testKeys } from '../../src/content/content.test-helper.ts'
+import { ingestContent, inThreadEngine, readContent, sealLeaf } from '../../src/content/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import { WorkerPool } from './pool.ts'
 
@@ -25,7 +25,8 @@ function deadlyJob(pool: WorkerPool): Promise<unknown> {
   return pool.seal(new Uint8Array(new SharedArrayBuffer(100_000)), { ...testKeys, encryption: new Uint8Array(5) })
 }
 
-const withCode = (code: 'INTERNAL' | 'CLOSED' | 'CORRUPT'): unknown => expect.toSatisfy((error) => isHubError(error, code))
+const withCode = (code: 'INTERNAL' | 'CLOSED' | 'CORRUPT'): unknown =>
+  expect.toSatisfy((error) => isHubError(error, code))
 
 describe('the worker pool', () => {
   test.each([0, 1, 64 * 1024, 64 * 1024 + 1, MiB])('seals and opens %i bytes as one thread does', async (length) => {
@@ -86,7 +87,9 @@ describe('the worker pool', () => {
         })
         expect(result).toEqual(expected)
         expect([...inPool.blocks.keys()].sort()).toEqual([...inThread.blocks.keys()].sort())
-        const pieces = await Array.fromAsync(readContent({ root: result, keys: testKeys, blocks: inPool, engine: pool }))
+        const pieces = await Array.fromAsync(
+          readContent({ root: result, keys: testKeys, blocks: inPool, engine: pool }),
+        )
         expect(Buffer.compare(Buffer.concat(pieces), bytes)).toBe(0)
       }),
     )
@@ -143,8 +146,8 @@ describe('the worker pool', () => {
     const memory = pool.allocate(10 * MiB)
     expect(memory.buffer).toBeInstanceOf(SharedArrayBuffer)
     pool.free(memory)
-    expect(pool.allocate(10 * MiB)).toBe(memory)
-    expect(pool.allocate(10 * MiB)).not.toBe(memory)
+    expect(pool.allocate(10 * MiB) === memory).toBe(true)
+    expect(pool.allocate(10 * MiB) === memory).toBe(false)
   })
 
   test('closed, once or twice, fails what it was doing and what comes after with CLOSED', async () => {
@@ -168,7 +171,9 @@ describe('the worker pool', () => {
       const leaf = await pool.seal(new Uint8Array(300000), keys)
       console.log(leaf.leafBytes)
     `
-    const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
     const output: Buffer[] = []
     child.stdout.on('data', (data) => output.push(data))
     const [code] = await once(child, 'close')

@@ -13,7 +13,10 @@ export class Budget {
   constructor(amount: number, signal: AbortSignal) {
     this.#free = amount
     this.#signal = signal
-    signal.addEventListener('abort', () => this.#waiting.splice(0).forEach((waiter) => waiter.grant()), { once: true })
+    const onAbort = (): void => {
+      for (const waiter of this.#waiting.splice(0)) waiter.grant()
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
   }
 
   /** Resolves once `amount`, which must not exceed the whole, is taken. Give it back with `give`. */

@@ -96,13 +96,16 @@ describe('the chunker', () => {
     expect(long.length / lengths.length).toBeLessThan(1.25 * 1024 * 1024)
   })
 
-  test.each([-1, 0, 1])('of one repeated byte without a cut, ends a chunk at the maximum (input: maximum %i)', (more) => {
-    const gear = expandGearTable(key)
-    // Of one byte repeated the hash is constant once the window is full: -gear[byte].
-    const byte = gear.findIndex((value) => -value >>> (32 - chunkMaskBits) !== 0)
-    const repeated = new Uint8Array(maxChunkBytes + more).fill(byte)
-    expect(cutsOf(repeated, key)).toEqual(more < 0 ? [] : [maxChunkBytes])
-  })
+  test.each([-1, 0, 1])(
+    'of one repeated byte without a cut, ends a chunk at the maximum (input: maximum %i)',
+    (more) => {
+      const gear = expandGearTable(key)
+      // Of one byte repeated the hash is constant once the window is full: -gear[byte].
+      const byte = gear.findIndex((value) => -value >>> (32 - chunkMaskBits) !== 0)
+      const repeated = new Uint8Array(maxChunkBytes + more).fill(byte)
+      expect(cutsOf(repeated, key)).toEqual(more < 0 ? [] : [maxChunkBytes])
+    },
+  )
 
   test.each([-1, 0, 1])('cuts at the minimum and never below it (window that cuts ends at: minimum %i)', (more) => {
     const cut = cutsOf(input, key)[0] as number

@@ -13,7 +13,10 @@ import { walkTree } from './tree-walk.ts'
 
 const MiB = 1024 * 1024
 
-async function ingest(options: Partial<IngestOptions> & Pick<IngestOptions, 'source'>, store = new MemoryBlocks()): Promise<IngestedContent> {
+async function ingest(
+  options: Partial<IngestOptions> & Pick<IngestOptions, 'source'>,
+  store = new MemoryBlocks(),
+): Promise<IngestedContent> {
   await using blocks = store.openWriter()
   return await ingestContent({ keys: testKeys, engine: inThreadEngine, blocks, ...options })
 }
@@ -22,7 +25,10 @@ async function readAll(root: IngestedContent, blocks: MemoryBlocks): Promise<Buf
   return Buffer.concat(await Array.fromAsync(readContent({ root, keys: testKeys, blocks, engine: inThreadEngine })))
 }
 
-function positioned(bytes: Uint8Array, mostBytes = Number.POSITIVE_INFINITY): { read(into: Uint8Array, position: number): Promise<number> } {
+function positioned(
+  bytes: Uint8Array,
+  mostBytes = Number.POSITIVE_INFINITY,
+): { read(into: Uint8Array, position: number): Promise<number> } {
   return {
     async read(into, position) {
       const part = bytes.subarray(position, position + Math.min(into.length, mostBytes))
@@ -97,7 +103,10 @@ describe('ingest', () => {
   test('gives one root however the source is split', async () => {
     const bytes = seededBytes('content', 11 * MiB + 17)
     const expected = await ingest({ source: positioned(bytes) })
-    const size = fc.oneof(fc.integer({ min: 1, max: 200_000 }), fc.constantFrom(MiB - 1, MiB, MiB + 1, 8 * MiB, 64 * MiB))
+    const size = fc.oneof(
+      fc.integer({ min: 1, max: 200_000 }),
+      fc.constantFrom(MiB - 1, MiB, MiB + 1, 8 * MiB, 64 * MiB),
+    )
     await fc.assert(
       fc.asyncProperty(fc.array(size, { minLength: 1, maxLength: 5 }), fc.boolean(), async (sizes, asPieces) => {
         const most = Math.max(4096, ...sizes)
@@ -245,7 +254,12 @@ describe('ingest fails once, cleans up and', () => {
 
   const bytes = seededBytes('content', 14 * MiB)
 
-  async function expectFailure(options: Partial<IngestOptions>, store: MemoryBlocks, matcher: unknown, onPiece?: (index: number) => void | Promise<void>): Promise<void> {
+  async function expectFailure(
+    options: Partial<IngestOptions>,
+    store: MemoryBlocks,
+    matcher: unknown,
+    onPiece?: (index: number) => void | Promise<void>,
+  ): Promise<void> {
     const engine = countingEngine(options.engine)
     const source = watched(bytes, onPiece)
     await expect(ingest({ source: source.source, ...options, engine }, store)).rejects.toEqual(matcher)
@@ -258,8 +272,10 @@ describe('ingest fails once, cleans up and', () => {
     expect(store.openWriters).toBe(0)
   }
 
-  const withCode = (code: 'SOURCE_FAILED' | 'TOO_LARGE' | 'STORAGE_FULL' | 'INTERNAL' | 'INVALID_ARGUMENT', cause?: unknown): unknown =>
-    expect.toSatisfy((error) => isHubError(error, code) && (cause === undefined || error.cause === cause))
+  const withCode = (
+    code: 'SOURCE_FAILED' | 'TOO_LARGE' | 'STORAGE_FULL' | 'INTERNAL' | 'INVALID_ARGUMENT',
+    cause?: unknown,
+  ): unknown => expect.toSatisfy((error) => isHubError(error, code) && (cause === undefined || error.cause === cause))
 
   test.each([0, 1, 3, 20, 40])('says SOURCE_FAILED with the cause when the source throws at piece %i', async (at) => {
     const cause = new Error('disk unplugged')
@@ -284,9 +300,14 @@ describe('ingest fails once, cleans up and', () => {
     const own = new ArtifactHubError('NOT_FOUND', 'gone')
     const abort = new DOMException('stopped', 'AbortError')
     for (const error of [own, abort]) {
-      await expectFailure({}, new MemoryBlocks(), expect.toSatisfy((thrown) => thrown === error), (index) => {
-        if (index === 5) throw error
-      })
+      await expectFailure(
+        {},
+        new MemoryBlocks(),
+        expect.toSatisfy((thrown) => thrown === error),
+        (index) => {
+          if (index === 5) throw error
+        },
+      )
     }
   })
 

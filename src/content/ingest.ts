@@ -1,7 +1,7 @@
+import { hash } from 'node:crypto'
 import { ArtifactHubError } from '../errors.ts'
 import { maxChunkBytes, maxContentBytes, maxInlineBytes } from '../limits.ts'
 import type { BlockWriter } from '../storage/blocks.ts'
-import { hash } from 'node:crypto'
 import { Budget } from './budget.ts'
 import { rawCodec } from './cid.ts'
 import type { ContentEngine, ContentKeys, ContentScan } from './engine.ts'
@@ -192,7 +192,11 @@ class Ingest {
 
   async #fill(headroom: number, newBytes: number): Promise<FilledSlab> {
     await this.#slabs.take(1)
-    const slab = this.#freeSlabs.pop() ?? { bytes: this.#options.engine.allocate(headroom + newBytes), headroom, holders: 0 }
+    const slab = this.#freeSlabs.pop() ?? {
+      bytes: this.#options.engine.allocate(headroom + newBytes),
+      headroom,
+      holders: 0,
+    }
     this.#allSlabs.add(slab)
     slab.holders = 1
     const filled = await this.#source.fill(slab.bytes.subarray(headroom))

@@ -21,10 +21,15 @@ async function stored(bytes: Uint8Array): Promise<{ root: ContentRef; blocks: Me
     into.set(part)
     return part.length
   }
-  return { root: await ingestContent({ source: { read }, keys: testKeys, engine: inThreadEngine, blocks: writer }), blocks }
+  return {
+    root: await ingestContent({ source: { read }, keys: testKeys, engine: inThreadEngine, blocks: writer }),
+    blocks,
+  }
 }
 
-function reading(options: Pick<ReadContentOptions, 'root' | 'blocks'> & Partial<ReadContentOptions>): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+function reading(
+  options: Pick<ReadContentOptions, 'root' | 'blocks'> & Partial<ReadContentOptions>,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
   return readContent({ keys: testKeys, engine: inThreadEngine, ...options })
 }
 
@@ -63,7 +68,11 @@ describe('reading', () => {
   })
 
   test('gives any range', async () => {
-    const edge = fc.constantFrom(...leaves.flatMap(({ offset }) => [Math.max(0, offset - 1), offset, offset + 1]), 0, bytes.length)
+    const edge = fc.constantFrom(
+      ...leaves.flatMap(({ offset }) => [Math.max(0, offset - 1), offset, offset + 1]),
+      0,
+      bytes.length,
+    )
     const place = fc.oneof(fc.nat(bytes.length), edge)
     await fc.assert(
       fc.asyncProperty(place, place, async (a, b) => {
@@ -166,7 +175,8 @@ describe('reading', () => {
       const reader: BlockReader = {
         async read(digest) {
           const block = await blocks.read(digest)
-          if (block !== undefined && Buffer.compare(digest, leaf.digest) === 0) block[100] = (block[100] as number) ^ 128
+          if (block !== undefined && Buffer.compare(digest, leaf.digest) === 0)
+            block[100] = (block[100] as number) ^ 128
           return block
         },
       }

@@ -33,7 +33,9 @@ interface OpeningLeaf {
  * @throws RANGE_INVALID, UNAVAILABLE when a block is missing (`details.cid` names it), CORRUPT, what `blocks` throws;
  *   after an abort the signal's reason
  */
-export async function* readContent(options: ReadContentOptions): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+export async function* readContent(
+  options: ReadContentOptions,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
   const { root } = options
   const { start, end } = resolveRange(options)
   const stop = new AbortController()
@@ -77,7 +79,11 @@ export async function* readContent(options: ReadContentOptions): AsyncGenerator<
   }
 }
 
-async function openLeaf(leaf: Leaf, options: ReadContentOptions, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+async function openLeaf(
+  leaf: Leaf,
+  options: ReadContentOptions,
+  signal: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await options.blocks.read(leaf.digest, { signal })
   if (bytes === undefined) throw missingBlock(leaf.digest, rawCodec)
   signal.throwIfAborted()
@@ -89,7 +95,8 @@ async function openLeaf(leaf: Leaf, options: ReadContentOptions, signal: AbortSi
 function resolveRange({ root, range }: ReadContentOptions): { start: number; end: number } {
   const start = range?.offset ?? 0
   const end = range?.length === undefined ? root.sizeBytes : start + range.length
-  const isInside = Number.isSafeInteger(start) && Number.isSafeInteger(end) && 0 <= start && start <= end && end <= root.sizeBytes
+  const isInside =
+    Number.isSafeInteger(start) && Number.isSafeInteger(end) && 0 <= start && start <= end && end <= root.sizeBytes
   if (isInside) return { start, end }
   throw new ArtifactHubError('RANGE_INVALID', 'The range lies outside the content', {
     details: { sizeBytes: root.sizeBytes, offset: start, length: range?.length ?? null },

@@ -1,4 +1,4 @@
-import { type PBNode, encode, prepare } from '@ipld/dag-pb'
+import { encode, type PBNode, prepare } from '@ipld/dag-pb'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
@@ -59,19 +59,24 @@ function fileOf(sizes: readonly number[], more: ConstructorParameters<typeof Uni
 }
 
 describe('a walk', () => {
-  test.each([1, 2, treeFanOut, treeFanOut + 1, 2 * treeFanOut + 5])('over %i leaves yields every block once, in order', async (count) => {
-    const { blocks, root, digests } = await treeOf(count)
-    const walked = await collect({ root, blocks })
-    const leaves = walked.filter((block) => block.kind === 'leaf')
-    expect(leaves.map((leaf) => leaf.digest)).toEqual(digests)
-    expect(leaves.map((leaf) => leaf.offset)).toEqual(digests.map((_, index) => index * (leafBytes - leafOverheadBytes)))
-    expect(leaves.every((leaf) => leaf.blockBytes === leafBytes)).toBe(true)
-    const nodes = walked.filter((block) => block.kind === 'node')
-    expect(nodes.length).toBe(blocks.blocks.size)
-    expect(nodes.reduce((sum, node) => sum + node.blockBytes, 0)).toBe(
-      [...blocks.blocks.values()].reduce((sum, bytes) => sum + bytes.length, 0),
-    )
-  })
+  test.each([1, 2, treeFanOut, treeFanOut + 1, 2 * treeFanOut + 5])(
+    'over %i leaves yields every block once, in order',
+    async (count) => {
+      const { blocks, root, digests } = await treeOf(count)
+      const walked = await collect({ root, blocks })
+      const leaves = walked.filter((block) => block.kind === 'leaf')
+      expect(leaves.map((leaf) => leaf.digest)).toEqual(digests)
+      expect(leaves.map((leaf) => leaf.offset)).toEqual(
+        digests.map((_, index) => index * (leafBytes - leafOverheadBytes)),
+      )
+      expect(leaves.every((leaf) => leaf.blockBytes === leafBytes)).toBe(true)
+      const nodes = walked.filter((block) => block.kind === 'node')
+      expect(nodes.length).toBe(blocks.blocks.size)
+      expect(nodes.reduce((sum, node) => sum + node.blockBytes, 0)).toBe(
+        [...blocks.blocks.values()].reduce((sum, bytes) => sum + bytes.length, 0),
+      )
+    },
+  )
 
   test('over a range reads only the nodes above it', async () => {
     const { blocks, root, digests } = await treeOf(3 * treeFanOut)
@@ -120,23 +125,49 @@ describe('a walk takes for corrupt', () => {
     ['a node without UnixFS data', encode(prepare({ Links: pbLinks(2) }))],
     ['a node with noise for UnixFS data', encode(prepare({ Data: seededBytes('noise', 9), Links: pbLinks(2) }))],
     ['a directory', encode(prepare({ Data: new UnixFS({ type: 'directory' }).marshal(), Links: pbLinks(2) }))],
-    ['inline data', encode(prepare({ Data: fileOf([leafBytes, leafBytes], { data: new Uint8Array([1]) }), Links: pbLinks(2) }))],
+    [
+      'inline data',
+      encode(prepare({ Data: fileOf([leafBytes, leafBytes], { data: new Uint8Array([1]) }), Links: pbLinks(2) })),
+    ],
     ['a file mode', encode(prepare({ Data: fileOf([leafBytes, leafBytes], { mode: 0o4755 }), Links: pbLinks(2) }))],
     ['a missing blocksize', encode(prepare({ Data: fileOf([leafBytes]), Links: pbLinks(2) }))],
     ['a blocksize too many', encode(prepare({ Data: fileOf([leafBytes, leafBytes, 1]), Links: pbLinks(2) }))],
     ['a link too few', encodeTreeNode([link(0, { leafBytes: 2 * leafBytes, dagBytes: 2 * leafBytes })])],
     ['a link too many', encodeTreeNode([link(0), link(1), link(2)])],
-    ['blocksizes that do not add up', encodeTreeNode([link(0), link(1, { leafBytes: leafBytes + 1, dagBytes: leafBytes + 1 })])],
-    ['a leaf above the largest block', encodeTreeNode([link(0, { leafBytes: maxBlockBytes + 1 }), link(1, { leafBytes: 1 })])],
-    ['an empty leaf', encodeTreeNode([link(0, { leafBytes: 2 * leafBytes - 28, dagBytes: 2 * leafBytes - 28 }), link(1, { leafBytes: 28, dagBytes: 28 })])],
+    [
+      'blocksizes that do not add up',
+      encodeTreeNode([link(0), link(1, { leafBytes: leafBytes + 1, dagBytes: leafBytes + 1 })]),
+    ],
+    [
+      'a leaf above the largest block',
+      encodeTreeNode([link(0, { leafBytes: maxBlockBytes + 1 }), link(1, { leafBytes: 1 })]),
+    ],
+    [
+      'an empty leaf',
+      encodeTreeNode([
+        link(0, { leafBytes: 2 * leafBytes - 28, dagBytes: 2 * leafBytes - 28 }),
+        link(1, { leafBytes: 28, dagBytes: 28 }),
+      ]),
+    ],
     ['a Tsize that is not the leaf’s', encodeTreeNode([link(0), link(1, { dagBytes: leafBytes + 1 })])],
     ['a node where a leaf belongs', encodeTreeNode([link(0), link(1, { codec: dagPbCodec })])],
-    ['a link with a name', encode({ Data: fileOf([leafBytes, leafBytes]), Links: pbLinks(2).map((one) => ({ ...one, Name: 'x' })) })],
-    ['a link by another hash', encode(prepare({
-      Data: fileOf([leafBytes, leafBytes]),
-      Links: pbLinks(2).map((one) => ({ ...one, Hash: CID.createV1(rawCodec, create(0, new Uint8Array(32))) })),
-    }))],
-    ['a node of megabytes', encode(prepare({ Data: fileOf([leafBytes, leafBytes], { data: new Uint8Array(1_000_000) }), Links: pbLinks(2) }))],
+    [
+      'a link with a name',
+      encode({ Data: fileOf([leafBytes, leafBytes]), Links: pbLinks(2).map((one) => ({ ...one, Name: 'x' })) }),
+    ],
+    [
+      'a link by another hash',
+      encode(
+        prepare({
+          Data: fileOf([leafBytes, leafBytes]),
+          Links: pbLinks(2).map((one) => ({ ...one, Hash: CID.createV1(rawCodec, create(0, new Uint8Array(32))) })),
+        }),
+      ),
+    ],
+    [
+      'a node of megabytes',
+      encode(prepare({ Data: fileOf([leafBytes, leafBytes], { data: new Uint8Array(1_000_000) }), Links: pbLinks(2) })),
+    ],
   ])('%s', async (_, bytes) => {
     await expect(walkForged(bytes, sizes)).rejects.toEqual(isCorrupt)
   })
@@ -149,14 +180,21 @@ describe('a walk takes for corrupt', () => {
   test('a chain that is deeper than its sizes call for', async () => {
     const blocks = new MemoryBlocks()
     const inner = encodeTreeNode([link(0), link(1)])
-    let child = { digest: sha256(inner), codec: dagPbCodec, leafBytes: 2 * leafBytes, dagBytes: 2 * leafBytes + inner.length }
+    let child = {
+      digest: sha256(inner),
+      codec: dagPbCodec,
+      leafBytes: 2 * leafBytes,
+      dagBytes: 2 * leafBytes + inner.length,
+    }
     await blocks.openWriter().put(child.digest, inner)
     for (let depth = 0; depth < 50; depth++) {
       const bytes = encodeTreeNode([child])
       child = { ...child, digest: sha256(bytes), dagBytes: child.dagBytes + bytes.length }
       await blocks.openWriter().put(child.digest, bytes)
     }
-    await expect(collect({ root: { ...sizes, digest: child.digest, codec: dagPbCodec }, blocks })).rejects.toEqual(isCorrupt)
+    await expect(collect({ root: { ...sizes, digest: child.digest, codec: dagPbCodec }, blocks })).rejects.toEqual(
+      isCorrupt,
+    )
   })
 
   test('a Tsize of an inner node that is not its DAG’s', async () => {
@@ -180,7 +218,12 @@ describe('a walk takes for corrupt', () => {
       const bytes = encodeTreeNode(Array.from({ length: treeFanOut }, () => child))
       await blocks.openWriter().put(sha256(bytes), bytes)
       const below = treeFanOut * child.leafBytes
-      child = { digest: sha256(bytes), codec: dagPbCodec, leafBytes: below, dagBytes: treeFanOut * child.dagBytes + bytes.length }
+      child = {
+        digest: sha256(bytes),
+        codec: dagPbCodec,
+        leafBytes: below,
+        dagBytes: treeFanOut * child.dagBytes + bytes.length,
+      }
     }
     const root = { digest: child.digest, codec: dagPbCodec, sizeBytes: treeFanOut ** 3, storedBytes: child.leafBytes }
     await expect(collect({ root, blocks })).rejects.toEqual(isCorrupt)

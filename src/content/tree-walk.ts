@@ -71,7 +71,8 @@ export async function* walkTree(options: WalkOptions): AsyncGenerator<TreeBlock,
 function subtreeOfRoot(root: ContentRef): Subtree {
   const { digest, codec, sizeBytes, storedBytes } = root
   const leaves = (storedBytes - sizeBytes) / leafOverheadBytes
-  const sizesAreSane = Number.isSafeInteger(storedBytes) && Number.isSafeInteger(sizeBytes) && sizeBytes <= maxContentBytes
+  const sizesAreSane =
+    Number.isSafeInteger(storedBytes) && Number.isSafeInteger(sizeBytes) && sizeBytes <= maxContentBytes
   const level = levelOf(leaves)
   const subtree = { digest, codec, leafBytes: storedBytes, dagBytes: Number.NaN, level, leaves, offset: 0 }
   const isEmpty = sizeBytes === 0 && leaves === 1
@@ -118,7 +119,8 @@ function childrenOf(parent: Subtree, bytes: Uint8Array<ArrayBuffer>): Subtree[] 
   verifyBlock(bytes, parent.digest, dagPbCodec)
   const links = decodeLinks(parent, bytes)
   const leavesPerChild = treeFanOut ** (parent.level - 1)
-  if (links.length !== Math.ceil(parent.leaves / leavesPerChild)) throw malformed(parent, 'a node has too few or too many links')
+  if (links.length !== Math.ceil(parent.leaves / leavesPerChild))
+    throw malformed(parent, 'a node has too few or too many links')
   const childCodec = parent.level === 1 ? rawCodec : dagPbCodec
   let leafBytes = 0
   let dagBytes = bytes.length

@@ -51,7 +51,10 @@ describe('the tree builder', () => {
     const leafBytes = leaves.reduce((sum, leaf) => sum + leaf.length, 0)
     expect(root.leafBytes).toBe(leafBytes)
     expect(root.dagBytes).toBe([...nodes.values()].reduce((sum, node) => sum + node.length, leafBytes))
-    const blocks = new Map([...nodes, ...leaves.map((leaf) => [cidOf(sha256(leaf), rawCodec).toString(), leaf] as const)])
+    const blocks = new Map([
+      ...nodes,
+      ...leaves.map((leaf) => [cidOf(sha256(leaf), rawCodec).toString(), leaf] as const),
+    ])
     expect(Buffer.compare(await catWithHelia(root, blocks), Buffer.concat(leaves))).toBe(0)
   })
 

@@ -1,6 +1,6 @@
+import { hash } from 'node:crypto'
 import { encode, prepare } from '@ipld/dag-pb'
 import { UnixFS } from 'ipfs-unixfs'
-import { hash } from 'node:crypto'
 import { treeFanOut } from '../limits.ts'
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 
