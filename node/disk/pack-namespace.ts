@@ -381,7 +381,7 @@ export class PackNamespace implements NamespaceBlocks {
           if (pack.isNew) await this.#options.files.syncDirectory(this.#options.directory)
         } catch (error) {
           pack.unsynced = [...blocks, ...pack.unsynced]
-          const failed = pack.unsynced
+          const failed = [...pack.unsynced]
           const removed = await this.#appender.abandon(pack, diskError(error, 'make a pack file durable'))
           for (const block of failed) this.#forget(block)
           // Were the cut not to hold, recovery must not take what the page cache shows for what the disk has.
