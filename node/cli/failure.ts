@@ -68,7 +68,7 @@ export function describeFailure(thrown: unknown): Failure {
   }
   if (error instanceof CommanderError) return describeUsage(error)
   const code = error instanceof ArtifactHubError ? error.code : 'INTERNAL'
-  const message = error instanceof Error ? error.message : String(error)
+  const message = error instanceof Error ? error.message || error.name : String(error)
   return {
     exitCode: errorTable[code].exitCode,
     told: {

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises'
-import { findPackageJSON } from 'node:module'
 import type { Command } from 'commander'
+import { packageVersion } from '../version.ts'
 import type { Act } from './command.ts'
 import { debugVariable, describeFailure, failureText, Interrupted } from './failure.ts'
 import { Output } from './output.ts'
@@ -58,10 +57,4 @@ function stopOnSignals(stop: AbortController): () => void {
     process.off('SIGINT', onSignal)
     process.off('SIGTERM', onSignal)
   }
-}
-
-async function packageVersion(): Promise<string> {
-  const path = findPackageJSON(import.meta.url)
-  if (path === undefined) throw new Error('the package.json of artifact-hub is missing')
-  return (JSON.parse(await readFile(path, 'utf8')) as { version: string }).version
 }
