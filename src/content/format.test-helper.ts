@@ -22,8 +22,8 @@ export async function describeFormats(): Promise<unknown> {
       nonce: "seeded('nonce key', 32)",
       chunking: "seeded('chunking key', 32)",
     },
-    gearTable: [...expandGearTable(testKeys.chunking)],
-    cuts: { input: "seeded('cut input', 16 MiB)", offsets: cutsOf(seededBytes('cut input', 16 * MiB)) },
+    gearTableHex: hex(new Uint8Array(expandGearTable(testKeys.chunking).buffer)),
+    cuts: { input: "seeded('cut input', 16 MiB)", offsets: cutsOf(seededBytes('cut input', 16 * MiB)).join(' ') },
     leaves: [0, 1, 100].map((length) => {
       const { digest, parts } = sealLeaf(seededBytes('chunk', length), testKeys)
       return {

@@ -238,7 +238,7 @@ class Ingest {
     if (!stored) return false
     this.#newBytes += length
     this.#unsyncedBytes += length
-    if (this.#unsyncedBytes >= syncEveryBytes && !this.#syncing) this.#track(this.#syncBehind())
+    if (this.#unsyncedBytes >= syncEveryBytes && !this.#syncing) void this.#track(this.#syncBehind())
     return true
   }
 
@@ -264,12 +264,13 @@ class Ingest {
 
   /** Has the first failure stop everything, and `#settleTasks` wait for this. */
   #track<T>(work: Promise<T>): Promise<T> {
-    const task = work.then(
-      () => {},
-      (error) => this.#stop.abort(error),
-    )
+    const task = work
+      .then(
+        () => {},
+        (error) => this.#stop.abort(error),
+      )
+      .finally(() => this.#tasks.delete(task))
     this.#tasks.add(task)
-    task.then(() => this.#tasks.delete(task))
     return work
   }
 
