@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
 import type { ContentKeys } from '../content/index.ts'
 import { concatBytes, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
@@ -8,12 +8,13 @@ import { hkdfExpand, hkdfExtract } from '../identity/index.ts'
 export const keyIdBytes = 16
 
 const salt = new TextEncoder().encode('artifact-hub/secret/v1')
+const keyIdInfo = encodeCanonical(['key-id'])
 const nonceBytes = 12
 const tagBytes = 16
 
 /** The id of a 32-byte secret (artifact key or epoch secret): derived from it, so an id commits to its key. 16 bytes. */
 export function keyIdOf(secret: Uint8Array): Uint8Array<ArrayBuffer> {
-  return hkdfExpand(hkdfExtract(secret, salt), encodeCanonical(['key-id']), keyIdBytes)
+  return hkdfExpand(hkdfExtract(secret, salt), keyIdInfo, keyIdBytes)
 }
 
 /** All that is derived from one artifact key, bound to its namespace and artifact. */
@@ -22,15 +23,15 @@ export class ArtifactKey {
   readonly secret: Uint8Array
   readonly id: Uint8Array
   readonly content: ContentKeys
-  readonly #body: Uint8Array
+  readonly #body: KeyObject
 
   constructor(secret: Uint8Array, namespace: Uint8Array, artifact: Uint8Array) {
     const pseudorandomKey = hkdfExtract(secret, salt)
     const derive = (label: string) => hkdfExpand(pseudorandomKey, encodeCanonical([label, namespace, artifact]))
     this.secret = secret
-    this.id = keyIdOf(secret)
+    this.id = hkdfExpand(pseudorandomKey, keyIdInfo, keyIdBytes)
     this.content = { encryption: derive('content/enc'), nonce: derive('content/nonce'), chunking: derive('content/chunk') }
-    this.#body = derive('body')
+    this.#body = createSecretKey(derive('body'))
   }
 
   /**
