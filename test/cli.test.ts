@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { CliPlace, errorOf } from './support/cli-process.ts'
@@ -181,6 +181,24 @@ describe('failures through the CLI', () => {
     expect([full.exitCode, full.stderr]).toEqual([12, expect.stringContaining('cannot write the output')])
     await mkdir(join(place.folder, 'a-folder'))
     expect((await place.run(['put', 'a-folder'])).exitCode).toBe(2)
+  })
+
+  test('content that went bad on the disk is CORRUPT, and no wrong byte of it comes out', async () => {
+    await using other = await CliPlace.create()
+    await other.json(['put', '-', '--name', 'rotten'], { input: large })
+    const packs = join(other.dataDir, 'packs')
+    const files = (await readdir(packs, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
+    for (const file of files) {
+      const path = join(file.parentPath, file.name)
+      const bytes = await readFile(path)
+      const at = Math.floor(bytes.length / 2)
+      bytes[at] = (bytes[at] ?? 0) ^ 1
+      await writeFile(path, bytes)
+    }
+    const done = await other.run(['cat', 'rotten', '--json'])
+    expect([done.exitCode, errorOf(done).code]).toEqual([14, 'CORRUPT'])
+    expect(done.stdout.length).toBeLessThan(large.length)
+    expect(done.stdout.equals(large.subarray(0, done.stdout.length))).toBe(true)
   })
 
   test('a passphrase comes from a file, and is needed ever after', async () => {

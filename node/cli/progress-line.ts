@@ -21,6 +21,8 @@ const redrawMs = 100
 /** Milliseconds between two plain lines: a log of an hour's upload stays readable. */
 const plainLineMs = 10_000
 const defaultColumns = 80
+/** Columns that the figures of a bar take as a rule; reserved, so that the bar keeps its width. */
+const factsColumns = 46
 
 /**
  * How far a command has come: on a terminal one line that is redrawn and at the end erased; elsewhere a plain line every ten
@@ -95,7 +97,7 @@ export function transferBar(label: string, progress: Progress, columns: number):
   const told = facts(progress).join('  ')
   if (!progress.total) return `${label}  ${told}`
   const shortLabel = truncateToWidth(label, Math.max(8, Math.floor(columns / 3)))
-  const room = Math.min(40, columns - 1 - displayWidth(shortLabel) - told.length - 6)
+  const room = Math.min(40, columns - 1 - displayWidth(shortLabel) - Math.max(told.length, factsColumns) - 6)
   if (room < 5) return `${shortLabel}  ${told}`
   const filled = Math.floor((room * Math.min(progress.loaded, progress.total)) / progress.total)
   return `${shortLabel}  [${padToWidth('='.repeat(filled), room, 'right')}]  ${told}`
