@@ -1,13 +1,13 @@
-import { artifactIdBytes, prefixEnd } from '../encoding/index.ts'
+import { artifactIdBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxVersionHeads } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
 import { History } from './history.ts'
 import { indexRows } from './index-rows.ts'
-import { entryBytes, entryOf, genOf, type Keyspace, keyText, tables } from './keys.ts'
+import { entryBytes, entryOf, genOf, type Keyspace, keyText, tables, within } from './keys.ts'
 import type { ArtifactState, ContentRoot, Operation } from './operation.ts'
 import { Overlay } from './overlay.ts'
-import { type ArtifactHead, decodeCounts, decodeLive, encodeCounts } from './rows.ts'
+import { type ArtifactHead, type CatalogCounts, decodeCounts, decodeLive, encodeCounts } from './rows.ts'
 import { readHead, readVersion, type VersionRecord, type VersionRef } from './versions.ts'
 
 /** What the next update of an artifact says about what came before it. */
@@ -33,6 +33,8 @@ export interface Liveness {
 export class CatalogBatch {
   readonly #keys: Keyspace
   readonly #overlay: Overlay
+  /** As it will be stored; absent until it changes. */
+  #counts: CatalogCounts | undefined
 
   /** Made by `Catalog.begin`. */
   constructor(store: KeyValueStore, keys: Keyspace) {
@@ -42,7 +44,14 @@ export class CatalogBatch {
 
   /** What to write, each key once. Everything that was applied is in it, whenever it is read. */
   get changes(): KeyValueChange[] {
-    return this.#overlay.changes
+    if (this.#counts === undefined) return this.#overlay.changes
+    const key = this.#keys.key(tables.counts)
+    // No row rather than zeros: a catalog that was emptied is the same bytes as one that never held anything.
+    const isEmpty = this.#counts.versions === 0
+    const change: KeyValueChange = isEmpty
+      ? { type: 'del', key }
+      : { type: 'put', key, value: encodeCounts(this.#counts) }
+    return [...this.#overlay.changes, change]
   }
 
   /**
@@ -100,7 +109,7 @@ export class CatalogBatch {
     const ended = new Map<string, ContentRoot>()
     for (const table of [tables.operation, tables.head, tables.live, tables.ended, tables.waiting]) {
       const prefix = this.#keys.key(table, artifact)
-      for await (const [key, value] of this.#overlay.entries({ gte: prefix, lt: prefixEnd(prefix) })) {
+      for await (const [key, value] of this.#overlay.entries(within(prefix))) {
         if (table === tables.live) ended.set(keyText(this.#keys.place(key)), decodeLive(value).root)
         this.#overlay.del(key)
       }
@@ -120,25 +129,25 @@ export class CatalogBatch {
   }
 
   async #reindex(artifact: Uint8Array, before: Shown, after: Shown): Promise<void> {
-    const stale = new Map(this.#rowsOf(artifact, before).map((row) => [keyText(row), row]))
-    for (const row of this.#rowsOf(artifact, after)) {
-      if (!stale.delete(keyText(row))) this.#overlay.put(row, noValue)
+    const stale = this.#rowsOf(artifact, before)
+    for (const [text, row] of this.#rowsOf(artifact, after)) {
+      if (!stale.delete(text)) this.#overlay.put(row, noValue, text)
     }
-    for (const row of stale.values()) this.#overlay.del(row)
+    for (const [text, row] of stale) this.#overlay.del(row, text)
     const artifacts = Math.sign(after.head.live) - Math.sign(before.head.live)
     const versions = after.head.live - before.head.live
     if (artifacts === 0 && versions === 0) return
-    const key = this.#keys.key(tables.counts)
-    const row = await this.#overlay.get(key)
-    const counts = row === undefined ? { artifacts: 0, versions: 0 } : decodeCounts(row)
-    const next = { artifacts: counts.artifacts + artifacts, versions: counts.versions + versions }
-    // No row rather than zeros: a catalog that was emptied is the same bytes as one that never held anything.
-    if (next.versions === 0) this.#overlay.del(key)
-    else this.#overlay.put(key, encodeCounts(next))
+    this.#counts ??= await this.#storedCounts()
+    this.#counts = { artifacts: this.#counts.artifacts + artifacts, versions: this.#counts.versions + versions }
   }
 
-  #rowsOf(artifact: Uint8Array, { head, state }: Shown): Uint8Array[] {
-    return state === undefined ? [] : indexRows(this.#keys, artifact, head, state)
+  async #storedCounts(): Promise<CatalogCounts> {
+    const row = await this.#overlay.get(this.#keys.key(tables.counts))
+    return row === undefined ? { artifacts: 0, versions: 0 } : decodeCounts(row)
+  }
+
+  #rowsOf(artifact: Uint8Array, { head, state }: Shown): Map<string, Uint8Array> {
+    return state === undefined ? new Map() : indexRows(this.#keys, artifact, head, state)
   }
 }
 

@@ -1,8 +1,7 @@
-import { prefixEnd } from '../encoding/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
 import { CatalogBatch } from './batch.ts'
 import { listVersionPage } from './history-pages.ts'
-import { clockOf, entryOf, genOf, Keyspace, tables } from './keys.ts'
+import { clockOf, entryOf, genOf, Keyspace, tables, within } from './keys.ts'
 import { type ListQuery, listPage } from './list.ts'
 import type { ClockReading, ContentRoot } from './operation.ts'
 import { orderedText } from './ordered.ts'
@@ -61,7 +60,7 @@ export class Catalog {
   /** Of the artifacts whose current version has this name, the most recently updated: its id. */
   async findByName(name: string): Promise<Uint8Array | undefined> {
     const prefix = this.#keys.key(tables.byName, orderedText(name))
-    const range = { gte: prefix, lt: prefixEnd(prefix), reverse: true, limit: 1 }
+    const range = { ...within(prefix), reverse: true, limit: 1 }
     for await (const [key] of this.#store.entries(range)) return this.#keys.artifactAtEnd(key)
     return undefined
   }
@@ -106,14 +105,14 @@ export class Catalog {
   /** Changes that remove everything of this catalog, at most `limit` of them; none when it is empty. */
   async clearChanges(limit = 10_000): Promise<KeyValueChange[]> {
     const changes: KeyValueChange[] = []
-    const range = { gte: this.#keys.prefix, lt: prefixEnd(this.#keys.prefix), limit }
+    const range = { ...within(this.#keys.prefix), limit }
     for await (const [key] of this.#store.entries(range)) changes.push({ type: 'del', key })
     return changes
   }
 
   #rows(table: number, artifact: Uint8Array | undefined, { signal }: ScanOptions) {
     const prefix = artifact === undefined ? this.#keys.key(table) : this.#keys.key(table, artifact)
-    return this.#store.entries({ gte: prefix, lt: prefixEnd(prefix) }, signal && { signal })
+    return this.#store.entries(within(prefix), signal && { signal })
   }
 
   #versionAt(key: Uint8Array): Omit<VersionRoot, 'root'> {

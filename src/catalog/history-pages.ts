@@ -1,7 +1,7 @@
-import { prefixEnd, toHex } from '../encoding/index.ts'
+import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { decodeCursor, encodeCursor, queryHash } from './cursor.ts'
-import { entryOf, genOf, type Keyspace, type Place, placeBytes, tables } from './keys.ts'
+import { entryOf, genOf, type Keyspace, type Place, placeBytes, tables, within } from './keys.ts'
 import type { Reader } from './overlay.ts'
 import { type Page, type PageOptions, pageLimit } from './page.ts'
 import { livePlaces, readHead, readPut, recordOf, type VersionRecord } from './versions.ts'
@@ -24,8 +24,9 @@ export async function listVersionPage(
     throw new ArtifactHubError('INVALID_ARGUMENT', 'the cursor is not one that a list gave')
   }
   const prefix = keys.key(tables.live, artifact)
-  const end = after === undefined ? prefixEnd(prefix) : keys.key(tables.live, artifact, after)
-  const range = { gte: prefix, lt: end, reverse: true, limit: limit + 1 }
+  const { gte, lt } = within(prefix)
+  const end = after === undefined ? lt : keys.key(tables.live, artifact, after)
+  const range = { gte, lt: end, reverse: true, limit: limit + 1 }
   const found: Place[] = []
   for await (const [key] of reader.entries(range, options.signal && { signal: options.signal })) {
     found.push(keys.place(key))

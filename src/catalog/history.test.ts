@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { bytesFrom, dumpStore, makePut } from '../../test/support/catalog-operations.ts'
+import { bytesFrom, dumpStore, makeEnding, makeNext, makePut } from '../../test/support/catalog-operations.ts'
 import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
 import { toHex } from '../encoding/index.ts'
 import { Catalog, type Operation, type PutOperation, type VersionRecord } from './index.ts'
@@ -262,4 +262,100 @@ test('reads of a batch see what it was given', async () => {
     }),
     { numRuns: 200 },
   )
+})
+
+test('a put whose parents are listed in one step is listed once', async () => {
+  const root = makePut({ label: 'root', artifact })
+  const [left, right] = [makeNext('left', [root]), makeNext('right', [root])]
+  const merge = makeNext('merge', [left, right])
+  const { catalog } = await built([[merge, right, left], [root]])
+  expect((await allVersions(catalog, 100)).map(({ number }) => number)).toEqual([3, 2, 2, 1])
+  expect(await catalog.begin().versionHeads(artifact)).toEqual({ entries: [merge.entry], nextGen: 4 })
+  expect(await catalog.counts()).toEqual({ artifacts: 1, versions: 4 })
+})
+
+test('of more than 32 heads the next update names the highest', async () => {
+  const puts = Array.from({ length: 40 }, (_, i) => makePut({ label: `head ${i}`, artifact, wallMs: 100 + i }))
+  const { catalog } = await built([puts])
+  const heads = await catalog.begin().versionHeads(artifact)
+  expect(heads).toEqual({ entries: puts.slice(8).map(({ entry }) => entry), nextGen: 2 })
+})
+
+test('a delete that names versions of which one is still missing ends the others at once, and that one when it comes', async () => {
+  const [here, late] = [makePut({ label: 'here', artifact }), makePut({ label: 'late', artifact })]
+  const { catalog, store } = await built([[here], [makeEnding('delete', 'gone', [here, late])]])
+  expect(await catalog.get(artifact)).toBeUndefined()
+  const batch = catalog.begin()
+  expect(await batch.apply(late)).toEqual({ began: [], ended: [] })
+  await store.batch(batch.changes, { sync: true })
+  expect(await catalog.get(artifact)).toBeUndefined()
+  expect(await catalog.begin().versionHeads(artifact)).toMatchObject({ nextGen: 2 })
+})
+
+test('a version id that another live version shares is refused, and both are given longer ones', async () => {
+  const alike = ['one', 'two'].map((label) => {
+    const entry = bytesFrom(label)
+    entry.set([0xab, 0xcd, 0xef, 0x01, 0x23], 0)
+    return makePut({ label, artifact, entry })
+  })
+  const { catalog } = await built([alike])
+  const ids = (await allVersions(catalog, 10)).map(({ versionId }) => versionId)
+  expect(ids.every((id) => id.startsWith('1-abcdef0123') && id.length > 12)).toBe(true)
+  await expect(catalog.get(artifact, '1-abcdef01')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  const dropped = await built([alike, [makeEnding('drop', 'drop', alike.slice(0, 1))]])
+  expect((await dropped.catalog.get(artifact, '1-abcdef01'))?.versionId).toBe('1-abcdef01')
+})
+
+test('what is no version number and no version id is refused; one that is not there gives nothing', async () => {
+  const { catalog } = await built([[makePut({ label: 'one', artifact })]])
+  for (const ref of [
+    0,
+    -1,
+    1.5,
+    Number.NaN,
+    '',
+    '1',
+    '1-',
+    '1-abc',
+    '01-abcdef01',
+    '1-ABCDEF01',
+    `1-${'a'.repeat(65)}`,
+  ]) {
+    await expect(catalog.get(artifact, ref), String(ref)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  }
+  for (const ref of [2, 2 ** 40, '1-00000000', '9999999999-00000000']) {
+    expect(await catalog.get(artifact, ref)).toBeUndefined()
+  }
+})
+
+test('an operation out of range is refused and changes nothing', async () => {
+  const { catalog } = await built([])
+  const wrong: Partial<PutOperation>[] = [
+    { artifact: new Uint8Array(19) },
+    { entry: new Uint8Array(31) },
+    { parents: [new Uint8Array(33)] },
+    { clock: { wallMs: -1, counter: 0 } },
+    { clock: { wallMs: 2 ** 48, counter: 0 } },
+    { clock: { wallMs: 1, counter: 2 ** 32 } },
+    { gen: 0 },
+    { gen: 2 ** 32 },
+  ]
+  for (const fields of wrong) {
+    const batch = catalog.begin()
+    await expect(batch.apply(makePut({ label: 'x', ...fields }))).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+    expect(batch.changes).toEqual([])
+  }
+})
+
+test('clearing removes everything under the prefix and nothing beside it', async () => {
+  const { catalog, store } = await built([['a', 'b', 'c'].map((label) => makePut({ label }))])
+  await store.batch(
+    [Uint8Array.of(0x62), Uint8Array.of(0x64)].map((key) => ({ type: 'put', key, value: key })),
+    { sync: true },
+  )
+  for (let changes = await catalog.clearChanges(7); changes.length > 0; changes = await catalog.clearChanges(7)) {
+    expect(changes.length).toBeLessThanOrEqual(7)
+    await store.batch(changes, { sync: true })
+  }
+  expect(await dumpStore(store)).toEqual(['62=62', '64=64'])
 })

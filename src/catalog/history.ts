@@ -1,6 +1,6 @@
-import { equalBytes, prefixEnd } from '../encoding/index.ts'
+import { equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { entryOf, genOf, includesBytes, type Keyspace, keyText, type Place, placeOf, tables } from './keys.ts'
+import { entryOf, genOf, includesBytes, type Keyspace, keyText, type Place, placeOf, tables, within } from './keys.ts'
 import type { ContentRoot, DeleteOperation, DropOperation, Operation, PutOperation } from './operation.ts'
 import type { Overlay } from './overlay.ts'
 import {
@@ -49,6 +49,8 @@ export class History {
   /** Places and roots of the versions that became live, and that ended, since this was opened. */
   readonly #began = new Map<string, ContentRoot>()
   readonly #ended = new Map<string, ContentRoot>()
+  /** The version listed last, which is likely to be asked for next. */
+  #latest: PutOperation | undefined
 
   private constructor(overlay: Overlay, keys: Keyspace, artifact: Uint8Array, head: ArtifactHead) {
     this.#overlay = overlay
@@ -73,7 +75,9 @@ export class History {
 
   /** Takes in one operation; nothing happens when it is here already. Returns whether it was new. */
   async add(op: Operation): Promise<boolean> {
-    if ((await this.#overlay.get(this.#operationKey(op.entry))) !== undefined) return false
+    // Every artifact that anything was said of has a head.
+    const isNew = this.#head === emptyHead || (await this.#overlay.get(this.#operationKey(op.entry))) === undefined
+    if (!isNew) return false
     if (op.kind === 'put') await this.#addPut(op)
     else await this.#addEnding(op)
     if (this.#currentLost) await this.#findCurrent()
@@ -83,6 +87,8 @@ export class History {
 
   /** The stored operation of an entry, if it is here. */
   async operation(entry: Uint8Array): Promise<StoredOperation | undefined> {
+    if (this.#latest !== undefined && equalBytes(entry, this.#latest.entry))
+      return { status: 'listed', op: this.#latest }
     const row = await this.#overlay.get(this.#operationKey(entry))
     return row && decodeOperation(this.#artifact, entry, row)
   }
@@ -137,6 +143,8 @@ export class History {
       for (const waiter of await this.#takeWaiters(next.op.entry)) {
         const stored = await this.#stored(waiter)
         if (stored.op.kind === 'put') {
+          // Parents that settled together each bring their waiter here; the first one settles it.
+          if (stored.status !== 'pending') continue
           const { status } = await this.#judge(stored.op)
           if (status === 'pending') continue
           const key = this.#operationKey(waiter)
@@ -155,6 +163,7 @@ export class History {
     const place = placeOf(op)
     this.#overlay.put(this.#keys.key(tables.live, this.#artifact, place), encodeLive({ root: op.root }))
     this.#began.set(keyText(place), op.root)
+    this.#latest = op
     const heads = head.heads.filter((one) => !includesBytes(op.parents, entryOf(one)))
     const at = heads.findIndex((one) => Buffer.compare(one, place) > 0)
     heads.splice(at === -1 ? heads.length : at, 0, place)
@@ -209,7 +218,7 @@ export class History {
     let siblings = 0
     if (this.#head.live > 0) {
       const prefix = this.#keys.key(tables.live, this.#artifact)
-      for await (const [key] of this.#overlay.entries({ gte: prefix, lt: prefixEnd(prefix), reverse: true })) {
+      for await (const [key] of this.#overlay.entries({ ...within(prefix), reverse: true })) {
         const place = this.#keys.place(key)
         if (current === undefined) current = place
         else if (genOf(place) === genOf(current)) siblings++
@@ -228,7 +237,7 @@ export class History {
     if (this.#head.waiting === 0) return []
     const waiters: Uint8Array[] = []
     const prefix = this.#keys.key(tables.waiting, this.#artifact, target)
-    for await (const [key] of this.#overlay.entries({ gte: prefix, lt: prefixEnd(prefix) })) {
+    for await (const [key] of this.#overlay.entries(within(prefix))) {
       waiters.push(key.subarray(prefix.length))
       this.#overlay.del(key)
     }

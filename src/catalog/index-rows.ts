@@ -9,30 +9,28 @@ import type { ArtifactHead } from './rows.ts'
 /** First byte of an indexed value: values of one type stand together, so a range never leaves its type. */
 const valueTags = { null: 1, false: 2, true: 3, number: 4, text: 5, list: 6, object: 7 } as const
 
-/** What one artifact puts in the indexes: the keys, whose values are empty. Nothing when no version is live. */
+/**
+ * What one artifact puts in the indexes: the keys, whose values are empty, by their `keyText`. Nothing when no
+ * version is live.
+ */
 export function indexRows(
   keys: Keyspace,
   artifact: Uint8Array,
   head: ArtifactHead,
   state: ArtifactState,
-): Uint8Array[] {
-  if (head.current === undefined || head.first === undefined) return []
-  const created = orderedClock(head.first.clock)
-  const updated = orderedClock(clockOf(head.current))
-  const rows = [
-    keys.key(tables.byCreated, created, artifact),
-    keys.key(tables.byUpdated, updated, artifact),
-    keys.key(tables.byName, orderedText(state.name), updated, artifact),
-    keys.key(tables.byContentType, orderedText(state.contentType), created, artifact),
-  ]
+): Map<string, Uint8Array> {
+  const rows = new Map<string, Uint8Array>()
+  if (head.current === undefined || head.first === undefined) return rows
+  const add = (row: Uint8Array) => rows.set(keyText(row), row)
+  const created = Buffer.concat([orderedClock(head.first.clock), artifact])
+  const updated = Buffer.concat([orderedClock(clockOf(head.current)), artifact])
+  add(keys.key(tables.byCreated, created))
+  add(keys.key(tables.byUpdated, updated))
+  add(keys.key(tables.byName, orderedText(state.name), updated))
+  add(keys.key(tables.byContentType, orderedText(state.contentType), created))
   // A list may hold a value twice, and long texts may be equal as far as they are indexed: one row each.
-  const seen = new Set<string>()
   for (const { path, value } of leaves(state.metadata as Metadata)) {
-    const row = keys.key(tables.byMetadata, indexedPath(path), indexedValue(value), created, artifact)
-    const text = keyText(row)
-    if (seen.has(text)) continue
-    seen.add(text)
-    rows.push(row)
+    add(keys.key(tables.byMetadata, indexedPath(path), indexedValue(value), created))
   }
   return rows
 }
@@ -60,8 +58,8 @@ function* leavesOf(path: string, value: MetadataValue): Generator<{ path: string
 /** A path in a key: 01 and the text, or, above `maxIndexedPathBytes`, 02 and 16 bytes of its SHA-256. */
 export function indexedPath(path: string): Uint8Array {
   const utf8 = Buffer.from(path, 'utf8')
-  if (utf8.length > maxIndexedPathBytes) return Buffer.concat([Buffer.from([2]), sha256(utf8).subarray(0, 16)])
-  return Buffer.concat([Buffer.from([1]), orderedText(path)])
+  if (utf8.length > maxIndexedPathBytes) return tagged(2, sha256(utf8).subarray(0, 16))
+  return tagged(1, orderedText(path))
 }
 
 /** A value in a key: its tag, then a number as an ordered double, a text cut at `maxIndexedTextBytes`, or a list or object as the text of its JSON, cut too. */

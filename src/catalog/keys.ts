@@ -1,4 +1,4 @@
-import { artifactIdBytes, equalBytes } from '../encoding/index.ts'
+import { artifactIdBytes, equalBytes, prefixEnd } from '../encoding/index.ts'
 import type { ClockReading } from './operation.ts'
 import { asBuffer, orderedClockBytes, readClock, writeClock } from './ordered.ts'
 
@@ -49,7 +49,8 @@ export function clockOf(place: Place): ClockReading {
 
 /** The entry hash in a place. */
 export function entryOf(place: Place): Uint8Array {
-  return place.subarray(4 + orderedClockBytes)
+  // Never a Buffer: it leaves the catalog in records.
+  return new Uint8Array(place.buffer, place.byteOffset + 4 + orderedClockBytes, entryBytes)
 }
 
 /** Builds and takes apart the keys of one catalog. */
@@ -64,7 +65,7 @@ export class Keyspace {
   key(table: number, ...parts: readonly Uint8Array[]): Uint8Array {
     let length = this.prefix.length + 1
     for (const part of parts) length += part.length
-    const key = new Uint8Array(length)
+    const key = Buffer.allocUnsafe(length)
     key.set(this.prefix, 0)
     let at = this.prefix.length
     key[at++] = table
@@ -112,7 +113,13 @@ export function includesBytes(list: readonly Uint8Array[], bytes: Uint8Array): b
   return list.some((one) => equalBytes(one, bytes))
 }
 
+/** The range of all keys that begin with `prefix`. */
+export function within(prefix: Uint8Array): { gte: Uint8Array; lt: Uint8Array | undefined } {
+  // A copy, for `slice` of a Buffer shares its memory.
+  return { gte: prefix, lt: prefixEnd(Uint8Array.from(prefix)) }
+}
+
 /** A key as text of one unit a byte: equal and ordered as the bytes are, and usable in a Map. */
 export function keyText(key: Uint8Array): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1')
+  return (key instanceof Buffer ? key : asBuffer(key)).toString('latin1')
 }

@@ -15,6 +15,8 @@ export class Overlay implements Reader {
   /** By key as latin1 text, whose order is the bytewise order. */
   readonly #changes = new Map<string, KeyValueChange>()
   readonly #groups = new Map<string, Set<string>>()
+  /** What was read of the store, which does not change under a batch. */
+  readonly #read = new Map<string, Uint8Array | undefined>()
 
   constructor(store: KeyValueStore, groupOf: (key: Uint8Array) => Uint8Array | undefined) {
     this.#store = store
@@ -26,16 +28,16 @@ export class Overlay implements Reader {
     return [...this.#changes.values()]
   }
 
-  put(key: Uint8Array, value: Uint8Array): void {
-    this.#change({ type: 'put', key, value })
+  /** `text` spares making the `keyText` of the key when it is at hand. */
+  put(key: Uint8Array, value: Uint8Array, text = keyText(key)): void {
+    this.#change({ type: 'put', key, value }, text)
   }
 
-  del(key: Uint8Array): void {
-    this.#change({ type: 'del', key })
+  del(key: Uint8Array, text = keyText(key)): void {
+    this.#change({ type: 'del', key }, text)
   }
 
-  #change(change: KeyValueChange): void {
-    const text = keyText(change.key)
+  #change(change: KeyValueChange, text: string): void {
     this.#changes.set(text, change)
     const group = this.#groupOf(change.key)
     if (group === undefined) return
@@ -46,9 +48,13 @@ export class Overlay implements Reader {
   }
 
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    const change = this.#changes.get(keyText(key))
-    if (change === undefined) return this.#store.get(key)
-    return change.type === 'put' ? change.value : undefined
+    const text = keyText(key)
+    const change = this.#changes.get(text)
+    if (change !== undefined) return change.type === 'put' ? change.value : undefined
+    if (this.#read.has(text)) return this.#read.get(text)
+    const value = await this.#store.get(key)
+    this.#read.set(text, value)
+    return value
   }
 
   async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {

@@ -1,9 +1,9 @@
-import { artifactIdBytes, concatBytes, prefixEnd } from '../encoding/index.ts'
+import { artifactIdBytes, concatBytes } from '../encoding/index.ts'
 import { maxIndexedTextBytes } from '../limits.ts'
 import type { KeyRange } from '../storage/index.ts'
 import type { Condition } from './filter.ts'
 import { indexedPath, indexedType, indexedValue } from './index-rows.ts'
-import { type Keyspace, tables } from './keys.ts'
+import { type Keyspace, tables, within } from './keys.ts'
 import { clockBound, orderedClockBytes, orderedNumber, orderedText, orderedTextStart } from './ordered.ts'
 import { type CheckedQuery, orderTables } from './query.ts'
 
@@ -24,11 +24,11 @@ export function orderSource(keys: Keyspace, query: CheckedQuery, after: Uint8Arr
   const table = orderTables[query.by]
   const start = keys.key(table)
   let low: Uint8Array = start
-  let high: Uint8Array | undefined = prefixEnd(start)
+  let high = within(start).lt
   if (query.by === 'createdAt') [low, high] = createdBounds(start, query)
   if (query.by === 'name' && query.namePrefix !== undefined) {
     low = keys.key(table, orderedTextStart(query.namePrefix))
-    high = prefixEnd(low)
+    high = within(low).lt
   }
   const range = directed(query, low, high, after && concatBytes(start, after))
   return { ranges: [range], ordered: true, positionIn: (key) => keys.rest(key) }
@@ -73,10 +73,10 @@ function valueRange(base: Uint8Array, { lower, upper, prefix }: Condition): KeyR
   const type = typeof (lower?.value ?? upper?.value ?? prefix)
   if (type !== 'number' && type !== 'string') return within(base)
   const ofType = concatBytes(base, indexedType(type))
-  let { gte, lt } = within(ofType)
+  let { gte, lt }: KeyRange = within(ofType)
   if (lower !== undefined) gte = concatBytes(ofType, orderedEnd(lower.value))
   // Both ends inclusive here: rows equal to an excluded end are few, and cut texts need the record anyway.
-  if (upper !== undefined) lt = prefixEnd(concatBytes(ofType, orderedEnd(upper.value)))
+  if (upper !== undefined) lt = within(concatBytes(ofType, orderedEnd(upper.value))).lt
   if (prefix !== undefined) {
     const start = within(concatBytes(ofType, orderedTextStart(prefix, maxIndexedTextBytes)))
     if (gte === undefined || Buffer.compare(start.gte as Uint8Array, gte) > 0) gte = start.gte
@@ -89,14 +89,10 @@ function orderedEnd(value: number | string): Uint8Array {
   return typeof value === 'number' ? orderedNumber(value) : orderedText(value, maxIndexedTextBytes)
 }
 
-function within(prefix: Uint8Array): KeyRange {
-  return { gte: prefix, lt: prefixEnd(prefix) }
-}
-
 function createdBounds(prefix: Uint8Array, query: CheckedQuery): [Uint8Array, Uint8Array | undefined] {
   const { createdFromMs, createdToMs } = query
   const low = createdFromMs === undefined ? prefix : concatBytes(prefix, clockBound(createdFromMs))
-  const high = createdToMs === undefined ? prefixEnd(prefix) : concatBytes(prefix, clockBound(createdToMs))
+  const high = createdToMs === undefined ? within(prefix).lt : concatBytes(prefix, clockBound(createdToMs))
   return [low, high]
 }
 

@@ -1,7 +1,7 @@
-import { prefixEnd, toHex } from '../encoding/index.ts'
+import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { emptyHead } from './history.ts'
-import { clockOf, entryOf, genOf, type Keyspace, type Place, tables } from './keys.ts'
+import { clockOf, entryOf, genOf, type Keyspace, type Place, tables, within } from './keys.ts'
 import type { ArtifactState, ClockReading, ContentRoot, PutOperation } from './operation.ts'
 import type { Reader } from './overlay.ts'
 import { type ArtifactHead, decodeHead, decodeOperation } from './rows.ts'
@@ -133,7 +133,7 @@ export async function livePlaces(reader: Reader, keys: Keyspace, artifact: Uint8
   genBytes.writeUInt32BE(gen)
   const prefix = keys.key(tables.live, artifact, genBytes)
   const places: Place[] = []
-  for await (const [key] of reader.entries({ gte: prefix, lt: prefixEnd(prefix) })) places.push(keys.place(key))
+  for await (const [key] of reader.entries(within(prefix))) places.push(keys.place(key))
   return places
 }
 
