@@ -115,15 +115,15 @@ async function indexTail(
   const row = index.packs.get(pack.number)
   const known = row !== undefined && row.end >= packHeaderBytes
   const from = Math.max(row?.end ?? 0, packHeaderBytes)
-  if (pack.size > from) {
-    // Seen only in the page cache, perhaps: on the disk before the index says so.
-    await pack.file.datasync()
-    await options.files.syncDirectory(options.directory)
-  }
   let end = from
   let records = 0
   let found: PlacedBlock[] = []
+  let namedOnDisk = false
   const flush = async (packs: Map<number, { end: number; state: 'open' | 'sealed' }> | undefined) => {
+    // Seen only in the page cache, perhaps: on the disk before the index says so.
+    await pack.file.datasync()
+    if (!namedOnDisk) await options.files.syncDirectory(options.directory)
+    namedOnDisk = true
     const digests = found.map((block) => block.digest)
     const held = await index.findMany(digests)
     const fresh = new Map<string, PlacedBlock>()
@@ -137,11 +137,13 @@ async function indexTail(
   for await (const record of scanRecords(pack.file, { pack: pack.number, from, to: pack.size }, options)) {
     if (!record.sound) continue
     const { digest, offset, length, storedAt } = record
-    if (records++ === 0 && !known && check === 'bad') {
-      // Torn when the power went; the records carry their place themselves.
+    if (records++ === 0 && !known && (check === 'bad' || !index.rebuilding)) {
+      // It may be torn; the records carry their place themselves.
       await writeFully(pack.file, [encodePackHeader(options.namespace, pack.number)], 0)
-      await pack.file.datasync()
     }
+    // After a failed fsync the page cache may show what the disk does not have, and a later fsync succeeds all the same:
+    // only what is written again is known to be on the disk. A rebuild reads what was indexed before, and need not.
+    if (!index.rebuilding) await writeFully(pack.file, [record.bytes], offset)
     end = offset + recordHeaderBytes + length
     found.push({ digest, location: { pack: pack.number, offset, length, storedAt } })
     if (found.length >= recordsPerBatch) await flush(known ? new Map([[pack.number, { end, state: 'open' }]]) : undefined)

@@ -8,6 +8,8 @@ export interface ScannedRecord {
   readonly offset: number
   readonly length: number
   readonly storedAt: number
+  /** Header and block as they are in the file; valid until the next step. */
+  readonly bytes: Uint8Array
   /** Its block; valid until the next step. */
   readonly block: Uint8Array
   /** Whether the block hashes to the digest. */
@@ -47,8 +49,9 @@ export async function* scanRecords(
       if (held < recordBytes) header = undefined
     }
     if (header) {
-      const block = window.subarray(at + recordHeaderBytes, at + recordHeaderBytes + header.length)
-      yield { ...header, offset: start + at, block, sound: isBlockOf(header.digest, block) }
+      const bytes = window.subarray(at, at + recordHeaderBytes + header.length)
+      const block = bytes.subarray(recordHeaderBytes)
+      yield { ...header, offset: start + at, bytes, block, sound: isBlockOf(header.digest, block) }
       at += recordHeaderBytes + header.length
     } else {
       const next = findRecordMagic(window.subarray(0, held), at + 1)
