@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, readdir, readFile, unlink } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ArtifactHubError } from '../../src/errors.ts'
@@ -19,7 +19,7 @@ const pollMs = 15
  * Holds a directory for this process, until `release` or the end of the process.
  *
  * Every process that wants it puts a claim of its own, under a name that nobody else ever uses, into `lock/`, and then
- * looks for others. A claim appears whole (it is linked into place) and before its owner looks, so of two processes at
+ * looks for others. A claim appears whole (it is renamed into place) and before its owner looks, so of two processes at
  * least one sees the other; whoever sees a living claim gives way. A dead process's claim may be removed by anyone at
  * any time, because its name cannot come to mean a living one: this is what makes taking over safe. Of two that see
  * each other the first by name waits and the other withdraws. A holder marks itself (`held-`), so that others need not wait.
@@ -48,10 +48,9 @@ export class DirectoryLock {
         if (systemCode(error) !== 'EEXIST') throw error
       })
       const text = JSON.stringify({ ...ownIdentity(), since: new Date().toISOString() } satisfies Claim)
-      const file = await open(draft, 'wx', 0o600)
-      await file.writeFile(text).finally(() => file.close())
+      await writeFile(draft, text, { flag: 'wx', mode: 0o600 })
       const deadline = performance.now() + settleMs
-      await link(draft, claim)
+      await rename(draft, claim)
       for (;;) {
         const other = await firstRival(folder, id)
         if (!other) break
@@ -59,9 +58,8 @@ export class DirectoryLock {
         if (giveWay) throw lockedError(other.claim, forUser)
         await delay(pollMs)
       }
-      await link(draft, held)
-      await unlink(draft)
-      return new DirectoryLock([claim, held])
+      await writeFile(held, '', { flag: 'wx', mode: 0o600 })
+      return new DirectoryLock([held, claim])
     } catch (error) {
       for (const path of [held, claim, draft]) await unlink(path).catch(() => {})
       throw diskError(error, `lock ${forUser}`)

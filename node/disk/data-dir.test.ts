@@ -1,0 +1,170 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { hostname, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { DataDir } from './data-dir.ts'
+import { readIncarnation } from './incarnation.ts'
+import { bootIdentity, ownIdentity } from './process-identity.ts'
+
+let base: string
+let path: string
+const children = new Set<ChildProcessWithoutNullStreams>()
+
+beforeEach(async () => {
+  base = await mkdtemp(join(tmpdir(), 'ahub-dir-'))
+  path = join(base, 'data')
+})
+
+afterEach(async () => {
+  for (const child of children) child.kill('SIGKILL')
+  children.clear()
+  await rm(base, { recursive: true, force: true })
+})
+
+/** Another process that tries to open the directory; `answer` is its one line. */
+async function other(): Promise<{ child: ChildProcessWithoutNullStreams; answer: Record<string, string> }> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'test-support/hold-data-dir.ts'), path])
+  children.add(child)
+  child.stderr.pipe(process.stderr)
+  const [line] = await once(createInterface(child.stdout), 'line')
+  return { child, answer: JSON.parse(line as string) }
+}
+
+async function kill(child: ChildProcessWithoutNullStreams): Promise<void> {
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+}
+
+/** A claim on the lock as some process would leave it. */
+async function leaveClaim(claim: object): Promise<void> {
+  await mkdir(join(path, 'lock'), { recursive: true, mode: 0o700 })
+  await chmod(path, 0o700)
+  for (const kind of ['claim', 'held']) {
+    await writeFile(join(path, 'lock', `${kind}-0000000001-00`), JSON.stringify({ since: '2026-01-01', ...claim }))
+  }
+}
+
+test('makes the directory with its parents, for its owner alone, and opens it again', async () => {
+  path = join(base, 'a', 'b')
+  const dir = await DataDir.open({ path })
+  expect((await stat(path)).mode & 0o777).toBe(0o700)
+  expect(await readFile(join(path, 'FORMAT'), 'utf8')).toBe('0\n')
+  await dir.close()
+  await dir.close()
+  await using again = await DataDir.open({ path })
+  expect(again.path).toBe(path)
+})
+
+test('tightens an empty directory and refuses one with content that others may enter', async () => {
+  await mkdir(path, { mode: 0o755 })
+  await (await DataDir.open({ path })).close()
+  expect((await stat(path)).mode & 0o777).toBe(0o700)
+  await chmod(path, 0o750)
+  await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'ACCESS_DENIED', message: /chmod 700/ })
+  expect((await stat(path)).mode & 0o777).toBe(0o750)
+})
+
+test('leaves a folder of other things, a newer format and a file as they are', async () => {
+  await mkdir(path, { mode: 0o700 })
+  await writeFile(join(path, 'thesis.tex'), 'x')
+  await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  expect(await readdir(path)).toEqual(['thesis.tex'])
+  await writeFile(join(path, 'FORMAT'), '7\n')
+  await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
+  expect((await readdir(path)).sort()).toEqual(['FORMAT', 'thesis.tex'])
+  await writeFile(join(path, 'FORMAT'), 'seven')
+  await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'CORRUPT' })
+  await expect(DataDir.open({ path: join(path, 'FORMAT') })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+})
+
+test('is opened once in one process, also by another name', async () => {
+  const dir = await DataDir.open({ path })
+  await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'LOCKED', details: { pid: process.pid } })
+  await symlink(path, join(base, 'link'))
+  await expect(DataDir.open({ path: join(base, 'link') })).rejects.toMatchObject({ code: 'LOCKED' })
+  await dir.close()
+  await (await DataDir.open({ path })).close()
+})
+
+test('tells a second process who holds it and how to go elsewhere, and lets it in afterwards', async () => {
+  const first = await other()
+  const { answer } = await other()
+  expect(answer['code']).toBe('LOCKED')
+  expect(answer['message']).toContain(`process ${first.child.pid} on ${hostname()}`)
+  expect(answer['message']).toMatch(/--data-dir or ARTIFACT_HUB_DIR/)
+  first.child.stdin.end()
+  await once(first.child, 'exit')
+  expect((await other()).answer).toEqual({ opened: path })
+})
+
+test('lets exactly one in when many take over after a kill at the same time', async () => {
+  for (let round = 0; round < 3; round++) {
+    const { child, answer } = await other()
+    expect(answer).toEqual({ opened: path })
+    await kill(child)
+    const rivals = await Promise.all(Array.from({ length: 6 }, () => other()))
+    const opened = rivals.filter((rival) => rival.answer['opened'])
+    expect(opened).toHaveLength(1)
+    for (const rival of rivals) if (rival !== opened[0]) expect(rival.answer['code']).toBe('LOCKED')
+    await kill((opened[0] as (typeof rivals)[0]).child)
+  }
+}, 60_000)
+
+test('takes over from a process whose pid is used again, and from before a reboot', async () => {
+  await leaveClaim({ ...ownIdentity(), start: '1' })
+  await (await DataDir.open({ path })).close()
+  await leaveClaim({ ...ownIdentity(), boot: 'another' })
+  await (await DataDir.open({ path })).close()
+  expect(await readdir(join(path, 'lock'))).toEqual([])
+})
+
+test('does not judge a process of another host', async () => {
+  await leaveClaim({ pid: 1, host: 'elsewhere.example', boot: 'other', start: '1' })
+  await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'LOCKED', message: /elsewhere\.example.*remove/ })
+})
+
+const random = (bytes: number) => crypto.getRandomValues(new Uint8Array(bytes))
+
+test('keeps its incarnation from start to start, also when the directory is renamed', async () => {
+  await mkdir(path)
+  const first = await readIncarnation(path, random)
+  expect(first).toMatchObject({ fresh: true, incarnation: expect.any(Uint8Array) })
+  expect(first.incarnation).toHaveLength(16)
+  expect(await readIncarnation(path, random)).toEqual({ incarnation: first.incarnation, fresh: false })
+  await rename(path, `${path}2`)
+  expect(await readIncarnation(`${path}2`, random)).toEqual({ incarnation: first.incarnation, fresh: false })
+})
+
+test('draws a new incarnation in a copy, after a restore, on another host, after a reboot and from a damaged marker', async () => {
+  await mkdir(path)
+  const seen = new Set<string>()
+  const expectFresh = async (directory: string) => {
+    const { incarnation, fresh } = await readIncarnation(directory, random)
+    expect(fresh).toBe(true)
+    expect(seen).not.toContain(Buffer.from(incarnation).toString('hex'))
+    seen.add(Buffer.from(incarnation).toString('hex'))
+    expect((await readIncarnation(directory, random)).fresh).toBe(false)
+  }
+  await expectFresh(path)
+  await cp(path, `${path}-copy`, { recursive: true, preserveTimestamps: true })
+  await expectFresh(`${path}-copy`)
+  await rm(path, { recursive: true })
+  await cp(`${path}-copy`, path, { recursive: true, preserveTimestamps: true })
+  await expectFresh(path)
+  const marker = join(path, 'incarnation')
+  const text = await readFile(marker, 'utf8')
+  for (const changed of [
+    text.replace(JSON.stringify(hostname()), '"elsewhere"'),
+    text.replace(bootIdentity(), 'another-boot'),
+    'not json',
+    '{}',
+    '',
+  ]) {
+    expect(changed).not.toBe(text)
+    await writeFile(marker, changed)
+    await expectFresh(path)
+  }
+})
