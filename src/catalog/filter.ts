@@ -125,7 +125,7 @@ function literalText(value: unknown, path: string): string {
     const what = `metadataFilter: ${describePath(path)}`
     return canonicalJson(value, { what, maxDepth: maxMetadataDepth, maxBytes: maxMetadataBytes })
   } catch (error) {
-    if (!isHubError(error, 'TOO_LARGE')) throw error
+    if (!isHubError(error)) throw error
     throw new ArtifactHubError('INVALID_ARGUMENT', error.message, { details: { path }, cause: error })
   }
 }
