@@ -9,8 +9,11 @@ import type {
   DiskUsage,
   GcOptions,
   GcReport,
+  Logger,
   NodeStatus,
 } from './node-types.ts'
+import { checkNode } from './maintenance/check-node.ts'
+import { collectGarbage } from './maintenance/collect-garbage.ts'
 import { packageVersion } from './version.ts'
 
 interface RunningNodeInit {
@@ -20,6 +23,7 @@ interface RunningNodeInit {
   readonly packs: PackStore
   readonly client: Client
   readonly resources: AsyncDisposableStack
+  readonly logger: Logger | undefined
 }
 
 /** A node that `startNode` has started. */
@@ -29,6 +33,8 @@ export class RunningNode implements ArtifactHubNode {
   readonly dataDir: string
   readonly #init: RunningNodeInit
   readonly #startedAt: Date
+  #helia: Promise<Helia> | undefined
+  #maintenance: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
 
   constructor(init: RunningNodeInit) {
@@ -53,20 +59,45 @@ export class RunningNode implements ArtifactHubNode {
     return { did, dataDir, version, network: 'offline', startedAt: this.#startedAt, namespaces: await Promise.all(rows) }
   }
 
-  async check(options?: CheckOptions): Promise<CheckReport> {
-    throw options
+  check(options: CheckOptions = {}): Promise<CheckReport> {
+    const { env, dataDir, packs, namespaces } = this.#init
+    return this.#maintain(() => checkNode({ env, dataDir, packs, namespaces: namespaces.all }, options))
   }
 
-  async gc(options?: GcOptions): Promise<GcReport> {
-    throw options
+  gc(options: GcOptions = {}): Promise<GcReport> {
+    const { env, packs, namespaces, logger } = this.#init
+    return this.#maintain(() => collectGarbage({ env, packs, namespaces: namespaces.all, logger }, options))
   }
 
-  async du(): Promise<readonly DiskUsage[]> {
-    throw new Error()
+  async du({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<readonly DiskUsage[]> {
+    const { packs, namespaces } = this.#init
+    const rows: DiskUsage[] = []
+    for (const { row, log } of namespaces.all) {
+      signal?.throwIfAborted()
+      const { diskBytes: packBytes, deadBytes, blocks } = await (await packs.namespace(log.idText)).usage()
+      rows.push({ namespace: log.idText, name: row.name, packBytes, deadBytes, blocks, entryBytes: log.totals.entryBytes })
+    }
+    return rows
   }
 
   helia(): Promise<Helia> {
-    throw new Error()
+    const { packs, namespaces, resources } = this.#init
+    // Loaded when asked for: it takes longer to load than all the rest to start.
+    this.#helia ??= import('./helia.ts').then(async ({ startHelia }) => {
+      const helia = await startHelia(packs, namespaces)
+      resources.defer(async () => {
+        await helia.stop()
+      })
+      return helia
+    })
+    return this.#helia
+  }
+
+  /** Check and gc look at the same things from two sides: one at a time. */
+  #maintain<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#maintenance.then(work)
+    this.#maintenance = result.catch(() => {})
+    return result
   }
 
   close(): Promise<void> {

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { createLocalClient, LocalNamespaces } from '../sdk/local/index.ts'
+import { ArtifactHubError } from '../src/errors.ts'
 import { HybridClock } from '../src/log/index.ts'
 import { keySpaces } from '../src/namespace/index.ts'
-import { LevelStore, PackStore } from './disk/index.ts'
+import { DataDir, LevelStore, PackStore, readIncarnation } from './disk/index.ts'
 import { loadIdentity } from './identity.ts'
 import { localFiles } from './local-files.ts'
 import type { ArtifactHubNode, StartNodeOptions } from './node-types.ts'
@@ -18,14 +18,14 @@ import { WorkerPool } from './workers/index.ts'
  * @throws INVALID_ARGUMENT, LOCKED, UNSUPPORTED_FORMAT, ACCESS_DENIED (passphrase), CORRUPT, STORAGE_FULL, STORAGE_FAILED
  */
 export async function startNode(options: StartNodeOptions): Promise<ArtifactHubNode> {
-  const { passphrase, signal } = options
+  const { passphrase, logger, signal } = checkedOptions(options)
   signal?.throwIfAborted()
-  const dataDir = resolve(options.dataDir)
-  await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const cleanUp = new AsyncDisposableStack()
   try {
+    const { path: dataDir } = cleanUp.use(await DataDir.open({ path: options.dataDir }))
     const agent = await loadIdentity(dataDir, passphrase, random)
-    const incarnation = new Uint8Array(16)
+    const { incarnation, fresh } = await readIncarnation(dataDir, random)
+    logger?.debug(fresh ? 'drew a new incarnation' : 'goes on under its incarnation', { dataDir, did: agent.did })
     const store = cleanUp.use(await LevelStore.open({ path: join(dataDir, 'db') }))
     const packs = cleanUp.use(
       await PackStore.open({
@@ -52,11 +52,24 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
     const namespaces = await LocalNamespaces.open(env)
     cleanUp.defer(() => namespaces.close())
     signal?.throwIfAborted()
-    return new RunningNode({ dataDir, env, namespaces, packs, client: createLocalClient(env, namespaces), resources: cleanUp })
+    return new RunningNode({ dataDir, env, namespaces, packs, client: createLocalClient(env, namespaces), resources: cleanUp, logger })
   } catch (error) {
     await cleanUp.disposeAsync()
     throw error
   }
+}
+
+function checkedOptions(options: StartNodeOptions): StartNodeOptions {
+  const refuse = (message: string): never => {
+    throw new ArtifactHubError('INVALID_ARGUMENT', `startNode: ${message}`)
+  }
+  if (typeof options !== 'object' || options === null) return refuse('options are missing')
+  const { dataDir, passphrase, network = 'offline', listen = [] } = options
+  if (typeof dataDir !== 'string' || dataDir === '') return refuse('dataDir must be a path')
+  if (passphrase !== undefined && (typeof passphrase !== 'string' || passphrase === '')) return refuse('passphrase must be a non-empty string')
+  if (network !== 'offline') return refuse('network can only be offline: this release does not replicate yet')
+  if (!Array.isArray(listen) || listen.length > 0) return refuse('listen must be empty while network is offline')
+  return options
 }
 
 function random(length: number): Uint8Array<ArrayBuffer> {

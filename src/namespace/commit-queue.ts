@@ -6,7 +6,7 @@ export class CommitQueue<Tx> {
   readonly #begin: () => Promise<Tx>
   readonly #write: (tx: Tx) => Promise<void>
   readonly #maxGroup: number
-  #waiting: Work<Tx>[] = []
+  readonly #waiting: (Work<Tx> | Lone)[] = []
   #running: Promise<void> | undefined
 
   /**
@@ -27,12 +27,20 @@ export class CommitQueue<Tx> {
   run<T>(work: (tx: Tx, mark: () => void) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#waiting.push({
-        async run(tx, mark) {
+        run: async (tx, mark) => {
           const result = await work(tx, mark)
           return () => resolve(result)
         },
         fail: reject,
       })
+      this.#running ??= this.#drain()
+    })
+  }
+
+  /** Runs `work` while no group is open, and no group while it runs. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#waiting.push({ alone: () => work().then(resolve), fail: reject })
       this.#running ??= this.#drain()
     })
   }
@@ -45,12 +53,30 @@ export class CommitQueue<Tx> {
   async #drain(): Promise<void> {
     // Begun on the next turn, so that calls made together share the first group too.
     await Promise.resolve()
-    while (this.#waiting.length > 0) await this.#group(this.#waiting.splice(0, this.#maxGroup))
+    while (this.#waiting.length > 0) {
+      const first = this.#waiting[0] as Work<Tx> | Lone
+      if ('alone' in first) {
+        this.#waiting.shift()
+        await first.alone().catch(first.fail)
+      } else {
+        await this.#group(this.#takeGroup())
+      }
+    }
     this.#running = undefined
   }
 
+  #takeGroup(): Work<Tx>[] {
+    const group: Work<Tx>[] = []
+    for (const work of this.#waiting) {
+      if ('alone' in work || group.length === this.#maxGroup) break
+      group.push(work)
+    }
+    this.#waiting.splice(0, group.length)
+    return group
+  }
+
   async #group(group: readonly Work<Tx>[]): Promise<void> {
-    const accepted: { work: Work<Tx>; settle: () => void }[] = []
+    const accepted: (() => void)[] = []
     let marked = false
     try {
       const tx = await this.#begin()
@@ -60,7 +86,7 @@ export class CommitQueue<Tx> {
           const settle = await work.run(tx, () => {
             marked = true
           })
-          accepted.push({ work, settle })
+          accepted.push(settle)
         } catch (error) {
           if (marked) throw error
           work.fail(error)
@@ -71,8 +97,13 @@ export class CommitQueue<Tx> {
       for (const work of group) work.fail(error)
       return
     }
-    for (const { settle } of accepted) settle()
+    for (const settle of accepted) settle()
   }
+}
+
+interface Lone {
+  alone(): Promise<void>
+  fail(error: unknown): void
 }
 
 interface Work<Tx> {

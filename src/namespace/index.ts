@@ -18,5 +18,7 @@ export {
   putCurrentNamespace,
   putNamespaceRow,
 } from './registry.ts'
-export { keySpaces } from './tables.ts'
+export { keySpaces, NamespaceKeys } from './tables.ts'
 export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'
+export { clearDerived, compareDerived, deriveFromLog, type LogFinding, rebuildDerived } from './derive.ts'
+export { eraseBodies, removeStaleUploads } from './erase.ts'

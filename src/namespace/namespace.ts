@@ -1,13 +1,15 @@
-import { Catalog } from '../catalog/index.ts'
+import { type ArtifactState, Catalog } from '../catalog/index.ts'
 import { artifactIdOf, encodeCanonical, formatNamespaceId } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { type AgentKey, Sealer } from '../identity/index.ts'
-import { decodeEntry, type Entry, type EntrySections, type HybridClock, signEntry } from '../log/index.ts'
+import { decodeEntry, type Entry, type EntrySections, type HybridClock, type KeyWrap, signEntry } from '../log/index.ts'
 import { ArtifactKey, Keyring, keyIdOf } from '../sharing/index.ts'
 import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import { loadTotals, type Totals } from './accounts.ts'
+import { decodeBody } from './body.ts'
 import { Chains } from './chains.ts'
 import { CommitQueue } from './commit-queue.ts'
+import { rebuildDerived } from './derive.ts'
 import { EntryAndPackBlocks } from './namespace-blocks.ts'
 import { chainIdOf, NamespaceKeys } from './tables.ts'
 import { decodeWraps, type EntryDraft, Transaction } from './transaction.ts'
@@ -84,11 +86,11 @@ export class Namespace {
     await namespace.commit(async (tx, mark) => {
       mark()
       tx.add({ type: 'put', key: namespace.keys.entry(chain, 0), value: bytes })
-      await tx.index(entry, chain, bytes.length, undefined)
+      await tx.index(entry, chain, bytes.length)
       await tx.append(epoch.draft, epoch.sections)
       for (const change of extra(id)) tx.add(change)
     })
-    await namespace.#loadEpochs()
+    await namespace.loadEpochs(namespace.keys)
     return namespace
   }
 
@@ -99,7 +101,11 @@ export class Namespace {
     const packs = await env.packs(formatNamespaceId(id))
     const namespace = new Namespace(env, id, packs, chains, await loadTotals(env.store, keys))
     for (const { clock } of chains.values()) env.clock.merge(clock)
-    await namespace.#loadEpochs()
+    await namespace.loadEpochs(keys)
+    if ((await env.store.get(keys.key('rebuilding'))) !== undefined) {
+      await rebuildDerived(namespace, {})
+      await namespace.#reload()
+    }
     return namespace
   }
 
@@ -144,13 +150,32 @@ export class Namespace {
     return this.#keyring.open(artifact, keyId, wraps)
   }
 
-  /** The artifact key of that id. @throws ACCESS_DENIED when this agent cannot open it */
-  async artifactKey(artifact: Uint8Array, keyId: Uint8Array): Promise<ArtifactKey> {
+  /**
+   * The artifact key of that id.
+   *
+   * @param wraps to try before those that are recorded
+   * @throws ACCESS_DENIED when this agent cannot open it
+   */
+  async artifactKey(artifact: Uint8Array, keyId: Uint8Array, wraps: readonly KeyWrap[] = []): Promise<ArtifactKey> {
     const key =
-      this.#keyring.open(artifact, keyId, []) ??
+      this.#keyring.open(artifact, keyId, wraps) ??
       this.#keyring.open(artifact, keyId, decodeWraps(await this.env.store.get(this.keys.key('artifactKeys', artifact, keyId)), keyId))
     if (key === undefined) throw new ArtifactHubError('ACCESS_DENIED', 'this agent cannot open the artifact’s key')
     return key
+  }
+
+  /**
+   * What a put's body says; `undefined` when it was erased, and for other entries.
+   *
+   * @param wraps of the key, to try before those that are recorded
+   * @throws CORRUPT, ACCESS_DENIED
+   */
+  async stateOf(entry: Entry, wraps?: readonly KeyWrap[]): Promise<ArtifactState | undefined> {
+    const { header, body } = entry
+    const { data, keyId, grant, author, incarnation, seq } = header
+    if (data === undefined || keyId === undefined || grant === undefined || body === undefined) return undefined
+    const key = await this.artifactKey(this.artifactOf(data.artifactSalt), keyId, wraps)
+    return decodeBody(key.openBody(body, { namespace: this.id, author, grant, incarnation, seq }))
   }
 
   /** An entry by its hash; `undefined` when it is not here. @throws CORRUPT */
@@ -178,25 +203,30 @@ export class Namespace {
     return artifactIdOf(this.id, salt)
   }
 
-  /** A transaction of its own, for work that is not appended to: rebuilding what follows from the log. */
-  async transaction(totals: Totals): Promise<Transaction> {
-    return this.#transaction(totals)
-  }
-
-  #transaction(totals: Totals): Transaction {
-    const { store, agent, incarnation, clock } = this.env
-    const { id: namespace, keys, catalog, blocks } = this
-    return new Transaction({ namespace, store, keys, catalog, blocks, chains: this.#chains, totals, agent, incarnation, clock })
+  /** Runs `work` while nothing is committed; what this object holds in memory is read again afterwards. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closed) throw new ArtifactHubError('CLOSED', 'this namespace is closed')
+    return await this.#queue.alone(async () => {
+      this.#stale = true
+      const result = await work()
+      await this.#reload()
+      return result
+    })
   }
 
   async #begin(): Promise<Transaction> {
-    if (this.#stale) {
-      // The batch before failed and may be in the store or not: what is there now decides.
-      this.#chains = await Chains.load(this.env.store, this.keys)
-      this.#totals = await loadTotals(this.env.store, this.keys)
-      this.#stale = false
-    }
-    return this.#transaction(this.#totals)
+    // The batch before failed and may be in the store or not: what is there now decides.
+    if (this.#stale) await this.#reload()
+    const { store, agent, incarnation, clock } = this.env
+    const { id: namespace, keys, catalog, blocks } = this
+    const totals = this.#totals
+    return new Transaction({ namespace, store, keys, catalog, blocks, chains: this.#chains, totals, agent, incarnation, clock })
+  }
+
+  async #reload(): Promise<void> {
+    this.#chains = await Chains.load(this.env.store, this.keys)
+    this.#totals = await loadTotals(this.env.store, this.keys)
+    this.#stale = false
   }
 
   async #write(tx: Transaction): Promise<void> {
@@ -207,16 +237,17 @@ export class Namespace {
     this.#totals = tx.accounts.totals
   }
 
-  async #loadEpochs(): Promise<void> {
+  /** Takes the epoch secrets sealed to this agent from the rotates that `keys` lists. */
+  async loadEpochs(keys: NamespaceKeys): Promise<void> {
     const rotates: Entry[] = []
-    for await (const [, place] of this.env.store.entries(this.keys.all('epochs'))) {
+    for await (const [, place] of this.env.store.entries(keys.all('epochs'))) {
       const entry = await this.entryAt(place)
       if (entry === undefined) throw new ArtifactHubError('CORRUPT', 'an entry that introduces an epoch is missing')
       rotates.push(entry)
     }
     rotates.sort((a, b) => a.header.clock.wallMs - b.header.clock.wallMs || a.header.clock.counter - b.header.clock.counter)
-    for (const { header, keys } of rotates) {
-      if (header.keyId !== undefined && keys !== undefined) this.#keyring.admitEpoch(header.keyId, keys, this.env.agent)
+    for (const { header, keys: section } of rotates) {
+      if (header.keyId !== undefined && section !== undefined) this.#keyring.admitEpoch(header.keyId, section, this.env.agent)
     }
   }
 }

@@ -1,7 +1,7 @@
 import { concatBytes, orderedUint64, prefixEnd, sha256 } from '../encoding/index.ts'
 
 /** First byte of every key in the database: who owns the rest. The pack store's index is one of them. */
-export const keySpaces = { node: 0x01, namespace: 0x02, packIndex: 0x03 } as const
+export const keySpaces = { node: 0x01, namespace: 0x02, packIndex: 0x03, scratch: 0x04 } as const
 
 /** Second half of a namespace's prefix: one byte a table. Layouts are in this folder's README. */
 const tables = {
@@ -23,18 +23,25 @@ const tables = {
   epochs: 0x6f,
   /** upload (32) → what an unfinished upload needs to find its blocks again */
   uploads: 0x70,
+  /** → there while the derived tables are being made again */
+  rebuilding: 0x62,
   /** the catalog's own keys */
   catalog: 0x67,
 } as const
 
-type TableName = keyof typeof tables
+/** The name of a table. */
+export type TableName = keyof typeof tables
+
+/** Tables that follow from the log and the blocks, and can be made again from them. */
+export const derivedTables = ['places', 'chains', 'epochs', 'artifactKeys', 'inlineLeaves', 'references', 'totals', 'catalog'] as const
 
 /** The keys of one namespace. */
 export class NamespaceKeys {
   readonly #prefix: Uint8Array
 
-  constructor(namespace: Uint8Array) {
-    this.#prefix = concatBytes(Uint8Array.of(keySpaces.namespace), namespace)
+  /** @param space another than the default for what is derived a second time, to be compared */
+  constructor(namespace: Uint8Array, space: number = keySpaces.namespace) {
+    this.#prefix = concatBytes(Uint8Array.of(space), namespace)
   }
 
   /** Every key of a table. */
@@ -52,8 +59,13 @@ export class NamespaceKeys {
   }
 
   entry(chain: Uint8Array, seq: number): Uint8Array {
-    return this.key('entries', chain, orderedUint64(seq))
+    return this.key('entries', placeOf(chain, seq))
   }
+}
+
+/** Where an entry stands in the log: chain (16) ‖ seq (8, big-endian). */
+export function placeOf(chain: Uint8Array, seq: number): Uint8Array {
+  return concatBytes(chain, orderedUint64(seq))
 }
 
 /** The 16 bytes that name a chain: its grant and its incarnation, hashed. */

@@ -7,7 +7,7 @@ import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/
 import { Accounts, type Totals } from './accounts.ts'
 import { type ChainHead, type Chains, headChange } from './chains.ts'
 import { Overlay } from './overlay.ts'
-import { chainIdOf, type NamespaceKeys } from './tables.ts'
+import { chainIdOf, type NamespaceKeys, placeOf } from './tables.ts'
 
 /** What a transaction works on. */
 export interface TransactionInit {
@@ -86,26 +86,32 @@ export class Transaction {
     this.#overlay.put(this.#init.keys.entry(this.#chain, seq), bytes)
     if (entry.leaf !== undefined && draft.data?.root !== undefined) this.#leaves.set(toHex(draft.data.root.digest), entry.leaf)
     this.#head = { chain: this.#chain, grant, incarnation, seq, hash: entry.hash, clock: header.clock }
-    await this.index(entry, this.#chain, bytes.length, operation?.(entry))
+    await this.index(entry, this.#chain, bytes.length)
+    if (operation !== undefined) await this.apply(operation(entry))
     return entry
   }
 
-  /** Takes in what follows from an entry that is, or is about to be, in the store. */
-  async index(entry: Entry, chain: Uint8Array, entryBytes: number, operation: Operation | undefined): Promise<void> {
+  /** Takes in what follows from an entry's public part, which is, or is about to be, in the store. */
+  async index(entry: Entry, chain: Uint8Array, entryBytes: number): Promise<void> {
     const { keys, namespace } = this.#init
+    const { data, kind, keyId, seq } = entry.header
+    const place = placeOf(chain, seq)
     this.accounts.addEntryBytes(entryBytes)
-    const place = keys.entry(chain, entry.header.seq).subarray(-24)
     this.#overlay.put(keys.key('places', entry.hash), place)
-    const { data, kind, keyId } = entry.header
     if (kind === 'rotate') this.#overlay.put(keys.key('epochs', keyId as Uint8Array), place)
     if (data === undefined) return
     const artifact = artifactIdOf(namespace, data.artifactSalt)
     for (const wrap of entry.keys?.wraps ?? []) await this.#addWrap(artifact, wrap)
-    if (data.root?.inline === true) this.#overlay.put(keys.key('inlineLeaves', data.root.digest, entry.hash), place)
-    if (operation === undefined) return
+    if (entry.leaf !== undefined && data.root !== undefined) {
+      this.#overlay.put(keys.key('inlineLeaves', data.root.digest, entry.hash), place)
+    }
+  }
+
+  /** Takes in what a data entry says of its artifact. */
+  async apply(operation: Operation): Promise<void> {
     const { began, ended } = await this.catalog.apply(operation)
-    for (const root of began) await this.accounts.hold(artifact, root)
-    for (const root of ended) await this.accounts.release(artifact, root)
+    for (const root of began) await this.accounts.hold(operation.artifact, root)
+    for (const root of ended) await this.accounts.release(operation.artifact, root)
   }
 
   /** A change beside the log, in the same batch. */

@@ -1,0 +1,76 @@
+import type { LocalEnvironment, OpenNamespace } from '../../sdk/local/index.ts'
+import type { VersionRoot } from '../../src/catalog/index.ts'
+import { walkTree } from '../../src/content/index.ts'
+import { isHubError } from '../../src/errors.ts'
+import { gcGraceMs } from '../../src/limits.ts'
+import { eraseBodies, removeStaleUploads } from '../../src/namespace/index.ts'
+import type { PackNamespace, PackStore } from '../disk/index.ts'
+import type { GcOptions, GcReport, Logger } from '../node-types.ts'
+import { DigestSet } from './digest-set.ts'
+
+interface GcContext {
+  readonly env: LocalEnvironment
+  readonly packs: PackStore
+  readonly namespaces: readonly OpenNamespace[]
+  readonly logger: Logger | undefined
+}
+
+/**
+ * Removes what nothing needs any more: blocks and bodies of versions that ended longer ago than the grace period, and
+ * what interrupted uploads left. Safe beside writers and readers, and to be stopped anywhere.
+ */
+export async function collectGarbage({ env, packs, namespaces, logger }: GcContext, options: GcOptions): Promise<GcReport> {
+  const { now = false, signal } = options
+  const before = now ? Number.POSITIVE_INFINITY : env.now() - gcGraceMs
+  const report = { removedBlocks: 0, freedBytes: 0, erasedBodies: 0, keptBlocks: 0 }
+  for (const namespace of namespaces) {
+    signal?.throwIfAborted()
+    report.erasedBodies += await eraseBodies(namespace.log, { before, signal })
+    await removeStaleUploads(namespace.log, { before, isUnderWay: (mark) => namespace.uploading.has(mark) })
+    const blocks = await packs.namespace(namespace.log.idText)
+    const { blocks: atFirst } = await blocks.usage()
+    const live = new DigestSet()
+    const result = await sweep(namespace, blocks, live, before, signal)
+    if (result === undefined) {
+      logger?.warn('gc left a namespace alone, for blocks of live versions are missing: run check', { namespace: namespace.log.idText })
+      report.keptBlocks += atFirst
+      continue
+    }
+    report.removedBlocks += result.removedBlocks
+    report.freedBytes += result.reclaimedBytes
+    const { blocks: left } = await blocks.usage()
+    report.keptBlocks += Math.max(0, left - live.size)
+  }
+  return report
+}
+
+/** `undefined` when a tree is not whole: what hangs below the missing node cannot be told from garbage then. */
+async function sweep({ log }: OpenNamespace, blocks: PackNamespace, live: DigestSet, before: number, signal: AbortSignal | undefined) {
+  try {
+    return await blocks.sweep({
+      storedBefore: before,
+      ...(signal === undefined ? {} : { signal }),
+      markLive: async () => {
+        for await (const version of log.catalog.liveRoots(undefined, { signal })) await mark(log, version, live, signal)
+        for await (const version of log.catalog.endedVersions(undefined, { signal })) {
+          // What is gone already needs no keeping.
+          if (version.endedMs >= before) await mark(log, version, live, signal).catch(ignoreMissing)
+        }
+        return (digest) => live.has(digest)
+      },
+    })
+  } catch (error) {
+    ignoreMissing(error)
+    return undefined
+  }
+}
+
+async function mark({ blocks }: OpenNamespace['log'], { root }: VersionRoot, live: DigestSet, signal: AbortSignal | undefined): Promise<void> {
+  // A tree whose root is marked was walked for another version.
+  if (root.inline || live.has(root.digest)) return
+  for await (const { digest } of walkTree({ root, blocks, signal })) live.add(digest)
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!isHubError(error, 'UNAVAILABLE') && !isHubError(error, 'CORRUPT')) throw error
+}
