@@ -7,7 +7,13 @@ export type Job =
   | { readonly kind: 'scan-update'; readonly scan: number; readonly bytes: Uint8Array }
   | { readonly kind: 'scan-finish'; readonly scan: number }
   | { readonly kind: 'scan-close'; readonly scan: number }
-  | { readonly kind: 'seal'; readonly chunk: Uint8Array; readonly keys: ContentKeys }
+  | { readonly kind: 'nonce'; readonly chunk: Uint8Array; readonly nonceKey: Uint8Array }
+  | {
+      readonly kind: 'seal'
+      readonly chunk: Uint8Array
+      readonly keys: ContentKeys
+      readonly nonce: Uint8Array | undefined
+    }
   | {
       readonly kind: 'open'
       readonly leaf: Uint8Array<ArrayBuffer>

@@ -86,10 +86,14 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     }
   }
 
-  async seal(chunk: Uint8Array, keys: ContentKeys): Promise<SealedLeaf> {
-    if (chunk.length <= inThreadBytes) return await inThreadEngine.seal(chunk, keys)
-    const isShared = chunk.buffer instanceof SharedArrayBuffer
-    return await this.#run<SealedLeaf>({ kind: 'seal', chunk: isShared ? chunk : chunk.slice(), keys })
+  async nonceOf(chunk: Uint8Array, nonceKey: Uint8Array): Promise<Uint8Array> {
+    if (chunk.length <= inThreadBytes) return await inThreadEngine.nonceOf(chunk, nonceKey)
+    return await this.#run({ kind: 'nonce', chunk: inSharedMemory(chunk), nonceKey })
+  }
+
+  async seal(chunk: Uint8Array, keys: ContentKeys, nonce?: Uint8Array): Promise<SealedLeaf> {
+    if (chunk.length <= inThreadBytes) return await inThreadEngine.seal(chunk, keys, nonce)
+    return await this.#run({ kind: 'seal', chunk: inSharedMemory(chunk), keys, nonce })
   }
 
   async open(
@@ -149,6 +153,11 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     this.#scans.set(slot, scansOf(slot) + 1)
     return slot
   }
+}
+
+/** Other memory is copied when it is sent, and all of the buffer that it is a part of. */
+function inSharedMemory(bytes: Uint8Array): Uint8Array {
+  return bytes.buffer instanceof SharedArrayBuffer ? bytes : bytes.slice()
 }
 
 function closedError(): ArtifactHubError {

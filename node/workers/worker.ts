@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads'
-import { openLeaf, ScanState, sealLeaf } from '../../src/content/index.ts'
+import { nonceOf, openLeaf, ScanState, sealLeaf } from '../../src/content/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import type { Job, Request, Response } from './messages.ts'
 
@@ -22,8 +22,10 @@ port.on('message', ({ id, job }: Request) => {
 
 function run(job: Job, transfer: ArrayBuffer[]): unknown {
   switch (job.kind) {
+    case 'nonce':
+      return nonceOf(job.chunk, job.nonceKey)
     case 'seal': {
-      const leaf = sealLeaf(job.chunk, job.keys)
+      const leaf = sealLeaf(job.chunk, job.keys, job.nonce)
       transfer.push(leaf.parts[1].buffer)
       return leaf
     }

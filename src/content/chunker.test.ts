@@ -76,6 +76,16 @@ describe('the chunker', () => {
     )
   })
 
+  test('cuts at the same places when bytes come one by one, at any alignment', () => {
+    const whole = cutsOf(input, key)
+    const around = [minChunkBytes, ...whole, input.length].flatMap((place) =>
+      Array.from({ length: 40 }, (_, index) => place - 20 + index).filter((end) => end <= input.length),
+    )
+    expect(cutsOf(input, key, around)).toEqual(whole)
+    const every = (step: number): number[] => Array.from({ length: 200 }, (_, index) => minChunkBytes + index * step)
+    for (const step of [1, 2, 3, 5, 7, 9]) expect(cutsOf(input, key, every(step))).toEqual(whole)
+  })
+
   test('cuts at the same places wherever in memory the input lies', () => {
     const whole = cutsOf(input, key)
     for (const shift of [1, 2, 3]) {

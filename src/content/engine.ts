@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto'
 import { Chunker } from './chunker.ts'
-import { openLeaf, type SealedLeaf, sealLeaf } from './leaf.ts'
+import { nonceOf, openLeaf, type SealedLeaf, sealLeaf } from './leaf.ts'
 
 /**
  * The three keys that content is written and read under, 32 bytes each, all derived from one artifact key.
@@ -27,8 +27,10 @@ export interface ContentEngine {
   free(memory: Uint8Array): void
   /** Begins one pass over one content. Close it on every path. */
   openScan(chunkingKey: Uint8Array): ContentScan
+  /** As `nonceOf`. */
+  nonceOf(chunk: Uint8Array, nonceKey: Uint8Array): Promise<Uint8Array>
   /** As `sealLeaf`. */
-  seal(chunk: Uint8Array, keys: ContentKeys): Promise<SealedLeaf>
+  seal(chunk: Uint8Array, keys: ContentKeys, nonce?: Uint8Array): Promise<SealedLeaf>
   /**
    * As `openLeaf`. Takes `leaf` over: its memory may be moved to another thread, so the caller must own all of it
    * and not touch it again.
@@ -83,6 +85,7 @@ export const inThreadEngine: ContentEngine = {
       close: () => {},
     }
   },
-  seal: async (chunk, keys) => sealLeaf(chunk, keys),
+  nonceOf: async (chunk, nonceKey) => nonceOf(chunk, nonceKey),
+  seal: async (chunk, keys, nonce) => sealLeaf(chunk, keys, nonce),
   open: async (leaf, digest, encryptionKey) => openLeaf(leaf, digest, encryptionKey),
 }

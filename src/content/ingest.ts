@@ -1,11 +1,12 @@
 import { hash } from 'node:crypto'
 import { ArtifactHubError } from '../errors.ts'
-import { maxChunkBytes, maxContentBytes, maxInlineBytes } from '../limits.ts'
+import { leafOverheadBytes, maxChunkBytes, maxContentBytes, maxInlineBytes } from '../limits.ts'
 import type { BlockWriter } from '../storage/blocks.ts'
 import { Budget } from './budget.ts'
 import { rawCodec } from './cid.ts'
 import type { ContentEngine, ContentKeys, ContentScan } from './engine.ts'
 import { sealLeaf } from './leaf.ts'
+import type { KnownLeaf, KnownLeaves } from './leaf-memory.ts'
 import { type ContentSource, openSource, type SourceReader } from './source.ts'
 import { TreeBuilder } from './tree.ts'
 
@@ -44,6 +45,8 @@ export interface IngestOptions {
   readonly engine: ContentEngine
   /** Stays the caller's to close, after the entry that names the content is written. */
   readonly blocks: BlockWriter
+  /** From `LeafMemory.under`: what is in it is not sealed again, what is new is added. */
+  readonly known?: KnownLeaves | undefined
   /** Plaintext bytes; more fails with TOO_LARGE before the excess is stored. Default `maxContentBytes`. */
   readonly maxBytes?: number | undefined
   /** Told of each leaf once it is put, in no order; what it throws fails the call. */
@@ -216,20 +219,34 @@ class Ingest {
   }
 
   async #storeChunk(slab: Slab, chunk: Uint8Array, before: Promise<void>): Promise<void> {
-    const { engine, keys, onStored, onProgress } = this.#options
-    const chunkBytes = chunk.length
-    const leaf = await engine.seal(chunk, keys)
-    this.#release(slab)
-    const stored = await this.#put(leaf.digest, leaf.parts, leaf.leafBytes)
-    // Given back now, not when the collector gets to it: the next leaf lands in the same warm pages.
-    leaf.parts[1].buffer.transfer(0)
-    this.#inFlight.give(chunkBytes)
-    this.#storedBytes += leaf.leafBytes
-    onStored?.(leaf.leafBytes, stored)
+    const { onStored, onProgress } = this.#options
+    const { digest, leafBytes, stored } = await this.#leafOf(slab, chunk)
+    this.#inFlight.give(chunk.length)
+    this.#storedBytes += leafBytes
+    onStored?.(leafBytes, stored)
     await before
-    await this.#tree.add(leaf.digest, leaf.leafBytes)
-    this.#doneBytes += chunkBytes
+    await this.#tree.add(digest, leafBytes)
+    this.#doneBytes += chunk.length
     onProgress?.(this.#doneBytes)
+  }
+
+  async #leafOf(slab: Slab, chunk: Uint8Array): Promise<KnownLeaf & { readonly stored: boolean }> {
+    const { engine, keys, blocks, known } = this.#options
+    const nonce = known !== undefined && known.size > 0 ? await engine.nonceOf(chunk, keys.nonce) : undefined
+    const same = nonce === undefined ? undefined : known?.find(nonce)
+    const fits = same?.leafBytes === chunk.length + leafOverheadBytes
+    if (same !== undefined && fits && (await blocks.find(same.digest))) {
+      this.#release(slab)
+      return { ...same, stored: false }
+    }
+    const leaf = await engine.seal(chunk, keys, nonce)
+    this.#release(slab)
+    const { digest, leafBytes, parts } = leaf
+    const stored = await this.#put(digest, parts, leafBytes)
+    // Given back now, not when the collector gets to it: the next leaf lands in the same warm pages.
+    parts[1].buffer.transfer(0)
+    known?.add(parts[0], { digest, leafBytes })
+    return { digest, leafBytes, stored }
   }
 
   async #put(digest: Uint8Array, bytes: Uint8Array | readonly Uint8Array[], length: number): Promise<boolean> {

@@ -16,13 +16,17 @@ export interface SealedLeaf {
   readonly leafBytes: number
 }
 
+/** The nonce of a chunk: the first 12 bytes of HMAC-SHA-256(K_nonce, chunk). */
+export function nonceOf(chunk: Uint8Array, nonceKey: Uint8Array): Uint8Array {
+  return new Uint8Array(createHmac('sha256', nonceKey).update(chunk).digest().subarray(0, nonceBytes))
+}
+
 /**
- * Encrypts one chunk with AES-256-GCM (NIST SP 800-38D, no associated data) under a nonce that is the first 12
- * bytes of HMAC-SHA-256(K_nonce, chunk). The same chunk under the same keys is the same block; two chunks share a
- * nonce only if 96 bits of a keyed hash collide, which 2^32 chunks do with chance 2^-33.
+ * Encrypts one chunk with AES-256-GCM (NIST SP 800-38D, no associated data) under its own nonce. The same chunk under the
+ * same keys is the same block; two chunks share a nonce only if 96 bits of a keyed hash collide, which 2^32 chunks do with
+ * chance 2^-33. `nonce`, if given, must be the chunk's: it spares working it out again.
  */
-export function sealLeaf(chunk: Uint8Array, keys: ContentKeys): SealedLeaf {
-  const nonce = new Uint8Array(createHmac('sha256', keys.nonce).update(chunk).digest().subarray(0, nonceBytes))
+export function sealLeaf(chunk: Uint8Array, keys: ContentKeys, nonce = nonceOf(chunk, keys.nonce)): SealedLeaf {
   const cipher = createCipheriv('aes-256-gcm', keys.encryption, nonce)
   const ciphertext = cipher.update(chunk)
   cipher.final()
