@@ -5,7 +5,7 @@ import type { BlockWriter } from '../../src/storage/blocks.ts'
 import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
 import type { PackNamespace } from './pack-namespace.ts'
 import { PackStore } from './pack-store.ts'
-import { SimulatedDisk, systemError } from './test-support/simulated-disk.ts'
+import { numbers, SimulatedDisk, systemError } from './test-support/simulated-disk.ts'
 
 const blocks = Array.from({ length: 24 }, (_, i) => {
   const bytes = Buffer.alloc(i * 37 + (i % 3 === 0 ? 0 : 400), i)
@@ -45,17 +45,6 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('failBatch' as const), applied: fc.boolean() }) },
 )
-
-/** A repeatable source of numbers from 0 to 1 (mulberry32). */
-function numbers(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 /** The store, and beside it what it has promised. */
 class World {

@@ -42,6 +42,17 @@ export function systemError(code: string): Error {
   return Object.assign(new Error(`${code}: injected`), { code })
 }
 
+/** A repeatable source of numbers from 0 to 1 (mulberry32). */
+export function numbers(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+}
+
 /**
  * A disk in memory that can fail at any operation and lose power. It is as unkind as Linux may be: what was not synced
  * may be there in any part or not at all, in any order, with zeros in the gaps; a new name is lost unless its directory
