@@ -24,7 +24,6 @@ const maxSpareBytes = 64 * 1024 * 1024
  * Every job fails with INTERNAL when its worker dies, and with CLOSED once the pool is closed.
  */
 export class WorkerPool implements ContentEngine, AsyncDisposable {
-  readonly parallelism: number
   readonly #slots: readonly WorkerSlot[]
   readonly #queue: PendingJob[] = []
   /** Jobs of scans, which can only run where the scan lives; they go first. */
@@ -35,7 +34,6 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   #closing: Promise<void> | undefined
 
   constructor(size = Math.max(2, availableParallelism())) {
-    this.parallelism = size
     this.#slots = Array.from({ length: size }, () => new WorkerSlot(() => this.#dispatch()))
   }
 

@@ -19,8 +19,6 @@ export interface ContentKeys {
  * results are the same bytes. What every call is given must not change until it settles.
  */
 export interface ContentEngine {
-  /** How many jobs can run at the same time; it pays to have somewhat more than that in flight. */
-  readonly parallelism: number
   /** Memory that the engine reaches without copying; content to be scanned and sealed is best read into it. */
   allocate(bytes: number): Uint8Array
   /** Gives back what `allocate` gave, for reuse. */
@@ -74,7 +72,6 @@ export class ScanState {
 
 /** The engine that works in the caller's own thread: for small content, where a hop to another thread costs more. */
 export const inThreadEngine: ContentEngine = {
-  parallelism: 1,
   allocate: (bytes) => new Uint8Array(bytes),
   free: () => {},
   openScan: (chunkingKey) => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ArtifactHubError, isHubError } from '../errors.ts'
@@ -131,6 +132,13 @@ describe('ingest', () => {
       }
     }
     expect(await ingest({ source: source() })).toEqual(await ingest({ source: positioned(bytes) }))
+  })
+
+  test('takes a Node stream for the pieces that it is, though it has a method read', async () => {
+    const bytes = seededBytes('content', 3 * MiB)
+    const stream = Readable.from(inPieces(bytes, 65_536))
+    expect(await ingest({ source: stream })).toEqual(await ingest({ source: positioned(bytes) }))
+    expect(stream.destroyed).toBe(true)
   })
 
   test('stores an unchanged chunk once, within one content and over versions', async () => {
@@ -292,8 +300,13 @@ describe('ingest fails once, cleans up and', () => {
         return into.length
       },
     }
-    const failed = ingest({ source })
-    await expect(failed).rejects.toEqual(withCode('SOURCE_FAILED', cause))
+    await expect(ingest({ source })).rejects.toEqual(withCode('SOURCE_FAILED', cause))
+    const throwing = {
+      read: (): never => {
+        throw cause
+      },
+    }
+    await expect(ingest({ source: throwing })).rejects.toEqual(withCode('SOURCE_FAILED', cause))
   })
 
   test('passes on our own errors and aborts of a source as they are', async () => {

@@ -28,7 +28,8 @@ interface OpeningLeaf {
 }
 
 /**
- * The plaintext, in order. Every block is verified before a byte of it is used. Reads ahead of the consumer by at most
+ * The plaintext, in order, in pieces that are the consumer's own; one that is done with a piece early may detach its
+ * buffer to spare memory. Every block is verified before a byte of it is used. Reads ahead of the consumer by at most
  * 16 MiB. Ending the iteration early stops all of it; nothing of it is still running when the iterator has ended.
  * @throws RANGE_INVALID, UNAVAILABLE when a block is missing (`details.cid` names it), CORRUPT, what `blocks` throws;
  *   after an abort the signal's reason
@@ -62,9 +63,8 @@ export async function* readContent(
           aheadBytes += step.value.blockBytes
         }
       }
-      const next = opening.shift()
+      const next = opening[0]
       if (next === undefined) return
-      opening.unshift(next)
       const chunk = await next.chunk
       signal.throwIfAborted()
       opening.shift()

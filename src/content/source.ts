@@ -25,7 +25,8 @@ export interface SourceReader {
 
 /** Begins reading. An abort of `signal` ends a `fill` of pieces at once, one of a positioned source after its read. */
 export function openSource(source: ContentSource, signal: AbortSignal): SourceReader {
-  return 'read' in source ? openPositioned(source, signal) : openPieces(source, signal)
+  // In this order: a Node stream has a method `read` of its own.
+  return Symbol.asyncIterator in source ? openPieces(source, signal) : openPositioned(source, signal)
 }
 
 function openPositioned(source: PositionedSource, signal: AbortSignal): SourceReader {
@@ -35,9 +36,12 @@ function openPositioned(source: PositionedSource, signal: AbortSignal): SourceRe
       let filled = 0
       while (filled < into.length) {
         signal.throwIfAborted()
-        const got = await source.read(into.subarray(filled), position).catch((error) => {
+        let got: number
+        try {
+          got = await source.read(into.subarray(filled), position)
+        } catch (error) {
           throw sourceError(error, signal)
-        })
+        }
         if (got === 0) break
         filled += got
         position += got
