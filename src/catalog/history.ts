@@ -1,7 +1,14 @@
 import { equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { entryOf, genOf, includesBytes, type Keyspace, keyText, type Place, placeOf, tables, within } from './keys.ts'
-import type { ContentRoot, DeleteOperation, DropOperation, Operation, PutOperation } from './operation.ts'
+import {
+  type ContentRoot,
+  type DeleteOperation,
+  type DropOperation,
+  endedState,
+  type Operation,
+  type PutOperation,
+} from './operation.ts'
 import type { Overlay } from './overlay.ts'
 import {
   type ArtifactHead,
@@ -204,6 +211,8 @@ export class History {
     if (was !== undefined && deletedMs === was.deletedMs && droppedMs === was.droppedMs) return false
     this.#overlay.put(key, encodeEnded({ root: version.root, deletedMs, droppedMs }))
     if (was !== undefined) return true
+    const ended: PutOperation = { ...version, state: endedState }
+    this.#overlay.put(this.#operationKey(version.entry), encodeOperation({ status: 'listed', op: ended }))
     this.#overlay.del(this.#keys.key(tables.live, this.#artifact, place))
     if (!this.#began.delete(keyText(place))) this.#ended.set(keyText(place), version.root)
     const { current } = this.#head

@@ -30,6 +30,12 @@ export interface ArtifactState {
   readonly sha256: Uint8Array
 }
 
+/**
+ * What is kept of a put's state once its version has ended: nothing. Bodies of deleted versions are erased from the
+ * log after a while, and the catalog must be the same bytes whether or not that has happened.
+ */
+export const endedState: ArtifactState = { name: '', contentType: '', metadata: {}, sha256: new Uint8Array(32) }
+
 interface OperationBase {
   /** The artifact, 20 bytes. */
   readonly artifact: Uint8Array

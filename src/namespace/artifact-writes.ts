@@ -1,4 +1,11 @@
-import type { ArtifactState, ContentRoot, Operation, VersionRecord, VersionRef } from '../catalog/index.ts'
+import {
+  type ArtifactState,
+  type ContentRoot,
+  endedState,
+  type Operation,
+  type VersionRecord,
+  type VersionRef,
+} from '../catalog/index.ts'
 import { equalBytes, formatArtifactId } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxVersionHeads } from '../limits.ts'
@@ -115,14 +122,18 @@ export function noSuchVersion(artifact: Uint8Array, version: VersionRef | undefi
   return new ArtifactHubError('NOT_FOUND', `artifact ${artifactId} has no version ${version}`, { details: { artifactId, version } })
 }
 
-/** What an entry of the log says to the catalog, its body opened; `undefined` for an auth entry. */
-export function operationOf(artifact: Uint8Array, entry: Entry, state: ArtifactState | undefined): Operation | undefined {
+/**
+ * What an entry of the log says to the catalog; `undefined` for an auth entry.
+ *
+ * @param state what its body says; absent in other entries than puts, and when it was erased
+ */
+export function operationOf(artifact: Uint8Array, entry: Entry, state: ArtifactState = endedState): Operation | undefined {
   const { data, kind } = entry.header
   if (data === undefined) return undefined
   const shared = common(artifact, entry, data)
   if (kind === 'delete') return { kind, ...shared }
   if (kind === 'drop') return { kind, ...shared, versions: data.versions }
-  if (data.root === undefined || state === undefined) return undefined
+  if (data.root === undefined) return undefined
   return { kind: 'put', ...shared, gen: data.gen, root: data.root, state }
 }
 
