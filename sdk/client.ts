@@ -174,7 +174,7 @@ export type FilterCondition =
  * an array holds if it holds for one element. Comparison is within one type: numbers with numbers, strings by
  * Unicode code points.
  */
-export type MetadataFilter = { readonly [path: string]: FilterCondition | MetadataFilter }
+export type MetadataFilter = { readonly [path: string]: FilterCondition | MetadataFilter | undefined }
 
 export interface ListOptions extends CallOptions {
   readonly namespace?: string | undefined

@@ -69,7 +69,9 @@ export function filterFrom(conditions: readonly string[]): MetadataFilter | unde
     const parsed = condition.trimStart().startsWith('{')
       ? Object.entries(parseJsonObject(condition, 'the condition') as MetadataFilter)
       : [parseCondition(condition)]
-    for (const [path, value] of parsed) filter.set(path, merge(path, filter.get(path), value))
+    for (const [path, value] of parsed) {
+      if (value !== undefined) filter.set(path, merge(path, filter.get(path), value))
+    }
   }
   return Object.fromEntries(filter)
 }
