@@ -31,7 +31,7 @@ describe('the CLI as a process', () => {
     const done = await held
     expect([second.exitCode, errorOf(second).code]).toEqual([11, 'LOCKED'])
     expect(errorOf(second).message).toContain(String(holder.pid))
-    expect(errorOf(second).hint).toContain('--data-dir')
+    expect(errorOf(second).message).toContain('--data-dir')
     expect(elsewhere.exitCode).toBe(0)
     expect(done.stderr).toBe('')
     expect(done.json()).toMatchObject({ name: 'held', sha256: sha256(large) })

@@ -35,7 +35,7 @@ export interface Failure {
 /** What a pipe's writer exits with: 128 + SIGPIPE, as `cat` does. */
 const closedPipeExitCode = 141
 
-/** What to do next. An `INVALID_ARGUMENT` has none: its message says what to write instead. */
+/** What to do next. `INVALID_ARGUMENT` and `LOCKED` have none: their messages say it. */
 const hints: Partial<Record<ErrorCode, string>> = {
   ACCESS_DENIED:
     'an identity with a passphrase needs it: on a terminal, or in a file that ARTIFACT_HUB_PASSPHRASE_FILE names',
@@ -46,7 +46,6 @@ const hints: Partial<Record<ErrorCode, string>> = {
   TOO_LARGE: 'make it smaller: this limit is the same for every plan',
   RANGE_INVALID: '`artifact-hub info` shows the size',
   UNAVAILABLE: 'try again when a node that holds it can be reached',
-  LOCKED: 'end the other process, or use another data directory with --data-dir or ARTIFACT_HUB_DIR',
   STORAGE_FULL: 'free some space, then run it again; what was stored before is intact',
   STORAGE_FAILED: 'look at the disk and at the permissions of the data directory, then run it again',
   CORRUPT: '`artifact-hub check --read-data` shows all that is broken; with --repair it saves what can be saved',
