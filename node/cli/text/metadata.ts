@@ -64,7 +64,7 @@ const operators = [
  */
 export function filterFrom(conditions: readonly string[]): MetadataFilter | undefined {
   if (conditions.length === 0) return undefined
-  const filter = new Map<string, FilterCondition | MetadataFilter>()
+  const filter = new Map<string, MetadataFilter[string]>()
   for (const condition of conditions) {
     const parsed = condition.trimStart().startsWith('{')
       ? Object.entries(parseJsonObject(condition, 'the condition') as MetadataFilter)
