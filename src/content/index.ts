@@ -5,5 +5,5 @@ export { type IngestedContent, type IngestOptions, type InlineContent, ingestCon
 export { nonceOf, openLeaf, type SealedLeaf, sealLeaf, verifyBlock } from './leaf.ts'
 export { type KnownLeaves, LeafMemory } from './leaf-memory.ts'
 export { type ReadContentOptions, readContent } from './read.ts'
-export { type ContentSource, openSource, type PositionedSource } from './source.ts'
+export { type ContentSource, isPositioned, openSource, type PositionedSource } from './source.ts'
 export { type BlockReader, type ContentRef, type TreeBlock, type WalkOptions, walkTree } from './tree-walk.ts'

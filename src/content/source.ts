@@ -12,6 +12,11 @@ export interface PositionedSource {
 /** Where content comes from: pieces of any size, empty ones too, or a positioned source. */
 export type ContentSource = AsyncIterable<Uint8Array> | PositionedSource
 
+/** Which of the two it is. A Node stream is pieces, though it has a method `read` of its own. */
+export function isPositioned(source: ContentSource): source is PositionedSource {
+  return !(Symbol.asyncIterator in source)
+}
+
 /** A source being read once, front to back. One `fill` at a time. */
 export interface SourceReader {
   /**
@@ -25,8 +30,7 @@ export interface SourceReader {
 
 /** Begins reading. An abort of `signal` ends a `fill` of pieces at once, one of a positioned source after its read. */
 export function openSource(source: ContentSource, signal: AbortSignal): SourceReader {
-  // In this order: a Node stream has a method `read` of its own.
-  return Symbol.asyncIterator in source ? openPieces(source, signal) : openPositioned(source, signal)
+  return isPositioned(source) ? openPositioned(source, signal) : openPieces(source, signal)
 }
 
 function openPositioned(source: PositionedSource, signal: AbortSignal): SourceReader {

@@ -5,6 +5,7 @@
 export interface NamespaceBlocks {
   /**
    * The bytes, or `undefined` when the block is not here. Not verified: whoever uses them checks the hash first.
+   * They are the caller's own, with all of their buffer: it may move them to another thread.
    * @throws STORAGE_FAILED on a disk error (never reported as absence), CORRUPT when the pack is shorter than its index says.
    */
   read(digest: Uint8Array, options?: { signal?: AbortSignal }): Promise<Uint8Array<ArrayBuffer> | undefined>
