@@ -49,7 +49,8 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {
     const level = this.#usable ?? (await this.#ready())
     try {
-      return await level.get(key)
+      const value = await level.get(key)
+      return value && plain(value)
     } catch (error) {
       throw this.#failure(error, 'read the database')
     }
@@ -59,7 +60,8 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
     if (keys.length === 0) return []
     const level = this.#usable ?? (await this.#ready())
     try {
-      return await level.getMany(keys as Uint8Array[])
+      const values = await level.getMany(keys as Uint8Array[])
+      return values.map((value) => value && plain(value))
     } catch (error) {
       throw this.#failure(error, 'read the database')
     }
@@ -85,7 +87,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
         if (rows.length === 0) return
         for (const row of rows) {
           signal?.throwIfAborted()
-          yield row
+          yield [plain(row[0]), plain(row[1])]
         }
       }
     } finally {
@@ -193,6 +195,11 @@ function levelError(error: unknown, doing: string): ArtifactHubError {
 
 function closedError(): ArtifactHubError {
   return new ArtifactHubError('CLOSED', 'the database is closed')
+}
+
+/** Level gives Buffers, whose `slice` shares memory where a Uint8Array's copies. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 /** Level rejects a bound that is present but undefined. */

@@ -62,7 +62,8 @@ export class OpenPacks {
   }
 
   async #takeNew(path: string): Promise<OpenPack> {
-    while (this.#opened >= this.#maxOpen && !this.#evict()) {
+    while (this.#opened >= this.#maxOpen) {
+      this.#evict()
       await new Promise<void>((resolve) => this.#waiting.push(resolve))
     }
     const existing = this.#take(path)
@@ -105,10 +106,13 @@ export class OpenPacks {
   }
 
   #close(pack: OpenPack): void {
-    this.#opened--
     // A handle that only read has nothing to lose in a failed close.
     const closing = pack.file.then((file) => file.close()).catch(() => {})
     this.#closes.add(closing)
-    closing.finally(() => this.#closes.delete(closing))
+    closing.finally(() => {
+      this.#closes.delete(closing)
+      this.#opened--
+      this.#waiting.shift()?.()
+    })
   }
 }

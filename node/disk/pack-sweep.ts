@@ -228,11 +228,12 @@ class CompactionTarget {
     this.#context = context
   }
 
-  /** Copies the blocks; gives the bytes written. */
+  /** Copies the blocks; gives the bytes by which pack files grew. */
   async append(moves: readonly Move[]): Promise<number> {
     const blocks = moves.map((move) => move.block)
     const bytes = blocks.reduce((sum, block) => sum + recordHeaderBytes + block.length, 0)
     if (this.#pack && this.#pack.end + bytes > (this.#context.maxPackBytes ?? maxPackBytes)) await this.close()
+    const added = bytes + (this.#pack ? 0 : packHeaderBytes)
     this.#pack ??= await this.#create()
     this.#pack.end = await writeRecords(this.#pack, blocks)
     this.#moves.push(...moves)
@@ -240,7 +241,7 @@ class CompactionTarget {
     if (this.#pack.end - this.#pack.indexedEnd > switchBytes || this.#moves.length > switchBlocks) {
       await this.switchOver()
     }
-    return bytes
+    return added
   }
 
   /** The copies are on the disk before the index names them, and named there for good before the originals may go. */
