@@ -1,11 +1,11 @@
 import { ArtifactHubError } from '../errors.ts'
-import type { KeyRange } from '../storage/index.ts'
 import { decodeCursor, encodeCursor } from './cursor.ts'
 import { entryOf, genOf, type Keyspace, keyText, type Place, tables } from './keys.ts'
 import type { PutOperation } from './operation.ts'
 import type { Reader } from './overlay.ts'
 import { type Page, type PageOptions, pageLimit } from './page.ts'
 import { type CheckedQuery, checkQuery, type ListQuery, matchesQuery, positionOf } from './query.ts'
+import { type Row, RowReader } from './row-reader.ts'
 import { type ArtifactHead, decodeCounts, decodeHead } from './rows.ts'
 import { conditionSources, createdPositionBytes, orderSource, type Source } from './sources.ts'
 import { livePlaces, readPut, recordOf, type VersionRecord } from './versions.ts'
@@ -21,22 +21,33 @@ interface Match {
   readonly op: PutOperation
 }
 
-/** A row of an index: which artifact, and where it stands in the list's order when the row says so. */
-interface Row {
-  readonly artifact: Uint8Array
-  readonly position: Uint8Array | undefined
+/** A source that is being read, with what it gave so far. */
+interface OpenSource {
+  readonly source: Source
+  readonly reader: RowReader
+  readonly rows: Row[]
+}
+
+/** How far a walk came. */
+interface Walk {
+  readonly reader: RowReader
+  readonly matches: Match[]
 }
 
 /** Artifacts read at a time. */
 const readBatch = 128
+/** Rows of each source that are read before a walk is tried. */
+const firstProbeRows = 256
+/** Rows of each source that are read at most: they are held in memory. */
+const mostProbeRows = 16_384
 
 /**
  * One page of a list.
  *
- * The plan: the index of the order is walked, and each record is checked, until the page is full; unless a
- * condition has so few rows that reading all of those is less work. That is found out by reading the sources in
- * step, up to as many rows as the walk is expected to read. In creation order the rows of one value can be
- * walked instead of the whole index, for they stand in that order.
+ * The plan: a source with few rows is read whole. Otherwise the index of the order is walked, and each record is
+ * checked, until the page is full; in creation order the rows of one value can be walked instead, for they stand
+ * in that order. Which it is, is found out by doing: the sources are read in step for a few rows, then the walk goes
+ * on for a few records, then the sources again up to as many rows as the walk is expected to read, then the walk.
  *
  * @throws INVALID_ARGUMENT for a bad query, limit or cursor
  */
@@ -79,66 +90,75 @@ class Lister {
 
   /** The first `wanted` matches after a position, in the list's order. */
   async find(after: Uint8Array | undefined, wanted: number): Promise<Match[]> {
-    const walk = orderSource(this.#keys, this.#query, after)
+    await using stack = new AsyncDisposableStack()
+    const open = (source: Source): OpenSource => {
+      const reader = new RowReader(source, this.#reader, this.#keys, this.#signal)
+      stack.defer(() => reader.close())
+      return { source, reader, rows: [] }
+    }
+    const begin = (source: Source): Walk => ({ reader: open(source).reader, matches: [] })
+    const whole = orderSource(this.#keys, this.#query, after)
     const sources = conditionSources(this.#keys, this.#query, after)
     const [only] = sources
-    if (only === undefined) return this.#walk(walk, wanted)
-    if (sources.length === 1 && only.ordered) return this.#walk(only, wanted)
-    const probe = await this.#probe(sources, await this.#probeRows(wanted))
-    return probe.complete === undefined
-      ? this.#walk(probe.sparsest ?? walk, wanted)
-      : this.#pick(probe.complete, after, wanted)
+    if (only === undefined || (sources.length === 1 && only.ordered)) {
+      return await this.#walk(begin(only ?? whole), wanted, Number.POSITIVE_INFINITY)
+    }
+    const probes = sources.map(open)
+    let complete = await this.#probe(probes, firstProbeRows)
+    if (complete !== undefined) return await this.#pick(complete, after, wanted)
+    const walk = begin(this.#sparsest(probes) ?? whole)
+    if ((await this.#walk(walk, wanted, Math.max(2 * wanted, firstProbeRows))).length === wanted) return walk.matches
+    complete = await this.#probe(probes, await this.#lastProbeRows(wanted))
+    if (complete !== undefined) return await this.#pick(complete, after, wanted)
+    return await this.#walk(walk, wanted, Number.POSITIVE_INFINITY)
   }
 
   /**
    * How many rows of a source are worth reading before the walk is. With n rows of N artifacts, reading all of a
    * source is n records and the walk about wanted × N / n: equal at the root of wanted × N.
    */
-  async #probeRows(wanted: number): Promise<number> {
+  async #lastProbeRows(wanted: number): Promise<number> {
     const row = await this.#reader.get(this.#keys.key(tables.counts))
     const { artifacts } = row === undefined ? { artifacts: 0 } : decodeCounts(row)
-    return Math.ceil(Math.min(Math.max(256, Math.sqrt(wanted * artifacts)), 16_384))
+    return Math.min(Math.sqrt(wanted * artifacts), mostProbeRows)
   }
 
-  /**
-   * Reads the sources in step until one has no more rows (`complete`: all of them) or each has given `most`.
-   * `sparsest` is then the ordered source whose rows reached furthest.
-   */
-  async #probe(sources: readonly Source[], most: number): Promise<{ complete?: Row[]; sparsest?: Source }> {
-    const open = sources.map((source) => ({ source, rows: [] as Row[], iterator: this.#rows(source) }))
-    try {
-      for (let read = 0; read < most; read += readBatch) {
-        for (const { rows, iterator } of open) {
-          for (let i = 0; i < readBatch; i++) {
-            const { value, done } = await iterator.next()
-            if (done) return { complete: rows }
-            rows.push(value)
-          }
+  /** Reads the sources in step until one has no more rows, and gives those; `undefined` when each has given `most`. */
+  async #probe(probes: readonly OpenSource[], most: number): Promise<Row[] | undefined> {
+    while (probes.some(({ rows }) => rows.length < most)) {
+      for (const { rows, reader } of probes) {
+        for (let i = 0; i < readBatch; i++) {
+          const next = await reader.next()
+          if (next === undefined) return rows
+          rows.push(next)
         }
       }
-    } finally {
-      for (const { iterator } of open) await iterator.return(undefined)
     }
-    const reach = open.filter(({ source }) => source.ordered)
-    reach.sort((a, b) => this.#compare(reachOf(b.rows), reachOf(a.rows)))
-    return { sparsest: reach[0]?.source }
+    return undefined
   }
 
-  /** Walks an ordered source until enough matches are found. */
-  async #walk(source: Source, wanted: number): Promise<Match[]> {
-    const matches: Match[] = []
+  /** The ordered source whose rows, as many as of any other, reach furthest. */
+  #sparsest(probes: readonly OpenSource[]): Source | undefined {
+    const reach = ({ rows }: OpenSource) => rows.at(-1)?.position ?? new Uint8Array()
+    const ordered = probes.filter(({ source }) => source.ordered)
+    return ordered.sort((a, b) => this.#compare(reach(b), reach(a)))[0]?.source
+  }
+
+  /** Walks on in an ordered source until `wanted` matches are found or `most` more rows are read. */
+  async #walk(walk: Walk, wanted: number, most: number): Promise<Match[]> {
     let rows: Row[] = []
     let enough = Math.min(readBatch, wanted)
-    for await (const row of this.#rows(source)) {
-      rows.push(row)
-      if (rows.length < enough) continue
-      matches.push(...(await this.#read(rows)))
+    for (let read = 1; read <= most; read++) {
+      const row = await walk.reader.next()
+      if (row !== undefined) rows.push(row)
+      if (row !== undefined && read < most && rows.length < enough) continue
+      walk.matches.push(...(await this.#read(rows)))
+      walk.matches.splice(wanted)
+      if (row === undefined || walk.matches.length === wanted) break
       rows = []
       enough = readBatch
-      if (matches.length >= wanted) break
     }
-    matches.push(...(await this.#read(rows)))
-    return matches.slice(0, wanted)
+    return walk.matches
   }
 
   /** The first matches among all rows of a source. */
@@ -184,25 +204,9 @@ class Lister {
     return matches
   }
 
-  async *#rows(source: Source): AsyncGenerator<Row, undefined, undefined> {
-    for (const range of source.ranges) {
-      for await (const [key] of this.#entries(range)) {
-        yield { artifact: this.#keys.artifactAtEnd(key), position: source.positionIn?.(key) }
-      }
-    }
-  }
-
-  #entries(range: KeyRange) {
-    return this.#reader.entries(range, this.#signal && { signal: this.#signal })
-  }
-
   /** Compares two positions in the list's direction. */
   #compare(a: Uint8Array, b: Uint8Array): number {
     const step = Buffer.compare(a, b)
     return this.#query.descending ? -step : step
   }
-}
-
-function reachOf(rows: readonly Row[]): Uint8Array {
-  return rows.at(-1)?.position ?? new Uint8Array()
 }
