@@ -1,7 +1,7 @@
 /**
  * A runnable node: the only place that opens disks, starts threads and builds Helia.
  *
- * - `start-node.ts`  builds a node from its parts; `running-node.ts` is what it gives
+ * - `start-node.ts`  opens a node's parts; `compose-node.ts` puts them together; `running-node.ts` is what that gives
  * - `disk/`          the data directory: its lock, LevelDB, pack files, blocks as Helia sees them
  * - `workers/`       the content pipeline's CPU work on worker threads
  * - `maintenance/`   check, repair, garbage collection

@@ -1,19 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { createLocalClient, LocalNamespaces } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
 import { HybridClock } from '../src/log/index.ts'
-import { keySpaces } from '../src/namespace/index.ts'
-import { DataDir, LevelStore, PackStore, readIncarnation } from './disk/index.ts'
+import { composeNode } from './compose-node.ts'
+import { DataDir, LevelStore, readIncarnation } from './disk/index.ts'
 import { loadIdentity } from './identity.ts'
-import { localFiles } from './local-files.ts'
 import type { ArtifactHubNode, StartNodeOptions } from './node-types.ts'
-import { RunningNode } from './running-node.ts'
 import { WorkerPool } from './workers/index.ts'
 
 /**
- * Starts a node on a data directory: the one place that builds its parts. The first start makes an identity and a
- * personal namespace.
+ * Starts a node on a data directory: the one place that takes a node's parts from the machine. The first start makes an
+ * identity and a personal namespace.
  *
  * @throws INVALID_ARGUMENT, LOCKED, UNSUPPORTED_FORMAT, ACCESS_DENIED (passphrase), CORRUPT, STORAGE_FULL, STORAGE_FAILED
  */
@@ -27,32 +24,23 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
     const { incarnation, fresh } = await readIncarnation(dataDir, random)
     logger?.debug(fresh ? 'drew a new incarnation' : 'goes on under its incarnation', { dataDir, did: agent.did })
     const store = cleanUp.use(await LevelStore.open({ path: join(dataDir, 'db') }))
-    const packs = cleanUp.use(
-      await PackStore.open({
-        directory: join(dataDir, 'packs'),
-        index: store,
-        keyPrefix: Uint8Array.of(keySpaces.packIndex),
-        now: Date.now,
-      }),
-    )
     const engine = cleanUp.use(new WorkerPool())
-    const env = {
+    const node = await composeNode({
+      dataDir,
       store,
-      packs: (id: string) => packs.namespace(id),
-      removeBlocks: (id: string) => packs.removeNamespace(id),
+      packs: { directory: join(dataDir, 'packs') },
       agent,
       incarnation,
       clock: new HybridClock(Date.now),
       random,
       engine,
-      files: localFiles,
       now: Date.now,
       monotonic: () => performance.now(),
-    }
-    const namespaces = await LocalNamespaces.open(env)
-    cleanUp.defer(() => namespaces.close())
+      resources: cleanUp,
+      logger,
+    })
     signal?.throwIfAborted()
-    return new RunningNode({ dataDir, env, namespaces, packs, client: createLocalClient(env, namespaces), resources: cleanUp, logger })
+    return node
   } catch (error) {
     await cleanUp.disposeAsync()
     throw error

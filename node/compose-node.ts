@@ -1,0 +1,35 @@
+import { createLocalClient, type LocalEnvironment, LocalNamespaces } from '../sdk/local/index.ts'
+import { keySpaces } from '../src/namespace/index.ts'
+import { PackStore, type PackStoreOptions } from './disk/index.ts'
+import { localFiles } from './local-files.ts'
+import type { Logger } from './node-types.ts'
+import { RunningNode } from './running-node.ts'
+
+/** The parts of a node that touch a machine, and what the data directory said. */
+export interface NodeParts
+  extends Pick<LocalEnvironment, 'store' | 'agent' | 'incarnation' | 'clock' | 'random' | 'engine' | 'now' | 'monotonic'> {
+  readonly dataDir: string
+  readonly packs: Pick<PackStoreOptions, 'directory' | 'files' | 'maxPackBytes'>
+  /** Closed with the node, last first; what is opened here goes on top. Whoever made it disposes of it if this throws. */
+  readonly resources: AsyncDisposableStack
+  readonly logger: Logger | undefined
+}
+
+/**
+ * Puts a node together from its parts. `startNode` takes them from the machine; tests of faults take some that fail.
+ *
+ * @throws CORRUPT, UNSUPPORTED_FORMAT, STORAGE_FULL, STORAGE_FAILED
+ */
+export async function composeNode({ dataDir, packs: packOptions, resources, logger, ...parts }: NodeParts): Promise<RunningNode> {
+  const index = { index: parts.store, keyPrefix: Uint8Array.of(keySpaces.packIndex), now: parts.now }
+  const packs = resources.use(await PackStore.open({ ...packOptions, ...index }))
+  const env: LocalEnvironment = {
+    ...parts,
+    files: localFiles,
+    packs: (id) => packs.namespace(id),
+    removeBlocks: (id) => packs.removeNamespace(id),
+  }
+  const namespaces = await LocalNamespaces.open(env)
+  resources.defer(() => namespaces.close())
+  return new RunningNode({ dataDir, env, namespaces, packs, client: createLocalClient(env, namespaces), resources, logger })
+}
