@@ -100,7 +100,9 @@ export interface GcOptions {
 
 export interface GcReport {
   readonly removedBlocks: number
-  /** Bytes given back to the file system. */
+  /** Bytes of those blocks. */
+  readonly removedBytes: number
+  /** Bytes given back to the file system: packs are compacted once a good part of them is dead. */
   readonly freedBytes: number
   /** Bodies of deleted versions erased from the log; their headers stay, so that chains still check. */
   readonly erasedBodies: number

@@ -149,8 +149,8 @@ async function changeOne(node: ArtifactHubNode, artifact: Artifact): Promise<Art
 async function deleteOldest(node: ArtifactHubNode, artifact: Artifact): Promise<void> {
   step('Delete version 1, collect garbage at once: what version 2 shares with it stays')
   await node.client.artifact.deleteVersion({ artifactId: artifact.id, version: 1 })
-  const { removedBlocks, freedBytes } = await node.gc({ now: true })
-  say(`${removedBlocks} blocks removed, ${formatBytes(freedBytes)} given back`)
+  const { removedBlocks, removedBytes } = await node.gc({ now: true })
+  say(`${removedBlocks} blocks removed, ${formatBytes(removedBytes)} of them`)
   const hash = createHash('sha256')
   for await (const piece of node.client.artifact.downloadStream({ artifactId: artifact.id })) hash.update(piece)
   if (hash.digest('hex') !== artifact.sha256) throw new Error('version 2 did not survive')

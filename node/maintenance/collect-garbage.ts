@@ -22,41 +22,51 @@ interface GcContext {
 export async function collectGarbage({ env, packs, namespaces, logger }: GcContext, options: GcOptions): Promise<GcReport> {
   const { now = false, signal } = options
   const before = now ? Number.POSITIVE_INFINITY : env.now() - gcGraceMs
-  const report = { removedBlocks: 0, freedBytes: 0, erasedBodies: 0, keptBlocks: 0 }
+  const report = { removedBlocks: 0, removedBytes: 0, freedBytes: 0, erasedBodies: 0, keptBlocks: 0 }
   for (const namespace of namespaces) {
     signal?.throwIfAborted()
     report.erasedBodies += await eraseBodies(namespace.log, { before, signal })
     await removeStaleUploads(namespace.log, { before, isUnderWay: (mark) => namespace.uploading.has(mark) })
     const blocks = await packs.namespace(namespace.log.idText)
     const { blocks: atFirst } = await blocks.usage()
-    const live = new DigestSet()
-    const result = await sweep(namespace, blocks, live, before, signal)
+    const kept: KeptBlocks = { all: new DigestSet(), live: 0 }
+    const result = await sweep(namespace, blocks, kept, before, signal)
     if (result === undefined) {
       logger?.warn('gc left a namespace alone, for blocks of live versions are missing: run check', { namespace: namespace.log.idText })
       report.keptBlocks += atFirst
       continue
     }
     report.removedBlocks += result.removedBlocks
+    report.removedBytes += result.removedBytes
     report.freedBytes += result.reclaimedBytes
     const { blocks: left } = await blocks.usage()
-    report.keptBlocks += Math.max(0, left - live.size)
+    report.keptBlocks += Math.max(0, left - kept.live)
   }
   return report
 }
 
+/** What a sweep leaves alone. */
+interface KeptBlocks {
+  /** Blocks of live versions, and of versions in their grace period. */
+  readonly all: DigestSet
+  /** How many are of live versions. */
+  live: number
+}
+
 /** `undefined` when a tree is not whole: what hangs below the missing node cannot be told from garbage then. */
-async function sweep({ log }: OpenNamespace, blocks: PackNamespace, live: DigestSet, before: number, signal: AbortSignal | undefined) {
+async function sweep({ log }: OpenNamespace, blocks: PackNamespace, kept: KeptBlocks, before: number, signal: AbortSignal | undefined) {
   try {
     return await blocks.sweep({
       storedBefore: before,
       ...(signal === undefined ? {} : { signal }),
       markLive: async () => {
-        for await (const version of log.catalog.liveRoots(undefined, { signal })) await mark(log, version, live, signal)
+        for await (const version of log.catalog.liveRoots(undefined, { signal })) await mark(log, version, kept.all, signal)
+        kept.live = kept.all.size
         for await (const version of log.catalog.endedVersions(undefined, { signal })) {
           // What is gone already needs no keeping.
-          if (version.endedMs >= before) await mark(log, version, live, signal).catch(ignoreMissing)
+          if (version.endedMs >= before) await mark(log, version, kept.all, signal).catch(ignoreMissing)
         }
-        return (digest) => live.has(digest)
+        return (digest) => kept.all.has(digest)
       },
     })
   } catch (error) {

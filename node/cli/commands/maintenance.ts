@@ -93,9 +93,9 @@ function findingText(finding: Finding): string {
 async function gc(session: Session, options: { now?: boolean }): Promise<void> {
   const node = await session.node()
   const report = await node.gc({ now: options.now, signal: session.signal })
-  const { removedBlocks, freedBytes, erasedBodies, keptBlocks } = report
+  const { removedBlocks, removedBytes, freedBytes, erasedBodies, keptBlocks } = report
   await session.result(
-    { removedBlocks, freedBytes, erasedBodies, keptBlocks },
+    { removedBlocks, removedBytes, freedBytes, erasedBodies, keptBlocks },
     fieldLines([
       ['freed', formatBytes(freedBytes)],
       ['removed', `${formatCount(removedBlocks, 'block')}, ${formatCount(erasedBodies, 'entry body', 'entry bodies')}`],

@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises'
+import { describe, expect, it } from 'vitest'
+import { encodeCanonical, sha256, toHex } from '../encoding/index.ts'
+import { AgentKey, Sealer, wrapKey } from '../identity/index.ts'
+import { ArtifactKey, keyIdOf } from '../sharing/index.ts'
+import { decodeEntry, type EntrySections, type HeaderDraft, signEntry } from './index.ts'
+
+// Everything here is fixed, so every byte is.
+const fill = (length: number, value: number) => new Uint8Array(length).fill(value)
+const agent = new AgentKey(fill(32, 1))
+const incarnation = fill(16, 2)
+const artifactSalt = fill(16, 3)
+
+function entries(): Record<string, string> {
+  const made: Record<string, string> = {}
+  let previous: Uint8Array | undefined
+  let namespace: Uint8Array | undefined
+  let seq = 0
+  const add = (name: string, draft: Pick<HeaderDraft, 'kind' | 'keyId' | 'data'>, sections: EntrySections) => {
+    const place = { namespace, grant: namespace, incarnation, seq, previous, heads: seq === 0 ? [] : [fill(32, 4), fill(32, 5)] }
+    const header = { ...draft, ...place, clock: { wallMs: 1_700_000_000_000 + seq, counter: seq } }
+    const { entry, bytes } = signEntry(agent, header, sections)
+    namespace ??= entry.hash
+    previous = entry.hash
+    seq += 1
+    made[name] = toHex(bytes)
+    return entry
+  }
+  add('genesis', { kind: 'genesis', keyId: undefined, data: undefined }, { body: encodeCanonical({ v: 0, nonce: fill(16, 6) }) })
+  const id = namespace as Uint8Array | undefined
+  if (id === undefined) throw new Error('the genesis names the namespace')
+  const epoch = fill(32, 7)
+  const epochId = keyIdOf(epoch)
+  const sealer = new Sealer(fill(32, 8))
+  const context = { kind: 'epoch' as const, namespace: id, subject: new Uint8Array(0), keyId: epochId }
+  const box = { keyId: epochId, ...sealer.seal(epoch, agent.publicKey, context) }
+  const rotateKeys = { wraps: [], ephemeral: sealer.ephemeral, boxes: [box] }
+  add('rotate', { kind: 'rotate', keyId: epochId, data: undefined }, { keys: rotateKeys })
+  const artifact = fill(20, 9)
+  const key = new ArtifactKey(fill(32, 10), id, artifact)
+  const leaf = fill(28 + 5, 11)
+  const root = { digest: sha256(leaf), codec: 0x55, inline: true, sizeBytes: 5, storedBytes: 33, keyId: key.id }
+  const wrap = wrapKey(key.secret, epoch, { kind: 'artifact', namespace: id, subject: artifact, keyId: key.id })
+  const place = { namespace: id, author: agent.publicKey, grant: id, incarnation, seq }
+  const body = key.sealBody(encodeCanonical({ v: 0, name: 'a', type: 'text/plain', meta: '{}', sha256: fill(32, 12) }), place, fill(12, 13))
+  const put = add(
+    'put',
+    { kind: 'put', keyId: key.id, data: { artifactSalt, parents: [], gen: 1, root, versions: [] } },
+    { body, leaf, keys: { wraps: [{ keyId: key.id, under: epochId, box: wrap }], ephemeral: undefined, boxes: [] } },
+  )
+  const data = { artifactSalt, gen: 0, root: undefined }
+  add('drop', { kind: 'drop', keyId: undefined, data: { ...data, parents: [], versions: [put.hash] } }, {})
+  add('delete', { kind: 'delete', keyId: undefined, data: { ...data, parents: [put.hash], versions: [] } }, {})
+  return made
+}
+
+// v0: the layout may still change, and this file with it; until then it says when it did.
+describe('the format of entries', () => {
+  it('is the bytes of the frozen fixture', async () => {
+    const path = new URL('../../test/fixtures/entry-v0.json', import.meta.url)
+    const fixture = JSON.parse(await readFile(path, 'utf8')) as { entries: Record<string, string> }
+    expect(entries()).toEqual(fixture.entries)
+  })
+
+  it('reads what it froze', () => {
+    for (const [kind, bytes] of Object.entries(entries())) {
+      const entry = decodeEntry(new Uint8Array(Buffer.from(bytes, 'hex')))
+      expect(entry.header.kind).toBe(kind)
+    }
+  })
+})
