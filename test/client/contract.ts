@@ -1,0 +1,7 @@
+/**
+ * What every Client does, whatever is behind it: each function registers tests of one matter against clients that
+ * `open` gives.
+ */
+export { dataContract } from './contract-data.ts'
+export { describeContract } from './contract-describe.ts'
+export type { OpenClient, OpenedClient } from './contract-support.ts'

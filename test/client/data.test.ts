@@ -1,0 +1,4 @@
+import { dataContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+dataContract(openInProcess)

@@ -1,0 +1,4 @@
+import { describeContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+describeContract(openInProcess)
