@@ -50,6 +50,6 @@ function isBeyond(value: MetadataValue, end: RangeEnd, direction: 1 | -1): boole
 }
 
 /** By Unicode code points, which is how UTF-8 bytes compare; UTF-16 units differ above U+FFFF. */
-export function compareTexts(a: string, b: string): number {
+function compareTexts(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a, 'utf8'), Buffer.from(b, 'utf8'))
 }

@@ -40,21 +40,6 @@ function escapeZeros(utf8: Buffer): Buffer {
   return Buffer.from(escaped)
 }
 
-/** Reads an `orderedText` (not a cut one) at `offset`: the text, and where it ended. `undefined` when malformed. */
-export function readOrderedText(bytes: Uint8Array, offset: number): { text: string; end: number } | undefined {
-  const plain: number[] = []
-  for (let at = offset; at + 1 < bytes.length; at++) {
-    const byte = bytes[at] as number
-    if (byte === 0) {
-      if (bytes[at + 1] === 0x01) return { text: Buffer.from(plain).toString('utf8'), end: at + 2 }
-      if (bytes[at + 1] !== 0xff) return undefined
-      at++
-    }
-    plain.push(byte)
-  }
-  return undefined
-}
-
 /** A double as 8 bytes: sign bit flipped when positive, all bits when negative. −0 is written as 0. */
 export function orderedNumber(value: number): Uint8Array {
   const bytes = Buffer.allocUnsafe(8)

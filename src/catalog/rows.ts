@@ -12,7 +12,7 @@ import type { ArtifactState, ClockReading, ContentRoot, Operation } from './oper
  * - `ignored`: a put whose gen is wrong, or that names something which is no listed version and never will be
  * - `ending`: a delete or a drop
  */
-export type Status = 'pending' | 'listed' | 'ignored' | 'ending'
+type Status = 'pending' | 'listed' | 'ignored' | 'ending'
 
 const statuses: readonly Status[] = ['pending', 'listed', 'ignored', 'ending']
 const kinds: readonly Operation['kind'][] = ['put', 'delete', 'drop']
@@ -39,12 +39,12 @@ export interface ArtifactHead {
 }
 
 /** A live version's row: what gc and usage ask for without reading its state. */
-export interface LiveRow {
+interface LiveRow {
   readonly root: ContentRoot
 }
 
 /** An ended version's row. */
-export interface EndedRow extends LiveRow {
+interface EndedRow extends LiveRow {
   /** Wall time of the earliest delete that covers it, milliseconds since 1970. */
   readonly deletedMs: number | undefined
   /** Wall time of the earliest drop that names it. */

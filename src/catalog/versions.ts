@@ -77,7 +77,7 @@ export async function readVersion(
 }
 
 /** The record of a live version whose place is known. `peers`, when known, are all live places of its gen. */
-export async function readAt(
+async function readAt(
   reader: Reader,
   keys: Keyspace,
   artifact: Uint8Array,
