@@ -16,7 +16,13 @@ let disk: SimulatedDisk
 beforeEach(async () => {
   disk = new SimulatedDisk()
   const index = new MemoryKeyValueStore()
-  const store = await PackStore.open({ directory: '/packs', index, keyPrefix: Uint8Array.of(1), now: Date.now, files: disk })
+  const store = await PackStore.open({
+    directory: '/packs',
+    index,
+    keyPrefix: Uint8Array.of(1),
+    now: Date.now,
+    files: disk,
+  })
   packs = await store.namespace('ns_a')
   blockstore = new NamespaceBlockstore(packs)
 })
@@ -34,7 +40,12 @@ test('gives back what was put whole, in parts or as a stream, under any codec', 
   for (const [text, input] of [
     ['whole', bytesOf('whole')],
     ['in parts', [bytesOf('in '), bytesOf('parts')]],
-    ['a stream', (async function* () { yield bytesOf('a stream') })()],
+    [
+      'a stream',
+      (async function* () {
+        yield bytesOf('a stream')
+      })(),
+    ],
   ] as const) {
     const cid = await cidOf(bytesOf(text))
     expect(await blockstore.put(cid, input)).toBe(cid)
@@ -74,7 +85,9 @@ test('answers identity CIDs from themselves and refuses other hash functions', a
 
 test('puts, gets and lists many', async () => {
   const texts = Array.from({ length: 150 }, (_, i) => `block ${i}`)
-  const pairs = await Promise.all(texts.map(async (text) => ({ cid: await cidOf(bytesOf(text)), bytes: bytesOf(text) })))
+  const pairs = await Promise.all(
+    texts.map(async (text) => ({ cid: await cidOf(bytesOf(text)), bytes: bytesOf(text) })),
+  )
   const put: string[] = []
   for await (const cid of blockstore.putMany(pairs)) put.push(cid.toString())
   expect(put).toEqual(pairs.map(({ cid }) => cid.toString()))

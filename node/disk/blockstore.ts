@@ -47,7 +47,10 @@ export class NamespaceBlockstore implements Blockstore {
     return cid
   }
 
-  async *putMany(source: Iterable<InputPair> | AsyncIterable<InputPair>, options: CallOptions = {}): AsyncGenerator<CID> {
+  async *putMany(
+    source: Iterable<InputPair> | AsyncIterable<InputPair>,
+    options: CallOptions = {},
+  ): AsyncGenerator<CID> {
     await using writer = this.#blocks.openWriter()
     let group: CID[] = []
     for await (const { cid, bytes } of source) {
@@ -73,7 +76,9 @@ export class NamespaceBlockstore implements Blockstore {
     const bytes = await this.#blocks.read(digest.bytes, options)
     if (!bytes) throw new NotFoundError(`no block ${cid}`)
     if (!matches(digest.bytes, bytes)) {
-      throw new ArtifactHubError('CORRUPT', `the bytes of block ${cid} are damaged`, { details: { cid: cid.toString() } })
+      throw new ArtifactHubError('CORRUPT', `the bytes of block ${cid} are damaged`, {
+        details: { cid: cid.toString() },
+      })
     }
     yield bytes
   }
@@ -98,7 +103,10 @@ export class NamespaceBlockstore implements Blockstore {
   }
 
   async delete(cid: CID): Promise<void> {
-    throw new ArtifactHubError('ACCESS_DENIED', `block ${cid} is not to be deleted by hand: gc removes what no version needs`)
+    throw new ArtifactHubError(
+      'ACCESS_DENIED',
+      `block ${cid} is not to be deleted by hand: gc removes what no version needs`,
+    )
   }
 
   // biome-ignore lint/correctness/useYield: it refuses the first CID.
@@ -118,7 +126,9 @@ async function putVerified(writer: BlockWriter, cid: CID, bytes: BlockBytes, opt
   const digest = digestOf(cid)
   if (digest.identity) return
   if (!matches(digest.bytes, ...parts)) {
-    throw new ArtifactHubError('CORRUPT', `the bytes given for block ${cid} do not hash to it`, { details: { cid: cid.toString() } })
+    throw new ArtifactHubError('CORRUPT', `the bytes given for block ${cid} do not hash to it`, {
+      details: { cid: cid.toString() },
+    })
   }
   await writer.put(digest.bytes, parts)
 }

@@ -70,7 +70,8 @@ async function prepare(path: string): Promise<string> {
   })
   if (first !== undefined) {
     // Its name, and its new parents', must last as long as what is acknowledged in it.
-    for (let made = path; made.length >= first.length; made = dirname(made)) await nodeFiles.syncDirectory(dirname(made))
+    for (let made = path; made.length >= first.length; made = dirname(made))
+      await nodeFiles.syncDirectory(dirname(made))
   }
   const real = await realpath(path)
   const known = await checkContent(real)

@@ -41,7 +41,10 @@ for (const [name, open] of Object.entries<() => Promise<KeyValueStore>>({
     expect(await keysOf(store, {})).toEqual(['00', '00ff', '01', '0100', '80', 'ffff'])
     expect(await keysOf(store, { gte: key(0, 255), lt: key(128) })).toEqual(['00ff', '01', '0100'])
     expect(await keysOf(store, { gt: key(0, 255), lte: key(128), reverse: true, limit: 2 })).toEqual(['80', '0100'])
-    await store.batch([put(key(1), key(7)), { type: 'del', key: key(1) }, { type: 'del', key: key(0) }, put(key(0), key(8))], { sync: false })
+    await store.batch(
+      [put(key(1), key(7)), { type: 'del', key: key(1) }, { type: 'del', key: key(0) }, put(key(0), key(8))],
+      { sync: false },
+    )
     expect(await store.getMany([key(0), key(1)])).toEqual([key(8), undefined])
     await (store as Partial<LevelStore>).close?.()
   })
@@ -87,27 +90,30 @@ test('a database that is open already is LOCKED, and one whose folder cannot be 
 
 const isRoot = process.getuid?.() === 0
 
-test.skipIf(!isRoot)('a full disk leaves a batch in doubt, and the store opens itself again (a tmpfs, so root only)', async () => {
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', dir])
-  try {
-    let told = 0
-    const store = await LevelStore.open({ path: join(dir, 'db'), onInDoubt: (epoch) => (told = epoch) })
-    await store.batch([put(key(1), key(1))], { sync: true })
-    const big = new Uint8Array(300_000)
-    const fill = async () => {
-      for (let i = 0; ; i++) await store.batch([put(key(2, i), big)], { sync: true })
+test.skipIf(!isRoot)(
+  'a full disk leaves a batch in doubt, and the store opens itself again (a tmpfs, so root only)',
+  async () => {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', dir])
+    try {
+      let told = 0
+      const store = await LevelStore.open({ path: join(dir, 'db'), onInDoubt: (epoch) => (told = epoch) })
+      await store.batch([put(key(1), key(1))], { sync: true })
+      const big = new Uint8Array(300_000)
+      const fill = async () => {
+        for (let i = 0; ; i++) await store.batch([put(key(2, i), big)], { sync: true })
+      }
+      await expect(fill()).rejects.toMatchObject({ code: 'STORAGE_FULL', details: { inDoubt: true } })
+      expect(told).toBe(1)
+      expect(store.epoch).toBe(1)
+      execFileSync('mount', ['-o', 'remount,size=64m', dir])
+      expect(await store.get(key(1))).toEqual(key(1))
+      await store.batch([put(key(3), key(3))], { sync: true })
+      await store.close()
+      await using again = await LevelStore.open({ path: join(dir, 'db') })
+      expect(await again.getMany([key(1), key(3)])).toEqual([key(1), key(3)])
+      expect((await keysOf(again, { gte: key(2), lt: key(3) })).length).toBeGreaterThan(3)
+    } finally {
+      execFileSync('umount', ['-l', dir])
     }
-    await expect(fill()).rejects.toMatchObject({ code: 'STORAGE_FULL', details: { inDoubt: true } })
-    expect(told).toBe(1)
-    expect(store.epoch).toBe(1)
-    execFileSync('mount', ['-o', 'remount,size=64m', dir])
-    expect(await store.get(key(1))).toEqual(key(1))
-    await store.batch([put(key(3), key(3))], { sync: true })
-    await store.close()
-    await using again = await LevelStore.open({ path: join(dir, 'db') })
-    expect(await again.getMany([key(1), key(3)])).toEqual([key(1), key(3)])
-    expect((await keysOf(again, { gte: key(2), lt: key(3) })).length).toBeGreaterThan(3)
-  } finally {
-    execFileSync('umount', ['-l', dir])
-  }
-})
+  },
+)

@@ -82,7 +82,10 @@ export class DirectoryLock {
 }
 
 /** The living claim of somebody else that most stands in the way: a holder's, else the first by name. Removes dead ones. */
-async function firstRival(folder: string, ownId: string): Promise<{ id: string; held: boolean; claim: Claim } | undefined> {
+async function firstRival(
+  folder: string,
+  ownId: string,
+): Promise<{ id: string; held: boolean; claim: Claim } | undefined> {
   const names = await readdir(folder)
   let first: { id: string; held: boolean; claim: Claim } | undefined
   for (const name of names.filter((one) => /^(new|claim)-/.test(one)).sort()) {
@@ -113,7 +116,8 @@ async function readClaim(path: string): Promise<Claim | undefined> {
 }
 
 function lockedError(claim: Claim, forUser: string): ArtifactHubError {
-  const elsewhere = claim.host === ownIdentity().host ? '' : ` (if that machine is gone for good, remove ${join(forUser, 'lock')})`
+  const elsewhere =
+    claim.host === ownIdentity().host ? '' : ` (if that machine is gone for good, remove ${join(forUser, 'lock')})`
   return new ArtifactHubError(
     'LOCKED',
     `${forUser} is in use by process ${claim.pid} on ${claim.host} since ${claim.since}${elsewhere}; ` +

@@ -21,9 +21,7 @@ beforeEach(async () => {
 test('holds no more files open than it may, however many are asked for at once, and closes them all', async () => {
   const packs = new OpenPacks(disk, 3)
   const byte = new Uint8Array(1)
-  await Promise.all(
-    Array.from({ length: 200 }, (_, i) => packs.use(`/${(i * 7) % 10}`, (file) => file.read(byte, 0))),
-  )
+  await Promise.all(Array.from({ length: 200 }, (_, i) => packs.use(`/${(i * 7) % 10}`, (file) => file.read(byte, 0))))
   expect(most).toBe(3)
   await packs.close()
   expect(open).toBe(0)
@@ -53,7 +51,8 @@ test('gives back an idle file when the system is out of descriptors, and a file 
   await packs.use('/2', (file) => file.size())
   expect(open).toBe(1)
   disk.fault = counting
-  for (let i = 0; i < 20; i++) await expect(packs.use('/none', (file) => file.size())).rejects.toMatchObject({ code: 'ENOENT' })
+  for (let i = 0; i < 20; i++)
+    await expect(packs.use('/none', (file) => file.size())).rejects.toMatchObject({ code: 'ENOENT' })
   disk.fault = () => undefined
   await Promise.all(Array.from({ length: 10 }, (_, i) => packs.use(`/${i}`, (file) => file.size())))
 })

@@ -1,7 +1,13 @@
 import { join } from 'node:path'
 import { maxPackBytes, packWriteBytes, packWriteParts } from '../../src/limits.ts'
 import { type DiskFile, type DiskFiles, diskError, systemCode, writeFully } from './files.ts'
-import { encodePackHeader, encodeRecordHeader, packFileName, packHeaderBytes, recordHeaderBytes } from './pack-format.ts'
+import {
+  encodePackHeader,
+  encodeRecordHeader,
+  packFileName,
+  packHeaderBytes,
+  recordHeaderBytes,
+} from './pack-format.ts'
 import type { BlockLocation } from './pack-index.ts'
 
 /** A block on its way to the disk. */

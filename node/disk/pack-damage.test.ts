@@ -10,7 +10,9 @@ import type { PackFinding } from './pack-verify.ts'
 
 /** 1000 bytes each, the same on every run; five to a pack. */
 const blocks = Array.from({ length: 12 }, (_, i) => {
-  const bytes = Buffer.concat(Array.from({ length: 32 }, (_, j) => createHash('sha256').update(`${i} ${j}`).digest())).subarray(0, 1000)
+  const bytes = Buffer.concat(
+    Array.from({ length: 32 }, (_, j) => createHash('sha256').update(`${i} ${j}`).digest()),
+  ).subarray(0, 1000)
   return { bytes, digest: Uint8Array.from(createHash('sha256').update(bytes).digest()) }
 })
 const recordBytes = 52 + 1000
@@ -39,7 +41,13 @@ afterEach(async () => {
 async function reopen(): Promise<void> {
   await store?.close()
   const now = () => 1_700_000_000_000
-  store = await PackStore.open({ directory: join(dir, 'packs'), index, keyPrefix: Uint8Array.of(1), now, maxPackBytes: 5500 })
+  store = await PackStore.open({
+    directory: join(dir, 'packs'),
+    index,
+    keyPrefix: Uint8Array.of(1),
+    now,
+    maxPackBytes: 5500,
+  })
   packs = await store.namespace('ns_a')
 }
 
@@ -149,10 +157,13 @@ test('makes the index again from the packs alone, around damage', async () => {
   const expected = blocks.map((_, i) => i).filter((i) => ![1, 2, 5].includes(i))
   expect(await readable()).toEqual(expected)
   expect(await packs.usage()).toMatchObject({ blocks: expected.length, packs: 3 })
-  const [before, after] = [await readFile(packPath(2)), await (async () => {
-    await reopen()
-    return readFile(packPath(2))
-  })()]
+  const [before, after] = [
+    await readFile(packPath(2)),
+    await (async () => {
+      await reopen()
+      return readFile(packPath(2))
+    })(),
+  ]
   expect(after.equals(before)).toBe(true)
   expect(await readable()).toEqual(expected)
 })

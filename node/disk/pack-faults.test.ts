@@ -10,12 +10,22 @@ interface Block {
   readonly digest: Uint8Array
 }
 
-const block = (bytes: Buffer): Block => ({ bytes, digest: Uint8Array.from(createHash('sha256').update(bytes).digest()) })
+const block = (bytes: Buffer): Block => ({
+  bytes,
+  digest: Uint8Array.from(createHash('sha256').update(bytes).digest()),
+})
 const pool = Array.from({ length: 40 }, (_, i) => block(randomBytes(20 + i * 60)))
 const now = () => 1_700_000_000_000
 
 async function open(disk: SimulatedDisk, index: MemoryKeyValueStore): Promise<[PackStore, PackNamespace]> {
-  const store = await PackStore.open({ directory: '/packs', index, keyPrefix: Uint8Array.of(1), now, files: disk, maxPackBytes: 6000 })
+  const store = await PackStore.open({
+    directory: '/packs',
+    index,
+    keyPrefix: Uint8Array.of(1),
+    now,
+    files: disk,
+    maxPackBytes: 6000,
+  })
   return [store, await store.namespace('ns_a')]
 }
 

@@ -56,7 +56,13 @@ export function checkPackHeader(bytes: Uint8Array, namespace: string, pack: numb
  * (u32, seconds), flags (u32, 0), digest (32), CRC-32 (u32) of those 48 bytes preceded by pack number and record
  * offset (u32 each), so that a record copied elsewhere, or carried inside a block, is not taken for one.
  */
-export function encodeRecordHeader(target: Buffer, at: number, header: RecordHeader, pack: number, offset: number): void {
+export function encodeRecordHeader(
+  target: Buffer,
+  at: number,
+  header: RecordHeader,
+  pack: number,
+  offset: number,
+): void {
   target.writeUInt32LE(recordMagic, at)
   target.writeUInt32LE(header.length, at + 4)
   target.writeUInt32LE(header.storedAt, at + 8)

@@ -157,7 +157,9 @@ export class PackIndex {
   async clear(options: { rebuild: boolean }): Promise<void> {
     this.#inDoubt = true
     if (options.rebuild) {
-      await this.#store.batch([{ type: 'put', key: this.#singleKey(rebuildingTable), value: new Uint8Array() }], { sync: true })
+      await this.#store.batch([{ type: 'put', key: this.#singleKey(rebuildingTable), value: new Uint8Array() }], {
+        sync: true,
+      })
     }
     for (const table of options.rebuild ? [packTable, blockTable] : [packTable, blockTable, nextPackTable]) {
       let dels: KeyValueChange[] = []

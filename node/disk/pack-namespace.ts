@@ -183,12 +183,10 @@ export class PackNamespace implements NamespaceBlocks {
 
   /**
    * Takes damaged blocks out of the index, so that they are absent and can be stored again. What can be read of them is
-   * first copied to `directory`; the packs keep theirs until they are compacted. Gives how many blocks were taken out.
+   * first copied to `directory` (made, with its parent); the packs keep theirs until they are compacted. Gives how many blocks were taken out.
    */
   quarantine(findings: readonly PackFinding[], options: { readonly directory: string }): Promise<number> {
-    return this.#maintain(() =>
-      quarantineBlocks({ ...this.#options, index: this.#index }, findings, options.directory),
-    )
+    return this.#maintain(() => quarantineBlocks({ ...this.#options, index: this.#index }, findings, options.directory))
   }
 
   /**
@@ -233,7 +231,13 @@ export class PackNamespace implements NamespaceBlocks {
     const rows = [...this.#index.packs.values()]
     const liveBytes = rows.reduce((sum, row) => sum + row.liveBytes, 0)
     const blocks = rows.reduce((sum, row) => sum + row.liveCount, 0)
-    return { packs, blocks, diskBytes, liveBytes, deadBytes: Math.max(0, diskBytes - liveBytes - packs * packHeaderBytes) }
+    return {
+      packs,
+      blocks,
+      diskBytes,
+      liveBytes,
+      deadBytes: Math.max(0, diskBytes - liveBytes - packs * packHeaderBytes),
+    }
   }
 
   /** Resolves when index and files agree; reads them again after a change of the index was left in doubt. */
@@ -268,7 +272,10 @@ export class PackNamespace implements NamespaceBlocks {
   async #load(): Promise<void> {
     this.#loaded = false
     this.#appender.failQueued(new ArtifactHubError('STORAGE_FAILED', 'the packs are being read again'), true)
-    const inDoubt = new ArtifactHubError('STORAGE_FAILED', 'an earlier write of the index failed; store this block again')
+    const inDoubt = new ArtifactHubError(
+      'STORAGE_FAILED',
+      'an earlier write of the index failed; store this block again',
+    )
     await this.#appender.abandonAll(inDoubt)
     for (const [key, block] of this.#pending) {
       if (block.state === 'failed') this.#pending.delete(key)

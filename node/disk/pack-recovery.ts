@@ -3,7 +3,14 @@ import { ArtifactHubError } from '../../src/errors.ts'
 import { maxPackBytes } from '../../src/limits.ts'
 import { type DiskFile, type DiskFiles, readFully, writeFully } from './files.ts'
 import type { WritablePack } from './pack-appender.ts'
-import { checkPackHeader, encodePackHeader, packFileName, packHeaderBytes, packNumber, recordHeaderBytes } from './pack-format.ts'
+import {
+  checkPackHeader,
+  encodePackHeader,
+  packFileName,
+  packHeaderBytes,
+  packNumber,
+  recordHeaderBytes,
+} from './pack-format.ts'
 import type { PackIndex, PlacedBlock } from './pack-index.ts'
 import { scanRecords } from './pack-scan.ts'
 
@@ -102,7 +109,13 @@ export async function finishRetired(options: {
  * can go: the index does not know it and it holds no sound record, so nothing in it ever was durable.
  */
 async function indexTail(
-  options: { readonly namespace: string; readonly index: PackIndex; readonly directory: string; readonly files: DiskFiles; readonly signal?: AbortSignal },
+  options: {
+    readonly namespace: string
+    readonly index: PackIndex
+    readonly directory: string
+    readonly files: DiskFiles
+    readonly signal?: AbortSignal
+  },
   pack: { readonly number: number; readonly file: DiskFile; readonly size: number },
 ): Promise<number | undefined> {
   const { index } = options
@@ -146,7 +159,8 @@ async function indexTail(
     if (!index.rebuilding) await writeFully(pack.file, [record.bytes], offset)
     end = offset + recordHeaderBytes + length
     found.push({ digest, location: { pack: pack.number, offset, length, storedAt } })
-    if (found.length >= recordsPerBatch) await flush(known ? new Map([[pack.number, { end, state: 'open' }]]) : undefined)
+    if (found.length >= recordsPerBatch)
+      await flush(known ? new Map([[pack.number, { end, state: 'open' }]]) : undefined)
   }
   if (!known && records === 0 && (!index.rebuilding || pack.size <= packHeaderBytes)) return undefined
   // An unknown pack stays as it is and takes no more records.

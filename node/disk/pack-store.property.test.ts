@@ -96,7 +96,8 @@ class World {
       }
       case 'find': {
         const writer = this.writer(step.writer)
-        if (await writer.find((blocks[step.block] as (typeof blocks)[0]).digest)) this.touched[step.writer]?.add(step.block)
+        if (await writer.find((blocks[step.block] as (typeof blocks)[0]).digest))
+          this.touched[step.writer]?.add(step.block)
         break
       }
       case 'sync': {
@@ -126,8 +127,11 @@ class World {
       }
       case 'sweep': {
         const live = new Set(step.live)
-        const keys = new Set([...live].map((i) => Buffer.from((blocks[i] as (typeof blocks)[0]).digest).toString('hex')))
-        for (const block of [...this.promised]) if (!live.has(block) && !this.protects(block)) this.promised.delete(block)
+        const keys = new Set(
+          [...live].map((i) => Buffer.from((blocks[i] as (typeof blocks)[0]).digest).toString('hex')),
+        )
+        for (const block of [...this.promised])
+          if (!live.has(block) && !this.protects(block)) this.promised.delete(block)
         await this.packs.sweep({
           markLive: async () => (digest) => keys.has(Buffer.from(digest).toString('hex')),
           storedBefore: this.now,

@@ -179,7 +179,8 @@ test('removes a namespace with its blocks, and finishes that after a kill', asyn
   await writer.put(first.digest, first.bytes)
   await writer.sync()
   let budget = Number.POSITIVE_INFINITY
-  disk.fault = ({ kind }) => (kind === 'unlink' && budget-- <= 0 ? Object.assign(new Error('EIO'), { code: 'EIO' }) : undefined)
+  disk.fault = ({ kind }) =>
+    kind === 'unlink' && budget-- <= 0 ? Object.assign(new Error('EIO'), { code: 'EIO' }) : undefined
   budget = 1
   await expect(store.removeNamespace('ns_a')).rejects.toMatchObject({ code: 'STORAGE_FAILED' })
   disk.fault = () => undefined

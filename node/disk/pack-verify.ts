@@ -1,7 +1,14 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type DiskFiles, diskError, readFully, systemCode, writeFully } from './files.ts'
 import type { OpenPacks } from './open-packs.ts'
-import { checkPackHeader, decodeRecordHeader, isBlockOf, packFileName, packHeaderBytes, recordHeaderBytes } from './pack-format.ts'
+import {
+  checkPackHeader,
+  decodeRecordHeader,
+  isBlockOf,
+  packFileName,
+  packHeaderBytes,
+  recordHeaderBytes,
+} from './pack-format.ts'
 import type { PackIndex, PlacedBlock } from './pack-index.ts'
 
 /** One thing that is wrong. */
@@ -25,7 +32,11 @@ export interface VerifyOptions {
   /** Reads and hashes every block too. */
   readonly readData?: boolean
   readonly signal?: AbortSignal
-  readonly onProgress?: (progress: { readonly blocks: number; readonly totalBlocks: number; readonly bytes: number }) => void
+  readonly onProgress?: (progress: {
+    readonly blocks: number
+    readonly totalBlocks: number
+    readonly bytes: number
+  }) => void
 }
 
 interface VerifyContext {
@@ -126,12 +137,19 @@ export async function quarantineBlocks(
   const { files, index } = context
   const remove: PlacedBlock[] = []
   try {
-    await files.mkdir(directory)
+    for (const folder of [dirname(directory), directory]) {
+      await files.mkdir(folder)
+      await files.syncDirectory(dirname(folder))
+    }
     for (const { digest, pack, offset } of findings) {
       if (!digest) continue
       const location = await index.find(digest)
       if (!location || location.pack !== pack || location.offset !== offset) continue
-      await saveBytes(context, location, join(directory, `${context.id}-${pack}-${offset}-${Buffer.from(digest).toString('hex')}.block`))
+      await saveBytes(
+        context,
+        location,
+        join(directory, `${context.id}-${pack}-${offset}-${Buffer.from(digest).toString('hex')}.block`),
+      )
       remove.push({ digest, location })
     }
     await files.syncDirectory(directory)
@@ -143,11 +161,7 @@ export async function quarantineBlocks(
 }
 
 /** Copies what can be read of a block, in 4 KiB steps, so that one bad sector costs no more than itself. */
-async function saveBytes(
-  context: VerifyContext,
-  location: PlacedBlock['location'],
-  path: string,
-): Promise<void> {
+async function saveBytes(context: VerifyContext, location: PlacedBlock['location'], path: string): Promise<void> {
   const bytes = Buffer.alloc(location.length)
   try {
     await context.openPacks.use(pathOf(context, location.pack), async (file) => {

@@ -52,7 +52,8 @@ export class PackWriter implements BlockWriter {
     if (waiting.some(([, block]) => block.state === 'written')) await this.#options.commit()
     let failure: Error | undefined
     for (const [key, block] of waiting) {
-      if (block.state !== 'durable') failure ??= block.error ?? new ArtifactHubError('INTERNAL', 'a block was left behind')
+      if (block.state !== 'durable')
+        failure ??= block.error ?? new ArtifactHubError('INTERNAL', 'a block was left behind')
       else if (this.#unsynced.get(key) === block) this.#unsynced.delete(key)
     }
     if (failure) throw failure
@@ -69,10 +70,7 @@ export class PackWriter implements BlockWriter {
     await this.close()
   }
 
-  async #seek(
-    digest: Uint8Array,
-    parts: readonly Uint8Array[] | undefined,
-  ): Promise<{ stored: boolean } | undefined> {
+  async #seek(digest: Uint8Array, parts: readonly Uint8Array[] | undefined): Promise<{ stored: boolean } | undefined> {
     this.#assertOpen()
     const key = digestKey(digest)
     this.#protected.add(key)

@@ -30,7 +30,20 @@ class Directory {
 export interface DiskOperation {
   /** Counted from 0. */
   readonly index: number
-  readonly kind: 'open' | 'read' | 'write' | 'datasync' | 'truncate' | 'close' | 'rename' | 'unlink' | 'readdir' | 'stat' | 'mkdir' | 'rmdir' | 'syncDirectory'
+  readonly kind:
+    | 'open'
+    | 'read'
+    | 'write'
+    | 'datasync'
+    | 'truncate'
+    | 'close'
+    | 'rename'
+    | 'unlink'
+    | 'readdir'
+    | 'stat'
+    | 'mkdir'
+    | 'rmdir'
+    | 'syncDirectory'
   readonly path: string
 }
 
@@ -250,7 +263,11 @@ function crashFile(inode: Inode, random: () => number): Inode {
       // Torn: some run of it.
       const from = Math.floor(random() * change.bytes.length)
       const to = from + Math.floor(random() * (change.bytes.length - from + 1))
-      content = changed(content, { ...change, position: change.position + from, bytes: change.bytes.subarray(from, to) })
+      content = changed(content, {
+        ...change,
+        position: change.position + from,
+        bytes: change.bytes.subarray(from, to),
+      })
     } else {
       content = changed(content, change)
     }
