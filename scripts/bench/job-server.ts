@@ -1,0 +1,31 @@
+import { peakRssOf } from './programs.ts'
+
+/** What a process of its own can be asked to do, by name. Arguments and results are structured clones. */
+export type Jobs = Readonly<Record<string, (argument: never) => Promise<unknown>>>
+
+/** Asks for one job. */
+export interface JobRequest {
+  readonly job: string
+  readonly argument: unknown
+}
+
+/** What came of it. */
+export type JobReply = { readonly result: unknown; readonly ms: number; readonly peakRssBytes: number } | { readonly error: string }
+
+/** Does the jobs that the parent process asks for, one after the other, until it lets go. */
+export function serveJobs(jobs: Jobs): void {
+  process.on('message', ({ job, argument }: JobRequest) => {
+    void perform(jobs[job] as (argument: unknown) => Promise<unknown>, argument).then((reply) => process.send?.(reply))
+  })
+}
+
+async function perform(job: (argument: unknown) => Promise<unknown>, argument: unknown): Promise<JobReply> {
+  const startedMs = performance.now()
+  try {
+    const result = await job(argument)
+    const ms = performance.now() - startedMs
+    return { result, ms, peakRssBytes: peakRssOf(process.pid) ?? 0 }
+  } catch (error) {
+    return { error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+  }
+}

@@ -1,0 +1,73 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+
+/** A program that ran to its end. */
+export interface Ran {
+  /** From before it was started to its end, milliseconds. */
+  readonly ms: number
+  /** The most memory that it had resident, bytes, sampled every few milliseconds. */
+  readonly peakRssBytes: number
+  readonly stdout: string
+}
+
+const sampleMs = 5
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+/** Has the process end with this one. */
+export function endsWithUs<T extends ChildProcess>(child: T): T {
+  running.add(child)
+  child.once('exit', () => running.delete(child))
+  return child
+}
+
+/** Runs a program to its end. @throws Error with what it said when it fails or cannot be started */
+export async function run(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+  const startedMs = performance.now()
+  const child = endsWithUs(spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }))
+  let stdout = ''
+  let stderr = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text
+  })
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
+  let peakRssBytes = 0
+  let endedMs = startedMs
+  const sampling = setInterval(() => {
+    peakRssBytes = peakRssOf(child.pid) ?? peakRssBytes
+  }, sampleMs)
+  child.once('exit', () => {
+    endedMs = performance.now()
+    clearInterval(sampling)
+  })
+  const exitCode = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', resolve)
+  }).finally(() => clearInterval(sampling))
+  if (exitCode !== 0) throw new Error(`${command} ${args[0] ?? ''} exited with ${exitCode}: ${stderr.trim()}`)
+  return { ms: endedMs - startedMs, peakRssBytes, stdout }
+}
+
+/** The most memory that a process has had resident so far (VmHWM of proc_pid_status(5)), bytes; `undefined` when it is gone. */
+export function peakRssOf(pid: number | undefined): number | undefined {
+  try {
+    const kibibytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
+    return kibibytes === undefined ? undefined : Number(kibibytes) * 1024
+  } catch {
+    return undefined
+  }
+}
+
+/** Writes out all that is dirty, so that nobody pays for what another wrote. */
+export async function writeOutDirtyPages(): Promise<void> {
+  await run('sync', [])
+}
+
+/** Reads a file once, so that everybody finds it in the page cache. */
+export async function warmPageCache(path: string): Promise<void> {
+  await run('sh', ['-c', 'exec cat "$1" > /dev/null', 'sh', path])
+}
