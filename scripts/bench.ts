@@ -8,11 +8,15 @@ import { ingest } from './bench/ingest.ts'
 import { writeRandomFile } from './bench/large-files.ts'
 import { describeMachine } from './bench/machine.ts'
 import { sectionText, verdict } from './bench/print-report.ts'
+import { readBack } from './bench/read-back.ts'
+import { secondVersion } from './bench/second-version.ts'
 import type { Bench, Section } from './bench/section.ts'
 import { readSettings, type Settings, usage } from './bench/settings.ts'
+import { smallArtifacts } from './bench/small-artifacts.ts'
+import { start } from './bench/start.ts'
 import { Workspace } from './bench/workspace.ts'
 
-const sections: readonly Section[] = [ingest]
+const sections: readonly Section[] = [ingest, readBack, secondVersion, smallArtifacts, start]
 
 /** The most that any section has on the disk: sources, a store of every contender, and an output. */
 function neededBytes({ fileBytes, artifacts }: Settings): number {
@@ -42,7 +46,9 @@ async function main(settings: Settings): Promise<void> {
     },
   }
   const { cpu, cores, ramGiB, kernel, node, disk, loadBefore, restic } = machine
-  console.log(`${cpu}, ${cores} cores, ${ramGiB} GiB RAM, ${kernel}, Node ${node}, ${disk}, ${restic ?? 'no restic'}, load ${loadBefore}`)
+  console.log(
+    `${cpu}, ${cores} cores, ${ramGiB} GiB RAM, ${kernel}, Node ${node}, ${disk}, ${restic ?? 'no restic'}, load ${loadBefore}`,
+  )
   console.log(`medians of ${settings.runs}; MB is 10^6 bytes, MiB 2^20\n`)
   const reports: SectionReport[] = []
   for (const name of settings.sections) {
@@ -54,7 +60,10 @@ async function main(settings: Settings): Promise<void> {
   console.log(verdict(reports))
   if (settings.jsonPath !== undefined) {
     const { fileBytes, artifacts, runs } = settings
-    await writeFile(settings.jsonPath, `${JSON.stringify({ machine, fileBytes, artifacts, runs, sections: reports }, undefined, 2)}\n`)
+    await writeFile(
+      settings.jsonPath,
+      `${JSON.stringify({ machine, fileBytes, artifacts, runs, sections: reports }, undefined, 2)}\n`,
+    )
   }
 }
 

@@ -34,14 +34,18 @@ export interface Contender {
 /** Ours, embedded: a process that runs a node. The process's start is not counted, nor that of the node. */
 export const hub: Contender = {
   name: 'artifact-hub',
-  guarantees: 'encrypted, deduplicated; blocks fsynced and entry in a synced batch when the call returns; each block checked against its hash and tag on the way out',
+  guarantees:
+    'encrypted, deduplicated; blocks fsynced and entry in a synced batch when the call returns; each block checked against its hash and tag on the way out',
   open: async (folder) => {
     const node = new JobProcess<HubJobs>(new URL('./hub-process.ts', import.meta.url))
     await node.run('open', folder)
     return {
       put: async (path, onto) => {
-        const { result: ref, ms, peakRssBytes } =
-          onto === undefined ? await node.run('upload', path) : await node.run('update', { artifactId: onto, path })
+        const {
+          result: ref,
+          ms,
+          peakRssBytes,
+        } = onto === undefined ? await node.run('upload', path) : await node.run('update', { artifactId: onto, path })
         return { ref, ms, peakRssBytes }
       },
       get: async (ref, into) => {
@@ -108,9 +112,14 @@ export const helia: Contender = {
 /** restic with its defaults, but for a cache of its own. */
 export const restic: Contender = {
   name: 'restic',
-  guarantees: 'encrypted, deduplicated; packs fsynced when backup returns; each blob checked on the way out, the restored file not fsynced',
+  guarantees:
+    'encrypted, deduplicated; packs fsynced when backup returns; each blob checked on the way out, the restored file not fsynced',
   open: async (folder) => {
-    const env = { RESTIC_REPOSITORY: join(folder, 'repo'), RESTIC_PASSWORD: 'bench', RESTIC_CACHE_DIR: join(folder, 'cache') }
+    const env = {
+      RESTIC_REPOSITORY: join(folder, 'repo'),
+      RESTIC_PASSWORD: 'bench',
+      RESTIC_CACHE_DIR: join(folder, 'cache'),
+    }
     const isNew = (await mkdir(folder, { recursive: true })) !== undefined
     if (isNew) await run('restic', ['init'], env)
     return {

@@ -22,7 +22,8 @@ const jobs = {
     await helia?.stop()
     helia = undefined
   },
-  add: async (path: string): Promise<string> => (await unixfs(running()).addByteStream(createReadStream(path))).toString(),
+  add: async (path: string): Promise<string> =>
+    (await unixfs(running()).addByteStream(createReadStream(path))).toString(),
   cat: async ({ cid, path }: { cid: string; path: string }): Promise<void> => {
     await using target = await openFile(path, 'w')
     for await (const bytes of unixfs(running()).cat(CID.parse(cid))) await target.write(bytes)

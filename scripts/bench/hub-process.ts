@@ -1,6 +1,6 @@
 import { type ArtifactHubNode, startNode } from '../../node/index.ts'
-import { concurrentCallers } from './settings.ts'
 import { serveJobs } from './job-server.ts'
+import { concurrentCallers } from './settings.ts'
 
 let node: ArtifactHubNode | undefined
 const smallIds: string[] = []

@@ -45,7 +45,8 @@ export function transferRows(
     return work && { contender: contender.name, what: name, unit, runs: work.map(of) }
   }
   const rate = (contender: Contender) => figure(contender, what, 'MB/s', ({ ms }) => bytes / 1e3 / ms)
-  const memory = (contender: Contender) => figure(contender, `${what}, peak resident memory`, 'MB', ({ peakRssBytes }) => peakRssBytes / 1e6)
+  const memory = (contender: Contender) =>
+    figure(contender, `${what}, peak resident memory`, 'MB', ({ peakRssBytes }) => peakRssBytes / 1e6)
   const rivals: [Contender, number | undefined][] = [
     [restic, factors.restic],
     [helia, factors.helia],

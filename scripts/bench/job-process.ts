@@ -21,7 +21,10 @@ export class JobProcess<J extends Jobs> {
   }
 
   /** One at a time. @throws Error with the stack of the one there */
-  async run<K extends keyof J & string>(job: K, argument: Parameters<J[K]>[0]): Promise<JobDone<Awaited<ReturnType<J[K]>>>> {
+  async run<K extends keyof J & string>(
+    job: K,
+    argument: Parameters<J[K]>[0],
+  ): Promise<JobDone<Awaited<ReturnType<J[K]>>>> {
     const request: JobRequest = { job, argument }
     const reply = await new Promise<JobReply>((resolve, reject) => {
       const died = (code: number | null) => reject(new Error(`the process ended with ${code} during ${job}`))

@@ -10,7 +10,9 @@ export interface JobRequest {
 }
 
 /** What came of it. */
-export type JobReply = { readonly result: unknown; readonly ms: number; readonly peakRssBytes: number } | { readonly error: string }
+export type JobReply =
+  | { readonly result: unknown; readonly ms: number; readonly peakRssBytes: number }
+  | { readonly error: string }
 
 /** Does the jobs that the parent process asks for, one after the other, until it lets go. */
 export function serveJobs(jobs: Jobs): void {

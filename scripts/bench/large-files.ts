@@ -24,7 +24,8 @@ export async function writeEdited(base: string, path: string, bytes: number): Pr
   const random = randomBytesOf('edits')
   const editBytes = Math.floor(bytes / 1_000)
   await using file = await open(path, 'r+')
-  for (let place = 0; place < 10; place++) await file.write(random(editBytes), 0, editBytes, Math.floor(((place + 0.37) * bytes) / 10))
+  for (let place = 0; place < 10; place++)
+    await file.write(random(editBytes), 0, editBytes, Math.floor(((place + 0.37) * bytes) / 10))
 }
 
 /** The same file with one byte put in near the front, so that everything after it moves. */

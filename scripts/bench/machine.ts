@@ -39,7 +39,8 @@ async function describeDisk(folder: string): Promise<string> {
   const [source = '', fileSystem = ''] = row.split(/\s+/)
   const device = source.replace(/^\/dev\//, '')
   const rotational = await readFile(`/sys/class/block/${device}/queue/rotational`, 'utf8').catch(() => undefined)
-  const kind = rotational === undefined ? '' : rotational.trim() === '1' ? ', rotating by the kernel’s word' : ', not rotating'
+  const kind =
+    rotational === undefined ? '' : rotational.trim() === '1' ? ', rotating by the kernel’s word' : ', not rotating'
   return `${source} ${fileSystem}${kind}`
 }
 

@@ -6,9 +6,12 @@ const columns = ['what', 'ours', 'theirs', 'ratio', 'target', 'met'] as const
 export function sectionText({ title, rows, notes }: SectionReport): string {
   const cells = rows.map((row) => [row.what, row.ours, row.theirs, row.ratio, row.target, metWord(row)])
   const widths = columns.map((name, at) => Math.max(name.length, ...cells.map((row) => (row[at] as string).length)))
-  const line = (row: readonly string[]) => `| ${row.map((cell, at) => pad(cell, widths[at] as number, at)).join(' | ')} |`
+  const line = (row: readonly string[]) =>
+    `| ${row.map((cell, at) => pad(cell, widths[at] as number, at)).join(' | ')} |`
   const rule = `|${widths.map((width, at) => '-'.repeat(width + 1) + (isFigure(at) ? ':' : '-')).join('|')}|`
-  return [`## ${title}`, '', line(columns), rule, ...cells.map(line), '', ...notes.map((note) => `- ${note}`)].join('\n')
+  return [`## ${title}`, '', line(columns), rule, ...cells.map(line), '', ...notes.map((note) => `- ${note}`)].join(
+    '\n',
+  )
 }
 
 /** One sentence on how many targets are met; those that are not by name. */
@@ -16,7 +19,9 @@ export function verdict(sections: readonly SectionReport[]): string {
   const rows = sections.flatMap((section) => section.rows).filter((row) => row.met !== undefined)
   const missed = rows.filter((row) => row.met === false)
   const first = `${rows.length - missed.length} of ${rows.length} targets are met.`
-  return [first, ...missed.map((row) => `missed: ${row.what}: ${row.ratio || row.ours}, target ${row.target}`)].join('\n')
+  return [first, ...missed.map((row) => `missed: ${row.what}: ${row.ratio || row.ours}, target ${row.target}`)].join(
+    '\n',
+  )
 }
 
 function metWord({ met }: Row): string {

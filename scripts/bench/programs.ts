@@ -24,7 +24,11 @@ export function endsWithUs<T extends ChildProcess>(child: T): T {
 }
 
 /** Runs a program to its end. @throws Error with what it said when it fails or cannot be started */
-export async function run(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ran> {
+export async function run(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ran> {
   const startedMs = performance.now()
   const child = endsWithUs(spawn(command, args, { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }))
   let stdout = ''
@@ -67,7 +71,7 @@ export async function writeOutDirtyPages(): Promise<void> {
   await run('sync', [])
 }
 
-/** Reads a file once, so that everybody finds it in the page cache. */
+/** Reads a file, or all files of a folder, once, so that everybody finds them in the page cache. */
 export async function warmPageCache(path: string): Promise<void> {
-  await run('sh', ['-c', 'exec cat "$1" > /dev/null', 'sh', path])
+  await run('sh', ['-c', 'find "$1" -type f -exec cat {} + > /dev/null', 'sh', path])
 }

@@ -22,7 +22,11 @@ export interface Section {
  * Has everybody take a turn in each of several rounds, and someone else go first in each, so that what changes on the
  * machine over time falls on all alike.
  */
-export async function inRounds<T>(rounds: number, contenders: readonly T[], turn: (contender: T, round: number) => Promise<void>): Promise<void> {
+export async function inRounds<T>(
+  rounds: number,
+  contenders: readonly T[],
+  turn: (contender: T, round: number) => Promise<void>,
+): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     for (let at = 0; at < contenders.length; at++) await turn(contenders[(at + round) % contenders.length] as T, round)
   }

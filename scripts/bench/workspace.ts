@@ -17,7 +17,9 @@ export class Workspace {
     const freeBytes = bavail * bsize
     if (freeBytes < neededBytes) {
       const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`
-      throw new Error(`${parentDir} has ${gigabytes(freeBytes)} free and this run needs ${gigabytes(neededBytes)}: pass --dir, --size or --quick`)
+      throw new Error(
+        `${parentDir} has ${gigabytes(freeBytes)} free and this run needs ${gigabytes(neededBytes)}: pass --dir, --size or --quick`,
+      )
     }
     const path = await mkdtemp(join(parentDir, 'artifact-hub-bench-'))
     process.on('exit', () => rmSync(path, { recursive: true, force: true, maxRetries: 3 }))
