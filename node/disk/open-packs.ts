@@ -109,7 +109,7 @@ export class OpenPacks {
     // A handle that only read has nothing to lose in a failed close.
     const closing = pack.file.then((file) => file.close()).catch(() => {})
     this.#closes.add(closing)
-    closing.finally(() => {
+    void closing.finally(() => {
       this.#closes.delete(closing)
       this.#opened--
       this.#waiting.shift()?.()

@@ -140,18 +140,19 @@ export class PackAppender {
 
   /**
    * Nothing of `pack` past its durable end is to be trusted: fails those blocks and cuts them off, if that can be done.
-   * Gives whether the file is gone, for nothing of it was durable.
+   * Gives those blocks, and whether the file is gone, for nothing of it was durable.
    */
-  async abandon(pack: WritablePack, error: Error): Promise<boolean> {
+  async abandon(pack: WritablePack, error: Error): Promise<{ failed: readonly PendingBlock[]; removed: boolean }> {
     if (this.#active === pack) this.#active = undefined
     // A write to it may be under way; its blocks join the failed ones.
     await this.#writing?.catch(() => {})
-    for (const block of pack.unsynced.splice(0)) block.fail(error)
+    const failed = pack.unsynced.splice(0)
+    for (const block of failed) block.fail(error)
     this.#packs.delete(pack)
     const removed = pack.isNew && (await this.#remove(pack.number))
     if (!removed) await pack.file.truncate(pack.durableEnd).catch(() => {})
     await pack.file.close().catch(() => {})
-    return removed
+    return { failed, removed }
   }
 
   /** Waits for the write under way, fails every written block that is not durable and closes all packs. */

@@ -203,7 +203,7 @@ test('refuses a pack of a newer format and leaves it as it is', async () => {
 })
 
 test('writes packs byte for byte as the frozen fixture (v0, may change)', async () => {
-  if (process.env['UPDATE_FIXTURES']) {
+  if (process.env.UPDATE_FIXTURES) {
     await mkdir(join(fixture, '..'), { recursive: true })
     await cp(packPath(3), fixture)
   }

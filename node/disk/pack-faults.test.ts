@@ -115,7 +115,7 @@ for (const [name, fault] of Object.entries({
   EIO: systemError('EIO'),
   EMFILE: systemError('EMFILE'),
   ENOSPC: systemError('ENOSPC'),
-  'a short write, then ENOSPC': { shortWrite: 70, then: systemError('ENOSPC') },
+  'a short write, then ENOSPC': { shortWrite: 70, error: systemError('ENOSPC') },
   'a short write': { shortWrite: 70 },
 } satisfies Record<string, Fault>)) {
   test(`with ${name} at any operation, nothing synced is lost and the store goes on`, async () => {
@@ -155,7 +155,7 @@ test('a failed write rejects its put with the reason, and the same writer goes o
   const [a, b, c] = pool as [Block, Block, Block]
   await using writer = packs.openWriter()
   await writer.put(a.digest, a.bytes)
-  disk.fault = ({ kind }) => (kind === 'write' ? { shortWrite: 60, then: systemError('ENOSPC') } : undefined)
+  disk.fault = ({ kind }) => (kind === 'write' ? { shortWrite: 60, error: systemError('ENOSPC') } : undefined)
   await expect(writer.put(b.digest, b.bytes)).rejects.toMatchObject({ code: 'STORAGE_FULL', retryable: true })
   disk.fault = () => undefined
   await writer.put(c.digest, c.bytes)

@@ -6,8 +6,10 @@ import type { KeyValueStore } from '../../src/storage/key-value.ts'
 import { type DiskFiles, diskError, readFully, systemCode } from './files.ts'
 import type { OpenPacks } from './open-packs.ts'
 import { PackAppender, PendingBlock } from './pack-appender.ts'
+import { commitRound } from './pack-commit.ts'
 import { packFileName, packHeaderBytes, packNumber, recordHeaderBytes } from './pack-format.ts'
 import { type BlockLocation, type DigestKey, digestKey, PackIndex, type PlacedBlock } from './pack-index.ts'
+import { PackProtection } from './pack-protection.ts'
 import { recoverPacks } from './pack-recovery.ts'
 import { type SweepOptions, type SweepResult, sweepPacks } from './pack-sweep.ts'
 import { type PackFinding, quarantineBlocks, type VerifyOptions, verifyPacks } from './pack-verify.ts'
@@ -52,11 +54,7 @@ export class PackNamespace implements NamespaceBlocks {
   readonly #appender: PackAppender
   /** Blocks on their way to the index. */
   readonly #pending = new Map<DigestKey, PendingBlock>()
-  readonly #writers = new Set<PackWriter>()
-  /** Blocks that writers stored or found which have closed since the running sweep began. */
-  #sweepGuard: Set<DigestKey> | undefined
-  /** Blocks whose rows are being removed. */
-  readonly #condemned = new Map<DigestKey, Promise<unknown>>()
+  readonly #protection = new PackProtection()
   #maintenance: Promise<unknown> = Promise.resolve()
   #nextPack = 1
   #loading: Promise<void> | undefined
@@ -133,13 +131,9 @@ export class PackNamespace implements NamespaceBlocks {
     const writer = new PackWriter({
       seek: (digest, parts) => this.#seek(digest, parts),
       commit: () => this.#commit(),
-      onClose: () => {
-        this.#writers.delete(writer)
-        // A writer that committed and closed while a sweep runs may have made live what the sweep was told is not.
-        if (this.#sweepGuard) for (const key of writer.protected) this.#sweepGuard.add(key)
-      },
+      onClose: () => this.#protection.release(writer),
     })
-    this.#writers.add(writer)
+    this.#protection.add(writer)
     return writer
   }
 
@@ -149,29 +143,27 @@ export class PackNamespace implements NamespaceBlocks {
    * @throws STORAGE_FULL when there is no room to compact, STORAGE_FAILED
    */
   sweep(options: SweepOptions): Promise<SweepResult> {
-    return this.#maintain(async () => {
-      this.#sweepGuard = new Set()
+    return this.#maintain(() => {
       const { generation } = this.#index
-      try {
-        const context = {
-          ...this.#options,
-          index: this.#index,
-          generation,
-          takePackNumber: () => this.#nextPack++,
-          removeUnprotected: (blocks: readonly PlacedBlock[]) => this.#removeUnprotected(blocks, generation),
-          rollPack: () =>
-            this.#exclusive(async () => {
-              await this.#appender.roll()
-              await this.#runRound()
-              await this.#appender.closeIdle()
-            }),
-          isBeingWritten: (pack: number) => this.#appender.isWriting(pack),
-        }
-        const signals = options.signal ? [options.signal, this.#closed.signal] : [this.#closed.signal]
-        return await sweepPacks(context, { ...options, signal: AbortSignal.any(signals) })
-      } finally {
-        this.#sweepGuard = undefined
+      const context = {
+        ...this.#options,
+        index: this.#index,
+        generation,
+        takePackNumber: () => this.#nextPack++,
+        removeUnprotected: (blocks: readonly PlacedBlock[]) =>
+          this.#protection.removeUnprotected(blocks, (remove) =>
+            this.#index.change({ remove, generation }, { sync: false }),
+          ),
+        rollPack: () =>
+          this.#exclusive(async () => {
+            await this.#appender.roll()
+            await this.#runRound()
+            await this.#appender.closeIdle()
+          }),
+        isBeingWritten: (pack: number) => this.#appender.isWriting(pack),
       }
+      const signals = options.signal ? [options.signal, this.#closed.signal] : [this.#closed.signal]
+      return this.#protection.during(() => sweepPacks(context, { ...options, signal: AbortSignal.any(signals) }))
     })
   }
 
@@ -319,7 +311,7 @@ export class PackNamespace implements NamespaceBlocks {
     const key = digestKey(digest)
     for (;;) {
       await this.ready()
-      const condemned = this.#condemned.get(key)
+      const condemned = this.#protection.removalOf(key)
       if (condemned) {
         await condemned
         continue
@@ -374,46 +366,13 @@ export class PackNamespace implements NamespaceBlocks {
     return result
   }
 
-  /** Never rejects: each block learns its own fate. */
-  async #runRound(): Promise<void> {
-    const durable: PendingBlock[] = []
-    const packs = new Map<number, { end: number; state?: 'sealed' }>()
-    await Promise.all(
-      this.#appender.dirtyPacks().map(async (pack) => {
-        const blocks = pack.unsynced
-        const end = pack.end
-        pack.unsynced = []
-        try {
-          await pack.file.datasync()
-          if (pack.isNew) await this.#options.files.syncDirectory(this.#options.directory)
-        } catch (error) {
-          pack.unsynced = [...blocks, ...pack.unsynced]
-          const failed = [...pack.unsynced]
-          const removed = await this.#appender.abandon(pack, diskError(error, 'make a pack file durable'))
-          for (const block of failed) this.#forget(block)
-          // Were the cut not to hold, recovery must not take what the page cache shows for what the disk has.
-          if (!removed) packs.set(pack.number, { end: pack.durableEnd, state: 'sealed' })
-          return
-        }
-        pack.isNew = false
-        pack.durableEnd = end
-        packs.set(pack.number, { end })
-        durable.push(...blocks)
-      }),
-    )
-    if (packs.size === 0) return
-    const put = durable.map((block) => ({ digest: block.digest, location: block.location as BlockLocation }))
-    try {
-      // The blocks are durable by their packs alone (recovery indexes them), so the batch need not be.
-      await this.#index.change({ put, packs }, { sync: false })
-    } catch (error) {
-      for (const block of durable) block.fail(diskError(error, 'write the index'))
-    }
-    for (const block of durable) {
-      if (block.state !== 'failed') block.become('durable')
-      this.#forget(block)
-    }
-    await this.#appender.closeIdle()
+  #runRound(): Promise<void> {
+    return commitRound({
+      ...this.#options,
+      appender: this.#appender,
+      index: this.#index,
+      settled: (block) => this.#forget(block),
+    })
   }
 
   #forget(block: PendingBlock): void {
@@ -429,25 +388,6 @@ export class PackNamespace implements NamespaceBlocks {
     })
     this.#maintenance = result.catch(() => {})
     return result
-  }
-
-  async #removeUnprotected(blocks: readonly PlacedBlock[], generation: number): Promise<readonly PlacedBlock[]> {
-    const removing = Promise.withResolvers<void>()
-    // In one step with the look at the writers: from here on a writer that asks for one of these waits.
-    const doomed = blocks.filter(({ digest }) => {
-      const key = digestKey(digest)
-      if (this.#sweepGuard?.has(key)) return false
-      for (const writer of this.#writers) if (writer.protected.has(key)) return false
-      this.#condemned.set(key, removing.promise)
-      return true
-    })
-    try {
-      await this.#index.change({ remove: doomed, generation }, { sync: false })
-    } finally {
-      for (const { digest } of doomed) this.#condemned.delete(digestKey(digest))
-      removing.resolve()
-    }
-    return doomed
   }
 
   #path(pack: number): string {

@@ -147,7 +147,7 @@ class World {
           if (operation.index < at) return undefined
           this.disk.fault = () => undefined
           return operation.kind === 'write' && step.after % 2 === 0
-            ? { shortWrite: step.after * 10, then: systemError(step.code) }
+            ? { shortWrite: step.after * 10, error: systemError(step.code) }
             : systemError(step.code)
         }
         break
@@ -210,6 +210,6 @@ test('whatever happens, what sync promised reads back and the index agrees with 
       for await (const _ of world.packs.digests()) count++
       expect((await world.packs.usage()).blocks).toBe(count)
     }),
-    { numRuns: Number(process.env['PACK_RUNS'] ?? 300) },
+    { numRuns: Number(process.env.PACK_RUNS ?? 300) },
   )
 }, 120_000)

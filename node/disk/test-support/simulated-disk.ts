@@ -48,7 +48,7 @@ export interface DiskOperation {
 }
 
 /** What to make of an operation: an error to fail with, or for a write how many bytes go (and then the error, if one is given). */
-export type Fault = Error | { readonly shortWrite: number; readonly then?: Error } | undefined
+export type Fault = Error | { readonly shortWrite: number; readonly error?: Error } | undefined
 
 /** An error as Node gives it. */
 export function systemError(code: string): Error {
@@ -76,9 +76,11 @@ export class SimulatedDisk implements DiskFiles {
   operations = 0
   /** Asked before each operation. */
   fault: (operation: DiskOperation) => Fault = () => undefined
+  /** Waited for before each operation, to let others come between. */
+  pause: (() => Promise<void>) | undefined
 
   async open(path: string, mode: 'read' | 'write' | 'create'): Promise<DiskFile> {
-    this.#begin('open', path)
+    await this.#begin('open', path)
     const directory = this.#directory(dirname(path))
     const name = nameOf(path)
     let inode = directory.entries.get(name)
@@ -94,7 +96,7 @@ export class SimulatedDisk implements DiskFiles {
   }
 
   async rename(from: string, to: string): Promise<void> {
-    this.#begin('rename', from)
+    await this.#begin('rename', from)
     const directory = this.#directory(dirname(from))
     if (directory !== this.#directory(dirname(to))) throw systemError('EXDEV')
     const entry = directory.entries.get(nameOf(from))
@@ -106,19 +108,19 @@ export class SimulatedDisk implements DiskFiles {
   }
 
   async unlink(path: string): Promise<void> {
-    this.#begin('unlink', path)
+    await this.#begin('unlink', path)
     const directory = this.#directory(dirname(path))
     if (!(directory.entries.get(nameOf(path)) instanceof Inode)) throw systemError('ENOENT')
     directory.change((entries) => entries.delete(nameOf(path)))
   }
 
   async readdir(path: string): Promise<string[]> {
-    this.#begin('readdir', path)
+    await this.#begin('readdir', path)
     return [...this.#directory(path).entries.keys()]
   }
 
   async stat(path: string): Promise<{ size: number; isDirectory: boolean }> {
-    this.#begin('stat', path)
+    await this.#begin('stat', path)
     const entry = this.#directory(dirname(path)).entries.get(nameOf(path))
     if (!entry) throw systemError('ENOENT')
     return entry instanceof Directory
@@ -127,7 +129,7 @@ export class SimulatedDisk implements DiskFiles {
   }
 
   async mkdir(path: string): Promise<void> {
-    this.#begin('mkdir', path)
+    await this.#begin('mkdir', path)
     const directory = this.#directory(dirname(path))
     if (directory.entries.has(nameOf(path))) return
     const made = new Directory()
@@ -135,7 +137,7 @@ export class SimulatedDisk implements DiskFiles {
   }
 
   async rmdir(path: string): Promise<void> {
-    this.#begin('rmdir', path)
+    await this.#begin('rmdir', path)
     const directory = this.#directory(dirname(path))
     const entry = directory.entries.get(nameOf(path))
     if (!(entry instanceof Directory)) throw systemError('ENOENT')
@@ -144,7 +146,7 @@ export class SimulatedDisk implements DiskFiles {
   }
 
   async syncDirectory(path: string): Promise<void> {
-    this.#begin('syncDirectory', path)
+    await this.#begin('syncDirectory', path)
     const directory = this.#directory(path)
     for (const change of directory.unsynced.splice(0)) change(directory.durable)
   }
@@ -171,24 +173,24 @@ export class SimulatedDisk implements DiskFiles {
     }
     return {
       read: async (buffer, position) => {
-        begin('read')
+        await begin('read')
         const some = inode.content.subarray(position, position + buffer.length)
         buffer.set(some)
         return some.length
       },
       writev: async (parts, position) => {
-        const fault = begin('write')
+        const fault = await begin('write')
         const bytes = Buffer.concat(parts)
         const taken = fault ? bytes.subarray(0, Math.min(fault.shortWrite, bytes.length)) : bytes
         inode.content = changed(inode.content, { kind: 'write', position, bytes: taken })
         inode.unsynced.push({ kind: 'write', position, bytes: taken })
-        if (fault?.then) throw fault.then
+        if (fault?.error) throw fault.error
         return taken.length
       },
       datasync: async () => {
-        const pending = inode.unsynced
+        const pending = [...inode.unsynced]
         try {
-          begin('datasync')
+          await begin('datasync')
         } catch (error) {
           inode.unsynced = []
           throw error
@@ -197,19 +199,20 @@ export class SimulatedDisk implements DiskFiles {
         for (const change of pending) inode.durable = changed(inode.durable, change)
       },
       truncate: async (length) => {
-        begin('truncate')
+        await begin('truncate')
         inode.content = changed(inode.content, { kind: 'truncate', length })
         inode.unsynced.push({ kind: 'truncate', length })
       },
       size: async () => inode.content.length,
       close: async () => {
-        begin('close')
+        await begin('close')
         closed = true
       },
     }
   }
 
-  #begin(kind: DiskOperation['kind'], path: string): { shortWrite: number; then?: Error } | undefined {
+  async #begin(kind: DiskOperation['kind'], path: string): Promise<{ shortWrite: number; error?: Error } | undefined> {
+    await this.pause?.()
     const fault = this.fault({ index: this.operations++, kind, path })
     if (fault instanceof Error) throw fault
     return fault
