@@ -1,9 +1,13 @@
 import { createLocalClient, type LocalEnvironment, LocalNamespaces } from '../sdk/local/index.ts'
+import { LeafMemory } from '../src/content/index.ts'
 import { keySpaces } from '../src/namespace/index.ts'
 import { PackStore, type PackStoreOptions } from './disk/index.ts'
 import { localFiles } from './local-files.ts'
 import type { Logger } from './node-types.ts'
 import { RunningNode } from './running-node.ts'
+
+/** 64 GiB of content; 16 MB of memory. */
+const maxRememberedLeaves = 65_536
 
 /** The parts of a node that touch a machine, and what the data directory said. */
 export interface NodeParts
@@ -26,6 +30,7 @@ export async function composeNode({ dataDir, packs: packOptions, resources, logg
   const env: LocalEnvironment = {
     ...parts,
     files: localFiles,
+    leafMemory: new LeafMemory(maxRememberedLeaves),
     packs: (id) => packs.namespace(id),
     removeBlocks: (id) => packs.removeNamespace(id),
   }

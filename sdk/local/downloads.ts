@@ -81,6 +81,8 @@ async function fill(
   for await (const piece of await openVersion(env, found, { offset: from }, signal)) {
     await target.write(piece, at)
     at += piece.length
+    // Given back at once: a collector would let hundreds of megabytes pile up first.
+    piece.buffer.transfer(0)
     meter.report(at)
   }
   await target.truncate(sizeBytes)

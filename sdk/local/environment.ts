@@ -1,4 +1,4 @@
-import type { ContentEngine, PositionedSource } from '../../src/content/index.ts'
+import type { ContentEngine, LeafMemory, PositionedSource } from '../../src/content/index.ts'
 import type { NamespaceEnvironment } from '../../src/namespace/index.ts'
 
 /** A regular file being uploaded. Close it on every path. */
@@ -38,6 +38,8 @@ export interface LocalFiles {
 /** All that a local client needs of the node that it is in. */
 export interface LocalEnvironment extends NamespaceEnvironment {
   readonly engine: ContentEngine
+  /** Leaves sealed of late, by their nonces: a new version need not seal them again. */
+  readonly leafMemory: LeafMemory
   readonly files: LocalFiles
   /** Milliseconds since 1970. */
   readonly now: () => number

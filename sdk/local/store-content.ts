@@ -1,4 +1,5 @@
-import { type ContentSource, ingestContent, openSource, sealInline } from '../../src/content/index.ts'
+import { type ContentSource, ingestContent, isPositioned, openSource, sealInline } from '../../src/content/index.ts'
+import { toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import { maxContentBytes, maxInlineBytes, minChunkBytes } from '../../src/limits.ts'
 import { leafBytesOf, type Quota, type StoredContent } from '../../src/namespace/index.ts'
@@ -53,10 +54,11 @@ export async function storeContent(env: LocalEnvironment, options: StoreContentO
     cleanUp.use(blocks)
     const reservesAsItGoes = reservation.bytes === 0
     const { sha256, digest, codec, ...stored } = await ingestContent({
-      source: 'read' in options.source ? options.source : { read: (into, position) => readOn(reader, head, into, position) },
+      source: isPositioned(options.source) ? options.source : { read: (into, position) => readOn(reader, head, into, position) },
       keys: key.content,
       engine: env.engine,
       blocks,
+      known: env.leafMemory.under(toHex(key.id)),
       maxBytes: Math.min(quota.limits.maxFileBytes, maxContentBytes),
       onStored: (leafBytes, wasStored) => {
         if (wasStored && reservesAsItGoes) reservation.grow(leafBytes)

@@ -33,13 +33,23 @@ export interface Liveness {
 export class CatalogBatch {
   readonly #keys: Keyspace
   readonly #overlay: Overlay
+  readonly #newArtifacts = new Set<string>()
   /** As it will be stored; absent until it changes. */
   #counts: CatalogCounts | undefined
 
   /** Made by `Catalog.begin`. */
   constructor(store: KeyValueStore, keys: Keyspace) {
     this.#keys = keys
-    this.#overlay = new Overlay(store, (key) => keys.scanGroup(key))
+    this.#overlay = new Overlay(
+      store,
+      (key) => keys.scanGroup(key),
+      (key) => this.#newArtifacts.size > 0 && this.#newArtifacts.has(keyText(keys.artifact(key))),
+    )
+  }
+
+  /** Spares looking for an artifact whose id was drawn just now: nothing of it can be in the store. */
+  assumeNew(artifact: Uint8Array): void {
+    this.#newArtifacts.add(keyText(artifact))
   }
 
   /** What to write, each key once. Everything that was applied is in it, whenever it is read. */

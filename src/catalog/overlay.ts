@@ -12,15 +12,22 @@ export type Reader = Pick<KeyValueStore, 'get' | 'getMany' | 'entries'>
 export class Overlay implements Reader {
   readonly #store: KeyValueStore
   readonly #groupOf: (key: Uint8Array) => Uint8Array | undefined
+  readonly #isNew: (key: Uint8Array) => boolean
   /** By key as latin1 text, whose order is the bytewise order. */
   readonly #changes = new Map<string, KeyValueChange>()
   readonly #groups = new Map<string, Set<string>>()
   /** What was read of the store, which does not change under a batch. */
   readonly #read = new Map<string, Uint8Array | undefined>()
 
-  constructor(store: KeyValueStore, groupOf: (key: Uint8Array) => Uint8Array | undefined) {
+  /** @param isNew whether a key is known not to be in the store, so that it need not be looked for */
+  constructor(
+    store: KeyValueStore,
+    groupOf: (key: Uint8Array) => Uint8Array | undefined,
+    isNew: (key: Uint8Array) => boolean,
+  ) {
     this.#store = store
     this.#groupOf = groupOf
+    this.#isNew = isNew
   }
 
   /** Each changed key once, in the order of first change. */
@@ -52,6 +59,7 @@ export class Overlay implements Reader {
     const change = this.#changes.get(text)
     if (change !== undefined) return change.type === 'put' ? change.value : undefined
     if (this.#read.has(text)) return this.#read.get(text)
+    if (this.#isNew(key)) return undefined
     const value = await this.#store.get(key)
     this.#read.set(text, value)
     return value

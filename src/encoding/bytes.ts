@@ -47,9 +47,10 @@ export function prefixEnd(prefix: Uint8Array): Uint8Array<ArrayBuffer> | undefin
   for (let last = prefix.length - 1; last >= 0; last--) {
     const byte = prefix[last] as number
     if (byte === 0xff) continue
-    const end = prefix.slice(0, last + 1)
+    // Not slice: a Buffer's shares memory.
+    const end = new Uint8Array(prefix.subarray(0, last + 1))
     end[last] = byte + 1
-    return end as Uint8Array<ArrayBuffer>
+    return end
   }
   return undefined
 }

@@ -112,7 +112,7 @@ export function decodeHeader(bytes: Uint8Array): EntryHeader {
     seq: reader.integer('seq', 0, Number.MAX_SAFE_INTEGER),
     previous: reader.optionalBytes('prev', 32),
     heads: reader.bytesArray('heads', 32, maxParentHeads),
-    clock: { wallMs: clock.integer(0, 0, Number.MAX_SAFE_INTEGER), counter: clock.integer(1, 0, 2 ** 32 - 1) },
+    clock: { wallMs: clock.integer(0, 0, 2 ** 48 - 1), counter: clock.integer(1, 0, 2 ** 32 - 1) },
     keysHash: reader.optionalBytes('keys', 32),
     bodyHash: reader.optionalBytes('body', 32),
     keyId: reader.optionalBytes('key', 16),
@@ -138,7 +138,7 @@ function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | u
   const data: DataHeader = {
     artifactSalt: reader.bytes('art', 16),
     parents: reader.bytesArray('from', 32, maxVersionHeads),
-    gen: reader.integer('gen', isPut ? 1 : 0, isPut ? Number.MAX_SAFE_INTEGER : 0),
+    gen: reader.integer('gen', isPut ? 1 : 0, isPut ? 2 ** 32 - 1 : 0),
     root: roots.length === 0 ? undefined : decodeRoot(roots.list(0, 6)),
     versions: reader.bytesArray('drops', 32, maxVersionHeads),
   }

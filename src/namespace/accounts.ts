@@ -32,14 +32,23 @@ export class Accounts {
   readonly #keys: NamespaceKeys
   readonly #overlay: Overlay
   readonly #blocks: NamespaceBlocks
+  /** Whether nothing of an artifact is in the store yet. */
+  readonly #isNew: (artifact: Uint8Array) => boolean
   readonly #startLeafBytes: number
   #leafBytes: number
   #entryBytes: number
 
-  constructor(keys: NamespaceKeys, overlay: Overlay, blocks: NamespaceBlocks, totals: Totals) {
+  constructor(
+    keys: NamespaceKeys,
+    overlay: Overlay,
+    blocks: NamespaceBlocks,
+    totals: Totals,
+    isNew: (artifact: Uint8Array) => boolean,
+  ) {
     this.#keys = keys
     this.#overlay = overlay
     this.#blocks = blocks
+    this.#isNew = isNew
     this.#startLeafBytes = totals.leafBytes
     this.#leafBytes = totals.leafBytes
     this.#entryBytes = totals.entryBytes
@@ -64,7 +73,7 @@ export class Accounts {
     if (root.codec !== rawCodec && (await this.#count(artifact, root.digest)) > 0) return 0
     let bytes = 0
     for await (const batch of this.#leaves(root)) {
-      const counts = await this.#overlay.getMany(batch.map(({ digest }) => this.#key(artifact, digest)))
+      const counts = await this.#counts(artifact, batch)
       batch.forEach(({ blockBytes }, at) => {
         if (counts[at] === undefined) bytes += blockBytes
       })
@@ -86,7 +95,7 @@ export class Accounts {
 
   async #changeLeaves(artifact: Uint8Array, root: ContentRoot, by: 1 | -1): Promise<void> {
     for await (const batch of this.#leaves(root)) {
-      const counts = await this.#overlay.getMany(batch.map(({ digest }) => this.#key(artifact, digest)))
+      const counts = await this.#counts(artifact, batch)
       batch.forEach(({ digest, blockBytes }, at) => {
         const count = readCount(counts[at])
         if (by === 1 ? count === 0 : count === 1) this.#leafBytes += by * blockBytes
@@ -118,7 +127,12 @@ export class Accounts {
   }
 
   async #count(artifact: Uint8Array, digest: Uint8Array): Promise<number> {
-    return readCount(await this.#overlay.get(this.#key(artifact, digest)))
+    return readCount(await this.#overlay.get(this.#key(artifact, digest), this.#isNew(artifact)))
+  }
+
+  #counts(artifact: Uint8Array, leaves: readonly Leaf[]): Promise<(Uint8Array | undefined)[]> {
+    const keys = leaves.map(({ digest }) => this.#key(artifact, digest))
+    return this.#overlay.getMany(keys, this.#isNew(artifact))
   }
 
   async #change(artifact: Uint8Array, digest: Uint8Array, by: 1 | -1): Promise<number> {

@@ -53,6 +53,7 @@ export interface FirstVersionOptions extends WriteOptions {
 export function writeFirstVersion(namespace: Namespace, options: FirstVersionOptions): Promise<VersionRecord> {
   const { handle, content, wrap, state, also } = options
   return namespace.commit(async (tx, mark) => {
+    tx.beginArtifact(handle.artifact)
     await checkQuota(tx, options, content.root)
     mark()
     for (const change of also) tx.add(change)

@@ -1,4 +1,4 @@
-import { type ArtifactState, validateContentType, validateMetadata, validateName } from '../catalog/index.ts'
+import { type ArtifactState, metadataText, parseMetadata, validateContentType, validateMetadata, validateName } from '../catalog/index.ts'
 import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxEntryBytes } from '../limits.ts'
@@ -12,12 +12,12 @@ export function encodeBody(state: ArtifactState): Uint8Array<ArrayBuffer> {
     v: 0,
     name: state.name,
     type: state.contentType,
-    meta: JSON.stringify(state.metadata),
+    meta: metadataText(state.metadata),
     sha256: state.sha256,
   })
 }
 
-/** @throws CORRUPT, UNSUPPORTED_FORMAT */
+/** Everything in it is checked again: the writer may be another node, and a hostile one. @throws CORRUPT, UNSUPPORTED_FORMAT */
 export function decodeBody(bytes: Uint8Array): ArtifactState {
   const body = decodeCanonical(bytes, { maxBytes: maxEntryBytes, what: 'an entry’s body' }) as Record<string, unknown> | null
   if (typeof body !== 'object' || body === null || typeof body.v !== 'number') throw malformed()
@@ -25,15 +25,11 @@ export function decodeBody(bytes: Uint8Array): ArtifactState {
   const { name, type, meta, sha256 } = body
   if (typeof name !== 'string' || typeof type !== 'string' || typeof meta !== 'string') throw malformed()
   if (!(sha256 instanceof Uint8Array) || sha256.length !== 32 || Object.keys(body).length !== 5) throw malformed()
-  // Checked again, for the writer may be another node and a hostile one.
-  return { name: validateName(name), contentType: validateContentType(type), metadata: validateMetadata(parse(meta)), sha256 }
-}
-
-function parse(text: string): unknown {
   try {
-    return JSON.parse(text)
+    const metadata = validateMetadata(parseMetadata(meta))
+    return { name: validateName(name), contentType: validateContentType(type), metadata, sha256 }
   } catch (cause) {
-    throw new ArtifactHubError('CORRUPT', 'an entry’s metadata is not JSON', { cause })
+    throw new ArtifactHubError('CORRUPT', 'an entry says what no artifact may be', { cause })
   }
 }
 

@@ -26,14 +26,16 @@ export class Overlay {
     this.#changes.set(toHex(change.key), change)
   }
 
-  async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+  /** @param isNew nothing of it is in the store, as the caller knows: only the changes are looked at */
+  async get(key: Uint8Array, isNew = false): Promise<Uint8Array | undefined> {
     const change = this.#changes.get(toHex(key))
-    if (change === undefined) return await this.#store.get(key)
+    if (change === undefined) return isNew ? undefined : await this.#store.get(key)
     return change.type === 'put' ? change.value : undefined
   }
 
-  async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    const stored = await this.#store.getMany(keys)
+  /** As `get`, for each. */
+  async getMany(keys: readonly Uint8Array[], isNew = false): Promise<(Uint8Array | undefined)[]> {
+    const stored = isNew ? [] : await this.#store.getMany(keys)
     return keys.map((key, at) => {
       const change = this.#changes.get(toHex(key))
       if (change === undefined) return stored[at]

@@ -43,13 +43,14 @@ export class Transaction {
   readonly #overlay: Overlay
   readonly #chain: Uint8Array
   readonly #leaves = new Map<string, Uint8Array>()
+  readonly #newArtifacts = new Set<string>()
   #head: ChainHead | undefined
 
   constructor(init: TransactionInit) {
     this.#init = init
     this.#overlay = new Overlay(init.store)
     this.catalog = init.catalog.begin()
-    this.accounts = new Accounts(init.keys, this.#overlay, init.blocks, init.totals)
+    this.accounts = new Accounts(init.keys, this.#overlay, init.blocks, init.totals, (artifact) => this.#isNew(artifact))
     this.#chain = chainIdOf(init.namespace, init.incarnation)
     this.#head = init.chains.get(this.#chain)
   }
@@ -68,6 +69,12 @@ export class Transaction {
     const { namespace, agent, incarnation } = this.#init
     const seq = this.#head === undefined ? 0 : this.#head.seq + 1
     return { namespace, author: agent.publicKey, grant: namespace, incarnation, seq }
+  }
+
+  /** Spares looking for what an artifact has in the store: its id was drawn just now, so there is nothing. */
+  beginArtifact(artifact: Uint8Array): void {
+    this.#newArtifacts.add(toHex(artifact))
+    this.catalog.assumeNew(artifact)
   }
 
   /** An inline leaf of an entry appended here, by its digest. */
@@ -119,9 +126,13 @@ export class Transaction {
     this.#overlay.add(change)
   }
 
+  #isNew(artifact: Uint8Array): boolean {
+    return this.#newArtifacts.has(toHex(artifact))
+  }
+
   async #addWrap(artifact: Uint8Array, { keyId, under, box }: KeyWrap): Promise<void> {
     const key = this.#init.keys.key('artifactKeys', artifact, keyId)
-    const rows = decodeWraps(await this.#overlay.get(key), keyId)
+    const rows = decodeWraps(await this.#overlay.get(key, this.#isNew(artifact)), keyId)
     const known = rows.some((row) => Buffer.compare(row.under, under) === 0)
     if (!known) this.#overlay.put(key, encodeCanonical([...rows, { keyId, under, box }].map((row) => [row.under, row.box])))
   }

@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { encodeCanonical, sha256, toHex } from '../encoding/index.ts'
 import { AgentKey, Sealer, wrapKey } from '../identity/index.ts'
-import { ArtifactKey, keyIdOf } from '../sharing/index.ts'
-import { decodeEntry, type EntrySections, type HeaderDraft, signEntry } from './index.ts'
+import { ArtifactKey, keyIdOf } from './index.ts'
+import { decodeEntry, type EntrySections, type HeaderDraft, signEntry } from '../log/index.ts'
 
 // Everything here is fixed, so every byte is.
 const fill = (length: number, value: number) => new Uint8Array(length).fill(value)
