@@ -36,19 +36,20 @@ export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamesp
       return present(found)
     },
     list(options) {
-      const { namespace, cursor: first, ...query } = checked('list', shapes.list, options)
-      return createListing(first, async (cursor) => {
+      return createListing(async (next) => {
+        const { namespace, cursor, ...query } = checked('list', shapes.list, options)
         const { log } = namespaces.find(namespace)
-        const { items, nextCursor } = await log.catalog.list({ ...query, cursor } as Parameters<typeof log.catalog.list>[0])
+        const asked = { ...query, cursor: next ?? cursor } as Parameters<typeof log.catalog.list>[0]
+        const { items, nextCursor } = await log.catalog.list(asked)
         return { items: items.map((record) => presentArtifact(log.idText, record)), nextCursor }
       })
     },
     listVersions(options) {
-      const { cursor: first, limit, signal, ...ref } = checked('listVersions', shapes.listVersions, options)
-      return createListing(first, async (cursor) => {
+      return createListing(async (next) => {
+        const { cursor, limit, signal, ...ref } = checked('listVersions', shapes.listVersions, options)
         const { namespace, record } = await findById(namespaces, ref)
         const { log } = namespace
-        const { items, nextCursor } = await log.catalog.listVersions(record.artifact, { limit, cursor, signal })
+        const { items, nextCursor } = await log.catalog.listVersions(record.artifact, { limit, cursor: next ?? cursor, signal })
         return { items: items.map((version) => presentVersion(log.idText, version)), nextCursor }
       })
     },
