@@ -75,6 +75,13 @@ export async function rejectionOf(call: PromiseLike<unknown>): Promise<unknown> 
   throw new Error(`should have been rejected, but gave ${JSON.stringify(outcome.value)?.slice(0, 200)}`)
 }
 
+/** Each call's failure, which must be one of ours with that code. The calls are made one after the other. */
+export async function failuresOf(calls: readonly (() => PromiseLike<unknown>)[], code: ErrorCode): Promise<ArtifactHubError[]> {
+  const failures: ArtifactHubError[] = []
+  for (const call of calls) failures.push(await failureOf(call(), code))
+  return failures
+}
+
 /** The call's failure, which must be one of ours with that code. */
 export async function failureOf(call: PromiseLike<unknown>, code: ErrorCode): Promise<ArtifactHubError> {
   const error = await rejectionOf(call)

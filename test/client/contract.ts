@@ -4,4 +4,6 @@
  */
 export { dataContract } from './contract-data.ts'
 export { describeContract } from './contract-describe.ts'
+export { readsContract } from './contract-reads.ts'
+export { versionsContract } from './contract-versions.ts'
 export type { OpenClient, OpenedClient } from './contract-support.ts'

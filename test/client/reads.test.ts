@@ -1,0 +1,4 @@
+import { readsContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+readsContract(openInProcess)

@@ -1,0 +1,4 @@
+import { versionsContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+versionsContract(openInProcess)
