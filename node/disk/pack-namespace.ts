@@ -95,7 +95,7 @@ export class PackNamespace implements NamespaceBlocks {
   async read(digest: Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Uint8Array<ArrayBuffer> | undefined> {
     options.signal?.throwIfAborted()
     await this.ready()
-    let missing: BlockLocation | undefined
+    let failed: BlockLocation | undefined
     for (;;) {
       const location = await this.#locate(digest)
       if (!location) {
@@ -106,12 +106,14 @@ export class PackNamespace implements NamespaceBlocks {
       try {
         return await this.#readAt(location)
       } catch (error) {
-        if (systemCode(error) !== 'ENOENT') throw diskError(error, 'read a pack file')
-        // Compaction moves a block, then removes its old pack: look again. Twice the same place is a missing file.
-        if (missing && missing.pack === location.pack && missing.offset === location.offset) {
-          throw new ArtifactHubError('CORRUPT', `pack ${location.pack} of ${this.id} is missing`, { cause: error })
+        const damage = readDamage(error)
+        if (!damage) throw diskError(error, 'read a pack file')
+        // Compaction moves a block and then removes its pack; a block that never was durable can be cut off with a pack
+        // that failed. Look again: only twice the same place is damage.
+        if (failed?.pack === location.pack && failed.offset === location.offset) {
+          throw new ArtifactHubError('CORRUPT', `pack ${location.pack} of ${this.id} ${damage}`, { cause: error })
         }
-        missing = location
+        failed = location
       }
       options.signal?.throwIfAborted()
     }
@@ -293,9 +295,7 @@ export class PackNamespace implements NamespaceBlocks {
     return this.#options.openPacks.use(this.#path(location.pack), async (file) => {
       const bytes = new Uint8Array(Buffer.allocUnsafeSlow(location.length).buffer as ArrayBuffer)
       const count = await readFully(file, bytes, location.offset + recordHeaderBytes)
-      if (count < bytes.length) {
-        throw new ArtifactHubError('CORRUPT', `pack ${location.pack} of ${this.id} ends inside a block`)
-      }
+      if (count < bytes.length) throw new ShortRead()
       return bytes
     })
   }
@@ -397,4 +397,12 @@ export class PackNamespace implements NamespaceBlocks {
   #closedError(): ArtifactHubError {
     return new ArtifactHubError('CLOSED', 'the block store is closed')
   }
+}
+
+class ShortRead extends Error {}
+
+/** What a failed read says of its pack when it is not the disk's fault. */
+function readDamage(error: unknown): string | undefined {
+  if (error instanceof ShortRead) return 'ends inside a block'
+  return systemCode(error) === 'ENOENT' ? 'is missing' : undefined
 }
