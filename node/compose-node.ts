@@ -11,7 +11,10 @@ const maxRememberedLeaves = 65_536
 
 /** The parts of a node that touch a machine, and what the data directory said. */
 export interface NodeParts
-  extends Pick<LocalEnvironment, 'store' | 'agent' | 'incarnation' | 'clock' | 'random' | 'engine' | 'now' | 'monotonic'> {
+  extends Pick<
+    LocalEnvironment,
+    'store' | 'agent' | 'incarnation' | 'clock' | 'random' | 'engine' | 'now' | 'monotonic'
+  > {
   readonly dataDir: string
   readonly packs: Pick<PackStoreOptions, 'directory' | 'files' | 'maxPackBytes'>
   /** Closed with the node, last first; what is opened here goes on top. Whoever made it disposes of it if this throws. */
@@ -24,7 +27,13 @@ export interface NodeParts
  *
  * @throws CORRUPT, UNSUPPORTED_FORMAT, STORAGE_FULL, STORAGE_FAILED
  */
-export async function composeNode({ dataDir, packs: packOptions, resources, logger, ...parts }: NodeParts): Promise<RunningNode> {
+export async function composeNode({
+  dataDir,
+  packs: packOptions,
+  resources,
+  logger,
+  ...parts
+}: NodeParts): Promise<RunningNode> {
   const index = { index: parts.store, keyPrefix: Uint8Array.of(keySpaces.packIndex), now: parts.now }
   const packs = resources.use(await PackStore.open({ ...packOptions, ...index }))
   const env: LocalEnvironment = {
@@ -36,5 +45,13 @@ export async function composeNode({ dataDir, packs: packOptions, resources, logg
   }
   const namespaces = await LocalNamespaces.open(env)
   resources.defer(() => namespaces.close())
-  return new RunningNode({ dataDir, env, namespaces, packs, client: createLocalClient(env, namespaces), resources, logger })
+  return new RunningNode({
+    dataDir,
+    env,
+    namespaces,
+    packs,
+    client: createLocalClient(env, namespaces),
+    resources,
+    logger,
+  })
 }

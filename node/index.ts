@@ -9,7 +9,49 @@
  *
  * Programs that do not run a node of their own take `artifact-hub/sdk`.
  */
-export * from '../sdk/index.ts'
+export type {
+  Artifact,
+  ArtifactApi,
+  ArtifactData,
+  ArtifactRef,
+  ArtifactVersion,
+  ByteRange,
+  CallOptions,
+  Client,
+  CreateOptions,
+  CreateSnippetOptions,
+  DownloadFileOptions,
+  DownloadOptions,
+  FilterCondition,
+  GetOptions,
+  Json,
+  JsonObject,
+  Listing,
+  ListOptions,
+  ListVersionsOptions,
+  MetadataFilter,
+  Namespace,
+  NamespaceApi,
+  NamespaceRef,
+  NamespaceUsage,
+  OnProgress,
+  Page,
+  Progress,
+  UpdateOptions,
+  UploadFileOptions,
+  VersionedRef,
+  VersionRef,
+} from '../sdk/index.ts'
+export {
+  ArtifactHubError,
+  type ErrorCode,
+  type ErrorDetails,
+  errorTable,
+  isHubError,
+  type PlanLimits,
+  type PlanName,
+  plans,
+} from '../sdk/index.ts'
 export type {
   ArtifactHubNode,
   CheckOptions,

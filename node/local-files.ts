@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { ArtifactHubError } from '../src/errors.ts'
 import type { LocalFiles, SourceFile, TargetFile } from '../sdk/local/index.ts'
+import { ArtifactHubError } from '../src/errors.ts'
 import { diskError, systemCode } from './disk/files.ts'
 
 const hashBufferBytes = 1024 * 1024
@@ -47,7 +47,8 @@ async function openTarget(
 ): Promise<TargetFile> {
   const absolute = resolve(path)
   const existing = await stat(absolute).catch((cause) => absent(path, cause))
-  if (existing?.isDirectory()) throw new ArtifactHubError('INVALID_ARGUMENT', `${path} is a directory`, { details: { path } })
+  if (existing?.isDirectory())
+    throw new ArtifactHubError('INVALID_ARGUMENT', `${path} is a directory`, { details: { path } })
   if (existing !== undefined && !overwrite) throw alreadyThere(path)
   const partial = join(dirname(absolute), `.${basename(absolute).slice(0, 100)}.${content.slice(0, 16)}.part`)
   const handle = await openPartial(partial, path)
@@ -132,16 +133,20 @@ class Target implements TargetFile {
 
 async function openPartial(partial: string, path: string): Promise<FileHandle> {
   // Not followed if a link, nor waited for if a pipe: the folder may be one that others write to.
-  return await open(partial, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch((cause) => {
-    if (systemCode(cause) === 'ENOENT') {
-      throw new ArtifactHubError('NOT_FOUND', `the folder of ${path} is not there`, { cause, details: { path } })
-    }
-    throw diskError(cause, `write ${path}`)
-  })
+  return await open(partial, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (cause) => {
+      if (systemCode(cause) === 'ENOENT') {
+        throw new ArtifactHubError('NOT_FOUND', `the folder of ${path} is not there`, { cause, details: { path } })
+      }
+      throw diskError(cause, `write ${path}`)
+    },
+  )
 }
 
 function alreadyThere(path: string): ArtifactHubError {
-  return new ArtifactHubError('ALREADY_EXISTS', `${path} is there already; pass overwrite to replace it`, { details: { path } })
+  return new ArtifactHubError('ALREADY_EXISTS', `${path} is there already; pass overwrite to replace it`, {
+    details: { path },
+  })
 }
 
 function absent(path: string, cause: unknown): undefined {
@@ -154,5 +159,8 @@ function sourceError(path: string, cause: unknown): ArtifactHubError {
   if (code === 'ENOENT' || code === 'ENOTDIR') {
     return new ArtifactHubError('NOT_FOUND', `there is no file ${path}`, { cause, details: { path } })
   }
-  return new ArtifactHubError('SOURCE_FAILED', `${path} cannot be read (${code ?? 'unknown error'})`, { cause, details: { path } })
+  return new ArtifactHubError('SOURCE_FAILED', `${path} cannot be read (${code ?? 'unknown error'})`, {
+    cause,
+    details: { path },
+  })
 }

@@ -80,7 +80,9 @@ export interface CheckOptions {
   /** Quarantine what is broken, rebuild index and catalog; deletes nothing. */
   readonly repair?: boolean | undefined
   readonly signal?: AbortSignal | undefined
-  readonly onProgress?: ((progress: { readonly step: string; readonly done: number; readonly total: number }) => void) | undefined
+  readonly onProgress?:
+    | ((progress: { readonly step: string; readonly done: number; readonly total: number }) => void)
+    | undefined
 }
 
 export interface CheckReport {

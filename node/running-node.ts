@@ -1,7 +1,9 @@
 import type { Helia } from 'helia'
-import type { LocalEnvironment, LocalNamespaces } from '../sdk/local/index.ts'
 import type { Client } from '../sdk/index.ts'
+import type { LocalEnvironment, LocalNamespaces } from '../sdk/local/index.ts'
 import type { PackStore } from './disk/index.ts'
+import { checkNode } from './maintenance/check-node.ts'
+import { collectGarbage } from './maintenance/collect-garbage.ts'
 import type {
   ArtifactHubNode,
   CheckOptions,
@@ -12,8 +14,6 @@ import type {
   Logger,
   NodeStatus,
 } from './node-types.ts'
-import { checkNode } from './maintenance/check-node.ts'
-import { collectGarbage } from './maintenance/collect-garbage.ts'
 import { packageVersion } from './version.ts'
 
 interface RunningNodeInit {
@@ -56,7 +56,14 @@ export class RunningNode implements ArtifactHubNode {
     })
     const { did, dataDir } = this
     const version = await packageVersion()
-    return { did, dataDir, version, network: 'offline', startedAt: this.#startedAt, namespaces: await Promise.all(rows) }
+    return {
+      did,
+      dataDir,
+      version,
+      network: 'offline',
+      startedAt: this.#startedAt,
+      namespaces: await Promise.all(rows),
+    }
   }
 
   check(options: CheckOptions = {}): Promise<CheckReport> {
@@ -75,7 +82,14 @@ export class RunningNode implements ArtifactHubNode {
     for (const { row, log } of namespaces.all) {
       signal?.throwIfAborted()
       const { diskBytes: packBytes, deadBytes, blocks } = await (await packs.namespace(log.idText)).usage()
-      rows.push({ namespace: log.idText, name: row.name, packBytes, deadBytes, blocks, entryBytes: log.totals.entryBytes })
+      rows.push({
+        namespace: log.idText,
+        name: row.name,
+        packBytes,
+        deadBytes,
+        blocks,
+        entryBytes: log.totals.entryBytes,
+      })
     }
     return rows
   }

@@ -54,7 +54,8 @@ function checkedOptions(options: StartNodeOptions): StartNodeOptions {
   if (typeof options !== 'object' || options === null) return refuse('options are missing')
   const { dataDir, passphrase, network = 'offline', listen = [] } = options
   if (typeof dataDir !== 'string' || dataDir === '') return refuse('dataDir must be a path')
-  if (passphrase !== undefined && (typeof passphrase !== 'string' || passphrase === '')) return refuse('passphrase must be a non-empty string')
+  if (passphrase !== undefined && (typeof passphrase !== 'string' || passphrase === ''))
+    return refuse('passphrase must be a non-empty string')
   if (network !== 'offline') return refuse('network can only be offline: this release does not replicate yet')
   if (!Array.isArray(listen) || listen.length > 0) return refuse('listen must be empty while network is offline')
   return options

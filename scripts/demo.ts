@@ -50,7 +50,9 @@ async function run(dataDir: string): Promise<void> {
     if (again.sha256 !== kept.sha256) throw new Error('the restarted node has another version')
     const report = await timed(() => node.check({ readData: true }))
     if (report.value.findings.length > 0) throw new Error(JSON.stringify(report.value.findings))
-    say(`check: ${report.value.entries} entries, ${report.value.blocks} blocks, ${rate(report.value.bytesRead, report.ms)}, nothing wrong`)
+    say(
+      `check: ${report.value.entries} entries, ${report.value.blocks} blocks, ${rate(report.value.bytesRead, report.ms)}, nothing wrong`,
+    )
   })
 }
 
@@ -63,7 +65,11 @@ async function upload(node: ArtifactHubNode, path: string): Promise<Artifact> {
   const { size } = await stat(path)
   step(`Store ${path}: cut into chunks, encrypt, write, fsync, sign an entry`)
   const { value, ms } = await shown('storing', (onProgress) =>
-    node.client.artifact.uploadFile({ path, metadata: { source: 'demo', bytes: size, large: size > 50_000_000 }, onProgress }),
+    node.client.artifact.uploadFile({
+      path,
+      metadata: { source: 'demo', bytes: size, large: size > 50_000_000 },
+      onProgress,
+    }),
   )
   say(`${value.id}  version ${value.version} (${value.versionId})  ${value.contentType}`)
   say(`${formatBytes(size)} in ${seconds(ms)}: ${rate(size, ms)}`)
@@ -95,10 +101,15 @@ async function lookAtDisk(node: ArtifactHubNode, artifacts: readonly Artifact[])
   step('Look at the disk: packs hold ciphertext only')
   const { id } = largest(artifacts)
   const [usage] = await node.du()
-  say(`${formatBytes(usage?.packBytes ?? 0)} of packs in ${usage?.blocks} blocks, ${formatBytes(usage?.entryBytes ?? 0)} of log`)
+  say(
+    `${formatBytes(usage?.packBytes ?? 0)} of packs in ${usage?.blocks} blocks, ${formatBytes(usage?.entryBytes ?? 0)} of log`,
+  )
   const { sizeBytes } = await node.client.artifact.get({ artifactId: id })
   const length = Math.min(64, sizeBytes)
-  const needle = await node.client.artifact.download({ artifactId: id, range: { offset: Math.floor((sizeBytes - length) / 2), length } })
+  const needle = await node.client.artifact.download({
+    artifactId: id,
+    range: { offset: Math.floor((sizeBytes - length) / 2), length },
+  })
   const packs = join(node.dataDir, 'packs')
   let searched = 0
   for (const name of (await readdir(packs, { recursive: true })).filter((path) => path.endsWith('.pack'))) {
@@ -116,9 +127,12 @@ async function lookAtDisk(node: ArtifactHubNode, artifacts: readonly Artifact[])
 async function readBack(node: ArtifactHubNode, artifact: Artifact, original: string): Promise<void> {
   step(`Read ${artifact.name} back: every block is verified before a byte of it is used`)
   const path = join(folder, `${artifact.id}.out`)
-  const { ms } = await shown('reading', (onProgress) => node.client.artifact.downloadFile({ artifactId: artifact.id, path, onProgress }))
+  const { ms } = await shown('reading', (onProgress) =>
+    node.client.artifact.downloadFile({ artifactId: artifact.id, path, onProgress }),
+  )
   say(`${formatBytes(artifact.sizeBytes)} in ${seconds(ms)}: ${rate(artifact.sizeBytes, ms)}`)
-  if ((await sha256Of(path)) !== (await sha256Of(original))) throw new Error('what was read back is not what was stored')
+  if ((await sha256Of(path)) !== (await sha256Of(original)))
+    throw new Error('what was read back is not what was stored')
   say('the same SHA-256 as the original')
   await rm(path)
   if (artifact.sizeBytes < 2) return
@@ -137,12 +151,22 @@ async function changeOne(node: ArtifactHubNode, artifact: Artifact): Promise<Art
   const before = (await node.du())[0]?.packBytes ?? 0
   const path = files[files.findIndex((file) => basename(file) === artifact.name)] as string
   const { value, ms } = await shown('updating', (onProgress) =>
-    node.client.artifact.update({ artifactId: artifact.id, data: withByteInserted(path), expectedVersion: 1, onProgress }),
+    node.client.artifact.update({
+      artifactId: artifact.id,
+      data: withByteInserted(path),
+      expectedVersion: 1,
+      onProgress,
+    }),
   )
   const stored = ((await node.du())[0]?.packBytes ?? 0) - before
-  say(`version ${value.version} (${value.versionId}): ${formatBytes(value.sizeBytes)} in ${seconds(ms)}, ${formatBytes(stored)} stored`)
+  say(
+    `version ${value.version} (${value.versionId}): ${formatBytes(value.sizeBytes)} in ${seconds(ms)}, ${formatBytes(stored)} stored`,
+  )
   const { items } = await node.client.artifact.listVersions({ artifactId: artifact.id })
-  for (const row of items) say(`version ${row.version}${row.current ? ' (current)' : ''}: ${row.sha256.slice(0, 16)}…, ${formatBytes(row.sizeBytes)}`)
+  for (const row of items)
+    say(
+      `version ${row.version}${row.current ? ' (current)' : ''}: ${row.sha256.slice(0, 16)}…, ${formatBytes(row.sizeBytes)}`,
+    )
   return value
 }
 
@@ -171,7 +195,10 @@ async function* withByteInserted(path: string): AsyncGenerator<Uint8Array> {
   if (seen <= at) yield Uint8Array.of(42)
 }
 
-async function shown<T>(label: string, work: (onProgress: OnProgress) => Promise<T>): Promise<{ value: T; ms: number }> {
+async function shown<T>(
+  label: string,
+  work: (onProgress: OnProgress) => Promise<T>,
+): Promise<{ value: T; ms: number }> {
   using line = new ProgressLine(process.stderr, { label: `   ${label}`, silent: !process.stderr.isTTY })
   let told = 0
   return await timed(() =>

@@ -58,12 +58,7 @@ export interface Progress {
 export type OnProgress = (progress: Progress) => void
 
 /** What `create` and `update` take as content. A string is refused: see `uploadFile` and `createSnippet`. */
-export type ArtifactData =
-  | Uint8Array
-  | ArrayBuffer
-  | Blob
-  | ReadableStream<Uint8Array>
-  | AsyncIterable<Uint8Array>
+export type ArtifactData = Uint8Array | ArrayBuffer | Blob | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>
 
 /** Options of every asynchronous call. */
 export interface CallOptions {
@@ -186,7 +181,9 @@ export interface ListOptions extends CallOptions {
   /** Before. */
   readonly createdBefore?: Date | undefined
   /** Default `{ by: 'createdAt', direction: 'desc' }`. */
-  readonly order?: { readonly by: 'createdAt' | 'updatedAt' | 'name'; readonly direction?: 'asc' | 'desc' | undefined } | undefined
+  readonly order?:
+    | { readonly by: 'createdAt' | 'updatedAt' | 'name'; readonly direction?: 'asc' | 'desc' | undefined }
+    | undefined
   /** Items of a page, 1 to 1,000; default 100. */
   readonly limit?: number | undefined
   /** `nextCursor` of the page before; only with the same other options. */

@@ -1,6 +1,9 @@
 /**
  * The interface that programs are written against, safe to load in a browser: types and errors, no Node modules.
  */
+
+export { ArtifactHubError, type ErrorCode, type ErrorDetails, errorTable, isHubError } from '../src/errors.ts'
+export { type PlanLimits, type PlanName, plans } from '../src/limits.ts'
 export type {
   Artifact,
   ArtifactApi,
@@ -34,5 +37,3 @@ export type {
   VersionedRef,
   VersionRef,
 } from './client.ts'
-export { ArtifactHubError, type ErrorCode, type ErrorDetails, errorTable, isHubError } from '../src/errors.ts'
-export { type PlanLimits, type PlanName, plans } from '../src/limits.ts'

@@ -16,13 +16,4 @@
  * `errors.ts` and `limits.ts` stand above them all. What is not here: disks, workers, Helia and the CLI
  * (`node/`), and the interface that programs use (`sdk/`).
  */
-export const layers = [
-  'storage',
-  'encoding',
-  'identity',
-  'content',
-  'catalog',
-  'log',
-  'sharing',
-  'namespace',
-] as const
+export const layers = ['storage', 'encoding', 'identity', 'content', 'catalog', 'log', 'sharing', 'namespace'] as const

@@ -30,6 +30,7 @@ async function crowd(seed: number, faults: boolean): Promise<void> {
   const packs = await open(disk, index, () => clock)
   const live = new Map<Block, number>()
   disk.pause = async () => {
+    if (faults && random() < 0.005) index.failNextBatch = random() < 0.5 ? 'before' : 'after'
     for (let i = Math.floor(random() * 4); i > 0; i--) await turn()
   }
   if (faults) disk.fault = ({ kind }) => (kind !== 'read' && random() < 0.01 ? systemError('EIO') : undefined)
@@ -87,6 +88,7 @@ async function crowd(seed: number, faults: boolean): Promise<void> {
   await Promise.all([agent(), agent(), agent(), agent(), sweeper()])
   disk.pause = undefined
   disk.fault = () => undefined
+  index.failNextBatch = undefined
   const after = disk.afterPowerCut(random)
   for (const [store, crashedIndex] of [
     [disk, index],

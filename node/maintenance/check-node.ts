@@ -1,10 +1,18 @@
-import type { LocalEnvironment, OpenNamespace } from '../../sdk/local/index.ts'
+import { join } from 'node:path'
 import { CID } from 'multiformats/cid'
+import type { LocalEnvironment, OpenNamespace } from '../../sdk/local/index.ts'
 import { walkTree } from '../../src/content/index.ts'
 import { formatArtifactId, toHex } from '../../src/encoding/index.ts'
 import { isHubError } from '../../src/errors.ts'
-import { clearDerived, compareDerived, deriveFromLog, keySpaces, type LogFinding, NamespaceKeys, rebuildDerived } from '../../src/namespace/index.ts'
-import { join } from 'node:path'
+import {
+  clearDerived,
+  compareDerived,
+  deriveFromLog,
+  keySpaces,
+  type LogFinding,
+  NamespaceKeys,
+  rebuildDerived,
+} from '../../src/namespace/index.ts'
 import type { PackFinding, PackNamespace, PackStore } from '../disk/index.ts'
 import type { CheckOptions, CheckReport, Finding } from '../node-types.ts'
 
@@ -78,11 +86,14 @@ class NamespaceCheck {
     })
     for await (const finding of verify) found.push(finding)
     if (repair && found.length > 0) {
-      await this.#blocks.quarantine(found, { directory: join(this.#context.dataDir, 'quarantine', this.#namespace.log.idText) })
+      await this.#blocks.quarantine(found, {
+        directory: join(this.#context.dataDir, 'quarantine', this.#namespace.log.idText),
+      })
     }
     const damaged = new Map<string, PackFinding>()
     for (const finding of found) {
-      if (finding.digest === undefined) this.#report(kinds[finding.kind], `pack ${finding.pack} has a damaged header`, [], false)
+      if (finding.digest === undefined)
+        this.#report(kinds[finding.kind], `pack ${finding.pack} has a damaged header`, [], false)
       else damaged.set(toHex(finding.digest), finding)
     }
     return damaged
@@ -120,7 +131,10 @@ class NamespaceCheck {
       const finding = damaged.get(digest)
       const known = losses.get(digest) ?? {
         kind: finding === undefined ? 'block-missing' : kinds[finding.kind],
-        message: finding === undefined ? `block ${digest} is missing` : `block ${digest} in pack ${finding.pack} at ${finding.offset}: ${finding.kind}`,
+        message:
+          finding === undefined
+            ? `block ${digest} is missing`
+            : `block ${digest} in pack ${finding.pack} at ${finding.offset}: ${finding.kind}`,
         artifacts: new Set<string>(),
       }
       losses.set(digest, known)
@@ -135,13 +149,21 @@ class NamespaceCheck {
     for (const { kind, message, artifacts } of losses.values()) this.#report(kind, message, [...artifacts], false)
     for (const [digest, finding] of damaged) {
       if (losses.has(digest)) continue
-      this.#report(kinds[finding.kind], `block ${digest} in pack ${finding.pack}: ${finding.kind}; no live version needs it`, [], repair)
+      this.#report(
+        kinds[finding.kind],
+        `block ${digest} in pack ${finding.pack}: ${finding.kind}; no live version needs it`,
+        [],
+        repair,
+      )
     }
     return versions
   }
 
   /** Digests, in hex, of what a version lacks. A missing node stands for all below it. */
-  async #missing(root: Parameters<typeof walkTree>[0]['root'], damaged: ReadonlyMap<string, PackFinding>): Promise<string[]> {
+  async #missing(
+    root: Parameters<typeof walkTree>[0]['root'],
+    damaged: ReadonlyMap<string, PackFinding>,
+  ): Promise<string[]> {
     const { blocks } = this.#namespace.log
     const missing: string[] = []
     let batch: Uint8Array[] = []

@@ -19,7 +19,10 @@ interface GcContext {
  * Removes what nothing needs any more: blocks and bodies of versions that ended longer ago than the grace period, and
  * what interrupted uploads left. Safe beside writers and readers, and to be stopped anywhere.
  */
-export async function collectGarbage({ env, packs, namespaces, logger }: GcContext, options: GcOptions): Promise<GcReport> {
+export async function collectGarbage(
+  { env, packs, namespaces, logger }: GcContext,
+  options: GcOptions,
+): Promise<GcReport> {
   const { now = false, signal } = options
   const before = now ? Number.POSITIVE_INFINITY : env.now() - gcGraceMs
   const report = { removedBlocks: 0, removedBytes: 0, freedBytes: 0, erasedBodies: 0, keptBlocks: 0 }
@@ -32,7 +35,9 @@ export async function collectGarbage({ env, packs, namespaces, logger }: GcConte
     const kept: KeptBlocks = { all: new DigestSet(), live: 0 }
     const result = await sweep(namespace, blocks, kept, before, signal)
     if (result === undefined) {
-      logger?.warn('gc left a namespace alone, for blocks of live versions are missing: run check', { namespace: namespace.log.idText })
+      logger?.warn('gc left a namespace alone, for blocks of live versions are missing: run check', {
+        namespace: namespace.log.idText,
+      })
       report.keptBlocks += atFirst
       continue
     }
@@ -54,13 +59,20 @@ interface KeptBlocks {
 }
 
 /** `undefined` when a tree is not whole: what hangs below the missing node cannot be told from garbage then. */
-async function sweep({ log }: OpenNamespace, blocks: PackNamespace, kept: KeptBlocks, before: number, signal: AbortSignal | undefined) {
+async function sweep(
+  { log }: OpenNamespace,
+  blocks: PackNamespace,
+  kept: KeptBlocks,
+  before: number,
+  signal: AbortSignal | undefined,
+) {
   try {
     return await blocks.sweep({
       storedBefore: before,
       ...(signal === undefined ? {} : { signal }),
       markLive: async () => {
-        for await (const version of log.catalog.liveRoots(undefined, { signal })) await mark(log, version, kept.all, signal)
+        for await (const version of log.catalog.liveRoots(undefined, { signal }))
+          await mark(log, version, kept.all, signal)
         kept.live = kept.all.size
         for await (const version of log.catalog.endedVersions(undefined, { signal })) {
           // What is gone already needs no keeping.
@@ -75,7 +87,12 @@ async function sweep({ log }: OpenNamespace, blocks: PackNamespace, kept: KeptBl
   }
 }
 
-async function mark({ blocks }: OpenNamespace['log'], { root }: VersionRoot, live: DigestSet, signal: AbortSignal | undefined): Promise<void> {
+async function mark(
+  { blocks }: OpenNamespace['log'],
+  { root }: VersionRoot,
+  live: DigestSet,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   // A tree whose root is marked was walked for another version.
   if (root.inline || live.has(root.digest)) return
   for await (const { digest } of walkTree({ root, blocks, signal })) live.add(digest)

@@ -8,7 +8,9 @@ import { maxLabelBytes, maxPageItems, plans } from '../../src/limits.ts'
 const signal = z.instanceof(AbortSignal).optional()
 const text = z.string().min(1)
 const namespace = text.optional()
-const progress = z.custom<(progress: unknown) => void>((value) => typeof value === 'function', 'must be a function').optional()
+const progress = z
+  .custom<(progress: unknown) => void>((value) => typeof value === 'function', 'must be a function')
+  .optional()
 const version = z.union([z.number(), z.string()], 'must be a version number or a version id').optional()
 // Looked at closer by those who store them.
 const anything = z.unknown().optional()
@@ -48,7 +50,13 @@ export const shapes = {
   }),
   get: z.union([z.strictObject({ ...one, version }), z.strictObject({ name: text, namespace, version, signal })]),
   download: z.strictObject({ ...one, version, range, onProgress: progress }),
-  downloadFile: z.strictObject({ ...one, version, path: text, overwrite: z.boolean().optional(), onProgress: progress }),
+  downloadFile: z.strictObject({
+    ...one,
+    version,
+    path: text,
+    overwrite: z.boolean().optional(),
+    onProgress: progress,
+  }),
   list: z.strictObject({
     namespace,
     metadataFilter: anything,
@@ -65,7 +73,10 @@ export const shapes = {
   }),
   listVersions: z.strictObject({ ...one, limit, cursor }),
   artifact: z.strictObject(one),
-  version: z.strictObject({ ...one, version: z.union([z.number(), z.string()], 'must be a version number or a version id') }),
+  version: z.strictObject({
+    ...one,
+    version: z.union([z.number(), z.string()], 'must be a version number or a version id'),
+  }),
   namespaceCreate: z.strictObject({ name: label, plan: plan.optional(), signal }),
   namespacePlan: z.strictObject({ namespace: text, plan, signal }),
   namespace: z.strictObject({ namespace: text, signal }),
@@ -78,7 +89,11 @@ export const shapes = {
  *
  * @throws INVALID_ARGUMENT naming the option and what is wrong with it
  */
-export function checked<S extends z.ZodType<{ signal?: AbortSignal | undefined }>>(call: string, shape: S, options: unknown): z.infer<S> {
+export function checked<S extends z.ZodType<{ signal?: AbortSignal | undefined }>>(
+  call: string,
+  shape: S,
+  options: unknown,
+): z.infer<S> {
   const result = shape.safeParse(options ?? {})
   if (result.success) {
     result.data.signal?.throwIfAborted()

@@ -12,11 +12,14 @@ import { createArtifact, createSnippet, updateArtifact, uploadFile } from './wri
 /** The artifact calls over this process's own namespaces. */
 export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamespaces): ArtifactApi {
   return {
-    create: async (options) => present(await createArtifact(env, namespaces, checked('create', shapes.create, options))),
-    uploadFile: async (options) => present(await uploadFile(env, namespaces, checked('uploadFile', shapes.uploadFile, options))),
+    create: async (options) =>
+      present(await createArtifact(env, namespaces, checked('create', shapes.create, options))),
+    uploadFile: async (options) =>
+      present(await uploadFile(env, namespaces, checked('uploadFile', shapes.uploadFile, options))),
     createSnippet: async (options) =>
       present(await createSnippet(env, namespaces, checked('createSnippet', shapes.createSnippet, options))),
-    update: async (options) => present(await updateArtifact(env, namespaces, checked('update', shapes.update, options))),
+    update: async (options) =>
+      present(await updateArtifact(env, namespaces, checked('update', shapes.update, options))),
     async get(options) {
       const call = checked('get', shapes.get, options)
       return present('artifactId' in call ? await findById(namespaces, call) : await findByName(namespaces, call))
@@ -49,7 +52,11 @@ export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamesp
         const { cursor, limit, signal, ...ref } = checked('listVersions', shapes.listVersions, options)
         const { namespace, record } = await findById(namespaces, ref)
         const { log } = namespace
-        const { items, nextCursor } = await log.catalog.listVersions(record.artifact, { limit, cursor: next ?? cursor, signal })
+        const { items, nextCursor } = await log.catalog.listVersions(record.artifact, {
+          limit,
+          cursor: next ?? cursor,
+          signal,
+        })
         return { items: items.map((version) => presentVersion(log.idText, version)), nextCursor }
       })
     },

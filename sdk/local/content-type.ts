@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import mime from 'mime'
 
 /** How many first bytes a guess looks at. */
-export const sniffBytes = 4_100
+const sniffBytes = 4_100
 
 /**
  * What content most likely is: by its name's extension, else by its first bytes, else text or bytes.

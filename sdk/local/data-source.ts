@@ -21,7 +21,9 @@ export function openData(data: unknown): DataSource {
   if (isIterable(data)) return { pieces: bytesOnly(data), sizeBytes: undefined }
   const given = data === null ? 'null' : typeof data
   const hint =
-    typeof data === 'string' ? ': to store the file at a path use uploadFile({ path }), to store text use createSnippet({ content })' : ''
+    typeof data === 'string'
+      ? ': to store the file at a path use uploadFile({ path }), to store text use createSnippet({ content })'
+      : ''
   throw new ArtifactHubError(
     'INVALID_ARGUMENT',
     `data must be a Uint8Array, ArrayBuffer, Blob, ReadableStream or AsyncIterable<Uint8Array>, not ${given}${hint}`,
@@ -30,7 +32,11 @@ export function openData(data: unknown): DataSource {
 }
 
 function isIterable(data: unknown): data is AsyncIterable<unknown> {
-  return typeof data === 'object' && data !== null && typeof (data as AsyncIterable<unknown>)[Symbol.asyncIterator] === 'function'
+  return (
+    typeof data === 'object' &&
+    data !== null &&
+    typeof (data as AsyncIterable<unknown>)[Symbol.asyncIterator] === 'function'
+  )
 }
 
 async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
@@ -41,8 +47,12 @@ async function* bytesOnly(pieces: AsyncIterable<unknown>): AsyncGenerator<Uint8A
   for await (const piece of pieces) {
     if (!(piece instanceof Uint8Array)) {
       const given = piece === null ? 'null' : typeof piece
-      const hint = given === 'string' ? ': a stream of text needs encoding first (no setEncoding; TextEncoderStream)' : ''
-      throw new ArtifactHubError('INVALID_ARGUMENT', `data yielded a piece that is not a Uint8Array but ${given}${hint}`)
+      const hint =
+        given === 'string' ? ': a stream of text needs encoding first (no setEncoding; TextEncoderStream)' : ''
+      throw new ArtifactHubError(
+        'INVALID_ARGUMENT',
+        `data yielded a piece that is not a Uint8Array but ${given}${hint}`,
+      )
     }
     yield piece
   }

@@ -32,12 +32,20 @@ export async function* downloadStream(
 }
 
 /** A version's plaintext in one piece. @throws TOO_LARGE */
-export async function download(env: LocalEnvironment, found: Found, options: TransferOptions): Promise<Uint8Array<ArrayBuffer>> {
+export async function download(
+  env: LocalEnvironment,
+  found: Found,
+  options: TransferOptions,
+): Promise<Uint8Array<ArrayBuffer>> {
   const total = wantedBytes(found.record, options.range)
   if (total > maxDownloadBytes) {
-    throw new ArtifactHubError('TOO_LARGE', `${total} bytes do not go into memory at once: use downloadStream or downloadFile`, {
-      details: { sizeBytes: total, maxBytes: maxDownloadBytes },
-    })
+    throw new ArtifactHubError(
+      'TOO_LARGE',
+      `${total} bytes do not go into memory at once: use downloadStream or downloadFile`,
+      {
+        details: { sizeBytes: total, maxBytes: maxDownloadBytes },
+      },
+    )
   }
   const whole = new Uint8Array(total)
   let at = 0

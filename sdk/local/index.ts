@@ -1,4 +1,5 @@
 /** The Client over this process's own namespaces. Needs Node; programs in a browser take the types and errors of `sdk/index.ts`. */
-export { createLocalClient } from './local-client.ts'
+
 export type { LocalEnvironment, LocalFiles, SourceFile, TargetFile } from './environment.ts'
+export { createLocalClient } from './local-client.ts'
 export { LocalNamespaces, type OpenNamespace } from './namespaces.ts'

@@ -37,14 +37,19 @@ export async function findByName(
   if (record !== undefined) return { namespace, record }
   if (artifact !== undefined) throw noSuchVersion(artifact, options.version)
   const name = options.name.slice(0, 200)
-  throw new ArtifactHubError('NOT_FOUND', `no artifact is named ${JSON.stringify(name)} in namespace ${JSON.stringify(namespace.row.name)}`, {
-    details: { name, namespace: namespace.log.idText },
-  })
+  throw new ArtifactHubError(
+    'NOT_FOUND',
+    `no artifact is named ${JSON.stringify(name)} in namespace ${JSON.stringify(namespace.row.name)}`,
+    {
+      details: { name, namespace: namespace.log.idText },
+    },
+  )
 }
 
 /** The salt that makes an artifact's id: every entry of it carries it. @throws CORRUPT when the log lacks the entry */
 export async function saltOf({ namespace, record }: Found): Promise<Uint8Array> {
   const entry = await namespace.log.entry(record.entry)
-  if (entry?.header.data === undefined) throw new ArtifactHubError('CORRUPT', 'the log lacks the entry of a version that the catalog lists')
+  if (entry?.header.data === undefined)
+    throw new ArtifactHubError('CORRUPT', 'the log lacks the entry of a version that the catalog lists')
   return entry.header.data.artifactSalt
 }

@@ -43,13 +43,16 @@ export class LocalNamespaces {
     for (const row of await loadNamespaceRows(env.store)) namespaces.#add(row, await Namespace.open(env, row.id))
     if (namespaces.#open.size === 0) await namespaces.create(personalName, defaultPlan)
     const current = await loadCurrentNamespace(env.store)
-    namespaces.#current = namespaces.all.find(({ row }) => current !== undefined && equalBytes(row.id, current)) ?? namespaces.all[0]
+    namespaces.#current =
+      namespaces.all.find(({ row }) => current !== undefined && equalBytes(row.id, current)) ?? namespaces.all[0]
     return namespaces
   }
 
   /** Oldest first. */
   get all(): OpenNamespace[] {
-    return [...this.#open.values()].sort((a, b) => a.row.createdMs - b.row.createdMs || Buffer.compare(a.row.id, b.row.id))
+    return [...this.#open.values()].sort(
+      (a, b) => a.row.createdMs - b.row.createdMs || Buffer.compare(a.row.id, b.row.id),
+    )
   }
 
   get current(): OpenNamespace {
@@ -67,14 +70,18 @@ export class LocalNamespaces {
     const id = isNamespaceId(nameOrId) ? formatNamespaceId(parseNamespaceId(nameOrId)) : undefined
     const found = id === undefined ? this.all.find(({ row }) => row.name === nameOrId) : this.#open.get(id)
     if (found !== undefined) return found
-    throw new ArtifactHubError('NOT_FOUND', `there is no namespace ${JSON.stringify(nameOrId)}`, { details: { namespace: nameOrId } })
+    throw new ArtifactHubError('NOT_FOUND', `there is no namespace ${JSON.stringify(nameOrId)}`, {
+      details: { namespace: nameOrId },
+    })
   }
 
   /** @throws ALREADY_EXISTS */
   create(name: string, plan: PlanName): Promise<OpenNamespace> {
     return this.#exclusively(async () => {
       if (this.all.some(({ row }) => row.name === name)) {
-        throw new ArtifactHubError('ALREADY_EXISTS', `there is a namespace ${JSON.stringify(name)} already`, { details: { namespace: name } })
+        throw new ArtifactHubError('ALREADY_EXISTS', `there is a namespace ${JSON.stringify(name)} already`, {
+          details: { namespace: name },
+        })
       }
       const common = { name, plan, owner: this.#env.agent.publicKey, createdMs: this.#env.now() }
       const log = await Namespace.create(this.#env, (id) => [putNamespaceRow({ id, ...common })])
@@ -107,7 +114,10 @@ export class LocalNamespaces {
     return this.#exclusively(async () => {
       const namespace = this.find(nameOrId)
       if (namespace === this.#current) {
-        throw new ArtifactHubError('CONFLICT', `namespace ${JSON.stringify(namespace.row.name)} is the current one; use another first`)
+        throw new ArtifactHubError(
+          'CONFLICT',
+          `namespace ${JSON.stringify(namespace.row.name)} is the current one; use another first`,
+        )
       }
       this.#open.delete(namespace.log.idText)
       await namespace.log.close()

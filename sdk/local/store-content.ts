@@ -54,7 +54,9 @@ export async function storeContent(env: LocalEnvironment, options: StoreContentO
     cleanUp.use(blocks)
     const reservesAsItGoes = reservation.bytes === 0
     const { sha256, digest, codec, ...stored } = await ingestContent({
-      source: isPositioned(options.source) ? options.source : { read: (into, position) => readOn(reader, head, into, position) },
+      source: isPositioned(options.source)
+        ? options.source
+        : { read: (into, position) => readOn(reader, head, into, position) },
       keys: key.content,
       engine: env.engine,
       blocks,
@@ -69,8 +71,20 @@ export async function storeContent(env: LocalEnvironment, options: StoreContentO
       throw overPlan(error, quota)
     })
     meter.finish(stored.sizeBytes)
-    const root = { digest, codec, inline: false, sizeBytes: stored.sizeBytes, storedBytes: stored.storedBytes, keyId: key.id }
-    return { content: { root, sha256, leaf: undefined }, head, reservedBytes: reservation.bytes, [Symbol.asyncDispose]: dispose }
+    const root = {
+      digest,
+      codec,
+      inline: false,
+      sizeBytes: stored.sizeBytes,
+      storedBytes: stored.storedBytes,
+      keyId: key.id,
+    }
+    return {
+      content: { root, sha256, leaf: undefined },
+      head,
+      reservedBytes: reservation.bytes,
+      [Symbol.asyncDispose]: dispose,
+    }
   } catch (error) {
     await cleanUp.disposeAsync()
     throw error
@@ -94,8 +108,12 @@ async function readOn(
 function overPlan(error: unknown, quota: Quota): unknown {
   const { maxFileBytes } = quota.limits
   if (!isHubError(error, 'TOO_LARGE') || maxFileBytes > maxContentBytes) return error
-  return new ArtifactHubError('QUOTA_EXCEEDED', `this is over the ${maxFileBytes} bytes that plan ${quota.plan} allows for one file`, {
-    details: { plan: quota.plan, limit: 'maxFileBytes', limitBytes: maxFileBytes },
-    cause: error,
-  })
+  return new ArtifactHubError(
+    'QUOTA_EXCEEDED',
+    `this is over the ${maxFileBytes} bytes that plan ${quota.plan} allows for one file`,
+    {
+      details: { plan: quota.plan, limit: 'maxFileBytes', limitBytes: maxFileBytes },
+      cause: error,
+    },
+  )
 }

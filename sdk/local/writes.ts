@@ -1,9 +1,9 @@
 import {
   type ArtifactState,
+  type VersionRecord,
   validateContentType,
   validateMetadata,
   validateName,
-  type VersionRecord,
 } from '../../src/catalog/index.ts'
 import { artifactSaltBytes, toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
@@ -97,7 +97,8 @@ export async function uploadFile(
     if (upload === undefined) {
       upload = newUpload(env, namespace)
       // What fits its entry leaves nothing behind when it is interrupted.
-      if (file.sizeBytes > maxInlineBytes) await env.store.batch([putUpload(rowKey, upload, env.now())], { sync: false })
+      if (file.sizeBytes > maxInlineBytes)
+        await env.store.batch([putUpload(rowKey, upload, env.now())], { sync: false })
     }
     const done: KeyValueChange[] = [{ type: 'del', key: rowKey }]
     return await storeFirst(env, namespace, description, content, upload, done, options, file)
@@ -123,7 +124,10 @@ export async function updateArtifact(
   const given = describe(options)
   const sources = (['data', 'path', 'content', 'restore'] as const).filter((name) => options[name] !== undefined)
   if (sources.length > 1) {
-    throw new ArtifactHubError('INVALID_ARGUMENT', `update takes one of data, path, content and restore, not ${sources.join(' and ')}`)
+    throw new ArtifactHubError(
+      'INVALID_ARGUMENT',
+      `update takes one of data, path, content and restore, not ${sources.join(' and ')}`,
+    )
   }
   const { namespace, record } = await findById(namespaces, options)
   const salt = await saltOf({ namespace, record })
@@ -132,14 +136,18 @@ export async function updateArtifact(
   const { restore, expectedVersion } = options
   if (restore !== undefined) return await restoreVersion({ namespace, record }, handle, given, restore, expectedVersion)
   if (sources.length === 0 && Object.values(given).every((value) => value === undefined)) {
-    throw new ArtifactHubError('INVALID_ARGUMENT', 'update needs something to change: data, path, content, restore, name, contentType or metadata')
+    throw new ArtifactHubError(
+      'INVALID_ARGUMENT',
+      'update needs something to change: data, path, content, restore, name, contentType or metadata',
+    )
   }
   await using file = options.path === undefined ? undefined : await env.files.openSource(options.path)
   const content = file === undefined ? updatedContent(options, given, record) : fileContent(file)
   await using held =
     content === undefined ? undefined : await hold(env, namespace, handle.key, content, false, options, file)
   // Under its old name an artifact keeps its type; a new name with new content is as good as a new artifact.
-  const guessed = held === undefined || given.name === undefined ? undefined : await guessContentType(given.name, held.head)
+  const guessed =
+    held === undefined || given.name === undefined ? undefined : await guessContentType(given.name, held.head)
   const next = await writeNextVersion(namespace.log, {
     handle,
     expectedVersion,
@@ -167,7 +175,8 @@ async function restoreVersion(
   const { namespace } = found
   const old = await findVersion(found, restore)
   const leaf = old.root.inline ? await namespace.log.blocks.read(old.root.digest) : undefined
-  if (old.root.inline && leaf === undefined) throw new ArtifactHubError('UNAVAILABLE', `the content of version ${restore} is not here`)
+  if (old.root.inline && leaf === undefined)
+    throw new ArtifactHubError('UNAVAILABLE', `the content of version ${restore} is not here`)
   const content: StoredContent = { root: old.root, sha256: old.state.sha256, leaf }
   const { sha256: _, ...state } = { ...old.state, metadata: old.state.metadata }
   const next = { state: withGiven(state, given), content }
@@ -244,7 +253,11 @@ function fileContent(file: SourceFile): Content {
   return { source: file, sizeBytes: file.sizeBytes }
 }
 
-function updatedContent(options: { data?: unknown; content?: unknown }, given: Description, record: VersionRecord): Content | undefined {
+function updatedContent(
+  options: { data?: unknown; content?: unknown },
+  given: Description,
+  record: VersionRecord,
+): Content | undefined {
   if (options.data !== undefined) return dataContent(options.data)
   if (options.content === undefined) return undefined
   return snippetOf(options.content, { ...given, name: given.name ?? record.state.name }).content
@@ -260,7 +273,8 @@ function describe(options: RawDescription): Description {
 
 function named(description: Description): Description & { name: string } {
   const { name } = description
-  if (name === undefined) throw new ArtifactHubError('INVALID_ARGUMENT', 'name is missing', { details: { option: 'name' } })
+  if (name === undefined)
+    throw new ArtifactHubError('INVALID_ARGUMENT', 'name is missing', { details: { option: 'name' } })
   return { ...description, name }
 }
 
@@ -273,8 +287,12 @@ function withGiven(state: Omit<ArtifactState, 'sha256'>, given: Description): Om
 }
 
 /** A snippet's text and what it is: a string as it stands, anything else as JSON. */
-function snippetOf(content: unknown, description: Description & { name: string }): { description: typeof description; content: Content } {
-  if (content === undefined) throw new ArtifactHubError('INVALID_ARGUMENT', 'content is missing', { details: { option: 'content' } })
+function snippetOf(
+  content: unknown,
+  description: Description & { name: string },
+): { description: typeof description; content: Content } {
+  if (content === undefined)
+    throw new ArtifactHubError('INVALID_ARGUMENT', 'content is missing', { details: { option: 'content' } })
   const bytes = textEncoder.encode(typeof content === 'string' ? content : jsonText(content))
   const isJson = typeof content !== 'string' && !description.name.includes('.')
   return {
@@ -290,5 +308,7 @@ function jsonText(content: unknown): string {
   } catch (cause) {
     throw new ArtifactHubError('INVALID_ARGUMENT', 'content is not JSON', { cause, details: { option: 'content' } })
   }
-  throw new ArtifactHubError('INVALID_ARGUMENT', `content is not JSON but ${typeof content}`, { details: { option: 'content' } })
+  throw new ArtifactHubError('INVALID_ARGUMENT', `content is not JSON but ${typeof content}`, {
+    details: { option: 'content' },
+  })
 }

@@ -40,7 +40,7 @@ export function indexRows(
  * and the nested one are the same path. The items of a list have the list's own path; lists and objects are
  * values themselves too.
  */
-export function* leaves(metadata: Metadata): Generator<{ path: string; value: MetadataValue }> {
+function* leaves(metadata: Metadata): Generator<{ path: string; value: MetadataValue }> {
   for (const key of Object.keys(metadata)) yield* leavesOf(key, metadata[key] as MetadataValue)
 }
 

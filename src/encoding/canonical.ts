@@ -17,7 +17,10 @@ export function encodeCanonical(value: unknown): Uint8Array<ArrayBuffer> {
  */
 export function decodeCanonical(bytes: Uint8Array, options: { maxBytes: number; what: string }): unknown {
   if (bytes.length > options.maxBytes) {
-    throw new ArtifactHubError('TOO_LARGE', `${options.what} is ${bytes.length} bytes; at most ${options.maxBytes} are allowed`)
+    throw new ArtifactHubError(
+      'TOO_LARGE',
+      `${options.what} is ${bytes.length} bytes; at most ${options.maxBytes} are allowed`,
+    )
   }
   let value: unknown
   let canonical: Uint8Array

@@ -52,6 +52,7 @@ function parseId(text: unknown, prefix: string, length: number, what: string): U
       // Not base32: the error below says what it should have been.
     }
   }
-  const given = typeof text === 'string' ? JSON.stringify(text.slice(0, 80)) : `a ${text === null ? 'null' : typeof text}`
+  const given =
+    typeof text === 'string' ? JSON.stringify(text.slice(0, 80)) : `a ${text === null ? 'null' : typeof text}`
   throw new ArtifactHubError('INVALID_ARGUMENT', `${given} is not ${what} (${prefix}…)`)
 }

@@ -1,5 +1,5 @@
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto'
-import { concatBytes, toHex } from '../encoding/index.ts'
+import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { agree, agreementPrivateKey, isUsablePublicKey } from './agreement.ts'
 import { formatDid } from './did.ts'

@@ -1,6 +1,6 @@
 import { base58btc } from 'multiformats/bases/base58'
-import { ArtifactHubError } from '../errors.ts'
 import { concatBytes, equalBytes } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
 import { isUsablePublicKey } from './agreement.ts'
 
 /** Multicodec ed25519-pub as a varint. */
@@ -21,12 +21,19 @@ export function parseDid(did: string): Uint8Array {
     if (did.length <= 64 && did.startsWith('did:key:z')) {
       const bytes = base58btc.decode(did.slice('did:key:'.length))
       const publicKey = bytes.slice(2)
-      if (equalBytes(bytes.subarray(0, 2), ed25519Code) && formatDid(publicKey) === did && isUsablePublicKey(publicKey)) {
+      if (
+        equalBytes(bytes.subarray(0, 2), ed25519Code) &&
+        formatDid(publicKey) === did &&
+        isUsablePublicKey(publicKey)
+      ) {
         return publicKey
       }
     }
   } catch {
     // Not base58: the error below says what it should have been.
   }
-  throw new ArtifactHubError('INVALID_ARGUMENT', `${JSON.stringify(did.slice(0, 80))} is not the DID of an agent (did:key:z6Mk…)`)
+  throw new ArtifactHubError(
+    'INVALID_ARGUMENT',
+    `${JSON.stringify(did.slice(0, 80))} is not the DID of an agent (did:key:z6Mk…)`,
+  )
 }

@@ -1,7 +1,7 @@
 import { scrypt } from 'node:crypto'
 import nacl from 'tweetnacl'
-import { ArtifactHubError } from '../errors.ts'
 import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
 
 const maxFileBytes = 1024
 // OWASP's first choice for scrypt (N = 2^17, r = 8, p = 1): 128 MiB and about half a second for each guess.
@@ -13,7 +13,11 @@ const cost = { log2N: 17, r: 8, p: 1 }
  *
  * @param salt 32 fresh random bytes; only used with a passphrase
  */
-export async function encodeIdentityFile(seed: Uint8Array, passphrase: string | undefined, salt: Uint8Array): Promise<Uint8Array> {
+export async function encodeIdentityFile(
+  seed: Uint8Array,
+  passphrase: string | undefined,
+  salt: Uint8Array,
+): Promise<Uint8Array> {
   if (passphrase === undefined) return encodeCanonical({ v: 1, seed })
   const key = await stretch(passphrase, salt, cost)
   return encodeCanonical({ v: 1, kdf: 'scrypt', ...cost, salt, box: nacl.secretbox(seed, zeroNonce, key) })
@@ -25,12 +29,16 @@ export async function encodeIdentityFile(seed: Uint8Array, passphrase: string | 
  * @throws ACCESS_DENIED when a passphrase is missing, wrong, or given for a file that has none; CORRUPT, UNSUPPORTED_FORMAT
  */
 export async function decodeIdentityFile(bytes: Uint8Array, passphrase: string | undefined): Promise<Uint8Array> {
-  const file = decodeCanonical(bytes, { maxBytes: maxFileBytes, what: 'identity.key' }) as Record<string, unknown> | null
+  const file = decodeCanonical(bytes, { maxBytes: maxFileBytes, what: 'identity.key' }) as Record<
+    string,
+    unknown
+  > | null
   if (typeof file !== 'object' || file === null) throw new ArtifactHubError('CORRUPT', 'identity.key is not a map')
   if (file.v !== 1) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'identity.key was written by a newer release')
   if (isBytes(file.seed, 32) && Object.keys(file).length === 2) {
     // Silently ignoring it would let somebody believe that the key is protected.
-    if (passphrase !== undefined) throw new ArtifactHubError('ACCESS_DENIED', 'identity.key has no passphrase, yet one was given')
+    if (passphrase !== undefined)
+      throw new ArtifactHubError('ACCESS_DENIED', 'identity.key has no passphrase, yet one was given')
     return file.seed
   }
   const { kdf, log2N, r, p, salt, box } = file

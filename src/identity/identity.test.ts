@@ -1,10 +1,11 @@
 import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
+import { inspect } from 'node:util'
 import { ed25519, x25519 } from '@noble/curves/ed25519.js'
 import { hkdf as nobleHkdf } from '@noble/hashes/hkdf.js'
 import { sha256 as nobleSha256 } from '@noble/hashes/sha2.js'
 import fc from 'fast-check'
-import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
+import { signedBytes } from './domains.ts'
 import {
   AgentKey,
   decodeIdentityFile,
@@ -19,7 +20,6 @@ import {
   verifySignature,
   wrapKey,
 } from './index.ts'
-import { signedBytes } from './domains.ts'
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
 const hex = (text: string) => new Uint8Array(Buffer.from(text, 'hex'))
@@ -27,7 +27,9 @@ const hex = (text: string) => new Uint8Array(Buffer.from(text, 'hex'))
 describe('agent keys', () => {
   it('has the public key of RFC 8032 test 1 and the DID of did:key', () => {
     const key = new AgentKey(hex('9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60'))
-    expect(Buffer.from(key.publicKey).toString('hex')).toBe('d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a')
+    expect(Buffer.from(key.publicKey).toString('hex')).toBe(
+      'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a',
+    )
     expect(key.did).toMatch(/^did:key:z6Mk/)
     expect(parseDid(key.did)).toEqual(key.publicKey)
   })
@@ -87,7 +89,13 @@ describe('agent keys', () => {
   })
 
   it('refuses what is not an agent’s DID', () => {
-    for (const did of ['', 'did:key:', 'did:web:example.com', 'did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme', 'did:key:z!!!']) {
+    for (const did of [
+      '',
+      'did:key:',
+      'did:web:example.com',
+      'did:key:zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme',
+      'did:key:z!!!',
+    ]) {
       expect(() => parseDid(did)).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
     }
   })
@@ -111,11 +119,16 @@ describe('HKDF', () => {
 
   it('agrees with two other implementations', () => {
     fc.assert(
-      fc.property(bytes(32), fc.uint8Array({ maxLength: 120 }), fc.integer({ min: 1, max: 64 }), (secret, info, length) => {
-        const derived = hkdf(secret, info, length)
-        expect(derived).toEqual(new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(), info, length)))
-        expect(derived).toEqual(nobleHkdf(nobleSha256, secret, undefined, info, length))
-      }),
+      fc.property(
+        bytes(32),
+        fc.uint8Array({ maxLength: 120 }),
+        fc.integer({ min: 1, max: 64 }),
+        (secret, info, length) => {
+          const derived = hkdf(secret, info, length)
+          expect(derived).toEqual(new Uint8Array(hkdfSync('sha256', secret, new Uint8Array(), info, length)))
+          expect(derived).toEqual(nobleHkdf(nobleSha256, secret, undefined, info, length))
+        },
+      ),
     )
     expect(createHmac('sha256', new Uint8Array(32)).digest()).toHaveLength(32)
   })
@@ -135,7 +148,8 @@ describe('sealing and wrapping', () => {
     const secret = randomBytes(32)
     const sealer = new Sealer(randomBytes(32))
     const boxes = agents.map(({ publicKey }) => sealer.seal(secret, publicKey, context()))
-    for (const agent of agents) expect(openSealed(sealer.ephemeral, boxes, agent, context())).toEqual(new Uint8Array(secret))
+    for (const agent of agents)
+      expect(openSealed(sealer.ephemeral, boxes, agent, context())).toEqual(new Uint8Array(secret))
     expect(openSealed(sealer.ephemeral, boxes, stranger, context())).toBeUndefined()
   })
 

@@ -2,7 +2,16 @@
 export { AgentKey, verifySignature } from './agent-key.ts'
 export { isUsablePublicKey } from './agreement.ts'
 export { formatDid, parseDid } from './did.ts'
-export { type SigningDomain, signingDomains } from './domains.ts'
+export type { SigningDomain } from './domains.ts'
 export { hkdf, hkdfExpand, hkdfExtract } from './hkdf.ts'
 export { decodeIdentityFile, encodeIdentityFile } from './identity-file.ts'
-export { boxedKeyBytes, boxTagBytes, type KeyContext, keyBytes, openSealed, type SealedBox, Sealer, unwrapKey, wrapKey } from './seal.ts'
+export {
+  boxedKeyBytes,
+  boxTagBytes,
+  type KeyContext,
+  openSealed,
+  type SealedBox,
+  Sealer,
+  unwrapKey,
+  wrapKey,
+} from './seal.ts'

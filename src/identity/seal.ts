@@ -1,12 +1,12 @@
 import nacl from 'tweetnacl'
-import { ArtifactHubError } from '../errors.ts'
 import { concatBytes, encodeCanonical, equalBytes } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from './agent-key.ts'
 import { agree, agreementPrivateKey, agreementPublicBytes, agreementPublicKey } from './agreement.ts'
 import { hkdf } from './hkdf.ts'
 
 /** Bytes of every key that is sealed or wrapped. */
-export const keyBytes = 32
+const keyBytes = 32
 /** Bytes of a key under secretbox: 32 and a 16-byte tag. */
 export const boxedKeyBytes = keyBytes + nacl.secretbox.overheadLength
 /** Bytes of the tag by which a recipient finds its box among many. */

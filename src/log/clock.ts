@@ -30,6 +30,6 @@ export class HybridClock {
 }
 
 /** Negative, zero or positive as `a` is before, the same as or after `b`. */
-export function compareClocks(a: ClockReading, b: ClockReading): number {
+function compareClocks(a: ClockReading, b: ClockReading): number {
   return a.wallMs - b.wallMs || a.counter - b.counter
 }

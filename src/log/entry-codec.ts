@@ -61,7 +61,9 @@ export function encodeKeys(keys: KeySection): Uint8Array<ArrayBuffer> {
 }
 
 /** An entry as it is stored and sent: one canonical DAG-CBOR array of its five sections. */
-export function encodeEntry(entry: Pick<Entry, 'headerBytes' | 'signature' | 'keysBytes' | 'body' | 'leaf'>): Uint8Array<ArrayBuffer> {
+export function encodeEntry(
+  entry: Pick<Entry, 'headerBytes' | 'signature' | 'keysBytes' | 'body' | 'leaf'>,
+): Uint8Array<ArrayBuffer> {
   const { headerBytes, signature, keysBytes, body, leaf } = entry
   return encodeCanonical([headerBytes, signature, keysBytes ?? null, body ?? null, leaf ?? null])
 }
@@ -96,7 +98,7 @@ export function decodeEntry(bytes: Uint8Array): Entry {
 }
 
 /** @throws TOO_LARGE, CORRUPT. Says nothing of who signed it. */
-export function decodeHeader(bytes: Uint8Array): EntryHeader {
+function decodeHeader(bytes: Uint8Array): EntryHeader {
   const reader = Reader.map(decodeCanonical(bytes, { maxBytes: maxHeaderBytes, what: 'an entry header' }), 'header')
   if (reader.integer('v', 0, 1000) !== formatVersion) {
     throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this entry was written by a newer release')
@@ -119,19 +121,23 @@ export function decodeHeader(bytes: Uint8Array): EntryHeader {
     data: decodeData(reader.optionalMap('data'), kind),
   }
   reader.end()
-  if ((header.seq === 0) !== (header.previous === undefined)) throw malformed('only the first of a chain has no previous')
+  if ((header.seq === 0) !== (header.previous === undefined))
+    throw malformed('only the first of a chain has no previous')
   const isGenesis = kind === 'genesis'
   if (isGenesis !== (header.namespace === undefined) || isGenesis !== (header.grant === undefined)) {
     throw malformed('only a genesis names no namespace and no grant')
   }
   if (isGenesis && header.seq !== 0) throw malformed('a genesis is the first of its chain')
-  if (kind === 'rotate' && (header.keyId === undefined || header.keysHash === undefined)) throw malformed('a rotate brings a key')
-  if (kind === 'put' && (header.keyId === undefined || header.bodyHash === undefined)) throw malformed('a put has a body')
+  if (kind === 'rotate' && (header.keyId === undefined || header.keysHash === undefined))
+    throw malformed('a rotate brings a key')
+  if (kind === 'put' && (header.keyId === undefined || header.bodyHash === undefined))
+    throw malformed('a put has a body')
   return header
 }
 
 function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | undefined {
-  if ((reader !== undefined) !== dataKinds.includes(kind)) throw malformed('data stands in data entries, and only there')
+  if ((reader !== undefined) !== dataKinds.includes(kind))
+    throw malformed('data stands in data entries, and only there')
   if (reader === undefined) return undefined
   const roots = reader.array('roots', 0, 1)
   const isPut = kind === 'put'
@@ -164,8 +170,10 @@ function decodeRoot(reader: Reader): ContentRoot {
     keyId: reader.bytes(5, 16),
   }
   if (root.codec !== rawCodec && root.codec !== dagPbCodec) throw malformed('a root is raw or dag-pb')
-  if (root.codec === rawCodec && root.storedBytes !== root.sizeBytes + leafOverheadBytes) throw malformed('sizes of a leaf disagree')
-  if (root.inline && (root.codec !== rawCodec || root.sizeBytes > maxInlineBytes)) throw malformed('this cannot be inline')
+  if (root.codec === rawCodec && root.storedBytes !== root.sizeBytes + leafOverheadBytes)
+    throw malformed('sizes of a leaf disagree')
+  if (root.inline && (root.codec !== rawCodec || root.sizeBytes > maxInlineBytes))
+    throw malformed('this cannot be inline')
   return root
 }
 
@@ -175,7 +183,11 @@ function decodeKeys(bytes: Uint8Array): KeySection {
   const boxes = reader.array('boxes', 0, maxBoxesInEntry)
   const section: KeySection = {
     ephemeral: reader.optionalBytes('eph', 32),
-    wraps: wraps.mapLists(3, (row) => ({ keyId: row.bytes(0, 16), under: row.bytes(1, 16), box: row.bytes(2, boxedKeyBytes) })),
+    wraps: wraps.mapLists(3, (row) => ({
+      keyId: row.bytes(0, 16),
+      under: row.bytes(1, 16),
+      box: row.bytes(2, boxedKeyBytes),
+    })),
     boxes: boxes.mapLists(3, (row) => ({
       keyId: row.bytes(0, 16),
       tag: row.bytes(1, boxTagBytes),
@@ -183,14 +195,21 @@ function decodeKeys(bytes: Uint8Array): KeySection {
     })),
   }
   reader.end()
-  if ((section.ephemeral === undefined) !== (section.boxes.length === 0)) throw malformed('boxes come with an ephemeral key')
+  if ((section.ephemeral === undefined) !== (section.boxes.length === 0))
+    throw malformed('boxes come with an ephemeral key')
   return section
 }
 
-function checkSection(name: string, bytes: Uint8Array | undefined, hash: Uint8Array | undefined, erasable: boolean): void {
+function checkSection(
+  name: string,
+  bytes: Uint8Array | undefined,
+  hash: Uint8Array | undefined,
+  erasable: boolean,
+): void {
   if (bytes === undefined) {
     if (hash !== undefined && !erasable) throw malformed(`the ${name} section is missing`)
     return
   }
-  if (hash === undefined || !equalBytes(sha256(bytes), hash)) throw malformed(`the ${name} section is not the one that was signed`)
+  if (hash === undefined || !equalBytes(sha256(bytes), hash))
+    throw malformed(`the ${name} section is not the one that was signed`)
 }

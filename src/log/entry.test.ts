@@ -84,11 +84,15 @@ describe('entries', () => {
   it('refuses sections of another entry', () => {
     const one = signEntry(agent, draft, sections).entry
     const two = signEntry(agent, draft, { ...sections, body: randomBytes(50), leaf }).entry
-    expect(() => decodeEntry(encodeEntry({ ...one, body: two.body }))).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+    expect(() => decodeEntry(encodeEntry({ ...one, body: two.body }))).toThrow(
+      expect.objectContaining({ code: 'CORRUPT' }),
+    )
     expect(() => decodeEntry(encodeEntry({ ...one, signature: two.signature }))).toThrow(
       expect.objectContaining({ code: 'CORRUPT' }),
     )
-    expect(() => decodeEntry(encodeEntry({ ...one, leaf: randomBytes(31) }))).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+    expect(() => decodeEntry(encodeEntry({ ...one, leaf: randomBytes(31) }))).toThrow(
+      expect.objectContaining({ code: 'CORRUPT' }),
+    )
   })
 
   const valid = () => {
@@ -161,7 +165,9 @@ describe('entries', () => {
   })
 
   it('leaves entries of a newer release alone', () => {
-    expect(() => decodeEntry(resigned({ ...valid(), v: 1 }))).toThrow(expect.objectContaining({ code: 'UNSUPPORTED_FORMAT' }))
+    expect(() => decodeEntry(resigned({ ...valid(), v: 1 }))).toThrow(
+      expect.objectContaining({ code: 'UNSUPPORTED_FORMAT' }),
+    )
   })
 
   it('refuses to make what it would refuse to read', () => {

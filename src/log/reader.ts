@@ -28,7 +28,8 @@ export class Reader {
   }
 
   static list(value: unknown, where: string, min: number, max: number): Reader {
-    if (!Array.isArray(value) || value.length < min || value.length > max) throw malformed(`${where} is not a list of that length`)
+    if (!Array.isArray(value) || value.length < min || value.length > max)
+      throw malformed(`${where} is not a list of that length`)
     return new Reader(value as unknown as Record<number, unknown>, value.length, where)
   }
 

@@ -17,7 +17,11 @@ export interface EntrySections {
 }
 
 /** Makes a signed entry and its stored bytes. @throws TOO_LARGE when it is over the limit for an entry */
-export function signEntry(agent: AgentKey, draft: HeaderDraft, sections: EntrySections): { entry: Entry; bytes: Uint8Array<ArrayBuffer> } {
+export function signEntry(
+  agent: AgentKey,
+  draft: HeaderDraft,
+  sections: EntrySections,
+): { entry: Entry; bytes: Uint8Array<ArrayBuffer> } {
   const { keys, body, leaf } = sections
   const keysBytes = keys === undefined ? undefined : encodeKeys(keys)
   const header: EntryHeader = {
@@ -31,7 +35,10 @@ export function signEntry(agent: AgentKey, draft: HeaderDraft, sections: EntrySe
   const entry: Entry = { hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, body, leaf }
   const bytes = encodeEntry(entry)
   if (headerBytes.length > maxHeaderBytes || bytes.length > maxEntryBytes) {
-    throw new ArtifactHubError('TOO_LARGE', `this entry would be ${bytes.length} bytes; at most ${maxEntryBytes} are allowed`)
+    throw new ArtifactHubError(
+      'TOO_LARGE',
+      `this entry would be ${bytes.length} bytes; at most ${maxEntryBytes} are allowed`,
+    )
   }
   return { entry, bytes }
 }

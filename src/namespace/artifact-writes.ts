@@ -65,7 +65,10 @@ export interface NextVersionOptions extends WriteOptions {
   /** `CONFLICT` unless this is the current version. */
   readonly expectedVersion: VersionRef | undefined
   /** What the next version is, given the current one at the moment of writing. An absent `content` keeps the current one's. */
-  readonly next: (current: VersionRecord) => { state: Omit<ArtifactState, 'sha256'>; content: StoredContent | undefined }
+  readonly next: (current: VersionRecord) => {
+    state: Omit<ArtifactState, 'sha256'>
+    content: StoredContent | undefined
+  }
 }
 
 /** Writes an artifact's next version. @throws NOT_FOUND, CONFLICT, QUOTA_EXCEEDED, UNAVAILABLE */
@@ -91,7 +94,10 @@ export function writeDelete(namespace: Namespace, handle: Pick<ArtifactHandle, '
     const { entries: parents } = await tx.catalog.versionHeads(artifact)
     mark()
     const data = dataHeader({ artifactSalt: salt, parents })
-    await tx.append({ kind: 'delete', keyId: undefined, data }, {}, (entry) => ({ kind: 'delete', ...common(artifact, entry, data) }))
+    await tx.append({ kind: 'delete', keyId: undefined, data }, {}, (entry) => ({
+      kind: 'delete',
+      ...common(artifact, entry, data),
+    }))
   })
 }
 
@@ -119,8 +125,11 @@ export function writeDrop(
 /** The error for a version that is not there. */
 export function noSuchVersion(artifact: Uint8Array, version: VersionRef | undefined): ArtifactHubError {
   const artifactId = formatArtifactId(artifact)
-  if (version === undefined) return new ArtifactHubError('NOT_FOUND', `there is no artifact ${artifactId}`, { details: { artifactId } })
-  return new ArtifactHubError('NOT_FOUND', `artifact ${artifactId} has no version ${version}`, { details: { artifactId, version } })
+  if (version === undefined)
+    return new ArtifactHubError('NOT_FOUND', `there is no artifact ${artifactId}`, { details: { artifactId } })
+  return new ArtifactHubError('NOT_FOUND', `artifact ${artifactId} has no version ${version}`, {
+    details: { artifactId, version },
+  })
 }
 
 /**
@@ -128,7 +137,11 @@ export function noSuchVersion(artifact: Uint8Array, version: VersionRef | undefi
  *
  * @param state what its body says; absent in other entries than puts, and when it was erased
  */
-export function operationOf(artifact: Uint8Array, entry: Entry, state: ArtifactState = endedState): Operation | undefined {
+export function operationOf(
+  artifact: Uint8Array,
+  entry: Entry,
+  state: ArtifactState = endedState,
+): Operation | undefined {
   const { data, kind } = entry.header
   if (data === undefined) return undefined
   const shared = common(artifact, entry, data)
@@ -160,7 +173,8 @@ async function appendPut(
     state,
   }))
   const record = await tx.catalog.version(artifact, `${gen}-${Buffer.from(entry.hash).toString('hex')}`)
-  if (record === undefined) throw new ArtifactHubError('INTERNAL', 'a version that was just written is not in the catalog')
+  if (record === undefined)
+    throw new ArtifactHubError('INTERNAL', 'a version that was just written is not in the catalog')
   return record
 }
 
@@ -187,13 +201,22 @@ async function checkExpected(tx: Transaction, current: VersionRecord, expected: 
   })
 }
 
-async function checkQuota(tx: Transaction, { handle, quota, reservedBytes }: WriteOptions, root: ContentRoot): Promise<void> {
+async function checkQuota(
+  tx: Transaction,
+  { handle, quota, reservedBytes }: WriteOptions,
+  root: ContentRoot,
+): Promise<void> {
   const before = tx.accounts.addedLeafBytes
   quota.checkTotal(await tx.accounts.wouldAdd(handle.artifact, root), reservedBytes, before)
 }
 
-async function sameContent(namespace: Namespace, tx: Transaction, { root, state }: VersionRecord): Promise<StoredContent> {
+async function sameContent(
+  namespace: Namespace,
+  tx: Transaction,
+  { root, state }: VersionRecord,
+): Promise<StoredContent> {
   const leaf = root.inline ? (tx.leaf(root.digest) ?? (await namespace.blocks.read(root.digest))) : undefined
-  if (root.inline && leaf === undefined) throw new ArtifactHubError('UNAVAILABLE', 'the content of the current version is not here')
+  if (root.inline && leaf === undefined)
+    throw new ArtifactHubError('UNAVAILABLE', 'the content of the current version is not here')
   return { root, sha256: state.sha256, leaf }
 }

@@ -1,4 +1,11 @@
-import { type ArtifactState, metadataText, parseMetadata, validateContentType, validateMetadata, validateName } from '../catalog/index.ts'
+import {
+  type ArtifactState,
+  metadataText,
+  parseMetadata,
+  validateContentType,
+  validateMetadata,
+  validateName,
+} from '../catalog/index.ts'
 import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxEntryBytes } from '../limits.ts'
@@ -19,7 +26,10 @@ export function encodeBody(state: ArtifactState): Uint8Array<ArrayBuffer> {
 
 /** Everything in it is checked again: the writer may be another node, and a hostile one. @throws CORRUPT, UNSUPPORTED_FORMAT */
 export function decodeBody(bytes: Uint8Array): ArtifactState {
-  const body = decodeCanonical(bytes, { maxBytes: maxEntryBytes, what: 'an entry’s body' }) as Record<string, unknown> | null
+  const body = decodeCanonical(bytes, { maxBytes: maxEntryBytes, what: 'an entry’s body' }) as Record<
+    string,
+    unknown
+  > | null
   if (typeof body !== 'object' || body === null || typeof body.v !== 'number') throw malformed()
   if (body.v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this version was written by a newer release')
   const { name, type, meta, sha256 } = body

@@ -1,8 +1,8 @@
+import type { ClockReading } from '../catalog/index.ts'
 import { decodeCanonical, encodeCanonical, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxParentHeads } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
-import type { ClockReading } from '../catalog/index.ts'
 import type { NamespaceKeys } from './tables.ts'
 
 /** The newest entry of a chain. */

@@ -27,7 +27,11 @@ export interface DeriveOptions {
  * Makes all that follows from a namespace's log again, under `target`, whose derived tables must be empty. Entries
  * that cannot be read are passed over and reported. Nothing may be committed meanwhile.
  */
-export async function deriveFromLog(namespace: Namespace, target: NamespaceKeys, options: DeriveOptions): Promise<LogFinding[]> {
+export async function deriveFromLog(
+  namespace: Namespace,
+  target: NamespaceKeys,
+  options: DeriveOptions,
+): Promise<LogFinding[]> {
   const derivation = new Derivation(namespace, target, options)
   await derivation.indexEntries()
   await namespace.loadEpochs(target)
@@ -125,7 +129,10 @@ class Derivation {
         continue
       }
       const before = head !== undefined && equalBytes(head.chain, chain) ? head : undefined
-      const follows = before === undefined ? seq === 0 : seq === before.seq + 1 && previous !== undefined && equalBytes(previous, before.hash)
+      const follows =
+        before === undefined
+          ? seq === 0
+          : seq === before.seq + 1 && previous !== undefined && equalBytes(previous, before.hash)
       if (!follows) this.findings.push({ place, problem: 'does not follow the entry before it' })
       head = { chain, grant, incarnation, seq, hash: entry.hash, clock }
       this.#tx.add(headChange(this.#target, head))

@@ -64,7 +64,9 @@ export async function removeStaleUploads(
 ): Promise<void> {
   const stale: KeyValueChange[] = []
   for await (const [key, value] of namespace.env.store.entries(namespace.keys.all('uploads'))) {
-    const row = decodeCanonical(value, { maxBytes: 1_024, what: 'an unfinished upload' }) as { startedMs?: unknown } | null
+    const row = decodeCanonical(value, { maxBytes: 1_024, what: 'an unfinished upload' }) as {
+      startedMs?: unknown
+    } | null
     const startedMs = typeof row?.startedMs === 'number' ? row.startedMs : 0
     if (startedMs < before && !isUnderWay(toHex(key))) stale.push({ type: 'del', key })
   }

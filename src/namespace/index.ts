@@ -8,6 +8,8 @@ export {
   writeFirstVersion,
   writeNextVersion,
 } from './artifact-writes.ts'
+export { clearDerived, compareDerived, deriveFromLog, type LogFinding, rebuildDerived } from './derive.ts'
+export { eraseBodies, removeStaleUploads } from './erase.ts'
 export { Namespace, type NamespaceEnvironment } from './namespace.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'
 export {
@@ -20,5 +22,3 @@ export {
 } from './registry.ts'
 export { keySpaces, NamespaceKeys } from './tables.ts'
 export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'
-export { clearDerived, compareDerived, deriveFromLog, type LogFinding, rebuildDerived } from './derive.ts'
-export { eraseBodies, removeStaleUploads } from './erase.ts'

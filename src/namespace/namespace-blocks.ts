@@ -1,7 +1,7 @@
+import { prefixEnd } from '../encoding/index.ts'
 import { decodeEntry } from '../log/index.ts'
 import type { BlockWriter, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import type { NamespaceKeys } from './tables.ts'
-import { prefixEnd } from '../encoding/index.ts'
 
 /** The blocks of a namespace, those carried inside its entries too: one way to read them all. */
 export class EntryAndPackBlocks implements NamespaceBlocks {
@@ -21,7 +21,9 @@ export class EntryAndPackBlocks implements NamespaceBlocks {
 
   async has(digests: readonly Uint8Array[]): Promise<boolean[]> {
     const found = await this.#packs.has(digests)
-    return await Promise.all(found.map(async (has, at) => has || (await this.#readInline(digests[at] as Uint8Array)) !== undefined))
+    return await Promise.all(
+      found.map(async (has, at) => has || (await this.#readInline(digests[at] as Uint8Array)) !== undefined),
+    )
   }
 
   openWriter(): BlockWriter {

@@ -49,7 +49,13 @@ export class Namespace {
   #stale = false
   #closed = false
 
-  private constructor(env: NamespaceEnvironment, id: Uint8Array, packs: NamespaceBlocks, chains: Chains, totals: Totals) {
+  private constructor(
+    env: NamespaceEnvironment,
+    id: Uint8Array,
+    packs: NamespaceBlocks,
+    chains: Chains,
+    totals: Totals,
+  ) {
     this.env = env
     this.id = id
     this.idText = formatNamespaceId(id)
@@ -71,7 +77,10 @@ export class Namespace {
    *
    * @param extra goes into the same atomic batch: how the node remembers that it has it
    */
-  static async create(env: NamespaceEnvironment, extra: (id: Uint8Array) => readonly KeyValueChange[]): Promise<Namespace> {
+  static async create(
+    env: NamespaceEnvironment,
+    extra: (id: Uint8Array) => readonly KeyValueChange[],
+  ): Promise<Namespace> {
     const { agent, incarnation, clock, random } = env
     const start = { namespace: undefined, grant: undefined, incarnation, seq: 0, previous: undefined, heads: [] }
     const header = { kind: 'genesis' as const, ...start, clock: clock.tick(), keyId: undefined, data: undefined }
@@ -159,7 +168,11 @@ export class Namespace {
   async artifactKey(artifact: Uint8Array, keyId: Uint8Array, wraps: readonly KeyWrap[] = []): Promise<ArtifactKey> {
     const key =
       this.#keyring.open(artifact, keyId, wraps) ??
-      this.#keyring.open(artifact, keyId, decodeWraps(await this.env.store.get(this.keys.key('artifactKeys', artifact, keyId)), keyId))
+      this.#keyring.open(
+        artifact,
+        keyId,
+        decodeWraps(await this.env.store.get(this.keys.key('artifactKeys', artifact, keyId)), keyId),
+      )
     if (key === undefined) throw new ArtifactHubError('ACCESS_DENIED', 'this agent cannot open the artifact’s key')
     return key
   }
@@ -220,7 +233,18 @@ export class Namespace {
     const { store, agent, incarnation, clock } = this.env
     const { id: namespace, keys, catalog, blocks } = this
     const totals = this.#totals
-    return new Transaction({ namespace, store, keys, catalog, blocks, chains: this.#chains, totals, agent, incarnation, clock })
+    return new Transaction({
+      namespace,
+      store,
+      keys,
+      catalog,
+      blocks,
+      chains: this.#chains,
+      totals,
+      agent,
+      incarnation,
+      clock,
+    })
   }
 
   async #reload(): Promise<void> {
@@ -245,9 +269,12 @@ export class Namespace {
       if (entry === undefined) throw new ArtifactHubError('CORRUPT', 'an entry that introduces an epoch is missing')
       rotates.push(entry)
     }
-    rotates.sort((a, b) => a.header.clock.wallMs - b.header.clock.wallMs || a.header.clock.counter - b.header.clock.counter)
+    rotates.sort(
+      (a, b) => a.header.clock.wallMs - b.header.clock.wallMs || a.header.clock.counter - b.header.clock.counter,
+    )
     for (const { header, keys: section } of rotates) {
-      if (header.keyId !== undefined && section !== undefined) this.#keyring.admitEpoch(header.keyId, section, this.env.agent)
+      if (header.keyId !== undefined && section !== undefined)
+        this.#keyring.admitEpoch(header.keyId, section, this.env.agent)
     }
   }
 }

@@ -30,9 +30,13 @@ export class Quota {
   checkFile(sizeBytes: number): void {
     const { maxFileBytes } = this.limits
     if (sizeBytes <= maxFileBytes) return
-    throw new ArtifactHubError('QUOTA_EXCEEDED', `${sizeBytes} bytes are over the ${maxFileBytes} that plan ${this.plan} allows for one file`, {
-      details: { plan: this.plan, limit: 'maxFileBytes', limitBytes: maxFileBytes, sizeBytes },
-    })
+    throw new ArtifactHubError(
+      'QUOTA_EXCEEDED',
+      `${sizeBytes} bytes are over the ${maxFileBytes} that plan ${this.plan} allows for one file`,
+      {
+        details: { plan: this.plan, limit: 'maxFileBytes', limitBytes: maxFileBytes, sizeBytes },
+      },
+    )
   }
 
   /** Keeps room for new leaves, bytes. @throws QUOTA_EXCEEDED */
@@ -69,7 +73,16 @@ export class Quota {
     throw new ArtifactHubError(
       'QUOTA_EXCEEDED',
       `${newBytes} bytes more are over the ${maxTotalBytes} that plan ${this.plan} allows in all: ${usedBytes} are used, ${reservedBytes} reserved by writes under way`,
-      { details: { plan: this.plan, limit: 'maxTotalBytes', limitBytes: maxTotalBytes, usedBytes, reservedBytes, sizeBytes: newBytes } },
+      {
+        details: {
+          plan: this.plan,
+          limit: 'maxTotalBytes',
+          limitBytes: maxTotalBytes,
+          usedBytes,
+          reservedBytes,
+          sizeBytes: newBytes,
+        },
+      },
     )
   }
 }

@@ -1,4 +1,4 @@
-import { concatBytes, decodeCanonical, encodeCanonical, equalBytes, formatNamespaceId, prefixEnd } from '../encoding/index.ts'
+import { concatBytes, decodeCanonical, encodeCanonical, formatNamespaceId, prefixEnd } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { type PlanName, plans } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
@@ -57,14 +57,10 @@ function decodeRow(id: Uint8Array, value: Uint8Array): NamespaceRow {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a namespace row' }) as Record<string, unknown>
   const { v, name, plan, owner, createdMs } = row
   if (v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a namespace was recorded by a newer release')
-  const isWell = typeof name === 'string' && typeof plan === 'string' && Object.hasOwn(plans, plan) && owner instanceof Uint8Array
+  const isWell =
+    typeof name === 'string' && typeof plan === 'string' && Object.hasOwn(plans, plan) && owner instanceof Uint8Array
   if (!isWell || typeof createdMs !== 'number') {
     throw new ArtifactHubError('CORRUPT', `what this node remembers of ${formatNamespaceId(id)} is damaged`)
   }
   return { id, name, plan: plan as PlanName, owner: owner as Uint8Array, createdMs }
-}
-
-/** Whether two rows speak of one namespace. */
-export function isSameNamespace(a: Pick<NamespaceRow, 'id'>, b: Pick<NamespaceRow, 'id'>): boolean {
-  return equalBytes(a.id, b.id)
 }

@@ -33,7 +33,16 @@ const tables = {
 export type TableName = keyof typeof tables
 
 /** Tables that follow from the log and the blocks, and can be made again from them. */
-export const derivedTables = ['places', 'chains', 'epochs', 'artifactKeys', 'inlineLeaves', 'references', 'totals', 'catalog'] as const
+export const derivedTables = [
+  'places',
+  'chains',
+  'epochs',
+  'artifactKeys',
+  'inlineLeaves',
+  'references',
+  'totals',
+  'catalog',
+] as const
 
 /** The keys of one namespace. */
 export class NamespaceKeys {

@@ -2,7 +2,14 @@ import type { Catalog, CatalogBatch, Operation } from '../catalog/index.ts'
 import { artifactIdOf, decodeCanonical, encodeCanonical, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
-import { type Entry, type EntrySections, type HeaderDraft, type HybridClock, type KeyWrap, signEntry } from '../log/index.ts'
+import {
+  type Entry,
+  type EntrySections,
+  type HeaderDraft,
+  type HybridClock,
+  type KeyWrap,
+  signEntry,
+} from '../log/index.ts'
 import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import { Accounts, type Totals } from './accounts.ts'
 import { type ChainHead, type Chains, headChange } from './chains.ts'
@@ -50,7 +57,9 @@ export class Transaction {
     this.#init = init
     this.#overlay = new Overlay(init.store)
     this.catalog = init.catalog.begin()
-    this.accounts = new Accounts(init.keys, this.#overlay, init.blocks, init.totals, (artifact) => this.#isNew(artifact))
+    this.accounts = new Accounts(init.keys, this.#overlay, init.blocks, init.totals, (artifact) =>
+      this.#isNew(artifact),
+    )
     this.#chain = chainIdOf(init.namespace, init.incarnation)
     this.#head = init.chains.get(this.#chain)
   }
@@ -91,7 +100,8 @@ export class Transaction {
     const header = { ...draft, namespace, grant, incarnation, seq, previous, heads, clock: clock.tick() }
     const { entry, bytes } = signEntry(agent, header, sections)
     this.#overlay.put(this.#init.keys.entry(this.#chain, seq), bytes)
-    if (entry.leaf !== undefined && draft.data?.root !== undefined) this.#leaves.set(toHex(draft.data.root.digest), entry.leaf)
+    if (entry.leaf !== undefined && draft.data?.root !== undefined)
+      this.#leaves.set(toHex(draft.data.root.digest), entry.leaf)
     this.#head = { chain: this.#chain, grant, incarnation, seq, hash: entry.hash, clock: header.clock }
     await this.index(entry, this.#chain, bytes.length)
     if (operation !== undefined) await this.apply(operation(entry))
@@ -134,7 +144,8 @@ export class Transaction {
     const key = this.#init.keys.key('artifactKeys', artifact, keyId)
     const rows = decodeWraps(await this.#overlay.get(key, this.#isNew(artifact)), keyId)
     const known = rows.some((row) => Buffer.compare(row.under, under) === 0)
-    if (!known) this.#overlay.put(key, encodeCanonical([...rows, { keyId, under, box }].map((row) => [row.under, row.box])))
+    if (!known)
+      this.#overlay.put(key, encodeCanonical([...rows, { keyId, under, box }].map((row) => [row.under, row.box])))
   }
 }
 

@@ -44,5 +44,8 @@ function decodeUpload(value: Uint8Array): { salt: Uint8Array; wrap: KeyWrap } {
   const { v, salt, key, under, box } = row
   const isWell = v === 0 && [salt, key, under, box].every((member) => member instanceof Uint8Array)
   if (!isWell) throw new ArtifactHubError('CORRUPT', 'the record of an unfinished upload is damaged')
-  return { salt: salt as Uint8Array, wrap: { keyId: key as Uint8Array, under: under as Uint8Array, box: box as Uint8Array } }
+  return {
+    salt: salt as Uint8Array,
+    wrap: { keyId: key as Uint8Array, under: under as Uint8Array, box: box as Uint8Array },
+  }
 }

@@ -5,7 +5,7 @@ import { ArtifactHubError } from '../errors.ts'
 import { hkdfExpand, hkdfExtract } from '../identity/index.ts'
 
 /** Bytes of the id of a key. */
-export const keyIdBytes = 16
+const keyIdBytes = 16
 
 const salt = new TextEncoder().encode('artifact-hub/secret/v1')
 const keyIdInfo = encodeCanonical(['key-id'])
@@ -30,7 +30,11 @@ export class ArtifactKey {
     const derive = (label: string) => hkdfExpand(pseudorandomKey, encodeCanonical([label, namespace, artifact]))
     this.secret = secret
     this.id = hkdfExpand(pseudorandomKey, keyIdInfo, keyIdBytes)
-    this.content = { encryption: derive('content/enc'), nonce: derive('content/nonce'), chunking: derive('content/chunk') }
+    this.content = {
+      encryption: derive('content/enc'),
+      nonce: derive('content/nonce'),
+      chunking: derive('content/chunk'),
+    }
     this.#body = createSecretKey(derive('body'))
   }
 
@@ -48,7 +52,9 @@ export class ArtifactKey {
   /** @throws CORRUPT when it was not sealed with this key for this place */
   openBody(body: Uint8Array, place: BodyPlace): Uint8Array {
     try {
-      const decipher = createDecipheriv('aes-256-gcm', this.#body, body.subarray(0, nonceBytes), { authTagLength: tagBytes })
+      const decipher = createDecipheriv('aes-256-gcm', this.#body, body.subarray(0, nonceBytes), {
+        authTagLength: tagBytes,
+      })
         .setAAD(placeBytes(place))
         .setAuthTag(body.subarray(body.length - tagBytes))
       return concatBytes(decipher.update(body.subarray(nonceBytes, body.length - tagBytes)), decipher.final())

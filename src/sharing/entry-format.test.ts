@@ -2,8 +2,8 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { encodeCanonical, sha256, toHex } from '../encoding/index.ts'
 import { AgentKey, Sealer, wrapKey } from '../identity/index.ts'
-import { ArtifactKey, keyIdOf } from './index.ts'
 import { decodeEntry, type EntrySections, type HeaderDraft, signEntry } from '../log/index.ts'
+import { ArtifactKey, keyIdOf } from './index.ts'
 
 // Everything here is fixed, so every byte is.
 const fill = (length: number, value: number) => new Uint8Array(length).fill(value)
@@ -17,7 +17,14 @@ function entries(): Record<string, string> {
   let namespace: Uint8Array | undefined
   let seq = 0
   const add = (name: string, draft: Pick<HeaderDraft, 'kind' | 'keyId' | 'data'>, sections: EntrySections) => {
-    const place = { namespace, grant: namespace, incarnation, seq, previous, heads: seq === 0 ? [] : [fill(32, 4), fill(32, 5)] }
+    const place = {
+      namespace,
+      grant: namespace,
+      incarnation,
+      seq,
+      previous,
+      heads: seq === 0 ? [] : [fill(32, 4), fill(32, 5)],
+    }
     const header = { ...draft, ...place, clock: { wallMs: 1_700_000_000_000 + seq, counter: seq } }
     const { entry, bytes } = signEntry(agent, header, sections)
     namespace ??= entry.hash
@@ -26,7 +33,11 @@ function entries(): Record<string, string> {
     made[name] = toHex(bytes)
     return entry
   }
-  add('genesis', { kind: 'genesis', keyId: undefined, data: undefined }, { body: encodeCanonical({ v: 0, nonce: fill(16, 6) }) })
+  add(
+    'genesis',
+    { kind: 'genesis', keyId: undefined, data: undefined },
+    { body: encodeCanonical({ v: 0, nonce: fill(16, 6) }) },
+  )
   const id = namespace as Uint8Array | undefined
   if (id === undefined) throw new Error('the genesis names the namespace')
   const epoch = fill(32, 7)
@@ -42,7 +53,11 @@ function entries(): Record<string, string> {
   const root = { digest: sha256(leaf), codec: 0x55, inline: true, sizeBytes: 5, storedBytes: 33, keyId: key.id }
   const wrap = wrapKey(key.secret, epoch, { kind: 'artifact', namespace: id, subject: artifact, keyId: key.id })
   const place = { namespace: id, author: agent.publicKey, grant: id, incarnation, seq }
-  const body = key.sealBody(encodeCanonical({ v: 0, name: 'a', type: 'text/plain', meta: '{}', sha256: fill(32, 12) }), place, fill(12, 13))
+  const body = key.sealBody(
+    encodeCanonical({ v: 0, name: 'a', type: 'text/plain', meta: '{}', sha256: fill(32, 12) }),
+    place,
+    fill(12, 13),
+  )
   const put = add(
     'put',
     { kind: 'put', keyId: key.id, data: { artifactSalt, parents: [], gen: 1, root, versions: [] } },

@@ -1,3 +1,3 @@
 /** Epoch secrets and artifact keys: what an agent can open, and what is derived from it. */
-export { ArtifactKey, type BodyPlace, keyIdBytes, keyIdOf } from './artifact-key.ts'
+export { ArtifactKey, type BodyPlace, keyIdOf } from './artifact-key.ts'
 export { type EpochSecret, Keyring } from './keyring.ts'

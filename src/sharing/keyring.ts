@@ -26,7 +26,8 @@ export class Keyring {
 
   /** The epoch that new keys are wrapped under. @throws ACCESS_DENIED when this agent holds none */
   get currentEpoch(): EpochSecret {
-    if (this.#current === undefined) throw new ArtifactHubError('ACCESS_DENIED', 'this agent holds no key of the namespace')
+    if (this.#current === undefined)
+      throw new ArtifactHubError('ACCESS_DENIED', 'this agent holds no key of the namespace')
     return this.#current
   }
 
@@ -73,4 +74,3 @@ export class Keyring {
     this.#opened.set(toHex(artifact) + toHex(key.id), key)
   }
 }
-

@@ -10,7 +10,13 @@ import { ArtifactKey, Keyring, keyIdOf } from './index.ts'
 
 const namespace = new Uint8Array(32).fill(1)
 const artifact = new Uint8Array(20).fill(2)
-const place = { namespace, author: new Uint8Array(32).fill(3), grant: namespace, incarnation: new Uint8Array(16).fill(4), seq: 5 }
+const place = {
+  namespace,
+  author: new Uint8Array(32).fill(3),
+  grant: namespace,
+  incarnation: new Uint8Array(16).fill(4),
+  seq: 5,
+}
 
 describe('artifact keys', () => {
   it('derives what a second implementation derives', () => {
@@ -25,7 +31,9 @@ describe('artifact keys', () => {
     const nonce = randomBytes(12)
     const body = key.sealBody(Uint8Array.of(1, 2, 3), place, nonce)
     const aad = encodeCanonical(['artifact-hub/body/v1', namespace, place.author, namespace, place.incarnation, 5])
-    expect(gcm(derive(['body', namespace, artifact]), nonce, aad).decrypt(body.subarray(12))).toEqual(Uint8Array.of(1, 2, 3))
+    expect(gcm(derive(['body', namespace, artifact]), nonce, aad).decrypt(body.subarray(12))).toEqual(
+      Uint8Array.of(1, 2, 3),
+    )
   })
 
   it('derives other keys for another namespace or artifact', () => {
@@ -49,7 +57,8 @@ describe('artifact keys', () => {
       { ...place, incarnation: new Uint8Array(16) },
       { ...place, seq: 6 },
     ]
-    for (const other of elsewhere) expect(() => key.openBody(body, other)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+    for (const other of elsewhere)
+      expect(() => key.openBody(body, other)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
     for (let at = 0; at < body.length; at++) {
       const bad = body.slice()
       bad[at] = (bad[at] as number) ^ 1
@@ -70,7 +79,12 @@ describe('keyrings', () => {
   const owner = new AgentKey(new Uint8Array(32).fill(6))
   const rotate = (secret: Uint8Array, recipient: AgentKey, keyId = keyIdOf(secret)) => {
     const sealer = new Sealer(randomBytes(32))
-    const box = sealer.seal(secret, recipient.publicKey, { kind: 'epoch', namespace, subject: new Uint8Array(0), keyId })
+    const box = sealer.seal(secret, recipient.publicKey, {
+      kind: 'epoch',
+      namespace,
+      subject: new Uint8Array(0),
+      keyId,
+    })
     return { keyId, keys: { wraps: [], ephemeral: sealer.ephemeral, boxes: [{ keyId, ...box }] } }
   }
 
