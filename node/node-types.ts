@@ -1,3 +1,4 @@
+import type { UnixFS } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import type { Client } from '../sdk/client.ts'
 
@@ -123,6 +124,8 @@ export interface ArtifactHubNode extends AsyncDisposable {
   du(options?: { signal?: AbortSignal | undefined }): Promise<readonly DiskUsage[]>
   /** The Helia that shares this node's block store; started the first time it is asked for. */
   helia(): Promise<Helia>
+  /** UnixFS over that Helia: `cat` of an artifact's `cid` gives its leaves, which are ciphertext, in order. */
+  unixfs(): Promise<UnixFS>
   /** Waits for calls in flight to fail or finish, then releases everything. Idempotent. */
   close(): Promise<void>
 }

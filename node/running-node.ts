@@ -1,3 +1,4 @@
+import type { UnixFS } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import type { Client } from '../sdk/index.ts'
 import type { LocalEnvironment, LocalNamespaces } from '../sdk/local/index.ts'
@@ -105,6 +106,11 @@ export class RunningNode implements ArtifactHubNode {
       return helia
     })
     return this.#helia
+  }
+
+  async unixfs(): Promise<UnixFS> {
+    const [helia, { unixfs }] = await Promise.all([this.helia(), import('@helia/unixfs')])
+    return unixfs(helia)
   }
 
   /** Check and gc look at the same things from two sides: one at a time. */
