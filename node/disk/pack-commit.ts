@@ -15,7 +15,7 @@ export async function commitRound(options: {
 }): Promise<void> {
   const { files, directory, appender, index, settled } = options
   const durable: PendingBlock[] = []
-  const packs = new Map<number, { end: number; state?: 'sealed' }>()
+  const packs = new Map<number, { end: number; state?: 'sealed' | 'retired' }>()
   await Promise.all(
     appender.dirtyPacks().map(async (pack) => {
       const blocks = pack.unsynced
@@ -29,7 +29,8 @@ export async function commitRound(options: {
         const { failed, removed } = await appender.abandon(pack, diskError(error, 'make a pack file durable'))
         for (const block of failed) settled(block)
         // Were the cut not to hold, recovery must not take what the page cache shows for what the disk has.
-        if (!removed) packs.set(pack.number, { end: pack.durableEnd, state: 'sealed' })
+        const state = pack.isNew ? 'retired' : 'sealed'
+        if (!removed) packs.set(pack.number, { end: pack.durableEnd, state })
         return
       }
       pack.isNew = false

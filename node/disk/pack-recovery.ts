@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { maxPackBytes } from '../../src/limits.ts'
-import { type DiskFile, type DiskFiles, readFully, writeFully } from './files.ts'
+import { type DiskFile, type DiskFiles, readFully, systemCode, writeFully } from './files.ts'
 import type { WritablePack } from './pack-appender.ts'
 import {
   checkPackHeader,
@@ -50,7 +50,7 @@ export async function recoverPacks(options: {
     const number = packNumber(name)
     if (number !== undefined) sizes.set(number, (await files.stat(join(directory, name))).size)
   }
-  for (const number of await finishRetired({ files, directory, index, present: sizes })) sizes.delete(number)
+  for (const number of await finishRetired({ files, directory, index })) sizes.delete(number)
 
   const numbers = [...sizes.keys()].sort((a, b) => a - b)
   const newest = numbers.at(-1)
@@ -89,15 +89,15 @@ export async function finishRetired(options: {
   readonly files: DiskFiles
   readonly directory: string
   readonly index: PackIndex
-  /** Numbers of the pack files that may still be there. */
-  readonly present: { has(pack: number): boolean }
   readonly generation?: number
 }): Promise<readonly number[]> {
   const { files, directory, index } = options
   const retired = [...index.packs].filter(([, row]) => row.state === 'retired').map(([number]) => number)
   if (retired.length === 0) return retired
   for (const number of retired) {
-    if (options.present.has(number)) await files.unlink(join(directory, packFileName(number)))
+    await files.unlink(join(directory, packFileName(number))).catch((error) => {
+      if (systemCode(error) !== 'ENOENT') throw error
+    })
   }
   await files.syncDirectory(directory)
   await index.change({ dropPacks: retired, generation: options.generation }, { sync: false })

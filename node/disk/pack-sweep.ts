@@ -147,7 +147,7 @@ async function retire(context: SweepContext, packs: readonly number[]): Promise<
   await index.change({ packs: rows, generation }, { sync: true })
   for (const pack of packs) context.openPacks.forget(join(directory, packFileName(pack)))
   try {
-    await finishRetired({ files, directory, index, generation, present: new Set(packs) })
+    await finishRetired({ files, directory, index, generation })
   } catch (error) {
     throw diskError(error, 'remove a pack file')
   }
