@@ -8,6 +8,7 @@ import { maxLabelBytes, maxPageItems, plans } from '../../src/limits.ts'
 const signal = z.instanceof(AbortSignal).optional()
 const text = z.string().min(1)
 const namespace = text.optional()
+const path = text.refine((value) => !value.includes('\0'), 'must not hold a NUL')
 const progress = z
   .custom<(progress: unknown) => void>((value) => typeof value === 'function', 'must be a function')
   .optional()
@@ -36,13 +37,13 @@ const range = z.strictObject({ offset: count, length: count.optional() }).option
 /** The shape of every call's options. */
 export const shapes = {
   create: z.strictObject({ ...description, data: anything, onProgress: progress }),
-  uploadFile: z.strictObject({ ...description, path: text, onProgress: progress }),
+  uploadFile: z.strictObject({ ...description, path, onProgress: progress }),
   createSnippet: z.strictObject({ ...description, content: anything }),
   update: z.strictObject({
     ...description,
     artifactId: text,
     data: anything,
-    path: text.optional(),
+    path: path.optional(),
     content: anything,
     restore: version,
     expectedVersion: version,
@@ -53,7 +54,7 @@ export const shapes = {
   downloadFile: z.strictObject({
     ...one,
     version,
-    path: text,
+    path,
     overwrite: z.boolean().optional(),
     onProgress: progress,
   }),

@@ -38,28 +38,23 @@ export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamesp
       await downloadFile(env, found, call)
       return present(found)
     },
-    list(options) {
-      return createListing(async (next) => {
+    list: (options) =>
+      createListing(async (next) => {
         const { namespace, cursor, ...query } = checked('list', shapes.list, options)
         const { log } = namespaces.find(namespace)
-        const asked = { ...query, cursor: next ?? cursor } as Parameters<typeof log.catalog.list>[0]
-        const { items, nextCursor } = await log.catalog.list(asked)
+        const page = { ...query, cursor: next ?? cursor } as Parameters<typeof log.catalog.list>[0]
+        const { items, nextCursor } = await log.catalog.list(page)
         return { items: items.map((record) => presentArtifact(log.idText, record)), nextCursor }
-      })
-    },
-    listVersions(options) {
-      return createListing(async (next) => {
+      }),
+    listVersions: (options) =>
+      createListing(async (next) => {
         const { cursor, limit, signal, ...ref } = checked('listVersions', shapes.listVersions, options)
         const { namespace, record } = await findById(namespaces, ref)
         const { log } = namespace
-        const { items, nextCursor } = await log.catalog.listVersions(record.artifact, {
-          limit,
-          cursor: next ?? cursor,
-          signal,
-        })
+        const page = { limit, cursor: next ?? cursor, signal }
+        const { items, nextCursor } = await log.catalog.listVersions(record.artifact, page)
         return { items: items.map((version) => presentVersion(log.idText, version)), nextCursor }
-      })
-    },
+      }),
     async delete(options) {
       const found = await findById(namespaces, checked('delete', shapes.artifact, options))
       await writeDelete(found.namespace.log, { artifact: found.record.artifact, salt: await saltOf(found) })

@@ -1,11 +1,11 @@
 import type { Listing, Page } from '../client.ts'
 
 /**
- * A list that asks for nothing, and fails with nothing, until it is awaited (one page) or iterated (page after page).
+ * A list that asks for nothing until it is awaited (one page) or iterated (page after page).
  *
- * @param page given the cursor of the page before, none for the first
+ * @param page gives the page after that cursor; the first one for `undefined`
  */
-export function createListing<T>(page: (next: string | undefined) => Promise<Page<T>>): Listing<T> {
+export function createListing<T>(page: (cursor: string | undefined) => Promise<Page<T>>): Listing<T> {
   let first: Promise<Page<T>> | undefined
   return {
     // biome-ignore lint/suspicious/noThenProperty: being awaitable is what it is for
@@ -14,12 +14,12 @@ export function createListing<T>(page: (next: string | undefined) => Promise<Pag
       return first.then(onFulfilled, onRejected)
     },
     async *[Symbol.asyncIterator]() {
-      let next: string | undefined
+      let cursor: string | undefined
       do {
-        const { items, nextCursor } = await page(next)
+        const { items, nextCursor } = await page(cursor)
         yield* items
-        next = nextCursor
-      } while (next !== undefined)
+        cursor = nextCursor
+      } while (cursor !== undefined)
     },
   }
 }

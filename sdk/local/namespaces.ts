@@ -2,14 +2,16 @@ import { equalBytes, formatNamespaceId, isNamespaceId, parseNamespaceId } from '
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
 import {
-  deleteNamespaceRow,
+  forgetNamespace,
   loadCurrentNamespace,
   loadNamespaceRows,
+  loadRemovals,
   Namespace,
   type NamespaceRow,
   putCurrentNamespace,
   putNamespaceRow,
   Quota,
+  removeRows,
 } from '../../src/namespace/index.ts'
 import type { LocalEnvironment } from './environment.ts'
 
@@ -23,7 +25,6 @@ export interface OpenNamespace {
 }
 
 const personalName = 'personal'
-const deleteBatch = 1_000
 
 /** The namespaces of this node. All are open while the node runs: each costs a few rows of memory. */
 export class LocalNamespaces {
@@ -40,6 +41,7 @@ export class LocalNamespaces {
   /** Opens what the store has; the first time, makes the personal namespace. */
   static async open(env: LocalEnvironment, defaultPlan: PlanName = 'enterprise'): Promise<LocalNamespaces> {
     const namespaces = new LocalNamespaces(env)
+    for (const id of await loadRemovals(env.store)) await namespaces.#remove(id)
     for (const row of await loadNamespaceRows(env.store)) namespaces.#add(row, await Namespace.open(env, row.id))
     if (namespaces.#open.size === 0) await namespaces.create(personalName, defaultPlan)
     const current = await loadCurrentNamespace(env.store)
@@ -121,18 +123,14 @@ export class LocalNamespaces {
       }
       this.#open.delete(namespace.log.idText)
       await namespace.log.close()
-      await this.#env.store.batch([deleteNamespaceRow(namespace.row.id)], { sync: true })
-      await this.#env.removeBlocks(namespace.log.idText)
-      const range = namespace.log.keys.everything()
-      for (;;) {
-        const keys: Uint8Array[] = []
-        for await (const [key] of this.#env.store.entries({ ...range, limit: deleteBatch })) keys.push(key)
-        if (keys.length === 0) return
-        await this.#env.store.batch(
-          keys.map((key) => ({ type: 'del', key })),
-          { sync: false },
-        )
+      try {
+        await this.#env.store.batch(forgetNamespace(namespace.row.id), { sync: true })
+      } catch (error) {
+        // Still there, then; and what is closed does not open again.
+        this.#add(namespace.row, await Namespace.open(this.#env, namespace.row.id))
+        throw error
       }
+      await this.#remove(namespace.row.id)
     })
   }
 
@@ -146,6 +144,11 @@ export class LocalNamespaces {
     const namespace = { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes), uploading: new Set<string>() }
     this.#open.set(log.idText, namespace)
     return namespace
+  }
+
+  async #remove(id: Uint8Array): Promise<void> {
+    await this.#env.removeBlocks(formatNamespaceId(id))
+    await removeRows(this.#env.store, id)
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {

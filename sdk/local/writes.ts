@@ -228,6 +228,10 @@ async function hold(
   const meter = new ProgressMeter(onProgress, sizeBytes, env.monotonic)
   const held = await storeContent(env, { namespace, key, source, sizeBytes, isNew, meter, signal })
   try {
+    // Files in /proc say that they are empty; more than what was announced is not read to its end.
+    if (sizeBytes !== undefined && held.content.root.sizeBytes !== sizeBytes) {
+      throw new ArtifactHubError('SOURCE_FAILED', `the data is not the ${sizeBytes} bytes that it said it was`, { details: { sizeBytes } })
+    }
     await file?.checkUnchanged()
     signal?.throwIfAborted()
     return held

@@ -13,12 +13,14 @@ export { eraseBodies, removeStaleUploads } from './erase.ts'
 export { Namespace, type NamespaceEnvironment } from './namespace.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'
 export {
-  deleteNamespaceRow,
+  forgetNamespace,
   loadCurrentNamespace,
   loadNamespaceRows,
+  loadRemovals,
   type NamespaceRow,
   putCurrentNamespace,
   putNamespaceRow,
+  removeRows,
 } from './registry.ts'
 export { keySpaces, NamespaceKeys } from './tables.ts'
 export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'

@@ -2,7 +2,7 @@ import { concatBytes, decodeCanonical, encodeCanonical, formatNamespaceId, prefi
 import { ArtifactHubError } from '../errors.ts'
 import { type PlanName, plans } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
-import { keySpaces } from './tables.ts'
+import { keySpaces, NamespaceKeys } from './tables.ts'
 
 /** What this node remembers of a namespace that it has; local, never replicated. */
 export interface NamespaceRow {
@@ -16,6 +16,7 @@ export interface NamespaceRow {
 }
 
 const rowTable = 0x6e
+const removalTable = 0x78
 const currentKey = Uint8Array.of(keySpaces.node, 0x63)
 const maxRowBytes = 4_096
 
@@ -39,14 +40,47 @@ export function putNamespaceRow({ id, name, plan, owner, createdMs }: NamespaceR
   return { type: 'put', key: rowKey(id), value: encodeCanonical({ v: 0, name, plan, owner, createdMs }) }
 }
 
-/** The change that forgets a namespace. */
-export function deleteNamespaceRow(id: Uint8Array): KeyValueChange {
-  return { type: 'del', key: rowKey(id) }
+/** The changes that forget a namespace, and remember that what it had is to be removed. */
+export function forgetNamespace(id: Uint8Array): KeyValueChange[] {
+  return [
+    { type: 'del', key: rowKey(id) },
+    { type: 'put', key: removalKey(id), value: new Uint8Array(0) },
+  ]
+}
+
+/** Namespaces that were forgotten and whose removal is not known to be complete. */
+export async function loadRemovals(store: KeyValueStore): Promise<Uint8Array[]> {
+  const ids: Uint8Array[] = []
+  const prefix = Uint8Array.of(keySpaces.node, removalTable)
+  for await (const [key] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
+    ids.push(key.slice(prefix.length))
+  }
+  return ids
+}
+
+const removalBatch = 1_000
+
+/** Removes every row of a forgotten namespace. Done again, it goes on. Its blocks must be gone. */
+export async function removeRows(store: KeyValueStore, id: Uint8Array): Promise<void> {
+  for (const space of [keySpaces.namespace, keySpaces.scratch]) {
+    const range = new NamespaceKeys(id, space).everything()
+    for (;;) {
+      const changes: KeyValueChange[] = []
+      for await (const [key] of store.entries({ ...range, limit: removalBatch })) changes.push({ type: 'del', key })
+      if (changes.length === 0) break
+      await store.batch(changes, { sync: false })
+    }
+  }
+  await store.batch([{ type: 'del', key: removalKey(id) }], { sync: true })
 }
 
 /** The change that makes a namespace the current one. */
 export function putCurrentNamespace(id: Uint8Array): KeyValueChange {
   return { type: 'put', key: currentKey, value: id }
+}
+
+function removalKey(id: Uint8Array): Uint8Array {
+  return concatBytes(Uint8Array.of(keySpaces.node, removalTable), id)
 }
 
 function rowKey(id: Uint8Array): Uint8Array {
