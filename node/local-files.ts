@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -7,6 +7,11 @@ import { ArtifactHubError } from '../src/errors.ts'
 import { diskError, systemCode } from './disk/files.ts'
 
 const hashBufferBytes = 1024 * 1024
+/** UTF-8 bytes of a target's name that go into its partial file's: with the rest of it, less than the 255 that a name may have. */
+const partialNameBytes = 180
+
+/** Partial files that this process is writing. */
+const partialsInUse = new Set<string>()
 
 /** The files of this machine. */
 export const localFiles: LocalFiles = { openSource, openTarget }
@@ -46,20 +51,46 @@ async function openTarget(
   { overwrite, content, sizeBytes }: { overwrite: boolean; content: string; sizeBytes: number },
 ): Promise<TargetFile> {
   const absolute = resolve(path)
-  const existing = await stat(absolute).catch((cause) => absent(path, cause))
-  if (existing?.isDirectory())
-    throw new ArtifactHubError('INVALID_ARGUMENT', `${path} is a directory`, { details: { path } })
+  const existing = await stat(absolute).catch((cause) => {
+    if (systemCode(cause) === 'ENOENT') return undefined
+    throw targetError(path, cause)
+  })
+  if (existing !== undefined && !existing.isFile()) {
+    // Not even to overwrite: a rename would put a file where a device or a pipe is.
+    const kind = existing.isDirectory() ? 'a directory' : 'not a regular file'
+    throw new ArtifactHubError('INVALID_ARGUMENT', `${path} is ${kind}`, { details: { path } })
+  }
   if (existing !== undefined && !overwrite) throw alreadyThere(path)
-  const partial = join(dirname(absolute), `.${basename(absolute).slice(0, 100)}.${content.slice(0, 16)}.part`)
-  const handle = await openPartial(partial, path)
-  const held = (await handle.stat()).size
-  return new Target(handle, { path, absolute, partial, overwrite, heldBytes: held <= sizeBytes ? held : 0 })
+  const name = Buffer.from(basename(absolute)).subarray(0, partialNameBytes).toString()
+  const shared = join(dirname(absolute), `.${name}.${content.slice(0, 16)}.part`)
+  // Of several downloads of the same to one place, one goes on with what is there and the others keep out of its way.
+  const isOwn = partialsInUse.has(shared)
+  const partial = isOwn ? `${shared}.${randomBytes(8).toString('hex')}` : shared
+  partialsInUse.add(partial)
+  try {
+    const { handle, heldBytes } = await openPartial(partial).catch((cause) => {
+      throw targetError(path, cause)
+    })
+    return new Target(handle, {
+      path,
+      absolute,
+      partial,
+      isOwn,
+      overwrite,
+      heldBytes: heldBytes <= sizeBytes ? heldBytes : 0,
+    })
+  } catch (error) {
+    partialsInUse.delete(partial)
+    throw error
+  }
 }
 
 interface TargetPlace {
   readonly path: string
   readonly absolute: string
   readonly partial: string
+  /** Whether nobody goes on with the partial file later. */
+  readonly isOwn: boolean
   readonly overwrite: boolean
   readonly heldBytes: number
 }
@@ -116,7 +147,13 @@ class Target implements TargetFile {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#close()
+    const { partial, isOwn } = this.#place
+    try {
+      await this.#close()
+      if (isOwn) await unlink(partial).catch(() => {})
+    } finally {
+      partialsInUse.delete(partial)
+    }
   }
 
   #close(): Promise<void> {
@@ -131,16 +168,20 @@ class Target implements TargetFile {
   }
 }
 
-async function openPartial(partial: string, path: string): Promise<FileHandle> {
-  // Not followed if a link, nor waited for if a pipe: the folder may be one that others write to.
-  return await open(partial, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-    (cause) => {
-      if (systemCode(cause) === 'ENOENT') {
-        throw new ArtifactHubError('NOT_FOUND', `the folder of ${path} is not there`, { cause, details: { path } })
-      }
-      throw diskError(cause, `write ${path}`)
-    },
-  )
+/** Not followed if a link, nor waited for if a pipe: the folder may be one that others write to. */
+const partialFlags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+async function openPartial(partial: string): Promise<{ handle: FileHandle; heldBytes: number }> {
+  const handle = await open(partial, partialFlags).catch((cause) => {
+    if (systemCode(cause) !== 'ELOOP') throw cause
+    return undefined
+  })
+  const held = await handle?.stat()
+  // One with a second name may be another's file, or the target itself when its first download was cut off at the end.
+  if (handle !== undefined && held?.isFile() === true && held.nlink === 1) return { handle, heldBytes: held.size }
+  await handle?.close()
+  await unlink(partial)
+  return { handle: await open(partial, partialFlags | constants.O_EXCL), heldBytes: 0 }
 }
 
 function alreadyThere(path: string): ArtifactHubError {
@@ -149,9 +190,14 @@ function alreadyThere(path: string): ArtifactHubError {
   })
 }
 
-function absent(path: string, cause: unknown): undefined {
-  if (systemCode(cause) === 'ENOENT') return undefined
-  throw diskError(cause, `look at ${path}`)
+function targetError(path: string, cause: unknown): ArtifactHubError {
+  const code = systemCode(cause)
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return new ArtifactHubError('NOT_FOUND', `the folder of ${path} is not there`, { cause, details: { path } })
+  }
+  if (code === 'ENAMETOOLONG')
+    return new ArtifactHubError('INVALID_ARGUMENT', `${path} is too long`, { cause, details: { path } })
+  return diskError(cause, `write ${path}`)
 }
 
 function sourceError(path: string, cause: unknown): ArtifactHubError {

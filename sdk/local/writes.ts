@@ -230,7 +230,9 @@ async function hold(
   try {
     // Files in /proc say that they are empty; more than what was announced is not read to its end.
     if (sizeBytes !== undefined && held.content.root.sizeBytes !== sizeBytes) {
-      throw new ArtifactHubError('SOURCE_FAILED', `the data is not the ${sizeBytes} bytes that it said it was`, { details: { sizeBytes } })
+      throw new ArtifactHubError('SOURCE_FAILED', `the data is not the ${sizeBytes} bytes that it said it was`, {
+        details: { sizeBytes },
+      })
     }
     await file?.checkUnchanged()
     signal?.throwIfAborted()
