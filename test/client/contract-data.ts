@@ -2,7 +2,19 @@ import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { describe, expect, test } from 'vitest'
 import { maxChunkBytes, maxInlineBytes, minChunkBytes } from '../../src/limits.ts'
-import { bytesOf, expectBytes, failureOf, inPieces, KiB, MiB, type OpenClient, rejectionOf, seededBytes, sha256Hex, useClient } from './contract-support.ts'
+import {
+  bytesOf,
+  expectBytes,
+  failureOf,
+  inPieces,
+  KiB,
+  MiB,
+  type OpenClient,
+  rejectionOf,
+  seededBytes,
+  sha256Hex,
+  useClient,
+} from './contract-support.ts'
 
 const small = seededBytes('small', 1_000)
 const big = seededBytes('big', 3 * MiB + 17)
@@ -26,21 +38,30 @@ export function dataContract(open: OpenClient): void {
         ['Uint8Array', () => bytes],
         ['Buffer', () => Buffer.from(bytes)],
         ['ArrayBuffer', () => bytes.buffer],
-        ['part of a larger ArrayBuffer', () => new Uint8Array(Buffer.concat([small, bytes, small])).subarray(small.length, -small.length)],
+        [
+          'part of a larger ArrayBuffer',
+          () => new Uint8Array(Buffer.concat([small, bytes, small])).subarray(small.length, -small.length),
+        ],
         ['Blob', () => new Blob([bytes.subarray(0, 7), bytes.subarray(7)])],
         ['File', () => new File([bytes], 'ignored.txt')],
         ['web ReadableStream', () => new Blob([bytes]).stream()],
         ['Readable', () => Readable.from(inPieces(bytes, 64 * KiB))],
         ['Readable in object mode of one piece', () => Readable.from([bytes])],
         ['async generator', () => inPieces(bytes, 100_003)],
-        ['pieces of 0 bytes among others', async function* () {
-          yield new Uint8Array(0)
-          for await (const piece of inPieces(bytes, 500_000)) yield* [piece, new Uint8Array(0)]
-        }],
-        ['one byte at a time, then the rest', async function* () {
-          for (let at = 0; at < 300; at++) yield bytes.subarray(at, at + 1)
-          yield bytes.subarray(300)
-        }],
+        [
+          'pieces of 0 bytes among others',
+          async function* () {
+            yield new Uint8Array(0)
+            for await (const piece of inPieces(bytes, 500_000)) yield* [piece, new Uint8Array(0)]
+          },
+        ],
+        [
+          'one byte at a time, then the rest',
+          async function* () {
+            for (let at = 0; at < 300; at++) yield bytes.subarray(at, at + 1)
+            yield bytes.subarray(300)
+          },
+        ],
       ])('takes a %s and gives it back', async (_kind, make) => {
         const given = make()
         const created = await store(typeof given === 'function' ? given() : given)
@@ -62,7 +83,10 @@ export function dataContract(open: OpenClient): void {
       expect(message).toContain('uploadFile')
       expect(message).toContain('createSnippet')
       expect(details.option).toBe('data')
-      await failureOf(client.artifact.update({ artifactId: (await store(small)).id, data: 'text' as never }), 'INVALID_ARGUMENT')
+      await failureOf(
+        client.artifact.update({ artifactId: (await store(small)).id, data: 'text' as never }),
+        'INVALID_ARGUMENT',
+      )
     })
 
     test.each<[string, unknown]>([
@@ -83,7 +107,10 @@ export function dataContract(open: OpenClient): void {
       readable.setEncoding('utf8')
       expect((await failureOf(store(readable), 'INVALID_ARGUMENT')).message).toMatch(/setEncoding/)
       await failureOf(store(text()), 'INVALID_ARGUMENT')
-      await failureOf(store(new ReadableStream({ start: (controller) => controller.enqueue('text') })), 'INVALID_ARGUMENT')
+      await failureOf(
+        store(new ReadableStream({ start: (controller) => controller.enqueue('text') })),
+        'INVALID_ARGUMENT',
+      )
     })
 
     test.each([
@@ -191,7 +218,10 @@ export function dataContract(open: OpenClient): void {
         }
       }
       const namespace = await client.namespace.create({ name: 'tiny', plan: 'free' })
-      await failureOf(client.artifact.create({ name: 'endless', namespace: namespace.id, data: endless() }), 'QUOTA_EXCEEDED')
+      await failureOf(
+        client.artifact.create({ name: 'endless', namespace: namespace.id, data: endless() }),
+        'QUOTA_EXCEEDED',
+      )
       expect(closed).toBe(true)
     })
   })

@@ -64,13 +64,20 @@ export function describeContract(open: OpenClient): void {
       ['the name', 'photo.JPEG', 'whatever'],
       ['the name before the content', 'table.csv', '%PDF-1.7'],
       ['the first bytes of a PDF', 'scan', '%PDF-1.7\n%âãÏÓ\n'],
-      ['the first bytes of a PNG', 'image', Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82])],
+      [
+        'the first bytes of a PNG',
+        'image',
+        Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82]),
+      ],
       ['text', 'notes', 'naïve text — 日本語\n'],
       ['text whose last character is cut off', 'log', Buffer.from('é'.repeat(3_000)).subarray(0, 4_101)],
       ['unknown bytes', 'blob', Uint8Array.from([0, 1, 2, 255])],
       ['nothing', 'empty', ''],
     ])('guesses the content type from %s', async (_, name, content) => {
-      const { contentType } = await create({ name, data: typeof content === 'string' ? new TextEncoder().encode(content) : content })
+      const { contentType } = await create({
+        name,
+        data: typeof content === 'string' ? new TextEncoder().encode(content) : content,
+      })
       const expected: Record<string, string> = {
         'photo.JPEG': 'image/jpeg',
         'table.csv': 'text/csv',
@@ -82,13 +89,19 @@ export function describeContract(open: OpenClient): void {
       expect(contentType).toBe(expected[name] ?? 'application/octet-stream')
     })
 
-    test.each(['text/plain; charset=utf-8', 'APPLICATION/X-Custom+Json', 'a/b;c="d;e"'])('keeps the content type %s', async (contentType) => {
-      expect((await create({ contentType })).contentType).toBe(contentType)
-    })
+    test.each(['text/plain; charset=utf-8', 'APPLICATION/X-Custom+Json', 'a/b;c="d;e"'])(
+      'keeps the content type %s',
+      async (contentType) => {
+        expect((await create({ contentType })).contentType).toBe(contentType)
+      },
+    )
 
-    test.each(['', 'text', 'text/', '/plain', 'text/plain\r\nx: y', 'text/plain; =x', 7, null, {}])('refuses the content type %j', async (contentType) => {
-      await failureOf(create({ contentType: contentType as never }), 'INVALID_ARGUMENT')
-    })
+    test.each(['', 'text', 'text/', '/plain', 'text/plain\r\nx: y', 'text/plain; =x', 7, null, {}])(
+      'refuses the content type %j',
+      async (contentType) => {
+        await failureOf(create({ contentType: contentType as never }), 'INVALID_ARGUMENT')
+      },
+    )
 
     test('refuses a content type that is too long', async () => {
       await failureOf(create({ contentType: `text/plain; a=${'x'.repeat(maxContentTypeBytes)}` }), 'TOO_LARGE')
@@ -145,7 +158,11 @@ export function describeContract(open: OpenClient): void {
       })
 
       test('refuses 1 KiB and one byte, of whatever characters', async () => {
-        for (const name of ['x'.repeat(maxNameBytes + 1), `${'𝕏'.repeat(maxNameBytes / 4)}x`, 'é'.repeat(maxNameBytes / 2 + 1)]) {
+        for (const name of [
+          'x'.repeat(maxNameBytes + 1),
+          `${'𝕏'.repeat(maxNameBytes / 4)}x`,
+          'é'.repeat(maxNameBytes / 2 + 1),
+        ]) {
           const { details } = await failureOf(create({ name }), 'TOO_LARGE')
           expect(details).toMatchObject({ maxBytes: maxNameBytes, bytes: Buffer.byteLength(name) })
         }
@@ -154,13 +171,19 @@ export function describeContract(open: OpenClient): void {
 
     describe('metadata', () => {
       test.each<[string, () => JsonObject]>([
-        ['__proto__ and its like', () => JSON.parse('{"__proto__": {"admin": true}, "constructor": 1, "toString": null, "hasOwnProperty": []}')],
+        [
+          '__proto__ and its like',
+          () => JSON.parse('{"__proto__": {"admin": true}, "constructor": 1, "toString": null, "hasOwnProperty": []}'),
+        ],
         ['__proto__ deeper down', () => JSON.parse('{"a": [{"__proto__": [1]}]}')],
         ['empty names and values', () => ({ '': '', a: {}, b: [], c: null })],
         ['dots and dollars in names', () => ({ 'a.b': 1, a: { b: 2 }, $in: [3], $: 4 })],
-        ['numbers at the edges', () => ({ n: [1e308, -1e308, 5e-324, 2 ** 53, 0.1, -1.5, 1e21, 123456789012345680000] })],
+        [
+          'numbers at the edges',
+          () => ({ n: [1e308, -1e308, 5e-324, 2 ** 53, 0.1, -1.5, 1e21, 123456789012345680000] }),
+        ],
         ['what DAG-CBOR would take for a CID or bytes', () => ({ '/': 'bafkqaaa', link: { '/': { bytes: 'AA' } } })],
-        ['Unicode in names and values', () => ({ '日本': '\u0000\u202e👩\u200d👧\ufffe', 'e\u0301': '\u00e9' })],
+        ['Unicode in names and values', () => ({ 日本: '\u0000\u202e👩\u200d👧\ufffe', 'e\u0301': '\u00e9' })],
         ['an object without a prototype', () => Object.assign(Object.create(null), { a: 1 })],
         ['the deepest nesting', () => nested(maxMetadataDepth)],
         ['the most bytes', () => ({ a: 'x'.repeat(maxMetadataBytes - '{"a":""}'.length) })],
@@ -223,25 +246,37 @@ export function describeContract(open: OpenClient): void {
     })
 
     describe('snippets', () => {
-      const textOf = async ({ id }: Artifact): Promise<string> => textDecoder.decode(await client.artifact.download({ artifactId: id }))
+      const textOf = async ({ id }: Artifact): Promise<string> =>
+        textDecoder.decode(await client.artifact.download({ artifactId: id }))
 
-      test.each<Json>([{ model: 'x', temperature: 0.7 }, [1, 2], 7, true, null, {}, []])('keeps %j as indented JSON', async (content) => {
-        const created = await client.artifact.createSnippet({ name: 'settings', content, metadata: { kind: 'test' } })
-        expect(created).toMatchObject({ contentType: 'application/json', version: 1, metadata: { kind: 'test' } })
-        expect(await textOf(created)).toBe(JSON.stringify(content, undefined, 2))
-      })
+      test.each<Json>([{ model: 'x', temperature: 0.7 }, [1, 2], 7, true, null, {}, []])(
+        'keeps %j as indented JSON',
+        async (content) => {
+          const created = await client.artifact.createSnippet({ name: 'settings', content, metadata: { kind: 'test' } })
+          expect(created).toMatchObject({ contentType: 'application/json', version: 1, metadata: { kind: 'test' } })
+          expect(await textOf(created)).toBe(JSON.stringify(content, undefined, 2))
+        },
+      )
 
       test('keeps a string as it is', async () => {
         const content = 'line 1\r\nline 2 — 日本語 "quoted"\0'
         const created = await client.artifact.createSnippet({ name: 'notes.md', content })
         expect(created).toMatchObject({ contentType: 'text/markdown', sizeBytes: Buffer.byteLength(content) })
         expect(await textOf(created)).toBe(content)
-        expect((await client.artifact.createSnippet({ name: 'notes', content: 'plain' })).contentType).toBe('text/plain')
+        expect((await client.artifact.createSnippet({ name: 'notes', content: 'plain' })).contentType).toBe(
+          'text/plain',
+        )
       })
 
       test('takes its content type from its name, or as given', async () => {
-        expect((await client.artifact.createSnippet({ name: 'config.json', content: { a: 1 } })).contentType).toBe('application/json')
-        const given = await client.artifact.createSnippet({ name: 'config', content: { a: 1 }, contentType: 'application/ld+json' })
+        expect((await client.artifact.createSnippet({ name: 'config.json', content: { a: 1 } })).contentType).toBe(
+          'application/json',
+        )
+        const given = await client.artifact.createSnippet({
+          name: 'config',
+          content: { a: 1 },
+          contentType: 'application/ld+json',
+        })
         expect(given.contentType).toBe('application/ld+json')
       })
 

@@ -1,7 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { type Artifact, type ByteRange, isHubError } from '../../sdk/index.ts'
 import { maxChunkBytes, maxInlineBytes } from '../../src/limits.ts'
-import { bytesOf, expectBytes, failureOf, failuresOf, freshNamespace, MiB, type OpenClient, seededBytes, useClient } from './contract-support.ts'
+import {
+  bytesOf,
+  expectBytes,
+  failureOf,
+  failuresOf,
+  freshNamespace,
+  MiB,
+  type OpenClient,
+  seededBytes,
+  useClient,
+} from './contract-support.ts'
 
 const contents = {
   'that fits an entry': seededBytes('short', 1_000),
@@ -38,9 +48,18 @@ export function readsContract(open: OpenClient): void {
         ['nothing in the middle', { offset: middle, length: 0 }],
         ['nothing at the end', { offset: length, length: 0 }],
         ['nothing from the end on', { offset: length }],
-        ['across a chunk of the longest length', { offset: Math.min(length - 1, maxChunkBytes - 1), length: Math.min(2, length - Math.min(length - 1, maxChunkBytes - 1)) }],
+        [
+          'across a chunk of the longest length',
+          {
+            offset: Math.min(length - 1, maxChunkBytes - 1),
+            length: Math.min(2, length - Math.min(length - 1, maxChunkBytes - 1)),
+          },
+        ],
       ])('%s', async (_, range) => {
-        const wanted = bytes.subarray(range.offset, range.length === undefined ? undefined : range.offset + range.length)
+        const wanted = bytes.subarray(
+          range.offset,
+          range.length === undefined ? undefined : range.offset + range.length,
+        )
         const options = { artifactId: await artifactId(), range }
         expectBytes(await client.artifact.download(options), wanted)
         expectBytes(await bytesOf(client.artifact.downloadStream(options)), wanted)
@@ -91,7 +110,10 @@ export function readsContract(open: OpenClient): void {
       const { id: artifactId } = await client.artifact.create({ name: 'v', data: contents['that fits an entry'] })
       await client.artifact.update({ artifactId, data: contents['of several chunks'] })
       const range = { offset: 2_000, length: 10 }
-      expectBytes(await client.artifact.download({ artifactId, range }), contents['of several chunks'].subarray(2_000, 2_010))
+      expectBytes(
+        await client.artifact.download({ artifactId, range }),
+        contents['of several chunks'].subarray(2_000, 2_010),
+      )
       await failureOf(client.artifact.download({ artifactId, version: 1, range }), 'RANGE_INVALID')
     })
 
@@ -121,7 +143,9 @@ export function readsContract(open: OpenClient): void {
     test('many read one artifact at once', async () => {
       const bytes = contents['of several chunks']
       const { id: artifactId } = await client.artifact.create({ name: 'popular', data: bytes })
-      const reads = Array.from({ length: 12 }, (_, n) => client.artifact.download({ artifactId, range: { offset: n * 1_000 } }))
+      const reads = Array.from({ length: 12 }, (_, n) =>
+        client.artifact.download({ artifactId, range: { offset: n * 1_000 } }),
+      )
       for (const [n, read] of (await Promise.all(reads)).entries()) expectBytes(read, bytes.subarray(n * 1_000))
     })
 
@@ -145,7 +169,11 @@ export function readsContract(open: OpenClient): void {
 
       test('a name with a longer one that begins alike is told apart', async () => {
         const namespace = (await freshNamespace(client)).id
-        const long = await client.artifact.createSnippet({ name: 'a\u0001'.replace('\u0001', '\u00ff'), content: '', namespace })
+        const long = await client.artifact.createSnippet({
+          name: 'a\u0001'.replace('\u0001', '\u00ff'),
+          content: '',
+          namespace,
+        })
         await failureOf(client.artifact.get({ name: 'a', namespace }), 'NOT_FOUND')
         expect((await client.artifact.get({ name: long.name, namespace })).id).toBe(long.id)
       })
@@ -174,7 +202,8 @@ export function readsContract(open: OpenClient): void {
 
       test('an id that nothing has is NOT_FOUND', async () => {
         const artifactId = `art_${'a'.repeat(32)}`
-        for (const { details } of await failuresOf(callsOn(artifactId), 'NOT_FOUND')) expect(details).toMatchObject({ artifactId })
+        for (const { details } of await failuresOf(callsOn(artifactId), 'NOT_FOUND'))
+          expect(details).toMatchObject({ artifactId })
       })
 
       test.each<[string, unknown]>([

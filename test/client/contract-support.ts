@@ -3,7 +3,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect } from 'vitest'
-import { ArtifactHubError, type Client, type ErrorCode, errorTable, type Namespace, type PlanName } from '../../sdk/index.ts'
+import {
+  ArtifactHubError,
+  type Client,
+  type ErrorCode,
+  errorTable,
+  type Namespace,
+  type PlanName,
+} from '../../sdk/index.ts'
 
 /** A client to test, and how to be done with it. What `close` finds wrong with the store it throws. */
 export interface OpenedClient {
@@ -76,7 +83,10 @@ export async function rejectionOf(call: PromiseLike<unknown>): Promise<unknown> 
 }
 
 /** Each call's failure, which must be one of ours with that code. The calls are made one after the other. */
-export async function failuresOf(calls: readonly (() => PromiseLike<unknown>)[], code: ErrorCode): Promise<ArtifactHubError[]> {
+export async function failuresOf(
+  calls: readonly (() => PromiseLike<unknown>)[],
+  code: ErrorCode,
+): Promise<ArtifactHubError[]> {
   const failures: ArtifactHubError[] = []
   for (const call of calls) failures.push(await failureOf(call(), code))
   return failures
@@ -118,7 +128,10 @@ export async function* inPieces(bytes: Uint8Array, pieceBytes: number): AsyncGen
 
 /** Asserts that bytes are equal: fast, and short when they are not. */
 export function expectBytes(actual: Uint8Array, expected: Uint8Array): void {
-  expect({ bytes: actual.length, sha256: sha256Hex(actual) }).toEqual({ bytes: expected.length, sha256: sha256Hex(expected) })
+  expect({ bytes: actual.length, sha256: sha256Hex(actual) }).toEqual({
+    bytes: expected.length,
+    sha256: sha256Hex(expected),
+  })
 }
 
 /** Kilobytes and the like, for reading. */

@@ -1,6 +1,16 @@
 import { describe, expect, test } from 'vitest'
 import type { Artifact, UpdateOptions } from '../../sdk/index.ts'
-import { expectBytes, failureOf, failuresOf, freshNamespace, MiB, type OpenClient, seededBytes, sha256Hex, useClient } from './contract-support.ts'
+import {
+  expectBytes,
+  failureOf,
+  failuresOf,
+  freshNamespace,
+  MiB,
+  type OpenClient,
+  seededBytes,
+  sha256Hex,
+  useClient,
+} from './contract-support.ts'
 
 const small = seededBytes('first', 500)
 const second = seededBytes('second', 700)
@@ -40,7 +50,9 @@ export function versionsContract(open: OpenClient): void {
         expect(await client.artifact.get({ artifactId: first.id, version })).toEqual(next)
         expectBytes(await bytesAt(first, version), second)
       }
-      expect(await client.artifact.get({ name: first.name, version: next.versionId })).toMatchObject({ versionId: next.versionId })
+      expect(await client.artifact.get({ name: first.name, version: next.versionId })).toMatchObject({
+        versionId: next.versionId,
+      })
     })
 
     test.each<[string, unknown]>([
@@ -93,14 +105,36 @@ export function versionsContract(open: OpenClient): void {
         const first = await create()
         const artifactId = first.id
         const named = await update({ artifactId, name: 'renamed.txt' })
-        expect(named).toMatchObject({ ...first, name: 'renamed.txt', version: 2, versionId: named.versionId, updatedAt: named.updatedAt })
+        expect(named).toMatchObject({
+          ...first,
+          name: 'renamed.txt',
+          version: 2,
+          versionId: named.versionId,
+          updatedAt: named.updatedAt,
+        })
         const typed = await update({ artifactId, contentType: 'text/x-test' })
-        expect(typed).toMatchObject({ name: 'renamed.txt', contentType: 'text/x-test', metadata: { n: 1 }, sha256: first.sha256, version: 3 })
+        expect(typed).toMatchObject({
+          name: 'renamed.txt',
+          contentType: 'text/x-test',
+          metadata: { n: 1 },
+          sha256: first.sha256,
+          version: 3,
+        })
         const described = await update({ artifactId, metadata: { other: true } })
-        expect(described).toMatchObject({ name: 'renamed.txt', contentType: 'text/x-test', metadata: { other: true }, version: 4 })
+        expect(described).toMatchObject({
+          name: 'renamed.txt',
+          contentType: 'text/x-test',
+          metadata: { other: true },
+          version: 4,
+        })
         expect(described.metadata).toEqual({ other: true })
         const filled = await update({ artifactId, data: second })
-        expect(filled).toMatchObject({ name: 'renamed.txt', contentType: 'text/x-test', metadata: { other: true }, version: 5 })
+        expect(filled).toMatchObject({
+          name: 'renamed.txt',
+          contentType: 'text/x-test',
+          metadata: { other: true },
+          version: 5,
+        })
         expect((await update({ artifactId, metadata: {} })).metadata).toEqual({})
         expectBytes(await bytesAt(first), second)
         expect((await client.artifact.get({ name: 'renamed.txt' })).id).toBe(artifactId)
@@ -138,7 +172,10 @@ export function versionsContract(open: OpenClient): void {
       test('with nothing to change is refused', async () => {
         const { id: artifactId } = await create()
         await failureOf(update({ artifactId }), 'INVALID_ARGUMENT')
-        await failureOf(update({ artifactId, name: undefined, data: undefined, restore: undefined }), 'INVALID_ARGUMENT')
+        await failureOf(
+          update({ artifactId, name: undefined, data: undefined, restore: undefined }),
+          'INVALID_ARGUMENT',
+        )
         await failureOf(update({ artifactId, expectedVersion: 1 }), 'INVALID_ARGUMENT')
         expect((await client.artifact.get({ artifactId })).version).toBe(1)
       })
@@ -150,7 +187,10 @@ export function versionsContract(open: OpenClient): void {
         for (const one of names) {
           for (const two of names) {
             if (one >= two) continue
-            const { message } = await failureOf(update({ artifactId, [one]: sources[one], [two]: sources[two] }), 'INVALID_ARGUMENT')
+            const { message } = await failureOf(
+              update({ artifactId, [one]: sources[one], [two]: sources[two] }),
+              'INVALID_ARGUMENT',
+            )
             expect(message).toContain(one)
             expect(message).toContain(two)
           }
@@ -167,7 +207,9 @@ export function versionsContract(open: OpenClient): void {
 
       test('all of many at once become versions, numbered without a gap', async () => {
         const { id: artifactId } = await create()
-        const writes = Array.from({ length: 40 }, (_, n) => update({ artifactId, content: `number ${n}`, metadata: { n } }))
+        const writes = Array.from({ length: 40 }, (_, n) =>
+          update({ artifactId, content: `number ${n}`, metadata: { n } }),
+        )
         const versions = (await Promise.all(writes)).map(({ version }) => version)
         expect(versions.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 40 }, (_, n) => n + 2))
         const listed = await Array.fromAsync(client.artifact.listVersions({ artifactId }))
@@ -175,7 +217,9 @@ export function versionsContract(open: OpenClient): void {
         expect(new Set(listed.map(({ metadata }) => metadata.n)).size).toBe(40)
         expect(listed.every(({ siblings }) => siblings.length === 0)).toBe(true)
         for (const { version, metadata } of listed.slice(0, 5)) {
-          expect(new TextDecoder().decode(await client.artifact.download({ artifactId, version }))).toBe(`number ${metadata.n}`)
+          expect(new TextDecoder().decode(await client.artifact.download({ artifactId, version }))).toBe(
+            `number ${metadata.n}`,
+          )
         }
       })
     })
@@ -184,7 +228,9 @@ export function versionsContract(open: OpenClient): void {
       test('goes through by number and by id', async () => {
         const first = await create()
         const next = await update({ artifactId: first.id, data: second, expectedVersion: 1 })
-        expect(await update({ artifactId: first.id, name: 'x', expectedVersion: next.versionId })).toMatchObject({ version: 3 })
+        expect(await update({ artifactId: first.id, name: 'x', expectedVersion: next.versionId })).toMatchObject({
+          version: 3,
+        })
       })
 
       test('otherwise is CONFLICT, names the current version and changes nothing', async () => {
@@ -192,7 +238,10 @@ export function versionsContract(open: OpenClient): void {
         const current = await update({ artifactId: first.id, data: second })
         for (const expectedVersion of [1, first.versionId, 3, '2-00000000']) {
           for (const change of [{ data: big }, { content: 'x' }, { name: 'x' }, { restore: 1 }]) {
-            const { details, message } = await failureOf(update({ artifactId: first.id, ...change, expectedVersion }), 'CONFLICT')
+            const { details, message } = await failureOf(
+              update({ artifactId: first.id, ...change, expectedVersion }),
+              'CONFLICT',
+            )
             expect(details).toMatchObject({ currentVersion: 2, currentVersionId: current.versionId, expectedVersion })
             expect(message).toContain(current.versionId)
           }
@@ -203,10 +252,13 @@ export function versionsContract(open: OpenClient): void {
       test('of several at once exactly one wins', async () => {
         const { id: artifactId } = await create()
         for (let round = 1; round <= 5; round++) {
-          const tries = Array.from({ length: 8 }, (_, n) => update({ artifactId, content: `${round}/${n}`, expectedVersion: round }))
+          const tries = Array.from({ length: 8 }, (_, n) =>
+            update({ artifactId, content: `${round}/${n}`, expectedVersion: round }),
+          )
           const outcomes = await Promise.allSettled(tries)
           expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
-          for (const outcome of outcomes) if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'CONFLICT' })
+          for (const outcome of outcomes)
+            if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'CONFLICT' })
           expect((await client.artifact.get({ artifactId })).version).toBe(round + 1)
         }
       })
@@ -218,13 +270,23 @@ export function versionsContract(open: OpenClient): void {
         ['content in chunks', big, edited],
       ])('makes an older version the newest again: %s', async (_, before, after) => {
         const first = await create(before, { name: 'old.txt', contentType: 'text/x-old' })
-        await update({ artifactId: first.id, data: after, name: 'new.bin', contentType: 'text/x-new', metadata: { n: 2 } })
+        await update({
+          artifactId: first.id,
+          data: after,
+          name: 'new.bin',
+          contentType: 'text/x-new',
+          metadata: { n: 2 },
+        })
         await update({ artifactId: first.id, metadata: { n: 3 } })
         const restored = await update({ artifactId: first.id, restore: first.versionId })
         expect(restored).toEqual({ ...first, version: 4, versionId: restored.versionId, updatedAt: restored.updatedAt })
         expectBytes(await bytesAt(first), before)
         expectBytes(await bytesAt(first, 3), after)
-        expect(await update({ artifactId: first.id, restore: 2, metadata: { n: 5 } })).toMatchObject({ name: 'new.bin', metadata: { n: 5 }, version: 5 })
+        expect(await update({ artifactId: first.id, restore: 2, metadata: { n: 5 } })).toMatchObject({
+          name: 'new.bin',
+          metadata: { n: 5 },
+          version: 5,
+        })
         expectBytes(await bytesAt(first), after)
       })
 
@@ -290,7 +352,9 @@ export function versionsContract(open: OpenClient): void {
       test('of one version twice at once: one finds it', async () => {
         const { id: artifactId } = await create()
         await update({ artifactId, data: second })
-        const outcomes = await Promise.allSettled([1, 1].map((version) => client.artifact.deleteVersion({ artifactId, version })))
+        const outcomes = await Promise.allSettled(
+          [1, 1].map((version) => client.artifact.deleteVersion({ artifactId, version })),
+        )
         expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
       })
     })

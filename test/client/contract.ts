@@ -4,6 +4,7 @@
  */
 export { dataContract } from './contract-data.ts'
 export { describeContract } from './contract-describe.ts'
+export { filesContract } from './contract-files.ts'
 export { readsContract } from './contract-reads.ts'
-export { versionsContract } from './contract-versions.ts'
 export type { OpenClient, OpenedClient } from './contract-support.ts'
+export { versionsContract } from './contract-versions.ts'

@@ -6,7 +6,9 @@ import { type ArtifactHubNode, startNode } from '../../node/index.ts'
 import type { OpenedClient } from './contract-support.ts'
 
 /** A client in the process of its node; at the end the store must check clean, every byte of it. */
-export async function openInProcess(): Promise<OpenedClient & { readonly node: ArtifactHubNode; readonly folder: string }> {
+export async function openInProcess(): Promise<
+  OpenedClient & { readonly node: ArtifactHubNode; readonly folder: string }
+> {
   const folder = await mkdtemp(join(tmpdir(), 'artifact-hub-node-'))
   const node = await startNode({ dataDir: join(folder, 'data') })
   return {

@@ -1,0 +1,4 @@
+import { filesContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+filesContract(openInProcess)
