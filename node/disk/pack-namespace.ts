@@ -191,6 +191,10 @@ export class PackNamespace implements NamespaceBlocks {
     return this.#maintain(() => {
       const rebuilding = this.#exclusive(async () => {
         await this.#runRound()
+        // Files removed before must not come back after a power cut and pass for damaged ones.
+        await this.#options.files.syncDirectory(this.#options.directory).catch((error) => {
+          throw diskError(error, 'rebuild the index')
+        })
         this.#loaded = false
         await this.#index.clear({ rebuild: true })
         await this.#load()
