@@ -153,7 +153,7 @@ export function dataContract(open: OpenClient): void {
 
     describe('a source that fails midway', () => {
       const reason = new Error('the sensor was unplugged')
-      const after = (bytes: Uint8Array) =>
+      const failing = (bytes: Uint8Array) =>
         async function* () {
           yield* inPieces(bytes, 200_000)
           throw reason
@@ -169,16 +169,16 @@ export function dataContract(open: OpenClient): void {
           const call = client.artifact.create({ name: 'x', namespace: namespace.id, data: data as never })
           return (await failureOf(call, 'SOURCE_FAILED')).cause
         }
-        expect(await fail(after(bytes)())).toBe(reason)
-        expect(await fail(Readable.from(after(bytes)()))).toBe(reason)
-        expect(await fail(ReadableStream.from(after(bytes)()))).toBe(reason)
+        expect(await fail(failing(bytes)())).toBe(reason)
+        expect(await fail(Readable.from(failing(bytes)()))).toBe(reason)
+        expect(await fail(ReadableStream.from(failing(bytes)()))).toBe(reason)
         expect((await client.artifact.list({ namespace: namespace.id })).items).toEqual([])
         expect(await client.namespace.usage({ namespace: namespace.id })).toMatchObject({ usedBytes: 0, artifacts: 0 })
       })
 
       test('an update from it leaves the version that there was', async () => {
         const created = await store(small)
-        await failureOf(client.artifact.update({ artifactId: created.id, data: after(big)() }), 'SOURCE_FAILED')
+        await failureOf(client.artifact.update({ artifactId: created.id, data: failing(big)() }), 'SOURCE_FAILED')
         expect(await client.artifact.get({ artifactId: created.id })).toEqual(created)
         expect((await client.artifact.listVersions({ artifactId: created.id })).items).toHaveLength(1)
       })

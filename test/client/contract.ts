@@ -5,6 +5,8 @@
 export { dataContract } from './contract-data.ts'
 export { describeContract } from './contract-describe.ts'
 export { filesContract } from './contract-files.ts'
+export { interruptionsContract } from './contract-interruptions.ts'
+export { listsContract } from './contract-lists.ts'
 export { readsContract } from './contract-reads.ts'
 export type { OpenClient, OpenedClient } from './contract-support.ts'
 export { versionsContract } from './contract-versions.ts'
