@@ -1,8 +1,7 @@
 import { createHeliaLight, type Helia } from 'helia'
 import type { LocalNamespaces } from '../sdk/local/index.ts'
 import type { BlockWriter, NamespaceBlocks } from '../src/storage/index.ts'
-import { type ListedBlocks, NamespaceBlockstore } from './disk/blockstore.ts'
-import type { PackStore } from './disk/index.ts'
+import { type ListedBlocks, NamespaceBlockstore, type PackStore } from './disk/index.ts'
 
 /** Where blocks go that a program puts through Helia itself: they belong to no namespace, and gc leaves them alone. */
 const heliaFolder = 'helia'

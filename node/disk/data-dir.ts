@@ -5,7 +5,7 @@ import { diskError, nodeFiles, systemCode } from './files.ts'
 import { DirectoryLock } from './lock.ts'
 
 /** Format number of a data directory. v0, may change. */
-export const dataDirFormat = 0
+const dataDirFormat = 0
 
 /** What a directory may hold and still count as empty: ours from an opening that was cut off, and a new file system's own. */
 const noContent = new Set(['lock', 'FORMAT.new', 'lost+found'])

@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib'
 import { maxBlockBytes } from '../../src/limits.ts'
 
 /** Format number of a pack file. v0, may change. */
-export const packFormat = 0
+const packFormat = 0
 /** Bytes of a pack file before its first record. */
 export const packHeaderBytes = 32
 /** Bytes of a record before its block. */

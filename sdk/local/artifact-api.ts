@@ -1,13 +1,14 @@
 import { writeDelete, writeDrop } from '../../src/namespace/index.ts'
 import type { Artifact, ArtifactApi } from '../client.ts'
 import { checked, shapes } from './arguments.ts'
+import { createArtifact, createSnippet, uploadFile } from './create.ts'
 import { download, downloadFile, downloadStream } from './downloads.ts'
 import type { LocalEnvironment } from './environment.ts'
 import { createListing } from './listing.ts'
 import { type Found, findById, findByName, saltOf } from './lookup.ts'
 import type { LocalNamespaces } from './namespaces.ts'
 import { presentArtifact, presentVersion } from './present.ts'
-import { createArtifact, createSnippet, updateArtifact, uploadFile } from './writes.ts'
+import { updateArtifact } from './update.ts'
 
 /** The artifact calls over this process's own namespaces. */
 export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamespaces): ArtifactApi {

@@ -1,24 +1,26 @@
+import type { ContentSource } from '../../src/content/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
+import type { SourceFile } from './environment.ts'
 
-/** Content as it was handed over: pieces, and their length when it is known. */
-export interface DataSource {
-  readonly pieces: AsyncIterable<Uint8Array>
+/** Content to store, and its length when it is known. */
+export interface Content {
+  readonly source: ContentSource
   readonly sizeBytes: number | undefined
 }
 
 const pieceBytes = 4 * 1024 * 1024
 
 /** Takes whatever `create` and `update` take as data. @throws INVALID_ARGUMENT for anything else */
-export function openData(data: unknown): DataSource {
+export function dataContent(data: unknown): Content {
   if (ArrayBuffer.isView(data) && !(data instanceof DataView)) {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    return { pieces: slices(bytes), sizeBytes: bytes.length }
+    return { source: slices(bytes), sizeBytes: bytes.length }
   }
   if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) {
-    return { pieces: slices(new Uint8Array(data)), sizeBytes: data.byteLength }
+    return { source: slices(new Uint8Array(data)), sizeBytes: data.byteLength }
   }
-  if (data instanceof Blob) return { pieces: data.stream(), sizeBytes: data.size }
-  if (isIterable(data)) return { pieces: bytesOnly(data), sizeBytes: undefined }
+  if (data instanceof Blob) return { source: data.stream(), sizeBytes: data.size }
+  if (isIterable(data)) return { source: bytesOnly(data), sizeBytes: undefined }
   const given = data === null ? 'null' : typeof data
   const hint =
     typeof data === 'string'
@@ -56,4 +58,9 @@ async function* bytesOnly(pieces: AsyncIterable<unknown>): AsyncGenerator<Uint8A
     }
     yield piece
   }
+}
+
+/** A file's content. */
+export function fileContent(file: SourceFile): Content {
+  return { source: file, sizeBytes: file.sizeBytes }
 }

@@ -4,11 +4,13 @@ import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import { maxContentBytes, maxInlineBytes, minChunkBytes } from '../../src/limits.ts'
 import { leafBytesOf, type Quota, type StoredContent } from '../../src/namespace/index.ts'
 import type { ArtifactKey } from '../../src/sharing/index.ts'
-import type { LocalEnvironment } from './environment.ts'
+import type { OnProgress } from '../client.ts'
+import type { Content } from './data-source.ts'
+import type { LocalEnvironment, SourceFile } from './environment.ts'
 import type { OpenNamespace } from './namespaces.ts'
-import type { ProgressMeter } from './progress.ts'
+import { ProgressMeter } from './progress.ts'
 
-export interface StoreContentOptions {
+interface StoreContentOptions {
   readonly namespace: OpenNamespace
   readonly key: ArtifactKey
   readonly source: ContentSource
@@ -29,7 +31,7 @@ export interface HeldContent extends AsyncDisposable {
 }
 
 /** Stores content: what fits an entry is only sealed, the rest is cut, encrypted and made durable. */
-export async function storeContent(env: LocalEnvironment, options: StoreContentOptions): Promise<HeldContent> {
+async function storeContent(env: LocalEnvironment, options: StoreContentOptions): Promise<HeldContent> {
   const { namespace, sizeBytes, isNew, key, meter } = options
   const { quota } = namespace
   if (sizeBytes !== undefined) quota.checkFile(sizeBytes)
@@ -116,4 +118,32 @@ function overPlan(error: unknown, quota: Quota): unknown {
       cause: error,
     },
   )
+}
+
+/** Stores content and keeps it until it is disposed of; a file must still be what it was. */
+export async function holdContent(
+  env: LocalEnvironment,
+  namespace: OpenNamespace,
+  key: ArtifactKey,
+  { source, sizeBytes }: Content,
+  isNew: boolean,
+  { signal, onProgress }: { signal?: AbortSignal | undefined; onProgress?: OnProgress | undefined },
+  file?: SourceFile,
+): Promise<HeldContent> {
+  const meter = new ProgressMeter(onProgress, sizeBytes, env.monotonic)
+  const held = await storeContent(env, { namespace, key, source, sizeBytes, isNew, meter, signal })
+  try {
+    // Files in /proc say that they are empty; more than what was announced is not read to its end.
+    if (sizeBytes !== undefined && held.content.root.sizeBytes !== sizeBytes) {
+      throw new ArtifactHubError('SOURCE_FAILED', `the data is not the ${sizeBytes} bytes that it said it was`, {
+        details: { sizeBytes },
+      })
+    }
+    await file?.checkUnchanged()
+    signal?.throwIfAborted()
+    return held
+  } catch (error) {
+    await held[Symbol.asyncDispose]()
+    throw error
+  }
 }

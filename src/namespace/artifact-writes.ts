@@ -64,23 +64,33 @@ export function writeFirstVersion(namespace: Namespace, options: FirstVersionOpt
 export interface NextVersionOptions extends WriteOptions {
   /** `CONFLICT` unless this is the current version. */
   readonly expectedVersion: VersionRef | undefined
-  /** What the next version is, given the current one at the moment of writing. An absent `content` keeps the current one's. */
-  readonly next: (current: VersionRecord) => {
+  /** The version to go on from, if not the current one. */
+  readonly restore: VersionRef | undefined
+  /** What the next version is, given the one that it goes on from. An absent `content` keeps that one's. */
+  readonly next: (base: VersionRecord) => {
     state: Omit<ArtifactState, 'sha256'>
     content: StoredContent | undefined
   }
 }
 
-/** Writes an artifact's next version. @throws NOT_FOUND, CONFLICT, QUOTA_EXCEEDED, UNAVAILABLE */
+/**
+ * Writes an artifact's next version. The version that it goes on from is live at the moment of writing, so there is no
+ * moment at which gc sees neither.
+ *
+ * @throws NOT_FOUND, CONFLICT, QUOTA_EXCEEDED, UNAVAILABLE
+ */
 export function writeNextVersion(namespace: Namespace, options: NextVersionOptions): Promise<VersionRecord> {
-  const { handle, expectedVersion } = options
+  const { handle, expectedVersion, restore } = options
+  const { artifact } = handle
   return namespace.commit(async (tx, mark) => {
-    const current = await currentVersion(tx, handle.artifact)
+    const current = await currentVersion(tx, artifact)
     if (expectedVersion !== undefined) await checkExpected(tx, current, expectedVersion)
-    const { state, content: fresh } = options.next(current)
-    const content = fresh ?? (await sameContent(namespace, tx, current))
+    const base = restore === undefined ? current : await tx.catalog.version(artifact, restore)
+    if (base === undefined) throw noSuchVersion(artifact, restore)
+    const { state, content: fresh } = options.next(base)
+    const content = fresh ?? (await sameContent(namespace, tx, base))
     await checkQuota(tx, options, content.root)
-    const heads = await tx.catalog.versionHeads(handle.artifact)
+    const heads = await tx.catalog.versionHeads(artifact)
     mark()
     return await appendPut(namespace, tx, handle, heads.entries, heads.nextGen, state, content, undefined)
   })
@@ -217,6 +227,6 @@ async function sameContent(
 ): Promise<StoredContent> {
   const leaf = root.inline ? (tx.leaf(root.digest) ?? (await namespace.blocks.read(root.digest))) : undefined
   if (root.inline && leaf === undefined)
-    throw new ArtifactHubError('UNAVAILABLE', 'the content of the current version is not here')
+    throw new ArtifactHubError('UNAVAILABLE', 'the content of that version is not here')
   return { root, sha256: state.sha256, leaf }
 }

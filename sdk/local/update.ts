@@ -1,0 +1,79 @@
+import type { VersionRecord } from '../../src/catalog/index.ts'
+import { ArtifactHubError } from '../../src/errors.ts'
+import { writeNextVersion } from '../../src/namespace/index.ts'
+import type { OnProgress } from '../client.ts'
+import { guessContentType } from './content-type.ts'
+import { type Content, dataContent, fileContent } from './data-source.ts'
+import { type Description, describe, type RawDescription, snippetOf } from './description.ts'
+import type { LocalEnvironment } from './environment.ts'
+import { type Found, findById, saltOf } from './lookup.ts'
+import type { LocalNamespaces } from './namespaces.ts'
+import { holdContent } from './store-content.ts'
+
+/** `artifact.update`. */
+export async function updateArtifact(
+  env: LocalEnvironment,
+  namespaces: LocalNamespaces,
+  options: RawDescription & {
+    artifactId: string
+    data?: unknown
+    path?: string | undefined
+    content?: unknown
+    restore?: number | string | undefined
+    expectedVersion?: number | string | undefined
+    onProgress?: OnProgress | undefined
+  },
+): Promise<Found> {
+  const given = describe(options)
+  const sources = (['data', 'path', 'content', 'restore'] as const).filter((name) => options[name] !== undefined)
+  if (sources.length > 1) {
+    throw new ArtifactHubError(
+      'INVALID_ARGUMENT',
+      `update takes one of data, path, content and restore, not ${sources.join(' and ')}`,
+    )
+  }
+  const { namespace, record } = await findById(namespaces, options)
+  const salt = await saltOf({ namespace, record })
+  const key = await namespace.log.artifactKey(record.artifact, record.root.keyId)
+  const handle = { artifact: record.artifact, salt, key }
+  const { restore, expectedVersion } = options
+  if (sources.length === 0 && Object.values(given).every((value) => value === undefined)) {
+    throw new ArtifactHubError(
+      'INVALID_ARGUMENT',
+      'update needs something to change: data, path, content, restore, name, contentType or metadata',
+    )
+  }
+  await using file = options.path === undefined ? undefined : await env.files.openSource(options.path)
+  const content = file === undefined ? updatedContent(options, given, record) : fileContent(file)
+  await using held =
+    content === undefined ? undefined : await holdContent(env, namespace, handle.key, content, false, options, file)
+  // Under its old name an artifact keeps its type; a new name with new content is as good as a new artifact.
+  const guessed =
+    held === undefined || given.name === undefined ? undefined : await guessContentType(given.name, held.head)
+  const next = await writeNextVersion(namespace.log, {
+    handle,
+    expectedVersion,
+    restore,
+    quota: namespace.quota,
+    reservedBytes: held?.reservedBytes ?? 0,
+    next: ({ state }) => ({
+      state: {
+        name: given.name ?? state.name,
+        contentType: given.contentType ?? guessed ?? state.contentType,
+        metadata: given.metadata ?? state.metadata,
+      },
+      content: held?.content,
+    }),
+  })
+  return { namespace, record: next }
+}
+
+function updatedContent(
+  options: { data?: unknown; content?: unknown },
+  given: Description,
+  record: VersionRecord,
+): Content | undefined {
+  if (options.data !== undefined) return dataContent(options.data)
+  if (options.content === undefined) return undefined
+  return snippetOf(options.content, { ...given, name: given.name ?? record.state.name }).content
+}
