@@ -2,6 +2,16 @@ import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { encodeCanonical, sha256, toHex } from '../encoding/index.ts'
 import { AgentKey, Sealer, wrapKey } from '../identity/index.ts'
+import {
+  leafOverheadBytes,
+  maxBoxesInEntry,
+  maxContentTypeBytes,
+  maxInlineBytes,
+  maxMetadataBytes,
+  maxNameBytes,
+  maxParentHeads,
+  maxVersionHeads,
+} from '../limits.ts'
 import { decodeEntry, type EntrySections, type HeaderDraft, signEntry } from '../log/index.ts'
 import { ArtifactKey, keyIdOf } from './index.ts'
 
@@ -82,5 +92,55 @@ describe('the format of entries', () => {
       const entry = decodeEntry(new Uint8Array(Buffer.from(bytes, 'hex')))
       expect(entry.header.kind).toBe(kind)
     }
+  })
+
+  it('has room for everything at its limit at once', () => {
+    const id = fill(32, 1)
+    const key = new ArtifactKey(fill(32, 2), id, fill(20, 3))
+    const leaf = fill(maxInlineBytes + leafOverheadBytes, 4)
+    const state = {
+      v: 0,
+      name: 'n'.repeat(maxNameBytes),
+      type: 't'.repeat(maxContentTypeBytes),
+      meta: 'm'.repeat(maxMetadataBytes),
+      sha256: fill(32, 5),
+    }
+    const place = { namespace: id, author: agent.publicKey, grant: id, incarnation, seq: 2 ** 40 }
+    const hashes = (count: number) => Array.from({ length: count }, (_, at) => fill(32, at))
+    const keys = {
+      wraps: [{ keyId: key.id, under: fill(16, 6), box: fill(48, 7) }],
+      ephemeral: fill(32, 8),
+      boxes: Array.from({ length: maxBoxesInEntry }, () => ({ keyId: key.id, tag: fill(8, 9), box: fill(48, 10) })),
+    }
+    const { bytes } = signEntry(
+      agent,
+      {
+        kind: 'put',
+        namespace: id,
+        grant: id,
+        incarnation,
+        seq: place.seq,
+        previous: id,
+        heads: hashes(maxParentHeads),
+        clock: { wallMs: 2 ** 48 - 1, counter: 2 ** 32 - 1 },
+        keyId: key.id,
+        data: {
+          artifactSalt,
+          parents: hashes(maxVersionHeads),
+          gen: 2 ** 32 - 1,
+          root: {
+            digest: sha256(leaf),
+            codec: 0x55,
+            inline: true,
+            sizeBytes: maxInlineBytes,
+            storedBytes: leaf.length,
+            keyId: key.id,
+          },
+          versions: [],
+        },
+      },
+      { keys, leaf, body: key.sealBody(encodeCanonical(state), place, fill(12, 11)) },
+    )
+    expect(decodeEntry(bytes).keys?.boxes).toHaveLength(maxBoxesInEntry)
   })
 })
