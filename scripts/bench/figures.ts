@@ -7,12 +7,14 @@ export interface Figure {
 }
 
 /** What a figure counts. MB is 10^6 bytes, MiB 2^20. */
-export type Unit = 'MB/s' | 'MiB' | 'MB' | 'ms' | 's' | '1/s' | ''
+export type Unit = 'MB/s' | 'MiB' | 'KiB' | 'MB' | 'ms' | 's' | '1/s' | ''
 
 /** One row of the table: ours, what it is held against, and whether that is met. */
 export interface Row {
   readonly what: string
   readonly ours: string
+  /** Whose figure the next column is. */
+  readonly against: string
   readonly theirs: string
   /** Ours to theirs. */
   readonly ratio: string
@@ -62,8 +64,9 @@ export function atLeast(value: number, unit: Unit): Target {
 export function against(ours: Figure, theirs: Figure, target?: Target): Row {
   const ratio = median(ours.runs) / median(theirs.runs)
   return {
-    what: `${ours.what}: ${ours.contender} against ${theirs.contender}`,
+    what: ours.what,
     ours: showMedian(ours),
+    against: theirs.contender,
     theirs: showMedian(theirs),
     ratio: `${ratio.toFixed(2)} ×`,
     target: target?.words ?? '',
@@ -74,8 +77,9 @@ export function against(ours: Figure, theirs: Figure, target?: Target): Row {
 /** A row that holds our median against a plain bound. */
 export function alone(ours: Figure, target?: Target): Row {
   return {
-    what: `${ours.what}: ${ours.contender}`,
+    what: ours.what,
     ours: showMedian(ours),
+    against: '',
     theirs: '',
     ratio: '',
     target: target?.words ?? '',
@@ -84,7 +88,7 @@ export function alone(ours: Figure, target?: Target): Row {
 }
 
 /** The median with its unit. */
-export function showMedian(figure: Figure): string {
+function showMedian(figure: Figure): string {
   return show(median(figure.runs), figure.unit)
 }
 

@@ -59,7 +59,7 @@ export function transferRows(
     const theirs = rate(rival)
     if (theirs !== undefined) rows.push(against(ours, theirs, factor === undefined ? undefined : atLeastTimes(factor)))
   }
-  const command = rate(hubCommand)
+  const command = figure(hubCommand, `${what}, whole process`, 'MB/s', ({ ms }) => bytes / 1e3 / ms)
   if (command !== undefined) {
     const theirs = rate(restic)
     rows.push(theirs === undefined ? alone(command) : against(command, theirs))

@@ -6,7 +6,7 @@ const MiB = 1024 * 1024
 const zeros = new Uint8Array(MiB)
 
 /** Bytes that look random and are the same for the same seed: the key stream of AES-256-CTR. */
-export function randomBytesOf(seed: string): (length: number) => Uint8Array {
+function randomBytesOf(seed: string): (length: number) => Uint8Array {
   const cipher = createCipheriv('aes-256-ctr', Buffer.from(seed.padEnd(32).slice(0, 32)), new Uint8Array(16))
   return (length) => cipher.update(length === zeros.length ? zeros : new Uint8Array(length))
 }

@@ -1,10 +1,10 @@
 import type { Row, SectionReport } from './figures.ts'
 
-const columns = ['what', 'ours', 'theirs', 'ratio', 'target', 'met'] as const
+const columns = ['what', 'ours', 'against', 'theirs', 'ratio', 'target', 'met'] as const
 
 /** A section as a Markdown table that also reads well in a terminal. */
 export function sectionText({ title, rows, notes }: SectionReport): string {
-  const cells = rows.map((row) => [row.what, row.ours, row.theirs, row.ratio, row.target, metWord(row)])
+  const cells = rows.map((row) => [row.what, row.ours, row.against, row.theirs, row.ratio, row.target, metWord(row)])
   const widths = columns.map((name, at) => Math.max(name.length, ...cells.map((row) => (row[at] as string).length)))
   const line = (row: readonly string[]) =>
     `| ${row.map((cell, at) => pad(cell, widths[at] as number, at)).join(' | ')} |`
@@ -19,9 +19,13 @@ export function verdict(sections: readonly SectionReport[]): string {
   const rows = sections.flatMap((section) => section.rows).filter((row) => row.met !== undefined)
   const missed = rows.filter((row) => row.met === false)
   const first = `${rows.length - missed.length} of ${rows.length} targets are met.`
-  return [first, ...missed.map((row) => `missed: ${row.what}: ${row.ratio || row.ours}, target ${row.target}`)].join(
-    '\n',
-  )
+  return [
+    first,
+    ...missed.map(
+      (row) =>
+        `missed: ${row.what}: ${row.ratio === '' ? row.ours : `${row.ratio} ${row.against}`}, target ${row.target}`,
+    ),
+  ].join('\n')
 }
 
 function metWord({ met }: Row): string {
@@ -29,7 +33,7 @@ function metWord({ met }: Row): string {
 }
 
 function isFigure(column: number): boolean {
-  return column >= 1 && column <= 3
+  return column === 1 || column === 3 || column === 4
 }
 
 function pad(text: string, width: number, column: number): string {

@@ -5,12 +5,12 @@ import { readFileSync } from 'node:fs'
 export interface Ran {
   /** From before it was started to its end, milliseconds. */
   readonly ms: number
-  /** The most memory that it had resident, bytes, sampled every few milliseconds. */
+  /** The most memory that it had resident, bytes, sampled 50 times a second. */
   readonly peakRssBytes: number
   readonly stdout: string
 }
 
-const sampleMs = 5
+const sampleMs = 20
 const running = new Set<ChildProcess>()
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')

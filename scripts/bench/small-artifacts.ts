@@ -38,7 +38,7 @@ export const smallArtifacts: Section = {
       note('list of 100 by a filter that a quarter passes, p50', 'ms', median(unselective), atMost(10, 'ms'))
       await node.run('close', undefined as never)
       await node.close()
-      note('data directory, of one artifact', 'MiB', (await diskBytes(dataDir)) / 2 ** 20 / artifacts)
+      note('data directory, for each artifact', 'KiB', (await diskBytes(dataDir)) / 1024 / artifacts)
       const again = new JobProcess<HubJobs>(new URL('./hub-process.ts', import.meta.url))
       note('reopening the node', 's', (await again.run('open', dataDir)).ms / 1_000, atMost(2, 's'))
       await again.run('close', undefined as never)
