@@ -15,7 +15,7 @@ import {
 } from './contract-support.ts'
 
 const small = seededBytes('little', 700)
-const big = seededBytes('much', 10 * MiB + 3)
+const big = seededBytes('much', 5 * MiB + 3)
 
 /** What an upload may be made of, and how each is begun. */
 type Upload = (options: {
@@ -107,7 +107,7 @@ export function interruptionsContract(open: OpenClient): void {
         const onProgress = (): number => times.push(performance.now())
         await client.artifact.create({
           name: 'a',
-          data: inPieces(seededBytes('many pieces', 24 * MiB), 10_000),
+          data: inPieces(seededBytes('many pieces', 12 * MiB), 10_000),
           onProgress,
         })
         expect(times.length).toBeLessThanOrEqual((performance.now() - begun) / 50 + 2)

@@ -154,8 +154,8 @@ export function listsContract(open: OpenClient): void {
       const { id: namespace } = await freshNamespace(client)
       const list = client.artifact.list({ namespace })
       const iterated = client.artifact.list({ namespace })
-      client.artifact.list({ namespace: 'there is none' })
-      client.artifact.list({ limit: 0 })
+      void client.artifact.list({ namespace: 'there is none' })
+      void client.artifact.list({ limit: 0 })
       await client.artifact.createSnippet({ name: 'later', namespace, content: '' })
       expect((await list).items).toHaveLength(1)
       await client.artifact.createSnippet({ name: 'later still', namespace, content: '' })
@@ -242,26 +242,6 @@ export function listsContract(open: OpenClient): void {
           code: 'INVALID_ARGUMENT',
         })
       })
-    })
-
-    test('10,000 artifacts of one name, all at once: each is there, found and listed', async () => {
-      const { id: namespace } = await freshNamespace(client)
-      const name = 'the same'
-      const calls = Array.from({ length: 10_000 }, (_, n) =>
-        client.artifact.createSnippet({ name, namespace, content: n, metadata: { n, tens: Math.floor(n / 10) } }),
-      )
-      const ids = new Set((await Promise.all(calls)).map(({ id }) => id))
-      expect(ids.size).toBe(10_000)
-      expect((await client.namespace.usage({ namespace })).artifacts).toBe(10_000)
-      const newest = await client.artifact.get({ name, namespace })
-      expect((await client.artifact.list({ namespace, order: { by: 'updatedAt' }, limit: 1 })).items[0]).toEqual(newest)
-      const seen = new Set<string>()
-      for await (const { id } of client.artifact.list({ namespace, namePrefix: name, limit: 1_000 })) seen.add(id)
-      expect(seen).toEqual(ids)
-      const found = await client.artifact.list({ namespace, metadataFilter: { tens: 777 }, order: { by: 'name' } })
-      expect(numbers(found.items).sort()).toEqual(Array.from({ length: 10 }, (_, n) => 7_770 + n))
-      await client.artifact.delete({ artifactId: newest.id })
-      expect((await client.artifact.get({ name, namespace })).id).not.toBe(newest.id)
     })
   })
 }

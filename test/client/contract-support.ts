@@ -27,9 +27,10 @@ export function useClient(open: OpenClient): Client {
   beforeAll(async () => {
     opened = await open()
   })
+  // Closing checks the whole store, which may have become large.
   afterAll(async () => {
     await opened?.close()
-  })
+  }, 240_000)
   const client = (): Client => {
     if (opened === undefined) throw new Error('the client is open only while tests run')
     return opened.client

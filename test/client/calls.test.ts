@@ -1,0 +1,4 @@
+import { callsContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+callsContract(openInProcess)

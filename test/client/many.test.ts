@@ -1,0 +1,4 @@
+import { manyContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+manyContract(openInProcess)

@@ -1,0 +1,4 @@
+import { namespacesContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+namespacesContract(openInProcess)
