@@ -95,7 +95,7 @@ async function storeFirst(
     state: { name, contentType, metadata },
     content: held.content,
     quota: namespace.quota,
-    reservedBytes: held.reservedBytes,
+    reservation: held.reservation,
     also: done,
   })
   return { namespace, record }

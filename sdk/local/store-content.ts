@@ -2,7 +2,7 @@ import { type ContentSource, ingestContent, isPositioned, openSource, sealInline
 import { toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import { maxContentBytes, maxInlineBytes, minChunkBytes } from '../../src/limits.ts'
-import { leafBytesOf, type Quota, type StoredContent } from '../../src/namespace/index.ts'
+import { leafBytesOf, type Quota, type Reservation, type StoredContent } from '../../src/namespace/index.ts'
 import type { ArtifactKey } from '../../src/sharing/index.ts'
 import type { OnProgress } from '../client.ts'
 import type { Content } from './data-source.ts'
@@ -25,7 +25,7 @@ interface StoreContentOptions {
 /** Content that is stored, kept from gc and counted against the quota until it is disposed of. */
 export interface HeldContent extends AsyncDisposable {
   readonly content: StoredContent
-  readonly reservedBytes: number
+  readonly reservation: Reservation
   /** The first bytes of the plaintext. */
   readonly head: Uint8Array
 }
@@ -50,7 +50,7 @@ async function storeContent(env: LocalEnvironment, options: StoreContentOptions)
       if (reservation.bytes === 0) reservation.grow(leaf.length)
       meter.finish(head.length)
       const content = { root: { ...root, inline: true, keyId: key.id }, sha256, leaf }
-      return { content, head, reservedBytes: reservation.bytes, [Symbol.asyncDispose]: dispose }
+      return { content, head, reservation, [Symbol.asyncDispose]: dispose }
     }
     const blocks = namespace.log.blocks.openWriter()
     cleanUp.use(blocks)
@@ -84,7 +84,7 @@ async function storeContent(env: LocalEnvironment, options: StoreContentOptions)
     return {
       content: { root, sha256, leaf: undefined },
       head,
-      reservedBytes: reservation.bytes,
+      reservation,
       [Symbol.asyncDispose]: dispose,
     }
   } catch (error) {

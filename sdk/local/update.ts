@@ -55,7 +55,7 @@ export async function updateArtifact(
     expectedVersion,
     restore,
     quota: namespace.quota,
-    reservedBytes: held?.reservedBytes ?? 0,
+    reservation: held?.reservation,
     next: ({ state }) => ({
       state: {
         name: given.name ?? state.name,

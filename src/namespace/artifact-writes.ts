@@ -14,7 +14,7 @@ import type { ArtifactKey } from '../sharing/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
 import { encodeBody } from './body.ts'
 import type { Namespace } from './namespace.ts'
-import type { Quota } from './quota.ts'
+import type { Quota, Reservation } from './quota.ts'
 import type { Transaction } from './transaction.ts'
 
 /** Content whose blocks are durable, or that is one leaf in hand. */
@@ -37,7 +37,7 @@ interface WriteOptions {
   readonly handle: ArtifactHandle
   readonly quota: Quota
   /** What the caller has reserved of the quota for this write. */
-  readonly reservedBytes: number
+  readonly reservation: Reservation | undefined
 }
 
 export interface FirstVersionOptions extends WriteOptions {
@@ -54,8 +54,9 @@ export function writeFirstVersion(namespace: Namespace, options: FirstVersionOpt
   const { handle, content, wrap, state, also } = options
   return namespace.commit(async (tx, mark) => {
     tx.beginArtifact(handle.artifact)
-    await checkQuota(tx, options, content.root)
+    const takeReservation = await checkQuota(tx, options, content.root)
     mark()
+    takeReservation()
     for (const change of also) tx.add(change)
     return await appendPut(namespace, tx, handle, [], 1, state, content, wrap)
   })
@@ -89,9 +90,10 @@ export function writeNextVersion(namespace: Namespace, options: NextVersionOptio
     if (base === undefined) throw noSuchVersion(artifact, restore)
     const { state, content: fresh } = options.next(base)
     const content = fresh ?? (await sameContent(namespace, tx, base))
-    await checkQuota(tx, options, content.root)
+    const takeReservation = await checkQuota(tx, options, content.root)
     const heads = await tx.catalog.versionHeads(artifact)
     mark()
+    takeReservation()
     return await appendPut(namespace, tx, handle, heads.entries, heads.nextGen, state, content, undefined)
   })
 }
@@ -211,13 +213,15 @@ async function checkExpected(tx: Transaction, current: VersionRecord, expected: 
   })
 }
 
+/** Gives what to call once the write is certain. */
 async function checkQuota(
   tx: Transaction,
-  { handle, quota, reservedBytes }: WriteOptions,
+  { handle, quota, reservation }: WriteOptions,
   root: ContentRoot,
-): Promise<void> {
-  const before = tx.accounts.addedLeafBytes
-  quota.checkTotal(await tx.accounts.wouldAdd(handle.artifact, root), reservedBytes, before)
+): Promise<() => void> {
+  const bytes = await tx.accounts.wouldAdd(handle.artifact, root)
+  quota.checkTotal(bytes, reservation?.bytes ?? 0, tx.unreservedLeafBytes)
+  return () => reservation && tx.take(reservation, bytes)
 }
 
 async function sameContent(

@@ -259,6 +259,7 @@ export class Namespace {
     this.#stale = false
     if (tx.head !== undefined) this.#chains.set(tx.head)
     this.#totals = tx.accounts.totals
+    tx.releaseReservations()
   }
 
   /** Takes the epoch secrets sealed to this agent from the rotates that `keys` lists. */

@@ -14,6 +14,7 @@ import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/
 import { Accounts, type Totals } from './accounts.ts'
 import { type ChainHead, type Chains, headChange } from './chains.ts'
 import { Overlay } from './overlay.ts'
+import type { Reservation } from './quota.ts'
 import { chainIdOf, type NamespaceKeys, placeOf } from './tables.ts'
 
 /** What a transaction works on. */
@@ -51,6 +52,8 @@ export class Transaction {
   readonly #chain: Uint8Array
   readonly #leaves = new Map<string, Uint8Array>()
   readonly #newArtifacts = new Set<string>()
+  readonly #reservations: Reservation[] = []
+  #reservedLeafBytes = 0
   #head: ChainHead | undefined
 
   constructor(init: TransactionInit) {
@@ -84,6 +87,22 @@ export class Transaction {
   beginArtifact(artifact: Uint8Array): void {
     this.#newArtifacts.add(toHex(artifact))
     this.catalog.assumeNew(artifact)
+  }
+
+  /** Leaf bytes that this batch adds beside those that have a reservation. */
+  get unreservedLeafBytes(): number {
+    return this.accounts.addedLeafBytes - this.#reservedLeafBytes
+  }
+
+  /** Takes over the reservation for leaf bytes that are added here: once they are in the totals it must not count them again. */
+  take(reservation: Reservation, leafBytes: number): void {
+    this.#reservations.push(reservation)
+    this.#reservedLeafBytes += Math.min(reservation.bytes, leafBytes)
+  }
+
+  /** Releases what it took over, at the moment that the totals have it. */
+  releaseReservations(): void {
+    for (const reservation of this.#reservations) reservation.release()
   }
 
   /** An inline leaf of an entry appended here, by its digest. */
