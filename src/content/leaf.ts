@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, createHmac, hash } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, createHmac, createSecretKey, hash } from 'node:crypto'
 import { ArtifactHubError } from '../errors.ts'
 import { leafOverheadBytes, maxBlockBytes } from '../limits.ts'
 import { cidOf, rawCodec } from './cid.ts'
@@ -18,7 +18,7 @@ export interface SealedLeaf {
 
 /** The nonce of a chunk: the first 12 bytes of HMAC-SHA-256(K_nonce, chunk). */
 export function nonceOf(chunk: Uint8Array, nonceKey: Uint8Array): Uint8Array {
-  return new Uint8Array(createHmac('sha256', nonceKey).update(chunk).digest().subarray(0, nonceBytes))
+  return new Uint8Array(createHmac('sha256', createSecretKey(nonceKey)).update(chunk).digest().subarray(0, nonceBytes))
 }
 
 /**
@@ -27,7 +27,7 @@ export function nonceOf(chunk: Uint8Array, nonceKey: Uint8Array): Uint8Array {
  * chance 2^-33. `nonce`, if given, must be the chunk's: it spares working it out again.
  */
 export function sealLeaf(chunk: Uint8Array, keys: ContentKeys, nonce = nonceOf(chunk, keys.nonce)): SealedLeaf {
-  const cipher = createCipheriv('aes-256-gcm', keys.encryption, nonce)
+  const cipher = createCipheriv('aes-256-gcm', createSecretKey(keys.encryption), nonce)
   const ciphertext = cipher.update(chunk)
   cipher.final()
   const tag = cipher.getAuthTag()
@@ -46,7 +46,7 @@ export function sealLeaf(chunk: Uint8Array, keys: ContentKeys, nonce = nonceOf(c
 export function openLeaf(leaf: Uint8Array, digest: Uint8Array, encryptionKey: Uint8Array): Uint8Array<ArrayBuffer> {
   verifyBlock(leaf, digest, rawCodec)
   if (leaf.length < leafOverheadBytes) throw corrupt('A leaf is shorter than its nonce and tag', digest)
-  const decipher = createDecipheriv('aes-256-gcm', encryptionKey, leaf.subarray(0, nonceBytes), {
+  const decipher = createDecipheriv('aes-256-gcm', createSecretKey(encryptionKey), leaf.subarray(0, nonceBytes), {
     authTagLength: tagBytes,
   })
   decipher.setAuthTag(leaf.subarray(leaf.length - tagBytes))

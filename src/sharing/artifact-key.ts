@@ -30,10 +30,15 @@ export class ArtifactKey {
     const derive = (label: string) => hkdfExpand(pseudorandomKey, encodeCanonical([label, namespace, artifact]))
     this.secret = secret
     this.id = hkdfExpand(pseudorandomKey, keyIdInfo, keyIdBytes)
+    let chunking: Uint8Array | undefined
     this.content = {
       encryption: derive('content/enc'),
       nonce: derive('content/nonce'),
-      chunking: derive('content/chunk'),
+      // Only what is longer than one chunk needs it.
+      get chunking() {
+        chunking ??= derive('content/chunk')
+        return chunking
+      },
     }
     this.#body = createSecretKey(derive('body'))
   }
