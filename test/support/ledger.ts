@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Artifact, Client } from '../../sdk/index.ts'
+import { isHubError } from '../../src/errors.ts'
 
 /** Something that is about to be asked of a node. */
 export type Intent =
@@ -98,8 +99,10 @@ export class Ledger {
     for (const [id, known] of this.#live) this.#verifyKnown(id, known, seen.get(id), unanswered)
     for (const [id, known] of seen) if (!this.#live.has(id)) this.#verifyNew(id, known, unanswered)
     for (const id of this.#deleted) {
-      const found = await artifact.get({ artifactId: id }).catch((error: { code?: string }) => error.code)
-      assert(found === 'NOT_FOUND', `${id} was deleted and get gives ${JSON.stringify(found)}`)
+      const found = await artifact.get({ artifactId: id }).catch((error) => {
+        if (!isHubError(error, 'NOT_FOUND')) throw error
+      })
+      assert(found === undefined, `${id} was deleted and is there`)
     }
     for (const id of this.#live.keys()) if (!seen.has(id)) this.#end(id)
     for (const [id, known] of seen) this.#live.set(id, known)

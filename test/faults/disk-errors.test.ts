@@ -1,0 +1,150 @@
+import { expect, test } from 'vitest'
+import { numbers, SimulatedDisk, systemError } from '../../node/disk/test-support/simulated-disk.ts'
+import type { ArtifactHubNode } from '../../node/index.ts'
+import { ArtifactHubError, isHubError } from '../../src/errors.ts'
+import type { KeyRange, KeyValueChange } from '../../src/storage/index.ts'
+import { Ledger } from '../support/ledger.ts'
+import { runWorkload } from '../support/mixed-workload.ts'
+import { MemoryKeyValueStore } from '../support/memory-key-value.ts'
+import { SimulatedMachine } from '../support/simulated-machine.ts'
+
+/** Fails one of its calls, with what LevelStore gives for a failed database. */
+class FailingStore extends MemoryKeyValueStore {
+  calls = 0
+  /** Which call fails; for a batch either before anything happened, or after. */
+  fail: { readonly call: number; readonly batch: 'before' | 'after' } | undefined
+  hasFailed = false
+
+  override async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    if (this.#isDue()) throw readFailed()
+    return await super.get(key)
+  }
+
+  override async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    if (this.#isDue()) throw readFailed()
+    return await super.getMany(keys)
+  }
+
+  override async *entries(range: KeyRange, options: { signal?: AbortSignal } = {}): AsyncIterable<[Uint8Array, Uint8Array]> {
+    if (this.#isDue()) throw readFailed()
+    yield* super.entries(range, options)
+  }
+
+  override async batch(changes: readonly KeyValueChange[], options: { sync: boolean }): Promise<void> {
+    if (this.#isDue()) this.failNextBatch = this.fail?.batch
+    await super.batch(changes, options)
+  }
+
+  #isDue(): boolean {
+    if (this.calls++ !== this.fail?.call) return false
+    this.hasFailed = true
+    return true
+  }
+}
+
+function readFailed(): Error {
+  return new ArtifactHubError('STORAGE_FAILED', 'the read failed, as the test asked')
+}
+
+/** A workload on a machine on which something fails; then, with nothing failing any more, in the same node and in the next. */
+async function workThroughFailure(machine: SimulatedMachine, heal: () => void, codes: readonly string[]): Promise<void> {
+  const ledger = new Ledger()
+  const mayFail = (error: unknown): void => {
+    if (!isHubError(error)) throw error
+    expect(codes, error.stack).toContain(error.code)
+  }
+  const work = (run: string, steps: number, node: ArtifactHubNode, onFailure: (error: unknown) => void) =>
+    runWorkload({
+      node,
+      witness: {
+        begin: (intent) => ledger.begin(intent),
+        acknowledge: (key, answer) => ledger.acknowledge(key, answer),
+        failed: (_, error) => onFailure(error),
+      },
+      random: numbers(11),
+      lanes: 2,
+      steps,
+      sizes: [100, 33_000, 40_000, 34_000, 35_000, 36_000],
+      run,
+    })
+  try {
+    const node = await machine.startNode()
+    try {
+      await work('failing', 12, node, mayFail)
+      await ledger.copy().verify(node.client).catch(mayFail)
+      await node.gc({ now: true }).catch(mayFail)
+      heal()
+      await work('healed', 3, node, throwIt)
+      await ledger.verify(node.client)
+      expect((await node.check({ readData: true })).findings).toEqual([])
+    } finally {
+      heal()
+      await node.close()
+    }
+  } catch (error) {
+    // Of the work's own listing, or the start.
+    mayFail(error)
+    heal()
+  }
+  await using next = await machine.startNode()
+  await ledger.verify(next.client)
+  await work('next', 1, next, throwIt)
+  await ledger.verify(next.client)
+  expect((await next.check({ readData: true })).findings).toEqual([])
+}
+
+function throwIt(error: unknown): never {
+  throw error
+}
+
+for (const [name, code] of [
+  ['EIO', 'STORAGE_FAILED'],
+  ['EMFILE', 'STORAGE_FAILED'],
+  ['ENOSPC', 'STORAGE_FULL'],
+] as const) {
+  test(`with ${name} at any operation under the packs, nothing acknowledged is lost and the node goes on`, async () => {
+    let operations = 0
+    for (let at = 0; at <= operations; at++) {
+      const disk = new SimulatedDisk()
+      let hit = false
+      let failed = ''
+      disk.fault = ({ index, kind, path }) => {
+        if (index !== at) return undefined
+        hit = true
+        failed = `${kind} ${path}`
+        return systemError(name)
+      }
+      const heal = () => {
+        disk.fault = () => undefined
+      }
+      await workThroughFailure(new SimulatedMachine(5, disk), heal, [code]).catch((cause) => {
+        throw new Error(`operation ${at}, ${failed}: ${(cause as Error).message}`, { cause })
+      })
+      if (!hit) break
+      operations = at + 1
+    }
+    console.log(`${name}: failed each of ${operations} operations`)
+    expect(operations).toBeGreaterThan(60)
+  }, 300_000)
+}
+
+for (const batch of ['before', 'after'] as const) {
+  test(`with any call to the database failing (a batch ${batch} it is written), nothing acknowledged is lost and the node goes on`, async () => {
+    let calls = 0
+    // Most calls are reads, alike one after the other: some of them, others in each run.
+    for (let call = batch === 'before' ? 0 : 2; ; call += 5) {
+      const store = new FailingStore()
+      store.fail = { call, batch }
+      const heal = () => {
+        store.fail = undefined
+      }
+      await workThroughFailure(new SimulatedMachine(5, undefined, store), heal, ['STORAGE_FAILED']).catch((cause) => {
+        throw new Error(`call ${call}: ${(cause as Error).message}`, { cause })
+      })
+      if (!store.hasFailed) break
+      calls += 1
+    }
+    console.log(`failed ${calls} calls, a batch ${batch} it was written`)
+    expect(calls).toBeGreaterThan(30)
+  }, 300_000)
+}
