@@ -23,8 +23,7 @@ function neededBytes({ fileBytes, artifacts }: Settings): number {
   return 8 * fileBytes + 20_000 * artifacts + 2 ** 30
 }
 
-async function main(settings: Settings): Promise<void> {
-  const workspace = await Workspace.create(settings.parentDir, neededBytes(settings))
+async function main(settings: Settings, workspace: Workspace): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     // The workspace goes, and programs that run are ended, as the process exits.
     process.once(signal, () => process.exit(130))
@@ -68,13 +67,15 @@ async function main(settings: Settings): Promise<void> {
 }
 
 let settings: Settings
+let workspace: Workspace
 try {
   settings = readSettings(
     process.argv.slice(2),
     sections.map(({ name }) => name),
   )
+  workspace = await Workspace.create(settings.parentDir, neededBytes(settings))
 } catch (error) {
   console.error(`${error instanceof Error ? error.message : error}\n${usage}`)
   process.exit(2)
 }
-await main(settings)
+await main(settings, workspace)
