@@ -1,0 +1,125 @@
+import { execFile } from 'node:child_process'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { numbers } from '../../node/disk/test-support/simulated-disk.ts'
+import { type ArtifactHubNode, startNode } from '../../node/index.ts'
+import { useFolder } from '../support/data-place.ts'
+import { Ledger, sha256Of } from '../support/ledger.ts'
+import { bytesOf } from '../support/mixed-workload.ts'
+
+const run = promisify(execFile)
+const place = useFolder()
+let mounted: string | undefined
+
+beforeEach(async ({ skip }) => {
+  const folder = join(place.path, 'small')
+  await mkdir(folder)
+  const refused = await run('mount', ['-t', 'tmpfs', '-o', 'size=40m,mode=700', 'tmpfs', folder]).then(
+    () => undefined,
+    (error: Error) => error,
+  )
+  if (refused !== undefined) skip(`needs to mount a tmpfs: ${refused.message}`)
+  mounted = folder
+})
+
+afterEach(async () => {
+  if (mounted !== undefined) await run('umount', [mounted])
+  mounted = undefined
+})
+
+const random = numbers(3)
+
+/** Creates until the disk is full; every create before it is acknowledged. Gives how many were. */
+async function fill(node: ArtifactHubNode, ledger: Ledger, sizeBytes: number): Promise<number> {
+  for (let count = 0; count < 10_000; count++) {
+    const data = bytesOf(random, sizeBytes)
+    const name = `fill-${sizeBytes}-${count}`
+    const key = ledger.begin({ kind: 'create', name, sha256: sha256Of(data) })
+    try {
+      ledger.acknowledge(key, await node.client.artifact.create({ name, data }))
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'STORAGE_FULL', retryable: true })
+      return count
+    }
+  }
+  throw new Error('the disk never was full')
+}
+
+/**
+ * LevelDB wants room to open again after a write of it failed, and a delete is an entry too: a database that ran full
+ * itself needs some from outside, once. Nothing else does, nor a restart.
+ */
+async function orWithRoom<T>(work: () => Promise<T>): Promise<T> {
+  return await work().catch(async (error) => {
+    expect(error).toMatchObject({ code: 'STORAGE_FULL' })
+    await rm(ballast())
+    return await work()
+  })
+}
+
+function ballast(): string {
+  return join(mounted as string, 'ballast')
+}
+
+for (const { what, sizeBytes, atLeast } of [
+  { what: 'one chunk', sizeBytes: 400_000, atLeast: 20 },
+  { what: 'many chunks', sizeBytes: 12_000_000, atLeast: 1 },
+  { what: 'one entry', sizeBytes: 20_000, atLeast: 300 },
+]) {
+  test(`a disk that fills up with files of ${what} is STORAGE_FULL, loses nothing, and takes more once gc made room`, async () => {
+    const ledger = new Ledger()
+    const dataDir = join(mounted as string, 'data')
+    await writeFile(ballast(), Buffer.alloc(16_000_000))
+    {
+      await using node = await startNode({ dataDir })
+      expect(await fill(node, ledger, sizeBytes)).toBeGreaterThanOrEqual(atLeast)
+      // Full is full, however often one asks.
+      await fill(node, ledger, sizeBytes)
+      expect(await orWithRoom(() => ledger.verify(node.client))).toBeGreaterThanOrEqual(atLeast)
+      for (const { id } of ledger.live) {
+        const key = ledger.begin({ kind: 'delete', artifactId: id })
+        await orWithRoom(() => node.client.artifact.delete({ artifactId: id }))
+        ledger.acknowledge(key)
+      }
+      expect(ledger.size).toBe(0)
+      // What a failed write left counts from the second gc on.
+      await orWithRoom(() => node.gc({ now: true }))
+      await node.gc({ now: true })
+      const [usage] = await node.du()
+      expect(usage).toMatchObject({ blocks: 0, deadBytes: 0 })
+      await ledger.verify(node.client)
+      const data = bytesOf(random, sizeBytes)
+      const { id } = await node.client.artifact.create({ name: 'after', data })
+      expect(sha256Of(await node.client.artifact.download({ artifactId: id }))).toBe(sha256Of(data))
+      await node.client.artifact.delete({ artifactId: id })
+      expect((await node.check({ readData: true })).findings).toEqual([])
+    }
+    await using again = await startNode({ dataDir })
+    await ledger.verify(again.client)
+    expect((await again.check({ readData: true })).findings).toEqual([])
+  }, 120_000)
+}
+
+test('a disk that somebody else fills stops writes, not reads, and writes go on once it is freed', async () => {
+  const dataDir = join(mounted as string, 'data')
+  const ledger = new Ledger()
+  await using node = await startNode({ dataDir })
+  for (const sizeBytes of [10, 40_000, 3_000_000]) {
+    const data = bytesOf(random, sizeBytes)
+    const key = ledger.begin({ kind: 'create', name: `${sizeBytes}`, sha256: sha256Of(data) })
+    ledger.acknowledge(key, await node.client.artifact.create({ name: `${sizeBytes}`, data }))
+  }
+  await writeFile(ballast(), Buffer.alloc(80_000_000)).catch((error) => expect(error.code).toBe('ENOSPC'))
+  const written = await Promise.allSettled(
+    Array.from({ length: 8 }, (_, at) => node.client.artifact.create({ name: `full-${at}`, data: bytesOf(random, 2_000_000 + at) })),
+  )
+  expect(written.map((one) => (one.status === 'rejected' ? one.reason.code : 'stored'))).toEqual(Array(8).fill('STORAGE_FULL'))
+  await ledger.verify(node.client)
+  await rm(ballast())
+  const data = bytesOf(random, 2_000_000)
+  const { id } = await node.client.artifact.create({ name: 'after', data })
+  expect(sha256Of(await node.client.artifact.download({ artifactId: id }))).toBe(sha256Of(data))
+  expect((await node.check({ readData: true })).findings).toEqual([])
+}, 120_000)
