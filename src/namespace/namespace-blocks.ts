@@ -1,4 +1,5 @@
 import { prefixEnd } from '../encoding/index.ts'
+import { type ArtifactHubError, isHubError } from '../errors.ts'
 import { decodeEntry } from '../log/index.ts'
 import type { BlockWriter, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import type { NamespaceKeys } from './tables.ts'
@@ -21,22 +22,37 @@ export class EntryAndPackBlocks implements NamespaceBlocks {
 
   async has(digests: readonly Uint8Array[]): Promise<boolean[]> {
     const found = await this.#packs.has(digests)
-    return await Promise.all(
-      found.map(async (has, at) => has || (await this.#readInline(digests[at] as Uint8Array)) !== undefined),
-    )
+    return await Promise.all(found.map(async (has, at) => has || (await this.#hasInline(digests[at] as Uint8Array))))
   }
 
   openWriter(): BlockWriter {
     return this.#packs.openWriter()
   }
 
+  async #hasInline(digest: Uint8Array): Promise<boolean> {
+    try {
+      return (await this.#readInline(digest)) !== undefined
+    } catch (error) {
+      if (!isHubError(error, 'CORRUPT')) throw error
+      return false
+    }
+  }
+
+  /** @throws CORRUPT when an entry that should carry it is damaged, and no other one has it */
   async #readInline(digest: Uint8Array): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const prefix = this.#keys.key('inlineLeaves', digest)
+    let damage: ArtifactHubError | undefined
     for await (const [, place] of this.#store.entries({ gte: prefix, lt: prefixEnd(prefix) })) {
       const bytes = await this.#store.get(this.#keys.key('entries', place))
-      const leaf = bytes === undefined ? undefined : decodeEntry(bytes).leaf
-      if (leaf !== undefined) return leaf.slice()
+      try {
+        const leaf = bytes === undefined ? undefined : decodeEntry(bytes).leaf
+        if (leaf !== undefined) return leaf.slice()
+      } catch (error) {
+        if (!isHubError(error, 'CORRUPT')) throw error
+        damage = error
+      }
     }
+    if (damage !== undefined) throw damage
     return undefined
   }
 }
