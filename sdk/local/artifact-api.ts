@@ -7,64 +7,80 @@ import type { LocalEnvironment } from './environment.ts'
 import { createListing } from './listing.ts'
 import { type Found, findById, findByName, saltOf } from './lookup.ts'
 import type { LocalNamespaces } from './namespaces.ts'
+import type { OpenCalls } from './open-calls.ts'
 import { presentArtifact, presentVersion } from './present.ts'
 import { updateArtifact } from './update.ts'
 
 /** The artifact calls over this process's own namespaces. */
-export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamespaces): ArtifactApi {
+export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamespaces, calls: OpenCalls): ArtifactApi {
   return {
     create: async (options) =>
-      present(await createArtifact(env, namespaces, checked('create', shapes.create, options))),
+      await calls.run(checked('create', shapes.create, options), async (call) =>
+        present(await createArtifact(env, namespaces, call)),
+      ),
     uploadFile: async (options) =>
-      present(await uploadFile(env, namespaces, checked('uploadFile', shapes.uploadFile, options))),
+      await calls.run(checked('uploadFile', shapes.uploadFile, options), async (call) =>
+        present(await uploadFile(env, namespaces, call)),
+      ),
     createSnippet: async (options) =>
-      present(await createSnippet(env, namespaces, checked('createSnippet', shapes.createSnippet, options))),
+      await calls.run(checked('createSnippet', shapes.createSnippet, options), async (call) =>
+        present(await createSnippet(env, namespaces, call)),
+      ),
     update: async (options) =>
-      present(await updateArtifact(env, namespaces, checked('update', shapes.update, options))),
-    async get(options) {
-      const call = checked('get', shapes.get, options)
-      return present('artifactId' in call ? await findById(namespaces, call) : await findByName(namespaces, call))
-    },
-    async download(options) {
-      const call = checked('download', shapes.download, options)
-      return await download(env, await findById(namespaces, call), call)
-    },
+      await calls.run(checked('update', shapes.update, options), async (call) =>
+        present(await updateArtifact(env, namespaces, call)),
+      ),
+    get: async (options) =>
+      await calls.run(checked('get', shapes.get, options), async (call) =>
+        present('artifactId' in call ? await findById(namespaces, call) : await findByName(namespaces, call)),
+      ),
+    download: async (options) =>
+      await calls.run(
+        checked('download', shapes.download, options),
+        async (call) => await download(env, await findById(namespaces, call), call),
+      ),
     async *downloadStream(options) {
-      const call = checked('downloadStream', shapes.download, options)
-      yield* downloadStream(env, await findById(namespaces, call), call)
+      yield* calls.stream(checked('downloadStream', shapes.download, options), async function* (call) {
+        yield* downloadStream(env, await findById(namespaces, call), call)
+      })
     },
-    async downloadFile(options) {
-      const call = checked('downloadFile', shapes.downloadFile, options)
-      const found = await findById(namespaces, call)
-      await downloadFile(env, found, call)
-      return present(found)
-    },
+    downloadFile: async (options) =>
+      await calls.run(checked('downloadFile', shapes.downloadFile, options), async (call) => {
+        const found = await findById(namespaces, call)
+        await downloadFile(env, found, call)
+        return present(found)
+      }),
     list: (options) =>
-      createListing(async (next) => {
-        const { namespace, cursor, ...query } = checked('list', shapes.list, options)
-        const { log } = namespaces.find(namespace)
-        const page = { ...query, cursor: next ?? cursor } as Parameters<typeof log.catalog.list>[0]
-        const { items, nextCursor } = await log.catalog.list(page)
-        return { items: items.map((record) => presentArtifact(log.idText, record)), nextCursor }
-      }),
+      createListing(
+        async (next) =>
+          await calls.run(checked('list', shapes.list, options), async ({ namespace, cursor, ...query }) => {
+            const { log } = namespaces.find(namespace)
+            const page = { ...query, cursor: next ?? cursor } as Parameters<typeof log.catalog.list>[0]
+            const { items, nextCursor } = await log.catalog.list(page)
+            return { items: items.map((record) => presentArtifact(log.idText, record)), nextCursor }
+          }),
+      ),
     listVersions: (options) =>
-      createListing(async (next) => {
-        const { cursor, limit, signal, ...ref } = checked('listVersions', shapes.listVersions, options)
-        const { namespace, record } = await findById(namespaces, ref)
-        const { log } = namespace
-        const page = { limit, cursor: next ?? cursor, signal }
-        const { items, nextCursor } = await log.catalog.listVersions(record.artifact, page)
-        return { items: items.map((version) => presentVersion(log.idText, version)), nextCursor }
+      createListing(
+        async (next) =>
+          await calls.run(checked('listVersions', shapes.listVersions, options), async ({ cursor, limit, ...ref }) => {
+            const { namespace, record } = await findById(namespaces, ref)
+            const { log } = namespace
+            const page = { limit, cursor: next ?? cursor, signal: ref.signal }
+            const { items, nextCursor } = await log.catalog.listVersions(record.artifact, page)
+            return { items: items.map((version) => presentVersion(log.idText, version)), nextCursor }
+          }),
+      ),
+    delete: async (options) =>
+      await calls.run(checked('delete', shapes.artifact, options), async (call) => {
+        const found = await findById(namespaces, call)
+        await writeDelete(found.namespace.log, { artifact: found.record.artifact, salt: await saltOf(found) })
       }),
-    async delete(options) {
-      const found = await findById(namespaces, checked('delete', shapes.artifact, options))
-      await writeDelete(found.namespace.log, { artifact: found.record.artifact, salt: await saltOf(found) })
-    },
-    async deleteVersion(options) {
-      const { version, ...ref } = checked('deleteVersion', shapes.version, options)
-      const found = await findById(namespaces, ref)
-      await writeDrop(found.namespace.log, { artifact: found.record.artifact, salt: await saltOf(found) }, version)
-    },
+    deleteVersion: async (options) =>
+      await calls.run(checked('deleteVersion', shapes.version, options), async ({ version, ...ref }) => {
+        const found = await findById(namespaces, ref)
+        await writeDrop(found.namespace.log, { artifact: found.record.artifact, salt: await saltOf(found) }, version)
+      }),
   }
 }
 

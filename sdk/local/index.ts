@@ -3,3 +3,4 @@
 export type { LocalEnvironment, LocalFiles, SourceFile, TargetFile } from './environment.ts'
 export { createLocalClient } from './local-client.ts'
 export { LocalNamespaces, type OpenNamespace } from './namespaces.ts'
+export { OpenCalls } from './open-calls.ts'

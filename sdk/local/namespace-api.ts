@@ -2,40 +2,45 @@ import { formatDid } from '../../src/identity/index.ts'
 import type { Namespace, NamespaceApi } from '../client.ts'
 import { checked, shapes } from './arguments.ts'
 import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
+import type { OpenCalls } from './open-calls.ts'
 
 /** The namespace calls over this process's own namespaces. */
-export function createNamespaceApi(namespaces: LocalNamespaces): NamespaceApi {
+export function createNamespaceApi(namespaces: LocalNamespaces, calls: OpenCalls): NamespaceApi {
   const present = (namespace: OpenNamespace): Namespace => {
     const { name, plan, owner, createdMs } = namespace.row
     const current = namespaces.isCurrent(namespace)
     return { id: namespace.log.idText, name, plan, owner: formatDid(owner), createdAt: new Date(createdMs), current }
   }
   return {
-    async create(options) {
-      const { name, plan = 'enterprise' } = checked('namespace.create', shapes.namespaceCreate, options)
-      return present(await namespaces.create(name, plan))
-    },
-    async list(options) {
-      checked('namespace.list', shapes.nothing, options)
-      return namespaces.all.map(present)
-    },
-    async get(options) {
-      return present(namespaces.find(checked('namespace.get', shapes.namespace, options).namespace))
-    },
-    async use(options) {
-      return present(await namespaces.use(checked('namespace.use', shapes.namespace, options).namespace))
-    },
-    async setPlan(options) {
-      const { namespace, plan } = checked('namespace.setPlan', shapes.namespacePlan, options)
-      return present(await namespaces.setPlan(namespace, plan))
-    },
-    async usage(options) {
-      const { row, log, quota } = namespaces.find(checked('namespace.usage', shapes.maybeNamespace, options).namespace)
-      const { artifacts } = await log.catalog.counts()
-      return { namespace: log.idText, plan: row.plan, usedBytes: log.totals.leafBytes, artifacts, limits: quota.limits }
-    },
-    async delete(options) {
-      await namespaces.delete(checked('namespace.delete', shapes.namespace, options).namespace)
-    },
+    create: async (options) =>
+      await calls.run(checked('namespace.create', shapes.namespaceCreate, options), async ({ name, plan }) =>
+        present(await namespaces.create(name, plan ?? 'enterprise')),
+      ),
+    list: async (options) =>
+      await calls.run(checked('namespace.list', shapes.nothing, options), async () => namespaces.all.map(present)),
+    get: async (options) =>
+      await calls.run(checked('namespace.get', shapes.namespace, options), async ({ namespace }) =>
+        present(namespaces.find(namespace)),
+      ),
+    use: async (options) =>
+      await calls.run(checked('namespace.use', shapes.namespace, options), async ({ namespace }) =>
+        present(await namespaces.use(namespace)),
+      ),
+    setPlan: async (options) =>
+      await calls.run(checked('namespace.setPlan', shapes.namespacePlan, options), async ({ namespace, plan }) =>
+        present(await namespaces.setPlan(namespace, plan)),
+      ),
+    usage: async (options) =>
+      await calls.run(checked('namespace.usage', shapes.maybeNamespace, options), async ({ namespace }) => {
+        const { row, log, quota } = namespaces.find(namespace)
+        const { artifacts } = await log.catalog.counts()
+        const { leafBytes: usedBytes } = log.totals
+        return { namespace: log.idText, plan: row.plan, usedBytes, artifacts, limits: quota.limits }
+      }),
+    delete: async (options) =>
+      await calls.run(
+        checked('namespace.delete', shapes.namespace, options),
+        async ({ namespace }) => await namespaces.delete(namespace),
+      ),
   }
 }

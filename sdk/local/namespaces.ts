@@ -2,6 +2,7 @@ import { equalBytes, formatNamespaceId, isNamespaceId, parseNamespaceId } from '
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
 import {
+  finishRebuild,
   forgetNamespace,
   loadCurrentNamespace,
   loadNamespaceRows,
@@ -42,7 +43,11 @@ export class LocalNamespaces {
   static async open(env: LocalEnvironment, defaultPlan: PlanName = 'enterprise'): Promise<LocalNamespaces> {
     const namespaces = new LocalNamespaces(env)
     for (const id of await loadRemovals(env.store)) await namespaces.#remove(id)
-    for (const row of await loadNamespaceRows(env.store)) namespaces.#add(row, await Namespace.open(env, row.id))
+    for (const row of await loadNamespaceRows(env.store)) {
+      const log = await Namespace.open(env, row.id)
+      await finishRebuild(log)
+      namespaces.#add(row, log)
+    }
     if (namespaces.#open.size === 0) await namespaces.create(personalName, defaultPlan)
     const current = await loadCurrentNamespace(env.store)
     namespaces.#current =

@@ -1,6 +1,6 @@
 import { createCipheriv, createHash } from 'node:crypto'
 import type { BlockWriter, NamespaceBlocks } from '../storage/blocks.ts'
-import type { ContentKeys } from './engine.ts'
+import type { ContentKeys } from './keys.ts'
 
 /** Bytes that look random and are always the same: the AES-256-CTR keystream under SHA-256(`seed`). */
 export function seededBytes(seed: string, length: number): Uint8Array<ArrayBuffer> {

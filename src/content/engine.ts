@@ -1,18 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { Chunker } from './chunker.ts'
+import type { ContentKeys } from './keys.ts'
 import { nonceOf, openLeaf, type SealedLeaf, sealLeaf } from './leaf.ts'
-
-/**
- * The three keys that content is written and read under, 32 bytes each, all derived from one artifact key.
- */
-export interface ContentKeys {
-  /** K_enc: AES-256-GCM key of the leaves. All that a reader needs. */
-  readonly encryption: Uint8Array
-  /** K_nonce: HMAC-SHA-256 key that turns a chunk into its nonce. */
-  readonly nonce: Uint8Array
-  /** K_chunk: seeds the gear table, so that chunk sizes do not fingerprint known files. */
-  readonly chunking: Uint8Array
-}
 
 /**
  * The pipeline's CPU work: hashing, cutting, encrypting. In the caller's thread or spread over others; the

@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createHash, createHmac, createSecretK
 import { ArtifactHubError } from '../errors.ts'
 import { leafOverheadBytes, maxBlockBytes } from '../limits.ts'
 import { cidOf, rawCodec } from './cid.ts'
-import type { ContentKeys } from './engine.ts'
+import type { ContentKeys } from './keys.ts'
 
 const nonceBytes = 12
 const tagBytes = 16

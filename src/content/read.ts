@@ -1,7 +1,8 @@
 import { ArtifactHubError } from '../errors.ts'
 import { leafOverheadBytes } from '../limits.ts'
 import { rawCodec } from './cid.ts'
-import type { ContentEngine, ContentKeys } from './engine.ts'
+import type { ContentEngine } from './engine.ts'
+import type { ContentKeys } from './keys.ts'
 import { type BlockReader, type ContentRef, missingBlock, type TreeBlock, walkTree } from './tree-walk.ts'
 
 const MiB = 1024 * 1024

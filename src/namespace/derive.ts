@@ -40,8 +40,8 @@ export async function deriveFromLog(
 }
 
 /**
- * Throws the derived tables away and makes them again. Cut off anywhere, it is done again when the namespace is opened.
- * Nothing may be committed meanwhile.
+ * Throws the derived tables away and makes them again. Cut off anywhere, `finishRebuild` does it again. Nothing may be
+ * committed meanwhile.
  */
 export async function rebuildDerived(namespace: Namespace, options: DeriveOptions): Promise<void> {
   const { keys, env } = namespace
@@ -50,6 +50,12 @@ export async function rebuildDerived(namespace: Namespace, options: DeriveOption
   await clearDerived(namespace, keys)
   await deriveFromLog(namespace, keys, options)
   await env.store.batch([{ type: 'del', key: mark }], { sync: true })
+}
+
+/** Ends a rebuild that was cut off: to be called once a namespace is open, before it is used. */
+export async function finishRebuild(namespace: Namespace): Promise<void> {
+  if ((await namespace.env.store.get(namespace.keys.key('rebuilding'))) === undefined) return
+  await namespace.alone(() => rebuildDerived(namespace, {}))
 }
 
 /** Removes the derived tables under `keys`. */

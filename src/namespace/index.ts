@@ -8,7 +8,14 @@ export {
   writeFirstVersion,
   writeNextVersion,
 } from './artifact-writes.ts'
-export { clearDerived, compareDerived, deriveFromLog, type LogFinding, rebuildDerived } from './derive.ts'
+export {
+  clearDerived,
+  compareDerived,
+  deriveFromLog,
+  finishRebuild,
+  type LogFinding,
+  rebuildDerived,
+} from './derive.ts'
 export { eraseBodies, removeStaleUploads } from './erase.ts'
 export { Namespace, type NamespaceEnvironment } from './namespace.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'

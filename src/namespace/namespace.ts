@@ -9,7 +9,6 @@ import { loadTotals, type Totals } from './accounts.ts'
 import { decodeBody } from './body.ts'
 import { Chains } from './chains.ts'
 import { CommitQueue } from './commit-queue.ts'
-import { rebuildDerived } from './derive.ts'
 import { EntryAndPackBlocks } from './namespace-blocks.ts'
 import { chainIdOf, NamespaceKeys } from './tables.ts'
 import { decodeWraps, type EntryDraft, Transaction } from './transaction.ts'
@@ -111,10 +110,6 @@ export class Namespace {
     const namespace = new Namespace(env, id, packs, chains, await loadTotals(env.store, keys))
     for (const { clock } of chains.values()) env.clock.merge(clock)
     await namespace.loadEpochs(keys)
-    if ((await env.store.get(keys.key('rebuilding'))) !== undefined) {
-      await rebuildDerived(namespace, {})
-      await namespace.#reload()
-    }
     return namespace
   }
 
