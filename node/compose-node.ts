@@ -1,4 +1,4 @@
-import { createLocalClient, type LocalEnvironment, LocalNamespaces } from '../sdk/local/index.ts'
+import { createLocalClient, type LocalEnvironment, LocalNamespaces, OpenCalls } from '../sdk/local/index.ts'
 import { LeafMemory } from '../src/content/index.ts'
 import { keySpaces } from '../src/namespace/index.ts'
 import { PackStore, type PackStoreOptions } from './disk/index.ts'
@@ -45,12 +45,14 @@ export async function composeNode({
   }
   const namespaces = await LocalNamespaces.open(env)
   resources.defer(() => namespaces.close())
+  const calls = new OpenCalls()
   return new RunningNode({
     dataDir,
     env,
     namespaces,
     packs,
-    client: createLocalClient(env, namespaces),
+    client: createLocalClient(env, namespaces, calls),
+    calls,
     resources,
     logger,
   })

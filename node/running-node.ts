@@ -1,7 +1,7 @@
 import type { UnixFS } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import type { Client } from '../sdk/index.ts'
-import type { LocalEnvironment, LocalNamespaces } from '../sdk/local/index.ts'
+import type { LocalEnvironment, LocalNamespaces, OpenCalls } from '../sdk/local/index.ts'
 import type { PackStore } from './disk/index.ts'
 import { checkNode } from './maintenance/check-node.ts'
 import { collectGarbage } from './maintenance/collect-garbage.ts'
@@ -23,6 +23,7 @@ interface RunningNodeInit {
   readonly namespaces: LocalNamespaces
   readonly packs: PackStore
   readonly client: Client
+  readonly calls: OpenCalls
   readonly resources: AsyncDisposableStack
   readonly logger: Logger | undefined
 }
@@ -46,7 +47,39 @@ export class RunningNode implements ArtifactHubNode {
     this.#startedAt = new Date(init.env.now())
   }
 
-  async status(): Promise<NodeStatus> {
+  status(options: { signal?: AbortSignal | undefined } = {}): Promise<NodeStatus> {
+    return this.#init.calls.run(options, () => this.#status())
+  }
+
+  check(options: CheckOptions = {}): Promise<CheckReport> {
+    const { env, dataDir, packs, namespaces } = this.#init
+    return this.#maintain(options, (call) => checkNode({ env, dataDir, packs, namespaces: namespaces.all }, call))
+  }
+
+  gc(options: GcOptions = {}): Promise<GcReport> {
+    const { env, packs, namespaces, logger } = this.#init
+    return this.#maintain(options, (call) => collectGarbage({ env, packs, namespaces: namespaces.all, logger }, call))
+  }
+
+  du(options: { signal?: AbortSignal | undefined } = {}): Promise<readonly DiskUsage[]> {
+    return this.#init.calls.run(options, ({ signal }) => this.#du(signal))
+  }
+
+  helia(): Promise<Helia> {
+    const { packs, namespaces, calls } = this.#init
+    return calls.run({}, () => {
+      // Loaded when asked for: it takes longer to load than all the rest to start.
+      this.#helia ??= import('./helia.ts').then(({ startHelia }) => startHelia(packs, namespaces))
+      return this.#helia
+    })
+  }
+
+  async unixfs(): Promise<UnixFS> {
+    const [helia, { unixfs }] = await Promise.all([this.helia(), import('@helia/unixfs')])
+    return unixfs(helia)
+  }
+
+  async #status(): Promise<NodeStatus> {
     const { namespaces } = this.#init
     const rows = namespaces.all.map(async (namespace) => {
       const { row, log } = namespace
@@ -67,17 +100,7 @@ export class RunningNode implements ArtifactHubNode {
     }
   }
 
-  check(options: CheckOptions = {}): Promise<CheckReport> {
-    const { env, dataDir, packs, namespaces } = this.#init
-    return this.#maintain(() => checkNode({ env, dataDir, packs, namespaces: namespaces.all }, options))
-  }
-
-  gc(options: GcOptions = {}): Promise<GcReport> {
-    const { env, packs, namespaces, logger } = this.#init
-    return this.#maintain(() => collectGarbage({ env, packs, namespaces: namespaces.all, logger }, options))
-  }
-
-  async du({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<readonly DiskUsage[]> {
+  async #du(signal: AbortSignal | undefined): Promise<DiskUsage[]> {
     const { packs, namespaces } = this.#init
     const rows: DiskUsage[] = []
     for (const { row, log } of namespaces.all) {
@@ -95,34 +118,32 @@ export class RunningNode implements ArtifactHubNode {
     return rows
   }
 
-  helia(): Promise<Helia> {
-    const { packs, namespaces, resources } = this.#init
-    // Loaded when asked for: it takes longer to load than all the rest to start.
-    this.#helia ??= import('./helia.ts').then(async ({ startHelia }) => {
-      const helia = await startHelia(packs, namespaces)
-      resources.defer(async () => {
-        await helia.stop()
-      })
-      return helia
-    })
-    return this.#helia
-  }
-
-  async unixfs(): Promise<UnixFS> {
-    const [helia, { unixfs }] = await Promise.all([this.helia(), import('@helia/unixfs')])
-    return unixfs(helia)
-  }
-
   /** Check and gc look at the same things from two sides: one at a time. */
-  #maintain<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#maintenance.then(work)
-    this.#maintenance = result.catch(() => {})
-    return result
+  #maintain<O extends { signal?: AbortSignal | undefined }, T>(options: O, work: (call: O) => Promise<T>): Promise<T> {
+    return this.#init.calls.run(options, (call) => {
+      const result = this.#maintenance.then(() => {
+        call.signal?.throwIfAborted()
+        return work(call)
+      })
+      this.#maintenance = result.catch(() => {})
+      return result
+    })
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#init.resources.disposeAsync()
+    this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    const { calls, resources } = this.#init
+    try {
+      await calls.close()
+      const helia = await this.#helia?.catch(() => undefined)
+      await helia?.stop()
+    } finally {
+      await resources.disposeAsync()
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
