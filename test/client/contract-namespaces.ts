@@ -313,8 +313,7 @@ export function namespacesContract(open: OpenClient): void {
         await client.namespace.setPlan({ namespace: namespace.id, plan: 'free' })
         await failureOf(store(namespace, new Uint8Array(1)), 'QUOTA_EXCEEDED')
         await client.artifact.deleteVersion({ artifactId: ids[0] as string, version: 2 })
-        await client.artifact.delete({ artifactId: ids[11] as string })
-        await client.artifact.delete({ artifactId: ids[10] as string })
+        for (const n of [9, 10, 11]) await client.artifact.delete({ artifactId: ids[n] as string })
         expect((await store(namespace, nine(13))).sizeBytes).toBe(9_000_000)
       })
 
