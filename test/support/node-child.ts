@@ -1,0 +1,27 @@
+/**
+ * Starts a node on the data directory that is its first argument, does what the second says and tells of it in lines of
+ * JSON; then holds the directory until it is killed or standard input ends.
+ */
+import { writeSync } from 'node:fs'
+import { startNode } from '../../node/index.ts'
+
+const [dataDir, action, path] = process.argv.slice(2) as [string, 'hold' | 'upload' | 'gc' | 'repair', string]
+const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`)
+
+try {
+  await using node = await startNode({ dataDir })
+  say({ started: process.pid })
+  if (action === 'upload') {
+    const { id } = await node.client.artifact.uploadFile({ path, onProgress: ({ loaded }) => say({ loaded }) })
+    say({ done: id })
+  } else if (action === 'gc') {
+    say({ done: await node.gc({ now: true }) })
+  } else if (action === 'repair') {
+    await node.check({ repair: true, onProgress: ({ step, done }) => say({ step, loaded: done }) })
+    say({ done: true })
+  }
+  for await (const _ of process.stdin);
+} catch (error) {
+  const { code, message, details } = error as { code: string; message: string; details: object }
+  say({ code, message, details })
+}
