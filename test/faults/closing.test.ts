@@ -49,7 +49,9 @@ test('close amid uploads, downloads, check and gc resolves; what was acknowledge
     for (const end of await settled) {
       if (end.status === 'rejected') expect(end.reason).toMatchObject({ code: 'CLOSED' })
     }
-    await expect(artifact.createSnippet({ name: 'late', content: 'too late' })).rejects.toMatchObject({ code: 'CLOSED' })
+    await expect(artifact.createSnippet({ name: 'late', content: 'too late' })).rejects.toMatchObject({
+      code: 'CLOSED',
+    })
     await using next = await startNode({ dataDir: place.dataDir })
     await ledger.verify(next.client)
     expect((await next.check({ readData: true })).findings).toEqual([])

@@ -61,7 +61,12 @@ async function expectDamaged(node: ArtifactHubNode, artifactId: string): Promise
 }
 
 /** Check names the damage, repair takes it out without deleting a pack, and writing the same content again heals. */
-async function expectHeals(node: ArtifactHubNode, damaged: string, bytes: Uint8Array, kind: CheckReport['findings'][number]['kind']) {
+async function expectHeals(
+  node: ArtifactHubNode,
+  damaged: string,
+  bytes: Uint8Array,
+  kind: CheckReport['findings'][number]['kind'],
+) {
   const found = await node.check({ readData: true })
   expect(found.findings.map((finding) => finding.kind)).toContain(kind)
   expect(found.findings.flatMap(({ artifacts }) => artifacts)).toContain(damaged)
@@ -145,7 +150,10 @@ async function withDatabase(work: (store: LevelStore, keys: NamespaceKeys) => Pr
   await work(store, new NamespaceKeys(parseNamespaceId(namespace)))
 }
 
-async function rowsOf(store: LevelStore, range: { gte: Uint8Array; lt: Uint8Array }): Promise<[Uint8Array, Uint8Array][]> {
+async function rowsOf(
+  store: LevelStore,
+  range: { gte: Uint8Array; lt: Uint8Array },
+): Promise<[Uint8Array, Uint8Array][]> {
   const rows: [Uint8Array, Uint8Array][] = []
   for await (const row of store.entries(range)) rows.push(row)
   return rows
@@ -159,7 +167,9 @@ test('a damaged entry is found and named, and everything else goes on', async ()
     expect(rows).toHaveLength(5)
     const [key, value] = rows[4] as [Uint8Array, Uint8Array]
     at = value.length >> 1
-    await store.batch([{ type: 'put', key, value: value.map((byte, index) => (index === at ? byte ^ 1 : byte)) }], { sync: true })
+    await store.batch([{ type: 'put', key, value: value.map((byte, index) => (index === at ? byte ^ 1 : byte)) }], {
+      sync: true,
+    })
   })
   await using node = await startNode({ dataDir: place.dataDir })
   await expectReads(node, firstId, first)
@@ -179,7 +189,11 @@ for (const [what, damage] of [
     (rows: [Uint8Array, Uint8Array][]) =>
       rows.map(([key, value]) => ({ type: 'put' as const, key, value: value.map((byte) => byte ^ 0x55) })),
   ],
-  ['cut short', (rows: [Uint8Array, Uint8Array][]) => rows.map(([key, value]) => ({ type: 'put' as const, key, value: value.subarray(1) }))],
+  [
+    'cut short',
+    (rows: [Uint8Array, Uint8Array][]) =>
+      rows.map(([key, value]) => ({ type: 'put' as const, key, value: value.subarray(1) })),
+  ],
 ] as const) {
   test(`catalog rows that were ${what} are found and made again from the log`, async () => {
     let before: [Uint8Array, Uint8Array][] = []
@@ -246,7 +260,9 @@ test('another agent’s identity.key opens no content and breaks none: with the 
   await startNode({ dataDir: place.dataDir }).then(
     async (node) => {
       await using _ = node
-      await expect(node.client.artifact.download({ artifactId: firstId })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+      await expect(node.client.artifact.download({ artifactId: firstId })).rejects.toMatchObject({
+        code: 'ACCESS_DENIED',
+      })
     },
     (error) => expect(error).toMatchObject({ code: expect.stringMatching(/^(ACCESS_DENIED|CORRUPT)$/) }),
   )

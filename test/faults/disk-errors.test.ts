@@ -4,8 +4,8 @@ import type { ArtifactHubNode } from '../../node/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { KeyRange, KeyValueChange } from '../../src/storage/index.ts'
 import { Ledger } from '../support/ledger.ts'
-import { runWorkload } from '../support/mixed-workload.ts'
 import { MemoryKeyValueStore } from '../support/memory-key-value.ts'
+import { runWorkload } from '../support/mixed-workload.ts'
 import { SimulatedMachine } from '../support/simulated-machine.ts'
 
 /** Fails one of its calls, with what LevelStore gives for a failed database. */
@@ -25,7 +25,10 @@ class FailingStore extends MemoryKeyValueStore {
     return await super.getMany(keys)
   }
 
-  override async *entries(range: KeyRange, options: { signal?: AbortSignal } = {}): AsyncIterable<[Uint8Array, Uint8Array]> {
+  override async *entries(
+    range: KeyRange,
+    options: { signal?: AbortSignal } = {},
+  ): AsyncIterable<[Uint8Array, Uint8Array]> {
     if (this.#isDue()) throw readFailed()
     yield* super.entries(range, options)
   }
@@ -47,7 +50,11 @@ function readFailed(): Error {
 }
 
 /** A workload on a machine on which something fails; then, with nothing failing any more, in the same node and in the next. */
-async function workThroughFailure(machine: SimulatedMachine, heal: () => void, codes: readonly string[]): Promise<void> {
+async function workThroughFailure(
+  machine: SimulatedMachine,
+  heal: () => void,
+  codes: readonly string[],
+): Promise<void> {
   const ledger = new Ledger()
   const mayFail = (error: unknown): void => {
     if (!isHubError(error)) throw error

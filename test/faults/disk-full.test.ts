@@ -113,9 +113,13 @@ test('a disk that somebody else fills stops writes, not reads, and writes go on 
   }
   await writeFile(ballast(), Buffer.alloc(80_000_000)).catch((error) => expect(error.code).toBe('ENOSPC'))
   const written = await Promise.allSettled(
-    Array.from({ length: 8 }, (_, at) => node.client.artifact.create({ name: `full-${at}`, data: bytesOf(random, 2_000_000 + at) })),
+    Array.from({ length: 8 }, (_, at) =>
+      node.client.artifact.create({ name: `full-${at}`, data: bytesOf(random, 2_000_000 + at) }),
+    ),
   )
-  expect(written.map((one) => (one.status === 'rejected' ? one.reason.code : 'stored'))).toEqual(Array(8).fill('STORAGE_FULL'))
+  expect(written.map((one) => (one.status === 'rejected' ? one.reason.code : 'stored'))).toEqual(
+    Array(8).fill('STORAGE_FULL'),
+  )
   await ledger.verify(node.client)
   await rm(ballast())
   const data = bytesOf(random, 2_000_000)

@@ -3,8 +3,8 @@
  * of JSON on standard output before it is asked of the node, and another after the node has acknowledged it.
  */
 import { writeSync } from 'node:fs'
-import { startNode } from '../../node/index.ts'
 import { numbers } from '../../node/disk/test-support/simulated-disk.ts'
+import { startNode } from '../../node/index.ts'
 import { mixedSizes, runWorkload } from './mixed-workload.ts'
 
 const [dataDir, seed, run] = process.argv.slice(2) as [string, string, string]

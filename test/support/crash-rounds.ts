@@ -46,7 +46,9 @@ export async function killRepeatedly({ seed, rounds }: { seed: number; rounds: n
     await rm(base, { recursive: true })
     return sum
   } catch (cause) {
-    throw new Error(`after kill ${sum.kills} with seed ${seed} (left in ${base}): ${(cause as Error).message}`, { cause })
+    throw new Error(`after kill ${sum.kills} with seed ${seed} (left in ${base}): ${(cause as Error).message}`, {
+      cause,
+    })
   }
 }
 

@@ -88,7 +88,10 @@ export class Ledger {
       const versions = new Map<number, string>()
       for await (const { version, sha256, sizeBytes } of artifact.listVersions({ artifactId: id })) {
         const bytes = await artifact.download({ artifactId: id, version })
-        assert(bytes.length === sizeBytes && sha256Of(bytes) === sha256, `${id} version ${version} reads back other bytes`)
+        assert(
+          bytes.length === sizeBytes && sha256Of(bytes) === sha256,
+          `${id} version ${version} reads back other bytes`,
+        )
         versions.set(version, sha256)
         read += 1
       }

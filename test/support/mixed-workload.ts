@@ -23,7 +23,19 @@ export interface WorkloadOptions {
 }
 
 /** Around the inline bound and the shortest chunk, and some of many chunks. */
-export const mixedSizes = [0, 1, 100, 5_000, 32 * 1024 - 1, 32 * 1024, 32 * 1024 + 1, 100_000, 524_288, 900_000, 2_500_000]
+export const mixedSizes = [
+  0,
+  1,
+  100,
+  5_000,
+  32 * 1024 - 1,
+  32 * 1024,
+  32 * 1024 + 1,
+  100_000,
+  524_288,
+  900_000,
+  2_500_000,
+]
 
 /** Bytes of that length that the numbers decide. */
 export function bytesOf(random: () => number, length: number): Uint8Array {
@@ -86,7 +98,10 @@ class Lane {
       const text = new TextDecoder('latin1').decode(data.subarray(0, 4_000))
       const create =
         random() < 0.3
-          ? { sha256: sha256Of(new TextEncoder().encode(text)), call: () => artifact.createSnippet({ name, content: text }) }
+          ? {
+              sha256: sha256Of(new TextEncoder().encode(text)),
+              call: () => artifact.createSnippet({ name, content: text }),
+            }
           : { sha256, call: () => artifact.create({ name, data, metadata: { lane: this.#lane, step } }) }
       const made = await this.#ask({ kind: 'create', name, sha256: create.sha256 }, create.call)
       if (made) this.#own.push({ id: made.id, versions: [1] })
