@@ -1,5 +1,5 @@
 import type { ContentSource } from '../../src/content/index.ts'
-import { ArtifactHubError } from '../../src/errors.ts'
+import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { SourceFile } from './environment.ts'
 
 /** Content to store, and its length when it is known. */
@@ -46,17 +46,23 @@ async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 async function* bytesOnly(pieces: AsyncIterable<unknown>): AsyncGenerator<Uint8Array> {
-  for await (const piece of pieces) {
-    if (!(piece instanceof Uint8Array)) {
-      const given = piece === null ? 'null' : typeof piece
-      const hint =
-        given === 'string' ? ': a stream of text needs encoding first (no setEncoding; TextEncoderStream)' : ''
-      throw new ArtifactHubError(
-        'INVALID_ARGUMENT',
-        `data yielded a piece that is not a Uint8Array but ${given}${hint}`,
-      )
+  try {
+    for await (const piece of pieces) {
+      if (!(piece instanceof Uint8Array)) {
+        const given = piece === null ? 'null' : typeof piece
+        const hint =
+          given === 'string' ? ': a stream of text needs encoding first (no setEncoding; TextEncoderStream)' : ''
+        throw new ArtifactHubError(
+          'INVALID_ARGUMENT',
+          `data yielded a piece that is not a Uint8Array but ${given}${hint}`,
+        )
+      }
+      yield piece
     }
-    yield piece
+  } catch (cause) {
+    if (isHubError(cause)) throw cause
+    // Also when it calls itself an AbortError: it is the source's own abort then, not this call's.
+    throw new ArtifactHubError('SOURCE_FAILED', 'the data to store could not be read', { cause })
   }
 }
 
