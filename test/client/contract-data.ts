@@ -184,7 +184,8 @@ export function dataContract(open: OpenClient): void {
       })
 
       test('whatever it throws is the cause', async () => {
-        for (const thrown of ['a string', undefined, { code: 'ENOENT' }]) {
+        const abort = new DOMException('of another call', 'AbortError')
+        for (const thrown of ['a string', undefined, { code: 'ENOENT' }, abort]) {
           const throwing = async function* (): AsyncGenerator<Uint8Array> {
             yield small
             throw thrown

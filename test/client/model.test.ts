@@ -1,0 +1,4 @@
+import { modelContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+modelContract(openInProcess)
