@@ -33,7 +33,7 @@ test('close amid uploads, downloads, check and gc resolves; what was acknowledge
       return made
     }
     const { id } = await create(`${round} before`, 3_000_000)
-    for (let at = 0; at < 12; at++) create(`${round}-${at}`, at % 3 === 0 ? 2_000_000 : 10_000 * at)
+    for (let at = 0; at < 12; at++) ends.push(create(`${round}-${at}`, at % 3 === 0 ? 2_000_000 : 10_000 * at))
     for (let at = 0; at < 6; at++) ends.push(artifact.download({ artifactId: id }))
     ends.push(
       (async () => {

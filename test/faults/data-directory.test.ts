@@ -40,7 +40,7 @@ test('of several that start at once after a kill exactly one gets the directory'
       expect(winners).toHaveLength(1)
       for (const { code, details } of said.filter((line) => line.started === undefined)) {
         expect(code).toBe('LOCKED')
-        expect(rivals.map(({ pid }) => pid)).toContain(details?.['pid'])
+        expect(rivals.map(({ pid }) => pid)).toContain(details?.pid)
       }
     } finally {
       await Promise.all(rivals.map((rival) => rival.kill()))

@@ -14,7 +14,7 @@ interface Cut {
 }
 
 test('after a power cut at any fsync of a mixed workload, everything acknowledged reads back and check is clean', async () => {
-  const seed = Number(process.env['POWER_CUT_SEED'] ?? randomInt(2 ** 31))
+  const seed = Number(process.env.POWER_CUT_SEED ?? randomInt(2 ** 31))
   console.log(`POWER_CUT_SEED=${seed}`)
   const store = new WatchedStore()
   const machine = new SimulatedMachine(seed, undefined, store)
