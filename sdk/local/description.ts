@@ -44,7 +44,13 @@ export function snippetOf(
 ): { description: typeof description; content: Content } {
   if (content === undefined)
     throw new ArtifactHubError('INVALID_ARGUMENT', 'content is missing', { details: { option: 'content' } })
-  const bytes = textEncoder.encode(typeof content === 'string' ? content : jsonText(content))
+  const text = typeof content === 'string' ? content : jsonText(content)
+  // Encoded, it would come back as another text.
+  if (!text.isWellFormed())
+    throw new ArtifactHubError('INVALID_ARGUMENT', 'content holds an unpaired surrogate', {
+      details: { option: 'content' },
+    })
+  const bytes = textEncoder.encode(text)
   const isJson = typeof content !== 'string' && !description.name.includes('.')
   return {
     description: { ...description, contentType: description.contentType ?? (isJson ? 'application/json' : undefined) },
@@ -54,7 +60,7 @@ export function snippetOf(
 
 function jsonText(content: unknown): string {
   try {
-    const text = JSON.stringify(content, undefined, 2)
+    const text = JSON.stringify(content, refuseNoNumber, 2)
     if (text !== undefined) return text
   } catch (cause) {
     throw new ArtifactHubError('INVALID_ARGUMENT', 'content is not JSON', { cause, details: { option: 'content' } })
@@ -62,4 +68,10 @@ function jsonText(content: unknown): string {
   throw new ArtifactHubError('INVALID_ARGUMENT', `content is not JSON but ${typeof content}`, {
     details: { option: 'content' },
   })
+}
+
+/** JSON would make null of it without a word. */
+function refuseNoNumber(_key: string, value: unknown): unknown {
+  if (typeof value === 'number' && !Number.isFinite(value)) throw new RangeError(`JSON has no number for ${value}`)
+  return value
 }
