@@ -291,6 +291,9 @@ export function describeContract(open: OpenClient): void {
         ['a function', () => () => {}],
         ['a symbol', () => Symbol('s')],
         ['a bigint', () => 1n],
+        ['NaN', () => ({ a: [Number.NaN] })],
+        ['Infinity', () => Number.POSITIVE_INFINITY],
+        ['text with an unpaired surrogate', () => 'a\ud800'],
         [
           'a cycle',
           () => {
