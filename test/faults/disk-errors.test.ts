@@ -104,14 +104,15 @@ function throwIt(error: unknown): never {
   throw error
 }
 
-for (const [name, code] of [
-  ['EIO', 'STORAGE_FAILED'],
-  ['EMFILE', 'STORAGE_FAILED'],
-  ['ENOSPC', 'STORAGE_FULL'],
-] as const) {
-  test(`with ${name} at any operation under the packs, nothing acknowledged is lost and the node goes on`, async () => {
+// The first at every operation; the others, which go the same ways, at every other one.
+for (const { name, code, from, step } of [
+  { name: 'EIO', code: 'STORAGE_FAILED', from: 0, step: 1 },
+  { name: 'EMFILE', code: 'STORAGE_FAILED', from: 0, step: 2 },
+  { name: 'ENOSPC', code: 'STORAGE_FULL', from: 1, step: 2 },
+]) {
+  test(`with ${name} at ${step === 1 ? 'any' : 'every other'} operation under the packs, nothing acknowledged is lost and the node goes on`, async () => {
     let operations = 0
-    for (let at = 0; at <= operations; at++) {
+    for (let at = from; ; at += step) {
       const disk = new SimulatedDisk()
       let hit = false
       let failed = ''
@@ -128,18 +129,18 @@ for (const [name, code] of [
         throw new Error(`operation ${at}, ${failed}: ${(cause as Error).message}`, { cause })
       })
       if (!hit) break
-      operations = at + 1
+      operations += 1
     }
-    console.log(`${name}: failed each of ${operations} operations`)
-    expect(operations).toBeGreaterThan(60)
+    console.log(`${name}: failed ${operations} operations, one in a run`)
+    expect(operations).toBeGreaterThan(50 / step)
   }, 300_000)
 }
 
 for (const batch of ['before', 'after'] as const) {
-  test(`with any call to the database failing (a batch ${batch} it is written), nothing acknowledged is lost and the node goes on`, async () => {
+  test(`with one call to the database failing, every eighth in turn (a batch ${batch} it is written), nothing acknowledged is lost and the node goes on`, async () => {
     let calls = 0
     // Most calls are reads, alike one after the other: some of them, others in each run.
-    for (let call = batch === 'before' ? 0 : 2; ; call += 5) {
+    for (let call = batch === 'before' ? 0 : 2; ; call += 8) {
       const store = new FailingStore()
       store.fail = { call, batch }
       const heal = () => {
@@ -152,6 +153,6 @@ for (const batch of ['before', 'after'] as const) {
       calls += 1
     }
     console.log(`failed ${calls} calls, a batch ${batch} it was written`)
-    expect(calls).toBeGreaterThan(30)
+    expect(calls).toBeGreaterThan(25)
   }, 300_000)
 }
