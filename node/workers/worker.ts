@@ -1,5 +1,7 @@
 import { parentPort } from 'node:worker_threads'
-import { nonceOf, openLeaf, ScanState, sealLeaf } from '../../src/content/index.ts'
+// Not from the index: the rest of it takes a worker longer to load than these.
+import { ScanState } from '../../src/content/engine.ts'
+import { nonceOf, openLeaf, sealLeaf } from '../../src/content/leaf.ts'
 import { isHubError } from '../../src/errors.ts'
 import type { Job, Request, Response } from './messages.ts'
 

@@ -1,11 +1,14 @@
 import { unixfs } from '@helia/unixfs'
+import { decode } from '@ipld/dag-pb'
 import { sha256 } from '@noble/hashes/sha2.js'
+import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
 import { describe, expect, test } from 'vitest'
 import { treeFanOut } from '../limits.ts'
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 import { seededBytes } from './content.test-helper.ts'
 import { TreeBuilder, type TreeLink } from './tree.ts'
+import { walkTree } from './tree-walk.ts'
 
 async function build(leaves: readonly Uint8Array[]): Promise<{ root: TreeLink; nodes: Map<string, Uint8Array> }> {
   const nodes = new Map<string, Uint8Array>()
@@ -83,5 +86,39 @@ describe('the tree builder', () => {
 
   test('without a leaf has no root', async () => {
     await expect(build([])).rejects.toThrow(RangeError)
+  })
+})
+
+// ipfs-unixfs writes wrong sizes from 2^31 to 2^32 − 1, so these are a mebibyte around both.
+describe('a tree of large content', () => {
+  const mebibyte = 2 ** 20
+  test.each([
+    2 ** 31 - 1,
+    2 ** 31,
+    2 ** 31 + 100,
+    3 * 2 ** 30 + 100,
+    2 ** 32 - 1,
+    2 ** 32,
+    2 ** 33 + 100,
+    1025 * 2 ** 21,
+  ])('says its sizes right at %i bytes', async (storedBytes) => {
+    const nodes = new Map<string, Uint8Array<ArrayBuffer>>()
+    const builder = new TreeBuilder(async ({ digest, bytes }) => {
+      nodes.set(cidOf(digest, dagPbCodec).toString(), new Uint8Array(bytes))
+    })
+    const leafBytes = storedBytes > 2_500 * mebibyte ? 2 * mebibyte : mebibyte
+    const leaves = Math.ceil(storedBytes / leafBytes)
+    for (let at = 0; at < leaves; at++) {
+      const digest = sha256(new Uint8Array([at & 255, at >> 8]))
+      await builder.add(digest, Math.min(leafBytes, storedBytes - at * leafBytes))
+    }
+    const root = await builder.finish()
+    const blocks = { read: async (digest: Uint8Array) => nodes.get(cidOf(digest, dagPbCodec).toString())?.slice() }
+    let walked = 0
+    const ref = { ...root, storedBytes, sizeBytes: storedBytes - 28 * leaves }
+    for await (const block of walkTree({ root: ref, blocks })) if (block.kind === 'leaf') walked += block.blockBytes
+    expect(walked).toBe(storedBytes)
+    const bytes = nodes.get(cidOf(root.digest, root.codec).toString()) as Uint8Array<ArrayBuffer>
+    expect(UnixFS.unmarshal(decode(bytes).Data as Uint8Array).fileSize()).toBe(BigInt(storedBytes))
   })
 })

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { encode, prepare } from '@ipld/dag-pb'
-import { UnixFS } from 'ipfs-unixfs'
+import { varint } from 'multiformats'
 import { treeFanOut } from '../limits.ts'
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 
@@ -26,13 +26,31 @@ export interface TreeNode {
  * UnixFS data: type file, one blocksize a child, no inline data). One list of children has one encoding.
  */
 export function encodeTreeNode(children: readonly TreeLink[]): Uint8Array {
-  const unixfs = new UnixFS({ type: 'file', blockSizes: children.map((child) => BigInt(child.leafBytes)) })
   return encode(
     prepare({
-      Data: unixfs.marshal(),
+      Data: encodeFileData(children.map((child) => child.leafBytes)),
       Links: children.map((child) => ({ Name: '', Hash: cidOf(child.digest, child.codec), Tsize: child.dagBytes })),
     }),
   )
+}
+
+/**
+ * UnixFS data (protobuf) of a file: `Type` (1) = File (2), `filesize` (3), one `blocksizes` (4) a child, in that order.
+ *
+ * Not by ipfs-unixfs: the varints of protons-runtime (6.0.1 to 8.0.1) are wrong for 2^31 to 2^32 − 1, which makes files of
+ * that many bytes unreadable. Its decoder is right.
+ */
+function encodeFileData(blockSizes: readonly number[]): Uint8Array {
+  const fileSize = blockSizes.reduce((sum, size) => sum + size, 0)
+  const fields = [varintField(1, 2), varintField(3, fileSize), ...blockSizes.map((size) => varintField(4, size))]
+  return Buffer.concat(fields)
+}
+
+function varintField(field: number, value: number): Uint8Array {
+  const bytes = new Uint8Array(1 + varint.encodingLength(value))
+  bytes[0] = field << 3
+  varint.encodeTo(value, bytes, 1)
+  return bytes
 }
 
 /**
