@@ -14,6 +14,8 @@ export interface ChildLine {
   readonly details?: Record<string, unknown>
 }
 
+const child = join(import.meta.dirname, 'node-child.ts')
+
 /** A node in a process of its own. */
 export class NodeProcess implements AsyncDisposable {
   readonly #process: ChildProcessWithoutNullStreams
@@ -22,7 +24,7 @@ export class NodeProcess implements AsyncDisposable {
 
   /** @param args data directory, action and path: see node-child.ts */
   constructor(...args: readonly string[]) {
-    this.#process = spawn(process.execPath, [join(import.meta.dirname, 'node-child.ts'), ...args])
+    this.#process = spawn(process.execPath, [child, ...args])
     this.#process.stderr.pipe(process.stderr)
     this.#process.stdin.on('error', () => {})
     this.#exited = once(this.#process, 'close')
