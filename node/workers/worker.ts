@@ -33,8 +33,6 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
     }
     case 'open': {
       const chunk = openLeaf(job.leaf, job.digest, job.encryptionKey)
-      // Given back now, not when the collector gets to it.
-      job.leaf.buffer.transfer(0)
       transfer.push(chunk.buffer)
       return chunk
     }

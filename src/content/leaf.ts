@@ -6,6 +6,8 @@ import type { ContentKeys } from './keys.ts'
 
 const nonceBytes = 12
 const tagBytes = 16
+/** Decrypted at a time. The cipher gives new memory for each piece, and of small pieces little is ever outstanding. */
+const sliceBytes = 128 * 1024
 
 /** A chunk encrypted. Its block is the parts in order: nonce (12) ‖ ciphertext (as long as the chunk) ‖ tag (16). */
 export interface SealedLeaf {
@@ -40,23 +42,35 @@ export function sealLeaf(chunk: Uint8Array, keys: ContentKeys, nonce = nonceOf(c
 }
 
 /**
- * Checks a leaf against its digest, and only then decrypts it.
+ * Checks a leaf against its digest, and only then decrypts it, in place: what it gives is a view of the leaf's own memory,
+ * which must be the caller's to overwrite. Of a leaf that fails, nothing in there may be used.
  * @throws CORRUPT when the bytes are not the block that `digest` names, or were not sealed under this key
  */
-export function openLeaf(leaf: Uint8Array, digest: Uint8Array, encryptionKey: Uint8Array): Uint8Array<ArrayBuffer> {
+export function openLeaf<M extends ArrayBufferLike>(
+  leaf: Uint8Array<M>,
+  digest: Uint8Array,
+  encryptionKey: Uint8Array,
+): Uint8Array<M> {
   verifyBlock(leaf, digest, rawCodec)
   if (leaf.length < leafOverheadBytes) throw corrupt('A leaf is shorter than its nonce and tag', digest)
-  const decipher = createDecipheriv('aes-256-gcm', createSecretKey(encryptionKey), leaf.subarray(0, nonceBytes), {
-    authTagLength: tagBytes,
-  })
-  decipher.setAuthTag(leaf.subarray(leaf.length - tagBytes))
-  const chunk = decipher.update(leaf.subarray(nonceBytes, leaf.length - tagBytes))
+  const nonce = leaf.slice(0, nonceBytes)
+  const decipher = createDecipheriv('aes-256-gcm', createSecretKey(encryptionKey), nonce, { authTagLength: tagBytes })
+  decipher.setAuthTag(leaf.slice(leaf.length - tagBytes))
+  const chunkBytes = leaf.length - leafOverheadBytes
+  for (let at = 0; at < chunkBytes; at += sliceBytes) {
+    const end = Math.min(at + sliceBytes, chunkBytes)
+    const slice = decipher.update(leaf.subarray(nonceBytes + at, nonceBytes + end))
+    // What is overwritten is the nonce and ciphertext that was decrypted before.
+    leaf.set(slice, at)
+    // Given back now: the collector would let tens of megabytes pile up first, in every thread.
+    if (slice.length === slice.buffer.byteLength) slice.buffer.transfer(0)
+  }
   try {
     decipher.final()
   } catch (cause) {
     throw corrupt('A leaf does not decrypt under its key', digest, cause)
   }
-  return chunk
+  return leaf.subarray(0, chunkBytes)
 }
 
 /** @throws CORRUPT unless `bytes` are at most 2 MiB and hash (SHA-256) to `digest` */
