@@ -76,6 +76,7 @@ async function openTarget(
       absolute,
       partial,
       isOwn,
+      replaces: existing !== undefined,
       overwrite,
       heldBytes: heldBytes <= sizeBytes ? heldBytes : 0,
     })
@@ -92,6 +93,8 @@ interface TargetPlace {
   /** Whether nobody goes on with the partial file later. */
   readonly isOwn: boolean
   readonly overwrite: boolean
+  /** Whether there is a file at the target. */
+  readonly replaces: boolean
   readonly heldBytes: number
 }
 
@@ -132,7 +135,9 @@ class Target implements TargetFile {
   }
 
   async commit(): Promise<void> {
-    const { absolute, partial, overwrite, path } = this.#place
+    const { absolute, partial, overwrite, replaces, path } = this.#place
+    // Else a power cut could leave neither the old file nor the new one.
+    if (replaces) await this.#disk(this.#handle.datasync())
     await this.#close()
     if (overwrite) {
       await this.#disk(rename(partial, absolute))
