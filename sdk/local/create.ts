@@ -92,6 +92,7 @@ async function storeFirst(
   const record = await writeFirstVersion(namespace.log, {
     handle: upload,
     wrap: upload.wrap,
+    isNew: upload.isNew,
     state: { name, contentType, metadata },
     content: held.content,
     quota: namespace.quota,
@@ -105,5 +106,5 @@ function newUpload(env: LocalEnvironment, { log }: OpenNamespace): PendingUpload
   const salt = env.random(artifactSaltBytes)
   const artifact = log.artifactOf(salt)
   const key = log.newArtifactKey(artifact)
-  return { salt, artifact, key, wrap: log.wrap(key, artifact) }
+  return { salt, artifact, key, wrap: log.wrap(key, artifact), isNew: true }
 }

@@ -45,6 +45,8 @@ export interface FirstVersionOptions extends WriteOptions {
   readonly wrap: KeyWrap
   readonly state: Omit<ArtifactState, 'sha256'>
   readonly content: StoredContent
+  /** Whether the artifact's salt was drawn in this very call, so that nothing of it can be anywhere. */
+  readonly isNew: boolean
   /** Written in the same batch. */
   readonly also: readonly KeyValueChange[]
 }
@@ -53,7 +55,7 @@ export interface FirstVersionOptions extends WriteOptions {
 export function writeFirstVersion(namespace: Namespace, options: FirstVersionOptions): Promise<VersionRecord> {
   const { handle, content, wrap, state, also } = options
   return namespace.commit(async (tx, mark) => {
-    tx.beginArtifact(handle.artifact)
+    if (options.isNew) tx.beginArtifact(handle.artifact)
     const takeReservation = await checkQuota(tx, options, content.root)
     mark()
     takeReservation()

@@ -19,6 +19,8 @@ export interface ChainHead {
 /** The heads of all chains of a namespace, in memory: one row each, however long the chains. */
 export class Chains {
   readonly #heads = new Map<string, ChainHead>()
+  /** By chain, the seq up to which this node's entries have named it. */
+  readonly #named = new Map<string, number>()
 
   static async load(store: KeyValueStore, keys: NamespaceKeys): Promise<Chains> {
     const chains = new Chains()
@@ -45,16 +47,24 @@ export class Chains {
     return count
   }
 
-  /** Hashes of the newest entries of the other chains, latest first cut to 32, in ascending order. */
+  /**
+   * Hashes of the newest entries of other chains that have grown since this was last noted, the latest 32, ascending. Old
+   * incarnations never grow, so they are not named for ever.
+   */
   headsBeside(chain: Uint8Array): Uint8Array[] {
     const own = toHex(chain)
     return [...this.#heads]
-      .filter(([id]) => id !== own)
+      .filter(([id, { seq }]) => id !== own && seq > (this.#named.get(id) ?? -1))
       .map(([, head]) => head)
       .sort((a, b) => b.clock.wallMs - a.clock.wallMs || b.clock.counter - a.clock.counter)
       .slice(0, maxParentHeads)
       .map(({ hash }) => hash)
       .sort(Buffer.compare)
+  }
+
+  /** Notes that an entry of this node names what `headsBeside` gave. */
+  noteNamed(): void {
+    for (const [id, { seq }] of this.#heads) this.#named.set(id, seq)
   }
 }
 

@@ -127,9 +127,9 @@ class Derivation {
     for await (const { place, bytes } of this.#namespace.allEntries(this.#options.signal)) {
       const entry = this.#decode(place, bytes)
       if (entry === undefined) continue
-      const { incarnation, seq, clock, previous } = entry.header
+      const { author, incarnation, seq, clock, previous } = entry.header
       const grant = entry.header.grant ?? entry.hash
-      const chain = chainIdOf(grant, incarnation)
+      const chain = chainIdOf(author, grant, incarnation)
       if (!equalBytes(placeOf(chain, seq), place)) {
         this.findings.push({ place, problem: 'is not where its header says' })
         continue

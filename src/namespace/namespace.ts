@@ -85,7 +85,7 @@ export class Namespace {
     const header = { kind: 'genesis' as const, ...start, clock: clock.tick(), keyId: undefined, data: undefined }
     const { entry, bytes } = signEntry(agent, header, { body: encodeCanonical({ v: 0, nonce: random(16) }) })
     const id = entry.hash
-    const chain = chainIdOf(id, incarnation)
+    const chain = chainIdOf(agent.publicKey, id, incarnation)
     const chains = new Chains()
     chains.set({ chain, grant: id, incarnation, seq: 0, hash: id, clock: header.clock })
     const packs = await env.packs(formatNamespaceId(id))
@@ -253,6 +253,7 @@ export class Namespace {
     await this.env.store.batch(tx.changes, { sync: true })
     this.#stale = false
     if (tx.head !== undefined) this.#chains.set(tx.head)
+    if (tx.appended) this.#chains.noteNamed()
     this.#totals = tx.accounts.totals
     tx.releaseReservations()
   }

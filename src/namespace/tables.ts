@@ -77,9 +77,9 @@ export function placeOf(chain: Uint8Array, seq: number): Uint8Array {
   return concatBytes(chain, orderedUint64(seq))
 }
 
-/** The 16 bytes that name a chain: its grant and its incarnation, hashed. */
-export function chainIdOf(grant: Uint8Array, incarnation: Uint8Array): Uint8Array {
-  return sha256(grant, incarnation).slice(0, 16)
+/** The 16 bytes that name a chain: its author, grant and incarnation, hashed. Nobody else's entry has a place in it. */
+export function chainIdOf(author: Uint8Array, grant: Uint8Array, incarnation: Uint8Array): Uint8Array {
+  return sha256(author, grant, incarnation).slice(0, 16)
 }
 
 function range(prefix: Uint8Array): { gte: Uint8Array; lt: Uint8Array } {

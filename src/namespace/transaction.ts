@@ -52,6 +52,7 @@ export class Transaction {
   readonly #chain: Uint8Array
   readonly #leaves = new Map<string, Uint8Array>()
   readonly #newArtifacts = new Set<string>()
+  #appended = false
   readonly #reservations: Reservation[] = []
   #reservedLeafBytes = 0
   #head: ChainHead | undefined
@@ -63,13 +64,18 @@ export class Transaction {
     this.accounts = new Accounts(init.keys, this.#overlay, init.blocks, init.totals, (artifact) =>
       this.#isNew(artifact),
     )
-    this.#chain = chainIdOf(init.namespace, init.incarnation)
+    this.#chain = chainIdOf(init.agent.publicKey, init.namespace, init.incarnation)
     this.#head = init.chains.get(this.#chain)
   }
 
   /** The newest entry of this agent's chain, with those appended here. */
   get head(): ChainHead | undefined {
     return this.#head
+  }
+
+  /** Whether an entry was appended. */
+  get appended(): boolean {
+    return this.#appended
   }
 
   get changes(): KeyValueChange[] {
@@ -115,7 +121,9 @@ export class Transaction {
     const { namespace, grant, incarnation, seq } = this.nextPlace
     const { agent, clock, chains } = this.#init
     const previous = this.#head?.hash
-    const heads = chains.headsBeside(this.#chain)
+    // Nothing of others comes in while a transaction lasts: its first entry names all that is new.
+    const heads = this.#appended ? [] : chains.headsBeside(this.#chain)
+    this.#appended = true
     const header = { ...draft, namespace, grant, incarnation, seq, previous, heads, clock: clock.tick() }
     const { entry, bytes } = signEntry(agent, header, sections)
     this.#overlay.put(this.#init.keys.entry(this.#chain, seq), bytes)

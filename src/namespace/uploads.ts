@@ -14,6 +14,8 @@ export interface PendingUpload {
   readonly artifact: Uint8Array
   readonly key: ArtifactKey
   readonly wrap: KeyWrap
+  /** Whether its salt was drawn just now; else it was read from the record of an earlier try. */
+  readonly isNew: boolean
 }
 
 const maxRowBytes = 1_024
@@ -36,7 +38,7 @@ export async function loadUpload(namespace: Namespace, rowKey: Uint8Array): Prom
   const { salt, wrap } = decodeUpload(value)
   const artifact = namespace.artifactOf(salt)
   const key = namespace.unwrap(artifact, wrap.keyId, [wrap])
-  return key === undefined ? undefined : { salt, artifact, key, wrap }
+  return key === undefined ? undefined : { salt, artifact, key, wrap, isNew: false }
 }
 
 function decodeUpload(value: Uint8Array): { salt: Uint8Array; wrap: KeyWrap } {
