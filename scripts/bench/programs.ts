@@ -71,6 +71,27 @@ export async function writeOutDirtyPages(): Promise<void> {
   await run('sync', [])
 }
 
+/** Free memory that a job over a file of that many bytes may need, page cache and all. */
+export function settledBytes(fileBytes: number): number {
+  return 2.5 * fileBytes + 512 * 2 ** 20
+}
+
+/**
+ * As `writeOutDirtyPages`, then has the machine hand out memory for a scratch file and take it back. A virtual machine whose
+ * host takes free memory away pays for its return with the first touch (here 5 s a GiB, whoever touches it): who runs after
+ * a pause would pay, who runs right after another had freed would not.
+ */
+export async function settleMachine(scratch: string, bytes: number): Promise<void> {
+  await writeOutDirtyPages()
+  await run('sh', [
+    '-c',
+    'dd if=/dev/zero of="$1" bs=1048576 count="$2" && rm "$1"',
+    'sh',
+    scratch,
+    String(Math.ceil(bytes / 2 ** 20)),
+  ])
+}
+
 /** Reads a file, or all files of a folder, once, so that everybody finds them in the page cache. */
 export async function warmPageCache(path: string): Promise<void> {
   await run('sh', ['-c', 'find "$1" -type f -exec cat {} + > /dev/null', 'sh', path])

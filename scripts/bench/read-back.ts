@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { available, type Contender, copy, helia, hub, hubCommand, restic, type Work } from './contenders.ts'
 import { transferRows } from './ingest.ts'
 import { assertSame } from './large-files.ts'
-import { warmPageCache, writeOutDirtyPages } from './programs.ts'
+import { settledBytes, settleMachine, warmPageCache } from './programs.ts'
 import { inRounds, type Section } from './section.ts'
 
 /** The large file out of each store again, to a new file, which is then compared with the source. */
@@ -24,7 +24,7 @@ export const readBack: Section = {
       await mkdir(into)
       const store = await contender.open(folder)
       await warmPageCache(folder)
-      await writeOutDirtyPages()
+      await settleMachine(workspace.newPath('scratch'), settledBytes(fileBytes))
       const work = await store.get(ref, into)
       await store.close()
       await assertSame(file, work.path)

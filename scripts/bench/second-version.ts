@@ -1,7 +1,8 @@
+import { stat } from 'node:fs/promises'
 import { available, type Contender, type FileStore, helia, hub, restic } from './contenders.ts'
 import { against, alone, atMost, type Figure, type Row } from './figures.ts'
 import { writeAppended, writeEdited, writeInserted } from './large-files.ts'
-import { warmPageCache, writeOutDirtyPages } from './programs.ts'
+import { settledBytes, settleMachine, warmPageCache, writeOutDirtyPages } from './programs.ts'
 import { inRounds, type Section } from './section.ts'
 import { diskBytes, type Workspace } from './workspace.ts'
 
@@ -88,7 +89,7 @@ async function measure(
   let store = await contender.open(folder)
   const settled = async (path: string): Promise<FileStore> => {
     await warmPageCache(path)
-    await writeOutDirtyPages()
+    await settleMachine(workspace.newPath('scratch'), settledBytes((await stat(path)).size))
     return store
   }
   const first = await (await settled(base)).put(base)
