@@ -1,9 +1,9 @@
 /** Files as encrypted blocks: cutting, sealing, the tree over them, and the way back. Formats: README.md. */
 export { cidOf, rawCodec } from './cid.ts'
-export { type ContentEngine, type ContentScan, inThreadEngine, ScanState } from './engine.ts'
+export { type ContentEngine, type ContentScan, inThreadEngine } from './engine.ts'
 export { type IngestedContent, type IngestOptions, type InlineContent, ingestContent, sealInline } from './ingest.ts'
 export type { ContentKeys } from './keys.ts'
-export { nonceOf, openLeaf, type SealedLeaf, sealLeaf } from './leaf.ts'
+export { type SealedLeaf, sealLeaf } from './leaf.ts'
 export { type KnownLeaves, LeafMemory } from './leaf-memory.ts'
 export { type ReadContentOptions, readContent } from './read.ts'
 export { type ContentSource, isPositioned, openSource, type PositionedSource } from './source.ts'

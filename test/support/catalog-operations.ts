@@ -9,7 +9,7 @@ export function bytesFrom(label: string, length = 32): Uint8Array {
 }
 
 /** A content root that `label` alone decides. */
-export function rootFrom(label: string): ContentRoot {
+function rootFrom(label: string): ContentRoot {
   const sizeBytes = bytesFrom(label)[0] as number
   return {
     digest: bytesFrom(`root ${label}`),
