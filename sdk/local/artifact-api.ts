@@ -35,19 +35,24 @@ export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamesp
         present('artifactId' in call ? await findById(namespaces, call) : await findByName(namespaces, call)),
       ),
     download: async (options) =>
-      await calls.run(
-        checked('download', shapes.download, options),
-        async (call) => await download(env, await findById(namespaces, call), call),
-      ),
+      await calls.run(checked('download', shapes.download, options), async (call) => {
+        const found = await findById(namespaces, call)
+        return await namespaces.during(found.namespace, () => download(env, found, call))
+      }),
     async *downloadStream(options) {
       yield* calls.stream(checked('downloadStream', shapes.download, options), async function* (call) {
-        yield* downloadStream(env, await findById(namespaces, call), call)
+        const found = await findById(namespaces, call)
+        try {
+          yield* downloadStream(env, found, call)
+        } catch (error) {
+          throw await namespaces.reasonOf(found.namespace, error)
+        }
       })
     },
     downloadFile: async (options) =>
       await calls.run(checked('downloadFile', shapes.downloadFile, options), async (call) => {
         const found = await findById(namespaces, call)
-        await downloadFile(env, found, call)
+        await namespaces.during(found.namespace, () => downloadFile(env, found, call))
         return present(found)
       }),
     list: (options) =>
@@ -74,12 +79,18 @@ export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamesp
     delete: async (options) =>
       await calls.run(checked('delete', shapes.artifact, options), async (call) => {
         const found = await findById(namespaces, call)
-        await writeDelete(found.namespace.log, { artifact: found.record.artifact, salt: await saltOf(found) })
+        const { namespace, record } = found
+        await namespaces.during(namespace, async () => {
+          await writeDelete(namespace.log, { artifact: record.artifact, salt: await saltOf(found) })
+        })
       }),
     deleteVersion: async (options) =>
       await calls.run(checked('deleteVersion', shapes.version, options), async ({ version, ...ref }) => {
         const found = await findById(namespaces, ref)
-        await writeDrop(found.namespace.log, { artifact: found.record.artifact, salt: await saltOf(found) }, version)
+        const { namespace, record } = found
+        await namespaces.during(namespace, async () => {
+          await writeDrop(namespace.log, { artifact: record.artifact, salt: await saltOf(found) }, version)
+        })
       }),
   }
 }

@@ -27,7 +27,9 @@ export async function createArtifact(
   const description = named(describe(options))
   const content = dataContent(options.data)
   const namespace = namespaces.find(options.namespace)
-  return await storeFirst(env, namespace, description, content, newUpload(env, namespace), [], options)
+  return await namespaces.during(namespace, () =>
+    storeFirst(env, namespace, description, content, newUpload(env, namespace), [], options),
+  )
 }
 
 /** `artifact.createSnippet`. */
@@ -39,7 +41,9 @@ export async function createSnippet(
   const description = named(describe(options))
   const snippet = snippetOf(options.content, description)
   const namespace = namespaces.find(options.namespace)
-  return await storeFirst(env, namespace, snippet.description, snippet.content, newUpload(env, namespace), [], options)
+  return await namespaces.during(namespace, () =>
+    storeFirst(env, namespace, snippet.description, snippet.content, newUpload(env, namespace), [], options),
+  )
 }
 
 /** `artifact.uploadFile`. Run again after an interruption, it stores only what is missing. */
@@ -57,7 +61,9 @@ export async function uploadFile(
   const mark = toHex(rowKey)
   const content = fileContent(file)
   if (namespace.uploading.has(mark)) {
-    return await storeFirst(env, namespace, description, content, newUpload(env, namespace), [], options, file)
+    return await namespaces.during(namespace, () =>
+      storeFirst(env, namespace, description, content, newUpload(env, namespace), [], options, file),
+    )
   }
   namespace.uploading.add(mark)
   try {
@@ -68,8 +74,11 @@ export async function uploadFile(
       if (file.sizeBytes > maxInlineBytes)
         await env.store.batch([putUpload(rowKey, upload, env.now())], { sync: false })
     }
+    const found = upload
     const done: KeyValueChange[] = [{ type: 'del', key: rowKey }]
-    return await storeFirst(env, namespace, description, content, upload, done, options, file)
+    return await namespaces.during(namespace, () =>
+      storeFirst(env, namespace, description, content, found, done, options, file),
+    )
   } finally {
     namespace.uploading.delete(mark)
   }

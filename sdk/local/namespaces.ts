@@ -1,5 +1,5 @@
 import { equalBytes, formatNamespaceId, isNamespaceId, parseNamespaceId } from '../../src/encoding/index.ts'
-import { ArtifactHubError } from '../../src/errors.ts'
+import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
 import {
   finishRebuild,
@@ -27,11 +27,16 @@ export interface OpenNamespace {
 
 const personalName = 'personal'
 
+/** How work fails whose namespace goes away under it. */
+const endings: ReadonlySet<string> = new Set(['CLOSED', 'CORRUPT', 'UNAVAILABLE'])
+
 /** The namespaces of this node. All are open while the node runs: each costs a few rows of memory. */
 export class LocalNamespaces {
   readonly #env: LocalEnvironment
   readonly #open = new Map<string, OpenNamespace>()
   #current: OpenNamespace | undefined
+  /** Namespaces whose making or removal failed, and may have happened all the same. */
+  readonly #unsettled = new Map<string, Uint8Array>()
   /** Creations, deletions and switches, one at a time: names must stay unique. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -82,6 +87,25 @@ export class LocalNamespaces {
     })
   }
 
+  /** Runs work on a namespace; what fails because that was deleted meanwhile is NOT_FOUND. @throws what `work` throws */
+  async during<T>(namespace: OpenNamespace, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw await this.reasonOf(namespace, error)
+    }
+  }
+
+  /** What to tell a caller whose work on this namespace failed with `error`. */
+  async reasonOf(namespace: OpenNamespace, error: unknown): Promise<unknown> {
+    const { idText } = namespace.log
+    if (this.#open.get(idText) === namespace || !isHubError(error) || !endings.has(error.code)) return error
+    await this.#turn
+    if (this.#open.has(idText) || this.#unsettled.has(idText)) return error
+    const message = `namespace ${JSON.stringify(namespace.row.name)} was deleted meanwhile`
+    return new ArtifactHubError('NOT_FOUND', message, { details: { namespace: idText }, cause: error })
+  }
+
   /** @throws ALREADY_EXISTS */
   create(name: string, plan: PlanName): Promise<OpenNamespace> {
     return this.#exclusively(async () => {
@@ -91,8 +115,20 @@ export class LocalNamespaces {
         })
       }
       const common = { name, plan, owner: this.#env.agent.publicKey, createdMs: this.#env.now() }
-      const log = await Namespace.create(this.#env, (id) => [putNamespaceRow({ id, ...common })])
-      return this.#add({ id: log.id, ...common }, log)
+      let id: Uint8Array | undefined
+      try {
+        const log = await Namespace.create(this.#env, (drawn) => {
+          id = drawn
+          return [putNamespaceRow({ id: drawn, ...common })]
+        })
+        return this.#add({ id: log.id, ...common }, log)
+      } catch (error) {
+        const made = id && (await this.#settleFailed(id))
+        if (made === undefined) throw error
+        // It is there; this makes sure that it stays.
+        await this.#env.store.batch([putNamespaceRow(made.row)], { sync: true })
+        return made
+      }
     })
   }
 
@@ -128,14 +164,14 @@ export class LocalNamespaces {
       }
       this.#open.delete(namespace.log.idText)
       await namespace.log.close()
+      const { id } = namespace.row
       try {
-        await this.#env.store.batch(forgetNamespace(namespace.row.id), { sync: true })
+        await this.#env.store.batch(forgetNamespace(id), { sync: true })
       } catch (error) {
-        // Still there, then; and what is closed does not open again.
-        this.#add(namespace.row, await Namespace.open(this.#env, namespace.row.id))
-        throw error
+        if ((await this.#settleFailed(id)) !== undefined || this.#unsettled.size > 0) throw error
+        return
       }
-      await this.#remove(namespace.row.id)
+      await this.#remove(id)
     })
   }
 
@@ -151,13 +187,36 @@ export class LocalNamespaces {
     return namespace
   }
 
+  /**
+   * After a failed batch that makes or forgets a namespace: what the store has now decides. Opens what is there, anew for
+   * what is closed does not open again; removes what is not. While the store cannot be read, the next change tries again.
+   */
+  async #settleFailed(id: Uint8Array): Promise<OpenNamespace | undefined> {
+    this.#unsettled.set(formatNamespaceId(id), id)
+    return await this.#settle(id).catch(() => undefined)
+  }
+
+  async #settle(id: Uint8Array): Promise<OpenNamespace | undefined> {
+    const row = (await loadNamespaceRows(this.#env.store)).find((one) => equalBytes(one.id, id))
+    const settled = row && this.#add(row, await Namespace.open(this.#env, id))
+    if (settled === undefined) {
+      await this.#env.store.batch(forgetNamespace(id), { sync: true })
+      await this.#remove(id)
+    }
+    this.#unsettled.delete(formatNamespaceId(id))
+    return settled
+  }
+
   async #remove(id: Uint8Array): Promise<void> {
     await this.#env.removeBlocks(formatNamespaceId(id))
     await removeRows(this.#env.store, id)
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(work)
+    const result = this.#turn.then(async () => {
+      for (const id of this.#unsettled.values()) await this.#settle(id)
+      return await work()
+    })
     this.#turn = result.catch(() => {})
     return result
   }

@@ -10,19 +10,23 @@ import { type Found, findById, saltOf } from './lookup.ts'
 import type { LocalNamespaces } from './namespaces.ts'
 import { holdContent } from './store-content.ts'
 
+type UpdateCall = RawDescription & {
+  artifactId: string
+  namespace?: string | undefined
+  signal?: AbortSignal | undefined
+  data?: unknown
+  path?: string | undefined
+  content?: unknown
+  restore?: number | string | undefined
+  expectedVersion?: number | string | undefined
+  onProgress?: OnProgress | undefined
+}
+
 /** `artifact.update`. */
 export async function updateArtifact(
   env: LocalEnvironment,
   namespaces: LocalNamespaces,
-  options: RawDescription & {
-    artifactId: string
-    data?: unknown
-    path?: string | undefined
-    content?: unknown
-    restore?: number | string | undefined
-    expectedVersion?: number | string | undefined
-    onProgress?: OnProgress | undefined
-  },
+  options: UpdateCall,
 ): Promise<Found> {
   const given = describe(options)
   const sources = (['data', 'path', 'content', 'restore'] as const).filter((name) => options[name] !== undefined)
@@ -33,18 +37,29 @@ export async function updateArtifact(
     )
   }
   const { namespace, record } = await findById(namespaces, options)
-  const salt = await saltOf({ namespace, record })
-  const key = await namespace.log.artifactKey(record.artifact, record.root.keyId)
-  const handle = { artifact: record.artifact, salt, key }
-  const { restore, expectedVersion } = options
   if (sources.length === 0 && Object.values(given).every((value) => value === undefined)) {
     throw new ArtifactHubError(
       'INVALID_ARGUMENT',
       'update needs something to change: data, path, content, restore, name, contentType or metadata',
     )
   }
+  return await namespaces.during(namespace, async () => await writeUpdate(env, { namespace, record }, given, options))
+}
+
+async function writeUpdate(
+  env: LocalEnvironment,
+  { namespace, record }: Found,
+  given: Description,
+  options: UpdateCall,
+): Promise<Found> {
+  const { restore, expectedVersion } = options
+  const salt = await saltOf({ namespace, record })
+  const key = await namespace.log.artifactKey(record.artifact, record.root.keyId)
+  const handle = { artifact: record.artifact, salt, key }
   await using file = options.path === undefined ? undefined : await env.files.openSource(options.path)
   const content = file === undefined ? updatedContent(options, given, record) : fileContent(file)
+  // Looked at again when it is written; here it saves storing what is then refused.
+  if (expectedVersion !== undefined) await checkExpected({ namespace, record }, expectedVersion)
   await using held =
     content === undefined ? undefined : await holdContent(env, namespace, handle.key, content, false, options, file)
   // Under its old name an artifact keeps its type; a new name with new content is as good as a new artifact.
@@ -66,6 +81,15 @@ export async function updateArtifact(
     }),
   })
   return { namespace, record: next }
+}
+
+/** @throws CONFLICT, as the write itself does */
+async function checkExpected({ namespace, record }: Found, expectedVersion: number | string): Promise<void> {
+  const expected = await namespace.log.catalog.get(record.artifact, expectedVersion)
+  if (expected?.versionId === record.versionId) return
+  throw new ArtifactHubError('CONFLICT', `the current version is ${record.versionId}, not ${expectedVersion}`, {
+    details: { currentVersion: record.number, currentVersionId: record.versionId, expectedVersion },
+  })
 }
 
 function updatedContent(
