@@ -249,6 +249,26 @@ export function versionsContract(open: OpenClient): void {
         expect(await client.artifact.get({ artifactId: first.id })).toEqual(current)
       })
 
+      test('otherwise is refused before any of the content is read', async () => {
+        const { id: artifactId } = await create()
+        let read = 0
+        const data = async function* (): AsyncGenerator<Uint8Array> {
+          for (; read < 3; read++) yield seededBytes(`piece ${read}`, MiB)
+        }
+        await failureOf(update({ artifactId, data: data(), expectedVersion: 2 }), 'CONFLICT')
+        expect(read).toBe(0)
+      })
+
+      test('is looked at again when the content is stored', async () => {
+        const { id: artifactId } = await create()
+        const data = async function* (): AsyncGenerator<Uint8Array> {
+          yield big
+          await update({ artifactId, content: 'meanwhile' })
+        }
+        await failureOf(update({ artifactId, data: data(), expectedVersion: 1 }), 'CONFLICT')
+        expect((await client.artifact.get({ artifactId })).version).toBe(2)
+      })
+
       test('of several at once exactly one wins', async () => {
         const { id: artifactId } = await create()
         for (let round = 1; round <= 5; round++) {

@@ -1,4 +1,4 @@
-import { copyFile, open, readdir, readFile, rename, stat, truncate } from 'node:fs/promises'
+import { open, readdir, readFile, rename, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeEach, expect, test } from 'vitest'
 import { LevelStore } from '../../node/disk/index.ts'
@@ -249,27 +249,6 @@ test('a directory of a newer format is refused and stays as it is, byte for byte
   const before = await bytesBelow(place.dataDir)
   await expect(startNode({ dataDir: place.dataDir })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
   expect(await bytesBelow(place.dataDir)).toEqual(before)
-})
-
-test('another agent’s identity.key opens no content and breaks none: with the right one back, all is there', async () => {
-  const other = join(place.path, 'other')
-  await (await startNode({ dataDir: other })).close()
-  const own = join(place.dataDir, 'identity.key')
-  await rename(own, join(place.path, 'own.key'))
-  await copyFile(join(other, 'identity.key'), own)
-  await startNode({ dataDir: place.dataDir }).then(
-    async (node) => {
-      await using _ = node
-      await expect(node.client.artifact.download({ artifactId: firstId })).rejects.toMatchObject({
-        code: 'ACCESS_DENIED',
-      })
-    },
-    (error) => expect(error).toMatchObject({ code: expect.stringMatching(/^(ACCESS_DENIED|CORRUPT)$/) }),
-  )
-  await rename(join(place.path, 'own.key'), own)
-  await using node = await startNode({ dataDir: place.dataDir })
-  await expectReads(node, firstId, first)
-  expect((await node.check({ readData: true })).findings).toEqual([])
 })
 
 test('a cut identity.key is CORRUPT and is not replaced by a fresh one', async () => {
