@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { constants } from 'node:fs'
-import { type FileHandle, link, open, rename, stat, unlink } from 'node:fs/promises'
+import { constants, type Stats } from 'node:fs'
+import { chmod, type FileHandle, link, lstat, open, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { LocalFiles, SourceFile, TargetFile } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
@@ -60,42 +60,51 @@ async function openTarget(
     const kind = existing.isDirectory() ? 'a directory' : 'not a regular file'
     throw new ArtifactHubError('INVALID_ARGUMENT', `${path} is ${kind}`, { details: { path } })
   }
-  if (existing !== undefined && !overwrite) throw alreadyThere(path)
+  // A link that leads nowhere is there too.
+  const isThere = existing !== undefined || (await lstat(absolute).catch(() => undefined)) !== undefined
+  if (isThere && !overwrite) throw alreadyThere(path)
   const name = Buffer.from(basename(absolute)).subarray(0, partialNameBytes).toString()
   const shared = join(dirname(absolute), `.${name}.${content.slice(0, 16)}.part`)
-  // Of several downloads of the same to one place, one goes on with what is there and the others keep out of its way.
-  const isOwn = partialsInUse.has(shared)
-  const partial = isOwn ? `${shared}.${randomBytes(8).toString('hex')}` : shared
-  partialsInUse.add(partial)
-  try {
-    const { handle, heldBytes } = await openPartial(partial).catch((cause) => {
-      throw targetError(path, cause)
-    })
-    return new Target(handle, {
-      path,
-      absolute,
-      partial,
-      isOwn,
-      replaces: existing !== undefined,
-      overwrite,
-      heldBytes: heldBytes <= sizeBytes ? heldBytes : 0,
-    })
-  } catch (error) {
-    partialsInUse.delete(partial)
-    throw error
-  }
+  const claim = await claimPartial(shared).catch((cause) => {
+    throw targetError(path, cause)
+  })
+  const heldBytes = claim.heldBytes <= sizeBytes ? claim.heldBytes : 0
+  return new Target({ ...claim, path, absolute, replaces: existing !== undefined, overwrite, heldBytes })
 }
 
-interface TargetPlace {
-  readonly path: string
-  readonly absolute: string
+interface PartialClaim {
+  readonly handle: FileHandle
   readonly partial: string
   /** Whether nobody goes on with the partial file later. */
   readonly isOwn: boolean
+  readonly heldBytes: number
+}
+
+/** Of several downloads of the same to one place, one goes on with what is there and the others keep out of its way. */
+async function claimPartial(shared: string): Promise<PartialClaim> {
+  if (!partialsInUse.has(shared)) {
+    partialsInUse.add(shared)
+    try {
+      const opened = await openShared(shared)
+      if (opened !== undefined) return { ...opened, partial: shared, isOwn: false }
+    } catch (error) {
+      partialsInUse.delete(shared)
+      throw error
+    }
+    partialsInUse.delete(shared)
+  }
+  const partial = `${shared}.${randomBytes(8).toString('hex')}`
+  const handle = await open(partial, partialFlags | constants.O_EXCL, partialMode)
+  partialsInUse.add(partial)
+  return { handle, partial, isOwn: true, heldBytes: 0 }
+}
+
+interface TargetPlace extends PartialClaim {
+  readonly path: string
+  readonly absolute: string
   readonly overwrite: boolean
   /** Whether there is a file at the target. */
   readonly replaces: boolean
-  readonly heldBytes: number
 }
 
 class Target implements TargetFile {
@@ -104,8 +113,8 @@ class Target implements TargetFile {
   readonly #place: TargetPlace
   #closing: Promise<void> | undefined
 
-  constructor(handle: FileHandle, place: TargetPlace) {
-    this.#handle = handle
+  constructor(place: TargetPlace) {
+    this.#handle = place.handle
     this.#place = place
     this.heldBytes = place.heldBytes
   }
@@ -136,6 +145,10 @@ class Target implements TargetFile {
 
   async commit(): Promise<void> {
     const { absolute, partial, overwrite, replaces, path } = this.#place
+    // The rights of what it replaces, else those that any new file gets.
+    const replaced = await stat(absolute).catch(() => undefined)
+    const mode = replaced?.isFile() === true ? replaced.mode & 0o777 : 0o666 & ~process.umask()
+    await setMode(this.#handle, mode)
     // Else a power cut could leave neither the old file nor the new one.
     if (replaces) await this.#disk(this.#handle.datasync())
     await this.#close()
@@ -145,7 +158,10 @@ class Target implements TargetFile {
     }
     // A link refuses to replace what appeared meanwhile; a rename would not.
     await link(partial, absolute).catch(async (cause) => {
-      if (systemCode(cause) === 'EEXIST') throw alreadyThere(path)
+      if (systemCode(cause) === 'EEXIST') {
+        await chmod(partial, partialMode).catch(() => {})
+        throw alreadyThere(path)
+      }
       await this.#disk(rename(partial, absolute))
     })
     await unlink(partial).catch(() => {})
@@ -176,17 +192,43 @@ class Target implements TargetFile {
 /** Not followed if a link, nor waited for if a pipe: the folder may be one that others write to. */
 const partialFlags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-async function openPartial(partial: string): Promise<{ handle: FileHandle; heldBytes: number }> {
-  const handle = await open(partial, partialFlags).catch((cause) => {
-    if (systemCode(cause) !== 'ELOOP') throw cause
+/** What it holds is for its owner alone until it is whole. */
+const partialMode = 0o600
+
+/** Opens the partial file that an earlier try left, or a new one; `undefined` when another's is in its place to stay. */
+async function openShared(partial: string): Promise<{ handle: FileHandle; heldBytes: number } | undefined> {
+  const handle = await open(partial, partialFlags, partialMode).catch((cause) => {
+    if (!foreignCodes.has(systemCode(cause) ?? '')) throw cause
     return undefined
   })
   const held = await handle?.stat()
-  // One with a second name may be another's file, or the target itself when its first download was cut off at the end.
-  if (handle !== undefined && held?.isFile() === true && held.nlink === 1) return { handle, heldBytes: held.size }
+  if (handle !== undefined && held !== undefined && isOurs(held)) {
+    await setMode(handle, partialMode)
+    return { handle, heldBytes: held.size }
+  }
   await handle?.close()
-  await unlink(partial)
-  return { handle: await open(partial, partialFlags | constants.O_EXCL), heldBytes: 0 }
+  try {
+    await unlink(partial).catch((cause) => {
+      if (systemCode(cause) !== 'ENOENT') throw cause
+    })
+    return { handle: await open(partial, partialFlags | constants.O_EXCL, partialMode), heldBytes: 0 }
+  } catch (cause) {
+    if (!foreignCodes.has(systemCode(cause) ?? '')) throw cause
+    return undefined
+  }
+}
+
+/** How the system refuses what another user has put there, links too. */
+const foreignCodes: ReadonlySet<string> = new Set(['ELOOP', 'EACCES', 'EPERM', 'EEXIST', 'EISDIR', 'ENXIO'])
+
+/** One with a second name may be another's file, or the target itself when its first download was cut off at the end. */
+function isOurs(held: Stats): boolean {
+  return held.isFile() && held.nlink === 1 && (process.getuid === undefined || held.uid === process.getuid())
+}
+
+/** Some file systems have no modes: what they cannot set says nothing about the bytes. */
+async function setMode(handle: FileHandle, mode: number): Promise<void> {
+  await handle.chmod(mode).catch(() => {})
 }
 
 function alreadyThere(path: string): ArtifactHubError {

@@ -12,7 +12,8 @@ import { WorkerPool } from './workers/index.ts'
  * Starts a node on a data directory: the one place that takes a node's parts from the machine. The first start makes an
  * identity and a personal namespace.
  *
- * @throws INVALID_ARGUMENT, LOCKED, UNSUPPORTED_FORMAT, ACCESS_DENIED (passphrase; `identity.key` lost or of another agent), CORRUPT, STORAGE_FULL, STORAGE_FAILED
+ * @throws INVALID_ARGUMENT, LOCKED, UNSUPPORTED_FORMAT, CORRUPT, STORAGE_FULL, STORAGE_FAILED; ACCESS_DENIED for the
+ *   passphrase, for an `identity.key` that is lost or another agent's, and for rights on the directory
  */
 export async function startNode(options: StartNodeOptions): Promise<ArtifactHubNode> {
   const { passphrase, logger, signal } = checkedOptions(options)

@@ -1,6 +1,28 @@
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, closeSync, openSync, truncateSync, unlinkSync, writeFileSync, writeSync } from 'node:fs'
-import { link, mkdir, readdir, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises'
+import {
+  appendFileSync,
+  closeSync,
+  openSync,
+  type Stats,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import {
+  chmod,
+  chown,
+  link,
+  mkdir,
+  open as openHandle,
+  readdir,
+  readFile,
+  stat,
+  symlink,
+  truncate,
+  unlink,
+  writeFile,
+} from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Artifact, Progress } from '../../sdk/index.ts'
@@ -16,6 +38,9 @@ import {
   useClient,
   useFolder,
 } from './contract-support.ts'
+
+/** The rights on a file, octal. */
+const modeOf = ({ mode }: Stats): string => (mode & 0o777).toString(8)
 
 const small = seededBytes('small file', 900)
 const big = seededBytes('big file', 12 * MiB + 5)
@@ -210,6 +235,70 @@ export function filesContract(open: OpenClient): void {
         expect(artifact).toEqual(await client.artifact.get({ artifactId }))
         expectBytes(await readFile(path), bytes)
         expect(await readdir(dirname(path))).toEqual(['file.bin'])
+      })
+
+      test('keeps what is not whole yet for its owner alone, and then gives it the rights of any new file', async () => {
+        const path = await fresh()
+        const artifactId = await artifactOf(big)
+        await interrupt(artifactId, path)
+        const partial = await partialOf(path)
+        expect(modeOf(await stat(partial))).toBe('600')
+        await chmod(partial, 0o666)
+        await interrupt(artifactId, path)
+        expect(modeOf(await stat(partial))).toBe('600')
+        await client.artifact.downloadFile({ artifactId, path })
+        expectBytes(await readFile(path), big)
+        const usual = `${path}.usual`
+        await writeFile(usual, '')
+        expect(modeOf(await stat(path))).toBe(modeOf(await stat(usual)))
+      })
+
+      test.each(['600', '640', '755'])('replaces a file of mode %s by one of the same mode', async (mode) => {
+        const path = await fresh()
+        await writeFile(path, 'old')
+        await chmod(path, Number.parseInt(mode, 8))
+        await client.artifact.downloadFile({ artifactId: await artifactOf(small), path, overwrite: true })
+        expectBytes(await readFile(path), small)
+        expect(modeOf(await stat(path))).toBe(mode)
+      })
+
+      // Only root can make a file of another user.
+      test.skipIf(process.getuid?.() !== 0)(
+        'does not go on with another user’s partial file, nor keep it',
+        async () => {
+          const path = await fresh()
+          const artifactId = await artifactOf(big)
+          await interrupt(artifactId, path)
+          const partial = await partialOf(path)
+          await chown(partial, 12_345, 12_345)
+          await using held = await openHandle(partial, 'r+')
+          await client.artifact.downloadFile({ artifactId, path })
+          // Who has it open can still write to it, and must not write to ours.
+          await held.write('theirs', 0)
+          expectBytes(await readFile(path), big)
+          expect((await stat(path)).uid).toBe(0)
+          expect(await readdir(dirname(path))).toEqual([basename(path)])
+        },
+      )
+
+      test('goes its own way where something that stays is in its partial file’s place', async () => {
+        const path = await fresh()
+        const artifactId = await artifactOf(big)
+        await interrupt(artifactId, path)
+        const partial = await partialOf(path)
+        await unlink(partial)
+        await mkdir(partial)
+        await client.artifact.downloadFile({ artifactId, path })
+        expectBytes(await readFile(path), big)
+        expect((await readdir(dirname(path))).sort()).toEqual([basename(partial), basename(path)])
+      })
+
+      test('refuses a link that leads nowhere before it writes anything', async () => {
+        const path = await fresh()
+        await symlink('nowhere', path)
+        const call = client.artifact.downloadFile({ artifactId: await artifactOf(small), path })
+        await failureOf(call, 'ALREADY_EXISTS')
+        expect(await readdir(dirname(path))).toEqual([basename(path)])
       })
 
       test('writes the version that is named', async () => {
