@@ -121,6 +121,36 @@ test('takes over from a process whose pid is used again, and from before a reboo
   expect(await readdir(join(path, 'lock'))).toEqual([])
 })
 
+test.skipIf(process.platform !== 'linux')(
+  'takes over from a process of this boot also when the host had another name then',
+  async () => {
+    const own = { ...ownIdentity(), host: 'old-name' }
+    await leaveClaim(own)
+    await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'LOCKED', details: { host: 'old-name' } })
+    await leaveClaim({ ...own, start: '1' })
+    await (await DataDir.open({ path })).close()
+    await leaveClaim({ ...own, pid: 2 ** 22 + 1 })
+    await (await DataDir.open({ path })).close()
+    expect(await readdir(join(path, 'lock'))).toEqual([])
+  },
+)
+
+test.each([
+  ['another boot', { boot: 'another' }],
+  ['another pid namespace', { pids: 'pid:[1]' }],
+  ['an unknown pid namespace', { pids: '' }],
+  ['a claim that tells none', { pids: undefined }],
+  ['a boot known by its time only', { boot: bootIdentity().startsWith('at:') ? bootIdentity() : 'at:1700000000' }],
+])('does not judge a process of a host of another name with %s, and says exactly what to do', async (_, differs) => {
+  await leaveClaim({ ...ownIdentity(), host: 'old-container', start: '1', ...differs })
+  const failure = await DataDir.open({ path }).catch((error) => error)
+  expect(failure).toMatchObject({ code: 'LOCKED', details: { host: 'old-container' } })
+  expect(failure.message).toMatch(/another machine or container.*make sure that nothing else uses the directory/)
+  expect(failure.message).toContain(`remove the folder ${join(path, 'lock')} and start again`)
+  await rm(join(path, 'lock'), { recursive: true })
+  await (await DataDir.open({ path })).close()
+})
+
 test('does not judge a process of another host', async () => {
   await leaveClaim({ pid: 1, host: 'elsewhere.example', boot: 'other', start: '1' })
   await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'LOCKED', message: /elsewhere\.example.*remove/ })

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -117,3 +117,12 @@ test.skipIf(!isRoot)(
     }
   },
 )
+
+test('its folder is for its owner alone, also one that was made wider before', async () => {
+  const path = join(dir, 'db')
+  await (await LevelStore.open({ path })).close()
+  expect((await stat(path)).mode & 0o777).toBe(0o700)
+  await chmod(path, 0o755)
+  await (await LevelStore.open({ path })).close()
+  expect((await stat(path)).mode & 0o777).toBe(0o700)
+})

@@ -1,11 +1,13 @@
+import { chmod, mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { Level } from 'level'
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { KeyRange, KeyValueChange, KeyValueStore } from '../../src/storage/key-value.ts'
-import { diskError } from './files.ts'
+import { diskError, nodeFiles, systemCode } from './files.ts'
 
 /** How a LevelStore is opened. */
 export interface LevelStoreOptions {
-  /** Folder of the database; made when absent. Its parent must exist. */
+  /** Folder of the database; made when absent, 0700: LevelDB's files have modes of their own. Its parent must exist. */
   readonly path: string
   /**
    * Called as soon as a batch has failed, before its promise rejects. From then on the outcome of that batch, and
@@ -38,6 +40,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
 
   /** @throws LOCKED when another process has this database open, CORRUPT, STORAGE_FULL, STORAGE_FAILED */
   static async open(options: LevelStoreOptions): Promise<LevelStore> {
+    await makePrivate(options.path)
     return new LevelStore(options, await openLevel(options.path))
   }
 
@@ -163,6 +166,17 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
   }
 }
 
+async function makePrivate(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+    await nodeFiles.syncDirectory(dirname(path))
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw diskError(error, 'make the folder of the database')
+    // Some file systems have no modes, and the data directory is closed to others in any case.
+    await chmod(path, 0o700).catch(() => {})
+  }
+}
+
 async function openLevel(path: string): Promise<Level<Uint8Array, Uint8Array>> {
   const level = new Level<Uint8Array, Uint8Array>(path, {
     keyEncoding: 'view',
@@ -181,7 +195,9 @@ async function openLevel(path: string): Promise<Level<Uint8Array, Uint8Array>> {
 function levelError(error: unknown, doing: string): ArtifactHubError {
   const { code, message } = error as { code?: string; message?: string }
   if (code === 'LEVEL_LOCKED') {
-    return new ArtifactHubError('LOCKED', 'another process has the database open', { cause: error })
+    return new ArtifactHubError('LOCKED', 'another process, maybe in another container, has the database open', {
+      cause: error,
+    })
   }
   if (code === 'LEVEL_CORRUPTION') {
     return new ArtifactHubError('CORRUPT', `the database is damaged: ${message}`, { cause: error })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { diskError, systemCode } from './files.ts'
-import { isRunning, ownIdentity, type ProcessIdentity } from './process-identity.ts'
+import { isNearby, isRunning, ownIdentity, type ProcessIdentity } from './process-identity.ts'
 
 interface Claim extends ProcessIdentity {
   /** For people: when the lock was taken, ISO 8601. */
@@ -116,12 +116,14 @@ async function readClaim(path: string): Promise<Claim | undefined> {
 }
 
 function lockedError(claim: Claim, forUser: string): ArtifactHubError {
-  const elsewhere =
-    claim.host === ownIdentity().host ? '' : ` (if that machine is gone for good, remove ${join(forUser, 'lock')})`
-  return new ArtifactHubError(
-    'LOCKED',
-    `${forUser} is in use by process ${claim.pid} on ${claim.host} since ${claim.since}${elsewhere}; ` +
-      'stop it, or use another directory with --data-dir or ARTIFACT_HUB_DIR',
-    { details: { path: forUser, pid: claim.pid, host: claim.host, since: claim.since } },
-  )
+  const holder = `process ${claim.pid} on ${claim.host} since ${claim.since}`
+  const message = isNearby(claim)
+    ? `${forUser} is in use by ${holder}; stop it, or use another directory with --data-dir or ARTIFACT_HUB_DIR`
+    : `${forUser} is in use by ${holder}. That is another machine or container, and from here it cannot be told whether it ` +
+      `still runs. If it does, stop it, or use another directory with --data-dir or ARTIFACT_HUB_DIR. If it has ended ` +
+      `without letting go (a crash, a kill), make sure that nothing else uses the directory, remove the folder ` +
+      `${join(forUser, 'lock')} and start again`
+  return new ArtifactHubError('LOCKED', message, {
+    details: { path: forUser, pid: claim.pid, host: claim.host, since: claim.since },
+  })
 }

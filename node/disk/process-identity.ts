@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname, uptime } from 'node:os'
 
 /** What tells one process on one machine from every other, also after a reboot or when its pid is used again. */
@@ -10,11 +10,19 @@ export interface ProcessIdentity {
   readonly boot: string
   /** When the process started, in the system's own terms; empty where that cannot be told. */
   readonly start: string
+  /** Linux's pid namespace, in which `pid` counts; empty where that cannot be told. */
+  readonly pids: string
 }
 
 /** This process. */
 export function ownIdentity(): ProcessIdentity {
-  return { pid: process.pid, host: hostname(), boot: bootIdentity(), start: processStart(process.pid) ?? '' }
+  return {
+    pid: process.pid,
+    host: hostname(),
+    boot: bootIdentity(),
+    start: processStart(process.pid) ?? '',
+    pids: pidNamespace(),
+  }
 }
 
 /** The running boot: Linux's random boot id, elsewhere `at:` and the second it booted (see sameBoot). */
@@ -33,14 +41,34 @@ export function sameBoot(a: string, b: string): boolean {
 }
 
 /**
- * Whether that process still runs. One of another host counts as running: it cannot be asked.
+ * Whether that process still runs. One that cannot be asked counts as running.
+ *
+ * A process of the running boot can be asked whatever its host was called when it was started, provided that its pid counts in
+ * our pid namespace. One of another boot is gone if its host is this one; a host of another name may be another machine.
  */
 export function isRunning(identity: ProcessIdentity): boolean {
-  if (identity.host !== hostname()) return true
+  if (!isNearby(identity)) return true
   if (!sameBoot(identity.boot, bootIdentity())) return false
   const start = processStart(identity.pid)
   if (start === undefined) return false
   return start === '' || identity.start === '' || start === identity.start
+}
+
+/** Whether it can be told here that the process has ended. */
+export function isNearby({ host, boot, pids }: Pick<ProcessIdentity, 'host' | 'boot' | 'pids'>): boolean {
+  // A time of boot is not enough: machines that share a directory may have been started together.
+  return (
+    host === hostname() ||
+    (!boot.startsWith('at:') && boot === bootIdentity() && pids !== '' && pids === pidNamespace())
+  )
+}
+
+function pidNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid')
+  } catch {
+    return ''
+  }
 }
 
 /** When the process with this pid started; `undefined` when there is none, empty when that cannot be told. */
