@@ -54,7 +54,7 @@ export interface Progress {
   readonly bytesPerSecond: number
 }
 
-/** Reports progress at most about 20 times a second; what it throws fails the call. */
+/** Reports progress at most about 20 times a second; what it throws ends the call and comes out of it as it is. */
 export type OnProgress = (progress: Progress) => void
 
 /** What `create` and `update` take as content. A string is refused: see `uploadFile` and `createSnippet`. */
@@ -144,7 +144,10 @@ export interface DownloadOptions extends VersionedRef {
 }
 
 export interface DownloadFileOptions extends VersionedRef {
-  /** The bytes go to a file beside it that is renamed when complete; run again, it resumes. */
+  /**
+   * The bytes go to a file beside it, for its owner alone (0600), that is renamed when complete; run again, it resumes. Then
+   * it has the mode of the file that it replaces, else that of any new file.
+   */
   readonly path: string
   /** Replace what is at `path`; otherwise that is `ALREADY_EXISTS`. */
   readonly overwrite?: boolean | undefined
@@ -210,6 +213,11 @@ export interface ArtifactApi {
   create(options: CreateOptions): Promise<Artifact>
   uploadFile(options: UploadFileOptions): Promise<Artifact>
   createSnippet(options: CreateSnippetOptions): Promise<Artifact>
+  /**
+   * A stale `expectedVersion` is refused before any of the content is read, and looked at again when the version is written.
+   * What the content adds is not known ahead, so unlike with `create` it is counted against the plan while it is stored:
+   * QUOTA_EXCEEDED may come midway, and then nothing has changed.
+   */
   update(options: UpdateOptions): Promise<Artifact>
   get(options: GetOptions): Promise<Artifact>
   /** At most 2 GiB. */
@@ -218,8 +226,12 @@ export interface ArtifactApi {
   downloadFile(options: DownloadFileOptions): Promise<Artifact>
   list(options?: ListOptions): Listing<Artifact>
   listVersions(options: ListVersionsOptions): Listing<ArtifactVersion>
-  /** The artifact and all versions written so far. Its bytes go after the grace period. */
+  /**
+   * The artifact and all versions written so far. Its bytes stop counting against the plan at once, and leave the disk when
+   * the node's `gc` is run after the grace period of 7 days (or with `now`): nothing runs `gc` by itself.
+   */
   delete(options: ArtifactRef): Promise<void>
+  /** Its bytes go as those of `delete` do, unless another version has them. */
   deleteVersion(options: ArtifactRef & { readonly version: VersionRef }): Promise<void>
 }
 
@@ -260,11 +272,14 @@ export interface NamespaceApi {
   setPlan(options: NamespaceRef & { readonly plan: PlanName }): Promise<Namespace>
   /** The current one when `namespace` is absent. */
   usage(options?: CallOptions & { readonly namespace?: string | undefined }): Promise<NamespaceUsage>
-  /** Removes it, its log and its blocks from this node. The current one cannot be deleted. */
+  /**
+   * Removes it, its log and its blocks from this node, at once: no grace period. Calls under way in it fail with NOT_FOUND.
+   * @throws CONFLICT for the current one
+   */
   delete(options: NamespaceRef): Promise<void>
 }
 
-/** What a program does with a node; the same in process and over HTTP. */
+/** What a program does with a node; the same in process and over HTTP. Once the node is closed every call is CLOSED. */
 export interface Client {
   /** DID of the agent that this client acts as. */
   readonly did: string

@@ -124,7 +124,7 @@ describe('versions through the CLI', () => {
     expect((await place.run(['cat', id, '--version', '1'])).stdout.toString()).toBe('one')
     const restored = await place.json<Shown>(['update', id, '--restore', '1'])
     expect(restored).toMatchObject({ version: 4, name: 'doc.txt', metadata: { a: '1', b: '2' } })
-    await place.json(['rm', id, '--version', '2', '--yes'])
+    await place.json(['rm', id, '--version', '2'])
     const { items } = await place.json<{ items: (Shown & { current: boolean; author: string })[] }>(['versions', id])
     expect(items.map((version) => [version.version, version.current])).toEqual([
       [4, true],
@@ -135,11 +135,13 @@ describe('versions through the CLI', () => {
     expect((await place.run(['cat', id, '--version', '2'])).exitCode).toBe(4)
   })
 
-  test('rm without --yes asks, and deletes nothing where nobody can answer', async () => {
+  test('rm of a whole artifact without --yes asks, and deletes nothing where nobody can answer', async () => {
     const { id } = await place.json<Shown>(['put', '-', '--name', 'kept'], { input: 'x' })
     const refused = await place.run(['rm', id])
     expect(refused.exitCode).toBe(2)
     expect(refused.stderr).toContain('--yes')
+    const help = (await place.run(['rm', '--help'])).stdout.toString().replaceAll(/\s+/g, ' ')
+    expect(help).toContain('without a terminal a whole artifact is deleted only with this')
     expect(await place.json(['info', id])).toMatchObject({ name: 'kept' })
     expect(await place.json(['rm', id, '-y'])).toEqual({ deleted: { id } })
     expect((await place.run(['info', id])).exitCode).toBe(4)

@@ -87,7 +87,11 @@ export class LocalNamespaces {
     })
   }
 
-  /** Runs work on a namespace; what fails because that was deleted meanwhile is NOT_FOUND. @throws what `work` throws */
+  /**
+   * Runs work on a namespace.
+   * @throws NOT_FOUND when it fails because the namespace was deleted meanwhile, STORAGE_FAILED when that was tried in vain;
+   *   else what `work` throws
+   */
   async during<T>(namespace: OpenNamespace, work: () => Promise<T>): Promise<T> {
     try {
       return await work()
@@ -101,7 +105,18 @@ export class LocalNamespaces {
     const { idText } = namespace.log
     if (this.#open.get(idText) === namespace || !isHubError(error) || !endings.has(error.code)) return error
     await this.#turn
-    if (this.#open.has(idText) || this.#unsettled.has(idText)) return error
+    if (this.#open.has(idText) || this.#unsettled.has(idText)) {
+      if (error.code !== 'CLOSED') return error
+      const details = { namespace: idText }
+      return new ArtifactHubError(
+        'STORAGE_FAILED',
+        'the namespace could not be deleted, and what was under way in it ended',
+        {
+          details,
+          cause: error,
+        },
+      )
+    }
     const message = `namespace ${JSON.stringify(namespace.row.name)} was deleted meanwhile`
     return new ArtifactHubError('NOT_FOUND', message, { details: { namespace: idText }, cause: error })
   }

@@ -76,6 +76,35 @@ test.each(['before', 'after'] as const)(
   },
 )
 
+test.each([
+  ['in vain', 'before', 'STORAGE_FAILED'],
+  ['in doubt', 'after', 'NOT_FOUND'],
+] as const)('what is written to a namespace that is deleted %s meanwhile says so', async (_, moment, code) => {
+  const store = new UnreadableStore()
+  await using node = await new SimulatedMachine(47, undefined, store).startNode()
+  const { artifact, namespace } = node.client
+  await namespace.create({ name: 'other' })
+  const { promise: begun, resolve: onBegun } = Promise.withResolvers<void>()
+  const { promise: deleted, resolve: onDeleted } = Promise.withResolvers<void>()
+  const data = async function* (): AsyncGenerator<Uint8Array> {
+    yield new Uint8Array(1_000)
+    onBegun()
+    await deleted
+  }
+  const outcome = expect(artifact.create({ name: 'x', data: data(), namespace: 'other' })).rejects.toMatchObject({
+    code,
+  })
+  await begun
+  store.failNextBatch = moment
+  const removal = await namespace.delete({ namespace: 'other' }).then(
+    () => 'NOT_FOUND',
+    (error) => error.code,
+  )
+  expect(removal).toBe(code)
+  onDeleted()
+  await outcome
+})
+
 test('while the store cannot be read a removal in doubt stays open, and the next change settles it first', async () => {
   const store = new UnreadableStore()
   await using node = await new SimulatedMachine(46, undefined, store).startNode()

@@ -9,10 +9,12 @@ import { escapeControls, parseVersion } from '../text/index.ts'
 export const removeCommands: CommandGroup = (program, act) => {
   program
     .command('rm')
-    .description('delete an artifact with all its versions, or one version; its bytes go after the grace period')
+    .description(
+      'delete an artifact with all its versions (asks first), or one version (does not); gc frees the space after the grace period',
+    )
     .argument('<id>', 'artifact')
     .option('--version <version>', 'only this version (number or version id)')
-    .option('-y, --yes', 'do not ask')
+    .option('-y, --yes', 'do not ask; without a terminal a whole artifact is deleted only with this')
     .action(act(remove))
 }
 
@@ -28,7 +30,8 @@ async function remove(
   const target = await client.artifact.get({ artifactId, version, namespace, signal })
   const what = version === undefined ? 'with all its versions' : `version ${target.version} (${target.versionId})`
   const name = escapeControls(target.name)
-  await mustConfirm(session, options.yes, `Delete "${name}" ${what}?`)
+  // One version is what was named, number and all; an artifact takes with it what nobody may have thought of.
+  if (version === undefined) await mustConfirm(session, options.yes, `Delete "${name}" ${what}?`)
   if (version === undefined) await client.artifact.delete({ artifactId, namespace, signal })
   else await client.artifact.deleteVersion({ artifactId, version: target.versionId, namespace, signal })
   const deleted = version === undefined ? { id: artifactId } : { id: artifactId, versionId: target.versionId }
