@@ -41,6 +41,7 @@ export async function composeNode({
     files: localFiles,
     leafMemory: new LeafMemory(maxRememberedLeaves),
     packs: (id) => packs.namespace(id),
+    warn: (message, fields) => logger?.warn(message, fields),
     removeBlocks: (id) => packs.removeNamespace(id),
   }
   const namespaces = await LocalNamespaces.open(env)

@@ -57,10 +57,14 @@ export interface NodeStatus {
 
 /** Something that `check` found wrong, and what `repair` did about it. */
 export interface Finding {
-  /** What is wrong: a block, an entry, an index row, the catalog, a pack. */
+  /**
+   * What is wrong: a block, an entry, an index row, the catalog, a pack. `block-unreadable` and `pack-missing` may pass
+   * by themselves (a disk error, a folder not mounted): repair leaves them as they are.
+   */
   readonly kind:
     | 'block-missing'
     | 'block-corrupt'
+    | 'block-unreadable'
     | 'pack-missing'
     | 'pack-truncated'
     | 'index-wrong'
@@ -70,15 +74,20 @@ export interface Finding {
   readonly namespace: string
   /** In words, naming ids and places; no content. */
   readonly message: string
-  /** Artifacts (`art_…`) that cannot be read whole because of it. */
+  /** Artifacts (`art_…`) that it is known to affect: they cannot be read whole, or only while what was derived before is kept. */
   readonly artifacts: readonly string[]
+  /** Whether this call put it right, with nothing lost that a live version is known to need. */
   readonly repaired: boolean
 }
 
 export interface CheckOptions {
   /** Read and hash every block, too. */
   readonly readData?: boolean | undefined
-  /** Quarantine what is broken, rebuild index and catalog; deletes nothing. */
+  /**
+   * Puts right what can be, and deletes no bytes of blocks or entries. Blocks that were read and are wrong leave the index
+   * (copies go to `quarantine/`, their packs stay for good) and can be stored again. Lost index rows are made again from
+   * the packs, the catalog from the log. While the log has damaged entries, what was derived from it before is kept.
+   */
   readonly repair?: boolean | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?:
@@ -101,6 +110,10 @@ export interface GcOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/**
+ * What gc did, in all namespaces but those that it leaves alone, with a warning to the logger: where a check found
+ * damaged entries, until one finds none; where a live version lacks blocks; and one that is deleted meanwhile.
+ */
 export interface GcReport {
   readonly removedBlocks: number
   /** Bytes of those blocks. */

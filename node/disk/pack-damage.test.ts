@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { cp, mkdir, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, open, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -81,7 +81,7 @@ async function overwrite(pack: number, position: number, bytes: Uint8Array): Pro
 /** What quarantine leaves absent can be stored again, and then nothing is wrong any more. */
 async function expectRepairable(): Promise<void> {
   const wrong = (await findings()).filter(({ digest }) => digest)
-  expect(await packs.quarantine(await findings(), { directory: join(dir, 'quarantine') })).toBe(wrong.length)
+  expect(await packs.quarantine(await findings(), { directory: join(dir, 'quarantine') })).toHaveLength(wrong.length)
   await using writer = packs.openWriter()
   for (const { bytes, digest } of blocks) await writer.put(digest, bytes)
   await writer.sync()
@@ -129,12 +129,30 @@ test('finds what a truncated pack lost, refuses it as corrupt, and never writes 
 })
 
 test('takes a missing pack for damage, not for absence', async () => {
-  await rm(packPath(2))
+  await rename(packPath(2), join(dir, 'away'))
   await reopen()
   expect((await findings(false)).map(({ kind }) => kind)).toEqual(Array(5).fill('missing-pack'))
   expect(await packs.has([(blocks[5] as (typeof blocks)[0]).digest])).toEqual([true])
   expect(await readable()).toEqual([0, 1, 2, 3, 4, 10, 11])
-  await expectRepairable()
+  // It may come back: nothing of it is forgotten.
+  expect(await packs.quarantine(await findings(), { directory: join(dir, 'quarantine') })).toEqual([])
+  await rename(join(dir, 'away'), packPath(2))
+  expect(await readable()).toHaveLength(12)
+})
+
+test('keeps for good a pack that a damaged block was taken out of, through sweeps, a rebuild and a reopening', async () => {
+  await overwrite(1, 32 + 52, new Uint8Array(10))
+  const before = await readFile(packPath(1))
+  expect(await packs.quarantine(await findings(), { directory: join(dir, 'quarantine') })).toHaveLength(1)
+  for (const between of [async () => {}, () => packs.rebuildIndex(), reopen]) {
+    await between()
+    const swept = await packs.sweep({ markLive: async () => () => false, storedBefore: Number.POSITIVE_INFINITY })
+    expect(swept.damagedPacks).toEqual([1])
+    expect((await readFile(packPath(1))).equals(before)).toBe(true)
+  }
+  expect((await readdir(join(dir, 'packs', 'ns_a'))).filter((name) => name.endsWith('.pack'))).toEqual([
+    '00000001.pack',
+  ])
 })
 
 test('finds a pack of another namespace in the place of its own', async () => {

@@ -48,12 +48,15 @@ export interface IndexChange {
   readonly remove?: readonly PlacedBlock[]
   readonly packs?: ReadonlyMap<number, { readonly state?: PackState; readonly end?: number }>
   readonly dropPacks?: readonly number[]
+  /** Packs whose files are to stay as they are. */
+  readonly hold?: readonly number[]
   /** Refuses the change when the index was read again since it had this generation. */
   readonly generation?: number
 }
 
 const blockTable = 0x62
 const packTable = 0x70
+const heldTable = 0x71
 const rebuildingTable = 0x72
 const nextPackTable = 0x6e
 const states: readonly PackState[] = ['open', 'sealed', 'retired']
@@ -61,8 +64,8 @@ const emptyRow: PackRow = { state: 'open', end: 0, liveCount: 0, liveBytes: 0 }
 
 /**
  * The rows of one namespace. Under the prefix: `b` ‖ digest (32) → pack, offset, length, stored at (u32 LE each);
- * `p` ‖ pack (u32 BE) → state (u8), end, live count, live bytes (u32 LE each); `r` → nothing, while the index is being
- * made again from the packs; `n` → a number (u32 LE) above those of all packs that were ever retired. v0, may change.
+ * `p` ‖ pack (u32 BE) → state (u8), end, live count, live bytes (u32 LE each); `q` ‖ pack (u32 BE) → nothing: the pack is held;
+ * `r` → nothing, while the index is being made again from the packs; `n` → a number (u32 LE) above those of all packs that were ever retired. v0, may change.
  *
  * Changes run one after the other. After a failed one the counts in memory may be wrong: `inDoubt` is set until `load`.
  */
@@ -70,6 +73,7 @@ export class PackIndex {
   readonly #store: KeyValueStore
   readonly #prefix: Uint8Array
   #packs = new Map<number, PackRow>()
+  #held = new Set<number>()
   #turn: Promise<unknown> = Promise.resolve()
   #inDoubt = false
   #generation = 0
@@ -108,6 +112,11 @@ export class PackIndex {
     return this.#packs
   }
 
+  /** Packs that hold a damaged block: their files are evidence, and neither removed nor compacted. Also across a rebuild. */
+  get held(): ReadonlySet<number> {
+    return this.#held
+  }
+
   /** Reads the pack rows; O(packs). */
   async load(): Promise<void> {
     const packs = new Map<number, PackRow>()
@@ -120,10 +129,15 @@ export class PackIndex {
         liveBytes: row.getUint32(9, true),
       })
     }
+    const held = new Set<number>()
+    for await (const [key] of this.#store.entries(this.#tableRange(heldTable))) {
+      held.add(view(key).getUint32(this.#prefix.length + 1))
+    }
     this.#rebuilding = (await this.#store.get(this.#singleKey(rebuildingTable))) !== undefined
     const next = await this.#store.get(this.#singleKey(nextPackTable))
     this.#nextPack = next ? view(next).getUint32(0, true) : 1
     this.#packs = packs
+    this.#held = held
     this.#generation++
     this.#inDoubt = false
   }
@@ -161,7 +175,7 @@ export class PackIndex {
         sync: true,
       })
     }
-    for (const table of options.rebuild ? [packTable, blockTable] : [packTable, blockTable, nextPackTable]) {
+    for (const table of options.rebuild ? [packTable, blockTable] : [packTable, blockTable, heldTable, nextPackTable]) {
       let dels: KeyValueChange[] = []
       for await (const [key] of this.#store.entries(this.#tableRange(table))) {
         dels.push({ type: 'del', key })
@@ -216,9 +230,12 @@ export class PackIndex {
     }
     for (const [pack, fields] of change.packs ?? []) adjust(pack, () => fields)
     for (const [pack, row] of rows) {
-      batch.push({ type: 'put', key: this.#packKey(pack), value: encodePackRow(row) })
+      batch.push({ type: 'put', key: this.#packKey(packTable, pack), value: encodePackRow(row) })
     }
-    for (const pack of change.dropPacks ?? []) batch.push({ type: 'del', key: this.#packKey(pack) })
+    for (const pack of change.hold ?? []) {
+      batch.push({ type: 'put', key: this.#packKey(heldTable, pack), value: new Uint8Array() })
+    }
+    for (const pack of change.dropPacks ?? []) batch.push({ type: 'del', key: this.#packKey(packTable, pack) })
     const { nextPack } = this
     if ([...rows.values()].some((row) => row.state === 'retired')) {
       const value = new Uint8Array(4)
@@ -234,6 +251,7 @@ export class PackIndex {
     }
     for (const [pack, row] of rows) this.#packs.set(pack, row)
     for (const pack of change.dropPacks ?? []) this.#packs.delete(pack)
+    for (const pack of change.hold ?? []) this.#held.add(pack)
   }
 
   #blockKey(digest: Uint8Array): Uint8Array {
@@ -244,10 +262,10 @@ export class PackIndex {
     return key
   }
 
-  #packKey(pack: number): Uint8Array {
+  #packKey(table: number, pack: number): Uint8Array {
     const key = new Uint8Array(this.#prefix.length + 5)
     key.set(this.#prefix)
-    key[this.#prefix.length] = packTable
+    key[this.#prefix.length] = table
     view(key).setUint32(this.#prefix.length + 1, pack)
     return key
   }

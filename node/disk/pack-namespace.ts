@@ -12,7 +12,7 @@ import { type BlockLocation, type DigestKey, digestKey, PackIndex, type PlacedBl
 import { PackProtection } from './pack-protection.ts'
 import { recoverPacks } from './pack-recovery.ts'
 import { type SweepOptions, type SweepResult, sweepPacks } from './pack-sweep.ts'
-import { type PackFinding, quarantineBlocks, type VerifyOptions, verifyPacks } from './pack-verify.ts'
+import { type PackFinding, quarantineBlocks, saveAside, type VerifyOptions, verifyPacks } from './pack-verify.ts'
 import { PackWriter } from './pack-writer.ts'
 
 /** What a namespace's packs are made from. */
@@ -176,11 +176,26 @@ export class PackNamespace implements NamespaceBlocks {
   }
 
   /**
-   * Takes damaged blocks out of the index, so that they are absent and can be stored again. What can be read of them is
-   * first copied to `directory` (made, with its parent); the packs keep theirs until they are compacted. Gives how many blocks were taken out.
+   * Takes blocks that were read and are not what they should be out of the index, so that they are absent and can be
+   * stored again. What there is of them is first copied to `directory` (made, with its parent), and their packs are held:
+   * they keep their bytes for good. Blocks that cannot be read now, or whose pack is missing, stay in the index, for they
+   * may come back. Gives the digests taken out.
+   * @throws STORAGE_FULL, STORAGE_FAILED
    */
-  quarantine(findings: readonly PackFinding[], options: { readonly directory: string }): Promise<number> {
+  quarantine(
+    findings: readonly PackFinding[],
+    options: { readonly directory: string },
+  ): Promise<readonly Uint8Array[]> {
     return this.#maintain(() => quarantineBlocks({ ...this.#options, index: this.#index }, findings, options.directory))
+  }
+
+  /** Keeps other damaged bytes in the folder that `quarantine` uses. @throws STORAGE_FULL, STORAGE_FAILED */
+  async putAside(bytes: Uint8Array, options: { readonly directory: string; readonly name: string }): Promise<void> {
+    try {
+      await saveAside(this.#options.files, options.directory, options.name, bytes)
+    } catch (error) {
+      throw diskError(error, 'move a damaged entry to quarantine')
+    }
   }
 
   /**

@@ -36,7 +36,7 @@ export interface SweepResult {
   readonly removedBytes: number
   /** Bytes by which the pack files shrank in all. */
   readonly reclaimedBytes: number
-  /** Packs left as they are because some block in them is damaged: see `verify` and `quarantine`. */
+  /** Packs left as they are because some block in them is, or was, damaged: see `verify` and `quarantine`. */
   readonly damagedPacks: readonly number[]
 }
 
@@ -97,13 +97,16 @@ async function reclaim(
   options: SweepOptions,
 ): Promise<Pick<SweepResult, 'reclaimedBytes' | 'damagedPacks'>> {
   const { index, files, directory } = context
+  const damagedPacks: number[] = []
   const worth: { pack: number; size: number }[] = []
   for (const [pack, row] of index.packs) {
     if (row.state === 'retired') continue
     const size = await sizeOf(files, join(directory, packFileName(pack)))
     if (size === undefined) continue
     const dead = size - packHeaderBytes - row.liveBytes
-    if (dead > 0 && dead / size >= compactDeadShare) worth.push({ pack, size })
+    if (dead <= 0 || dead / size < compactDeadShare) continue
+    if (index.held.has(pack)) damagedPacks.push(pack)
+    else worth.push({ pack, size })
   }
   for (const { pack } of worth) {
     if (context.isBeingWritten(pack)) await context.rollPack(pack)
@@ -115,7 +118,6 @@ async function reclaim(
     empty.map(({ pack }) => pack),
   )
   let reclaimedBytes = empty.reduce((sum, { size }) => sum + size, 0)
-  const damagedPacks: number[] = []
   const rest = settled.filter((one) => !empty.includes(one))
   const total = rest.reduce((sum, { size }) => sum + size, 0)
   let done = 0

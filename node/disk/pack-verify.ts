@@ -15,12 +15,12 @@ import type { PackIndex, PlacedBlock } from './pack-index.ts'
 export interface PackFinding {
   /**
    * `missing-pack`: the file is gone. `outside-pack`: the file ends before the block does. `bad-record`: what precedes
-   * the block is not its header. `bad-data`: the bytes are not the block. `unreadable`: the disk gave an error.
-   * `bad-pack-header`: the file's first bytes are not those of this pack (its blocks may be fine).
+   * the block is not its header. `bad-data`: the bytes are not the block. `unreadable`: the disk gave an error,
+   * which may pass. `bad-pack-header`: the file's first bytes are not those of this pack (its blocks may be fine).
    */
   readonly kind: 'missing-pack' | 'outside-pack' | 'bad-record' | 'bad-data' | 'unreadable' | 'bad-pack-header'
   readonly pack: number
-  /** SHA-256, 32 bytes; absent for `bad-pack-header`. */
+  /** SHA-256, 32 bytes; absent when it is the pack's header. */
   readonly digest?: Uint8Array
   /** Of the record, or 0. */
   readonly offset: number
@@ -87,7 +87,8 @@ async function* verifyPackHeader(context: VerifyContext, pack: number): AsyncGen
     if (checkPackHeader(header.subarray(0, count), context.id, pack) === 'ok') return
   } catch (error) {
     // Blocks of a missing file are found one by one.
-    if (systemCode(error) === 'ENOENT') return
+    if (systemCode(error) !== 'ENOENT') yield { kind: 'unreadable', pack, offset: 0, length: 0 }
+    return
   }
   yield { kind: 'bad-pack-header', pack, offset: 0, length: 0 }
 }
@@ -133,55 +134,57 @@ export async function quarantineBlocks(
   context: VerifyContext,
   findings: readonly PackFinding[],
   directory: string,
-): Promise<number> {
-  const { files, index } = context
+): Promise<readonly Uint8Array[]> {
+  const { index } = context
   const remove: PlacedBlock[] = []
   try {
-    for (const folder of [dirname(directory), directory]) {
-      await files.mkdir(folder)
-      await files.syncDirectory(dirname(folder))
-    }
     for (const { digest, pack, offset } of findings) {
       if (!digest) continue
       const location = await index.find(digest)
       if (!location || location.pack !== pack || location.offset !== offset) continue
-      await saveBytes(
-        context,
-        location,
-        join(directory, `${context.id}-${pack}-${offset}-${Buffer.from(digest).toString('hex')}.block`),
-      )
+      const bytes = await readBlock(context, location)
+      if (!bytes || isBlockOf(digest, bytes)) continue
+      const name = `${context.id}-${pack}-${offset}-${Buffer.from(digest).toString('hex')}.block`
+      await saveAside(context.files, directory, name, bytes)
       remove.push({ digest, location })
     }
-    await files.syncDirectory(directory)
   } catch (error) {
     throw diskError(error, 'move damaged blocks to quarantine')
   }
-  if (remove.length > 0) await index.change({ remove }, { sync: true })
-  return remove.length
+  const hold = [...new Set(remove.map(({ location }) => location.pack))]
+  if (remove.length > 0) await index.change({ remove, hold }, { sync: true })
+  return remove.map(({ digest }) => digest)
 }
 
-/** Copies what can be read of a block, in 4 KiB steps, so that one bad sector costs no more than itself. */
-async function saveBytes(context: VerifyContext, location: PlacedBlock['location'], path: string): Promise<void> {
+/** What the file has of a block, fewer bytes when it ends before it; `undefined` when the disk gives an error, which may pass. */
+async function readBlock(context: VerifyContext, location: PlacedBlock['location']): Promise<Uint8Array | undefined> {
   const bytes = Buffer.alloc(location.length)
   try {
-    await context.openPacks.use(pathOf(context, location.pack), async (file) => {
-      for (let at = 0; at < bytes.length; at += 4096) {
-        const step = bytes.subarray(at, at + 4096)
-        await readFully(file, step, location.offset + recordHeaderBytes + at).catch(() => step.fill(0))
-      }
+    return await context.openPacks.use(pathOf(context, location.pack), async (file) => {
+      const count = await readFully(file, bytes, location.offset + recordHeaderBytes)
+      return bytes.subarray(0, count)
     })
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return
-    throw error
+  } catch {
+    return undefined
   }
-  await context.files.unlink(path).catch(() => {})
-  const copy = await context.files.open(path, 'create')
+}
+
+/** Writes a file of its own to a folder, both made durable. The folder is made when absent, with its parent. */
+export async function saveAside(files: DiskFiles, directory: string, name: string, bytes: Uint8Array): Promise<void> {
+  for (const folder of [dirname(directory), directory]) {
+    await files.mkdir(folder)
+    await files.syncDirectory(dirname(folder))
+  }
+  const path = join(directory, name)
+  await files.unlink(path).catch(() => {})
+  const copy = await files.open(path, 'create')
   try {
     await writeFully(copy, [bytes], 0)
     await copy.datasync()
   } finally {
     await copy.close()
   }
+  await files.syncDirectory(directory)
 }
 
 function pathOf(context: VerifyContext, pack: number): string {

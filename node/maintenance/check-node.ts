@@ -11,7 +11,8 @@ import {
   keySpaces,
   type LogFinding,
   NamespaceKeys,
-  rebuildDerived,
+  recordDamage,
+  replaceDerived,
 } from '../../src/namespace/index.ts'
 import type { PackFinding, PackNamespace, PackStore } from '../disk/index.ts'
 import type { CheckOptions, CheckReport, Finding } from '../node-types.ts'
@@ -27,8 +28,10 @@ interface CheckContext {
 export async function checkNode(context: CheckContext, options: CheckOptions): Promise<CheckReport> {
   const report = { entries: 0, versions: 0, blocks: 0, bytesRead: 0, findings: [] as Finding[] }
   for (const namespace of context.namespaces) {
-    const check = new NamespaceCheck(context, namespace, await context.packs.namespace(namespace.log.idText), options)
-    const { findings, ...figures } = await check.run()
+    options.signal?.throwIfAborted()
+    const checked = await checkNamespace(context, namespace, options)
+    if (checked === undefined) continue
+    const { findings, ...figures } = checked
     report.entries += figures.entries
     report.versions += figures.versions
     report.blocks += figures.blocks
@@ -38,43 +41,86 @@ export async function checkNode(context: CheckContext, options: CheckOptions): P
   return report
 }
 
+/** `undefined` when it is deleted before its check ends: what was seen of it is half of it at best. */
+async function checkNamespace(
+  context: CheckContext,
+  namespace: OpenNamespace,
+  options: CheckOptions,
+): Promise<CheckReport | undefined> {
+  // Asked for in the step that sees it open, its packs are those that are open: no folder is made again.
+  if (namespace.log.closed) return undefined
+  const blocks = context.packs.namespace(namespace.log.idText)
+  try {
+    const report = await new NamespaceCheck(context, namespace, await blocks, options).run()
+    return namespace.log.closed ? undefined : report
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    if (!namespace.log.closed) throw error
+    return undefined
+  }
+}
+
 const hasBatch = 1_024
 const kinds = {
   'missing-pack': 'pack-missing',
   'outside-pack': 'pack-truncated',
   'bad-record': 'block-corrupt',
   'bad-data': 'block-corrupt',
-  unreadable: 'block-corrupt',
+  unreadable: 'block-unreadable',
   'bad-pack-header': 'index-wrong',
 } as const satisfies Record<PackFinding['kind'], Finding['kind']>
 
+/** What live versions lack. */
+interface Trees {
+  readonly versions: number
+  /** By digest in hex. */
+  readonly losses: ReadonlyMap<string, Loss>
+  /** Whether some tree was not seen whole: which blocks hang below the missing node is not known. */
+  readonly cutShort: boolean
+}
+
+interface Loss {
+  readonly kind: Finding['kind']
+  readonly message: string
+  readonly artifacts: Set<string>
+}
+
 class NamespaceCheck {
-  readonly #context: CheckContext
   readonly #namespace: OpenNamespace
   readonly #blocks: PackNamespace
   readonly #options: CheckOptions
   readonly #findings: Finding[] = []
+  readonly #damaged = new Map<string, PackFinding>()
+  /** Of these, out of the index now. */
+  readonly #quarantined = new Set<string>()
+  readonly #directory: string
   #bytesRead = 0
 
   constructor(context: CheckContext, namespace: OpenNamespace, blocks: PackNamespace, options: CheckOptions) {
-    this.#context = context
     this.#namespace = namespace
     this.#blocks = blocks
     this.#options = options
+    this.#directory = join(context.dataDir, 'quarantine', namespace.log.idText)
   }
 
   async run(): Promise<CheckReport> {
     const { log } = this.#namespace
-    const damaged = await this.#checkPacks()
+    const { readData = false, repair = false } = this.#options
+    await this.#checkPacks(readData)
     await log.alone(() => this.#checkLog())
-    const versions = await this.#checkTrees(damaged)
+    let trees = await this.#checkTrees()
+    if (repair && [...trees.losses.values()].some(({ kind }) => kind === 'block-missing')) {
+      trees = await this.#findAgain(trees)
+    }
+    this.#reportBlocks(trees)
     const { blocks } = await this.#blocks.usage()
+    const { versions } = trees
     return { entries: log.entries, versions, blocks, bytesRead: this.#bytesRead, findings: this.#findings }
   }
 
-  /** Index rows against packs; damaged blocks, by digest in hex. */
-  async #checkPacks(): Promise<Map<string, PackFinding>> {
-    const { readData = false, repair = false, signal, onProgress } = this.#options
+  /** Index rows against packs. With repair, what was read and is wrong leaves the index. */
+  async #checkPacks(readData: boolean): Promise<void> {
+    const { repair = false, signal, onProgress } = this.#options
     const found: PackFinding[] = []
     const verify = this.#blocks.verify({
       readData,
@@ -84,19 +130,19 @@ class NamespaceCheck {
         onProgress?.({ step: 'blocks', done: blocks, total: totalBlocks })
       },
     })
-    for await (const finding of verify) found.push(finding)
+    for await (const finding of verify) {
+      found.push(finding)
+      if (finding.digest !== undefined) this.#damaged.set(toHex(finding.digest), finding)
+    }
     if (repair && found.length > 0) {
-      await this.#blocks.quarantine(found, {
-        directory: join(this.#context.dataDir, 'quarantine', this.#namespace.log.idText),
-      })
+      const taken = await this.#blocks.quarantine(found, { directory: this.#directory })
+      for (const digest of taken) this.#quarantined.add(toHex(digest))
     }
-    const damaged = new Map<string, PackFinding>()
-    for (const finding of found) {
-      if (finding.digest === undefined)
-        this.#report(kinds[finding.kind], `pack ${finding.pack} has a damaged header`, [], false)
-      else damaged.set(toHex(finding.digest), finding)
+    for (const { digest, kind, pack } of found) {
+      if (digest !== undefined) continue
+      const message = `the header of pack ${pack} ${kind === 'unreadable' ? 'cannot be read' : 'is damaged'}`
+      if (!this.#findings.some((known) => known.message === message)) this.#report(kinds[kind], message, [], false)
     }
-    return damaged
   }
 
   /** Entries, signatures and chains; then everything derived from them, made a second time and compared byte for byte. */
@@ -109,74 +155,135 @@ class NamespaceCheck {
       // Left by a check that was cut off.
       await clearDerived(log, scratch)
       const findings = await deriveFromLog(log, scratch, { signal, onProgress: progress })
-      for (const finding of findings) this.#reportEntry(finding)
+      await recordDamage(log, findings)
+      if (findings.length > 0) await this.#reportEntries(findings)
       const different = await compareDerived(log, scratch, log.keys)
-      if (different.length > 0 && repair) await rebuildDerived(log, { signal })
+      if (different.length === 0) return
+      if (repair) await replaceDerived(log, scratch, findings)
+      const left = repair ? await compareDerived(log, scratch, log.keys) : different
+      const kept = findings.length > 0 ? '; what a damaged log no longer says is kept' : ''
       for (const table of different) {
         const kind = table === 'references' || table === 'totals' ? 'usage-differs' : 'catalog-differs'
-        this.#report(kind, `table ${table} is not what the log makes it`, [], repair)
+        this.#report(kind, `table ${table} is not what the log makes it${kept}`, [], !left.includes(table))
       }
     } finally {
       await clearDerived(log, scratch)
     }
   }
 
-  /** Every live version's blocks are here. Gives how many versions there are. */
-  async #checkTrees(damaged: ReadonlyMap<string, PackFinding>): Promise<number> {
+  /** Names what is wrong with the log; with repair, copies the entries concerned to the quarantine folder. They stay. */
+  async #reportEntries(findings: readonly LogFinding[]): Promise<void> {
     const { log } = this.#namespace
-    const { signal, repair = false } = this.#options
-    const losses = new Map<string, { message: string; kind: Finding['kind']; artifacts: Set<string> }>()
-    const lose = (artifact: Uint8Array, digest: string): void => {
-      const finding = damaged.get(digest)
-      const known = losses.get(digest) ?? {
-        kind: finding === undefined ? 'block-missing' : kinds[finding.kind],
-        message:
-          finding === undefined
-            ? `block ${digest} is missing`
-            : `block ${digest} in pack ${finding.pack} at ${finding.offset}: ${finding.kind}`,
-        artifacts: new Set<string>(),
-      }
-      losses.set(digest, known)
-      known.artifacts.add(formatArtifactId(artifact))
+    const artifacts = await this.#artifactsAt(new Set(findings.map(({ place }) => toHex(place))))
+    for (const { place, problem } of findings) {
+      const [chain, seq] = [toHex(place.subarray(0, 16)), Number(Buffer.from(place).readBigUInt64BE(16))]
+      const affected = [...(artifacts.get(toHex(place)) ?? [])]
+      this.#report('entry-corrupt', `entry ${seq} of chain ${chain}: ${problem}`, affected, false)
+      const bytes = await log.env.store.get(log.keys.key('entries', place))
+      if (this.#options.repair !== true || bytes === undefined) continue
+      await this.#blocks.putAside(bytes, { directory: this.#directory, name: `${log.idText}-${chain}-${seq}.entry` })
     }
+  }
+
+  /** Artifacts whose live versions those entries are, by place in hex, as far as places and catalog can tell. */
+  async #artifactsAt(places: ReadonlySet<string>): Promise<Map<string, Set<string>>> {
+    const { log } = this.#namespace
+    const { signal } = this.#options
+    const byEntry = new Map<string, string>()
+    const { gte, lt } = log.keys.all('places')
+    for await (const [key, place] of log.env.store.entries({ gte, lt }, signal && { signal })) {
+      if (places.has(toHex(place))) byEntry.set(toHex(key.subarray(gte.length)), toHex(place))
+    }
+    const artifacts = new Map<string, Set<string>>()
+    try {
+      for await (const { artifact, entry } of log.catalog.liveRoots(undefined, { signal })) {
+        const place = byEntry.get(toHex(entry))
+        if (place === undefined) continue
+        artifacts.set(place, (artifacts.get(place) ?? new Set()).add(formatArtifactId(artifact)))
+      }
+    } catch (error) {
+      if (!isHubError(error, 'CORRUPT')) throw error
+    }
+    return artifacts
+  }
+
+  /** Whether every live version's blocks are here. */
+  async #checkTrees(): Promise<Trees> {
+    const { log } = this.#namespace
+    const { signal } = this.#options
+    const losses = new Map<string, Loss>()
     let versions = 0
+    let cutShort = false
     try {
       const { versions: total } = await log.catalog.counts()
       for await (const { artifact, root } of log.catalog.liveRoots(undefined, { signal })) {
         versions += 1
         this.#options.onProgress?.({ step: 'versions', done: versions, total })
-        for (const digest of await this.#missing(root, damaged)) lose(artifact, digest)
+        const seen = await this.#missing(root)
+        cutShort ||= seen.cutShort
+        for (const [digest, kind] of seen.missing) {
+          const loss = losses.get(digest) ?? { ...this.#describe(digest, kind), artifacts: new Set<string>() }
+          losses.set(digest, loss)
+          loss.artifacts.add(formatArtifactId(artifact))
+        }
       }
     } catch (error) {
       // A catalog that cannot be read is a finding, and is one already; which versions it would list is not known.
       if (!isHubError(error, 'CORRUPT') || !this.#findings.some(({ kind }) => kind === 'catalog-differs')) throw error
+      cutShort = true
     }
-    for (const { kind, message, artifacts } of losses.values()) this.#report(kind, message, [...artifacts], false)
-    for (const [digest, finding] of damaged) {
-      if (losses.has(digest)) continue
-      this.#report(
-        kinds[finding.kind],
-        `block ${digest} in pack ${finding.pack}: ${finding.kind}; no live version needs it`,
-        [],
-        repair,
-      )
-    }
-    return versions
+    return { versions, losses, cutShort }
   }
 
-  /** Digests, in hex, of what a version lacks. A missing node stands for all below it. */
+  #describe(digest: string, kind: 'block-missing' | 'block-corrupt'): Pick<Loss, 'kind' | 'message'> {
+    const finding = this.#damaged.get(digest)
+    if (finding === undefined) {
+      return { kind, message: `block ${digest} is ${kind === 'block-missing' ? 'missing' : 'damaged'}` }
+    }
+    const { pack, offset } = finding
+    return { kind: kinds[finding.kind], message: `block ${digest} in pack ${pack} at ${offset}: ${finding.kind}` }
+  }
+
+  /**
+   * Makes the index again from the packs and looks once more. Not while some block that the index has is in doubt: the
+   * index is then all that remembers it. What the packs have damaged is put aside first, for a rebuild passes it over.
+   */
+  async #findAgain(before: Trees): Promise<Trees> {
+    await this.#checkPacks(true)
+    if ([...this.#damaged.keys()].some((digest) => !this.#quarantined.has(digest))) return before
+    await this.#blocks.rebuildIndex()
+    const after = await this.#checkTrees()
+    for (const [digest, { kind, artifacts }] of before.losses) {
+      if (after.losses.has(digest)) continue
+      this.#report(kind, `block ${digest} was missing from the index and is in a pack`, [...artifacts], true)
+    }
+    return after
+  }
+
+  #reportBlocks({ losses, cutShort }: Trees): void {
+    for (const { kind, message, artifacts } of losses.values()) this.#report(kind, message, [...artifacts], false)
+    for (const [digest, finding] of this.#damaged) {
+      if (losses.has(digest)) continue
+      const need = cutShort ? 'not known to be needed, for a tree is not whole' : 'no live version needs it'
+      const message = `block ${digest} in pack ${finding.pack}: ${finding.kind}; ${need}`
+      this.#report(kinds[finding.kind], message, [], !cutShort && this.#quarantined.has(digest))
+    }
+  }
+
+  /** What a version lacks, by digest in hex. A missing node stands for all below it. */
   async #missing(
     root: Parameters<typeof walkTree>[0]['root'],
-    damaged: ReadonlyMap<string, PackFinding>,
-  ): Promise<string[]> {
+  ): Promise<{ missing: Map<string, 'block-missing' | 'block-corrupt'>; cutShort: boolean }> {
     const { blocks } = this.#namespace.log
-    const missing: string[] = []
+    const missing = new Map<string, 'block-missing' | 'block-corrupt'>()
+    let cutShort = false
     let batch: Uint8Array[] = []
     const flush = async () => {
       const here = await blocks.has(batch)
       batch.forEach((digest, at) => {
         const name = toHex(digest)
-        if (here[at] !== true || damaged.has(name)) missing.push(name)
+        const isDamaged = this.#damaged.has(name) && !this.#quarantined.has(name)
+        if (here[at] !== true || isDamaged) missing.set(name, 'block-missing')
       })
       batch = []
     }
@@ -189,16 +296,12 @@ class NamespaceCheck {
     } catch (error) {
       if (!isHubError(error, 'UNAVAILABLE') && !isHubError(error, 'CORRUPT')) throw error
       const { cid } = error.details
-      missing.push(toHex(typeof cid === 'string' ? CID.parse(cid).multihash.digest : root.digest))
+      const digest = toHex(typeof cid === 'string' ? CID.parse(cid).multihash.digest : root.digest)
+      missing.set(digest, error.code === 'CORRUPT' ? 'block-corrupt' : 'block-missing')
+      cutShort = true
     }
     await flush()
-    return missing
-  }
-
-  #reportEntry({ place, problem }: LogFinding): void {
-    const chain = toHex(place.subarray(0, 16))
-    const seq = Number(Buffer.from(place).readBigUInt64BE(16))
-    this.#report('entry-corrupt', `entry ${seq} of chain ${chain}: ${problem}`, [], false)
+    return { missing, cutShort }
   }
 
   #report(kind: Finding['kind'], message: string, artifacts: readonly string[], repaired: boolean): void {

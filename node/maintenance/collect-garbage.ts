@@ -3,7 +3,7 @@ import type { VersionRoot } from '../../src/catalog/index.ts'
 import { walkTree } from '../../src/content/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import { gcGraceMs } from '../../src/limits.ts'
-import { eraseBodies, removeStaleUploads } from '../../src/namespace/index.ts'
+import { eraseBodies, isKnownDamaged, removeStaleUploads } from '../../src/namespace/index.ts'
 import type { PackNamespace, PackStore } from '../disk/index.ts'
 import type { GcOptions, GcReport, Logger } from '../node-types.ts'
 import { DigestSet } from './digest-set.ts'
@@ -28,26 +28,42 @@ export async function collectGarbage(
   const report = { removedBlocks: 0, removedBytes: 0, freedBytes: 0, erasedBodies: 0, keptBlocks: 0 }
   for (const namespace of namespaces) {
     signal?.throwIfAborted()
-    report.erasedBodies += await eraseBodies(namespace.log, { before, signal })
-    await removeStaleUploads(namespace.log, { before, isUnderWay: (mark) => namespace.uploading.has(mark) })
-    const blocks = await packs.namespace(namespace.log.idText)
-    const { blocks: atFirst } = await blocks.usage()
-    const kept: KeptBlocks = { all: new DigestSet(), live: 0 }
-    const result = await sweep(namespace, blocks, kept, before, signal)
-    if (result === undefined) {
-      logger?.warn('gc left a namespace alone, for blocks of live versions are missing: run check', {
-        namespace: namespace.log.idText,
-      })
-      report.keptBlocks += atFirst
-      continue
+    // Deleted meanwhile. Asked for in this step, its packs are those that are open: no folder is made again.
+    if (namespace.log.closed) continue
+    const blocks = packs.namespace(namespace.log.idText)
+    try {
+      await collectFrom(namespace, await blocks, report, { before, logger, signal })
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (!namespace.log.closed) throw error
     }
-    report.removedBlocks += result.removedBlocks
-    report.removedBytes += result.removedBytes
-    report.freedBytes += result.reclaimedBytes
-    const { blocks: left } = await blocks.usage()
-    report.keptBlocks += Math.max(0, left - kept.live)
   }
   return report
+}
+
+async function collectFrom(
+  namespace: OpenNamespace,
+  blocks: PackNamespace,
+  report: { -readonly [figure in keyof GcReport]: number },
+  { before, logger, signal }: { before: number; logger: Logger | undefined; signal: AbortSignal | undefined },
+): Promise<void> {
+  const leave = (why: string, keptBlocks: number): void => {
+    logger?.warn(`gc left a namespace alone, for ${why}: run check`, { namespace: namespace.log.idText })
+    report.keptBlocks += keptBlocks
+  }
+  const { blocks: atFirst } = await blocks.usage()
+  // What a damaged entry said may be all that keeps a block.
+  if (await isKnownDamaged(namespace.log)) return leave('its log has damaged entries', atFirst)
+  report.erasedBodies += await eraseBodies(namespace.log, { before, signal })
+  await removeStaleUploads(namespace.log, { before, isUnderWay: (mark) => namespace.uploading.has(mark) })
+  const kept: KeptBlocks = { all: new DigestSet(), live: 0 }
+  const result = await sweep(namespace, blocks, kept, before, signal)
+  if (result === undefined) return leave('blocks of live versions are missing', atFirst)
+  report.removedBlocks += result.removedBlocks
+  report.removedBytes += result.removedBytes
+  report.freedBytes += result.reclaimedBytes
+  const { blocks: left } = await blocks.usage()
+  report.keptBlocks += Math.max(0, left - kept.live)
 }
 
 /** What a sweep leaves alone. */

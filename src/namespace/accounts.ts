@@ -160,11 +160,21 @@ export class Accounts {
 export async function loadTotals(store: KeyValueStore, keys: NamespaceKeys): Promise<Totals> {
   const value = await store.get(keys.key('totals'))
   if (value === undefined) return { leafBytes: 0, entryBytes: 0 }
-  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'the totals' })
-  if (!Array.isArray(row) || row.length !== 2 || !row.every(Number.isSafeInteger)) {
-    throw new ArtifactHubError('CORRUPT', 'the totals of a namespace are damaged')
+  const totals = readTotals(value)
+  if (totals === undefined) throw new ArtifactHubError('CORRUPT', 'the totals of a namespace are damaged')
+  return totals
+}
+
+/** Recorded totals, or `undefined` when the row is damaged. */
+export function readTotals(value: Uint8Array): Totals | undefined {
+  try {
+    const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'the totals' })
+    if (!Array.isArray(row) || row.length !== 2 || !row.every(Number.isSafeInteger)) return undefined
+    return { leafBytes: row[0], entryBytes: row[1] }
+  } catch (error) {
+    if (!isHubError(error)) throw error
+    return undefined
   }
-  return { leafBytes: row[0], entryBytes: row[1] }
 }
 
 function readCount(value: Uint8Array | undefined): number {

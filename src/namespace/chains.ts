@@ -1,9 +1,12 @@
 import type { ClockReading } from '../catalog/index.ts'
-import { decodeCanonical, encodeCanonical, toHex } from '../encoding/index.ts'
-import { ArtifactHubError } from '../errors.ts'
+import { decodeCanonical, encodeCanonical, equalBytes, prefixEnd, toHex } from '../encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
 import { maxParentHeads } from '../limits.ts'
-import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
-import type { NamespaceKeys } from './tables.ts'
+import { decodeEntry } from '../log/index.ts'
+import type { KeyRange, KeyValueChange, KeyValueStore } from '../storage/index.ts'
+import { chainIdOf, type NamespaceKeys, placeOf } from './tables.ts'
+
+const chainBytes = 16
 
 /** The newest entry of a chain. */
 export interface ChainHead {
@@ -21,11 +24,44 @@ export class Chains {
   readonly #heads = new Map<string, ChainHead>()
   /** By chain, the seq up to which this node's entries have named it. */
   readonly #named = new Map<string, number>()
+  /** Chains whose newest entry is not what it was, or gone: nothing may follow it. */
+  readonly #broken = new Set<string>()
 
+  /**
+   * The heads as the log has them: a recorded head is believed only where the chain's last entry cannot be read, or is
+   * gone. Two seeks and one entry a chain.
+   */
   static async load(store: KeyValueStore, keys: NamespaceKeys): Promise<Chains> {
     const chains = new Chains()
-    for await (const [, value] of store.entries(keys.all('chains'))) chains.set(decodeHead(value))
-    return chains
+    for await (const [, value] of store.entries(keys.all('chains'))) {
+      const recorded = readHead(value)
+      if (recorded === undefined) continue
+      chains.set(recorded)
+      chains.#broken.add(toHex(recorded.chain))
+    }
+    const { gte, lt } = keys.all('entries')
+    for (let from = gte; ; ) {
+      const first = await firstRow(store, { gte: from, lt })
+      if (first === undefined) return chains
+      const chain = first[0].slice(gte.length, gte.length + chainBytes)
+      const range = { gte: keys.key('entries', chain), lt: prefixEnd(keys.key('entries', chain)) as Uint8Array }
+      const [key, bytes] = (await firstRow(store, { ...range, reverse: true })) ?? first
+      chains.#setLast(chain, headAt(key.subarray(gte.length), bytes))
+      from = range.lt
+    }
+  }
+
+  #setLast(chain: Uint8Array, last: ChainHead | undefined): void {
+    const name = toHex(chain)
+    const recorded = this.#heads.get(name)
+    if (last !== undefined) this.#heads.set(name, last)
+    if (last === undefined || (recorded !== undefined && recorded.seq > last.seq)) this.#broken.add(name)
+    else this.#broken.delete(name)
+  }
+
+  /** Whether the chain's newest entry is damaged or gone: what would be appended could stand beside another entry. */
+  isBroken(chain: Uint8Array): boolean {
+    return this.#broken.has(toHex(chain))
   }
 
   get(chain: Uint8Array): ChainHead | undefined {
@@ -75,9 +111,46 @@ export function headChange(keys: NamespaceKeys, head: ChainHead): KeyValueChange
   return { type: 'put', key: keys.key('chains', chain), value }
 }
 
+/** A recorded head, or `undefined` when the row is damaged. */
+export function readHead(value: Uint8Array): ChainHead | undefined {
+  try {
+    return decodeHead(value)
+  } catch (error) {
+    if (!isHubError(error)) throw error
+    return undefined
+  }
+}
+
 function decodeHead(value: Uint8Array): ChainHead {
   const row = decodeCanonical(value, { maxBytes: 512, what: 'a chain head' })
-  if (!Array.isArray(row) || row.length !== 7) throw new ArtifactHubError('CORRUPT', 'a chain head is damaged')
+  if (!Array.isArray(row) || row.length !== 7) throw damagedHead()
   const [chain, grant, incarnation, seq, hash, wallMs, counter] = row
+  const isWell =
+    [chain, grant, incarnation, hash].every((bytes) => bytes instanceof Uint8Array) &&
+    [seq, wallMs, counter].every((figure) => Number.isSafeInteger(figure) && figure >= 0)
+  if (!isWell) throw damagedHead()
   return { chain, grant, incarnation, seq, hash, clock: { wallMs, counter } }
+}
+
+function damagedHead(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'a chain head is damaged')
+}
+
+/** The head that an entry is, or `undefined` when it is damaged or not where it says. */
+function headAt(place: Uint8Array, bytes: Uint8Array): ChainHead | undefined {
+  try {
+    const { header, hash } = decodeEntry(bytes)
+    const { author, incarnation, seq, clock } = header
+    const grant = header.grant ?? hash
+    const chain = chainIdOf(author, grant, incarnation)
+    return equalBytes(placeOf(chain, seq), place) ? { chain, grant, incarnation, seq, hash, clock } : undefined
+  } catch (error) {
+    if (!isHubError(error)) throw error
+    return undefined
+  }
+}
+
+async function firstRow(store: KeyValueStore, range: KeyRange): Promise<[Uint8Array, Uint8Array] | undefined> {
+  for await (const row of store.entries({ ...range, limit: 1 })) return row
+  return undefined
 }

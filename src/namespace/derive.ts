@@ -2,10 +2,12 @@ import { Catalog } from '../catalog/index.ts'
 import { equalBytes } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { decodeEntry, type Entry } from '../log/index.ts'
+import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
+import { readTotals } from './accounts.ts'
 import { operationOf } from './artifact-writes.ts'
-import { type ChainHead, Chains, headChange } from './chains.ts'
+import { type ChainHead, Chains, headChange, readHead } from './chains.ts'
 import type { Namespace } from './namespace.ts'
-import { chainIdOf, derivedTables, type NamespaceKeys, placeOf } from './tables.ts'
+import { chainIdOf, derivedTables, keySpaces, NamespaceKeys, placeOf, type TableName } from './tables.ts'
 import { decodeWraps, Transaction } from './transaction.ts'
 
 const batchEntries = 500
@@ -34,28 +36,110 @@ export async function deriveFromLog(
 ): Promise<LogFinding[]> {
   const derivation = new Derivation(namespace, target, options)
   await derivation.indexEntries()
+  await derivation.findLostEnds()
   await namespace.loadEpochs(target)
   await derivation.applyOperations()
   return derivation.findings
 }
 
 /**
- * Throws the derived tables away and makes them again. Cut off anywhere, `finishRebuild` does it again. Nothing may be
+ * Makes the derived tables what the log makes them: first all of them beside the real ones, then `replaceDerived`. A
+ * signal ends only the first half, which changes nothing that counts. Gives what is wrong with the log. Nothing may be
  * committed meanwhile.
  */
-export async function rebuildDerived(namespace: Namespace, options: DeriveOptions): Promise<void> {
+export async function rebuildDerived(namespace: Namespace, options: DeriveOptions): Promise<LogFinding[]> {
+  const scratch = new NamespaceKeys(namespace.id, keySpaces.scratch)
+  try {
+    await clearDerived(namespace, scratch)
+    const findings = await deriveFromLog(namespace, scratch, options)
+    await recordDamage(namespace, findings)
+    await replaceDerived(namespace, scratch, findings)
+    return findings
+  } finally {
+    await clearDerived(namespace, scratch)
+  }
+}
+
+/** Remembers whether the log has damaged entries: while it has, gc leaves the namespace alone. */
+export async function recordDamage(namespace: Namespace, findings: readonly LogFinding[]): Promise<void> {
+  if ((await isKnownDamaged(namespace)) === findings.length > 0) return
+  const key = namespace.keys.key('damaged')
+  const change: KeyValueChange =
+    findings.length === 0 ? { type: 'del', key } : { type: 'put', key, value: Uint8Array.of(1) }
+  await namespace.env.store.batch([change], { sync: true })
+}
+
+/** Whether the log had damaged entries when it was last looked through. */
+export async function isKnownDamaged(namespace: Namespace): Promise<boolean> {
+  return (await namespace.env.store.get(namespace.keys.key('damaged'))) !== undefined
+}
+
+/**
+ * Changes the derived tables, row by row, to those made from the log under `from`; no table is ever empty in between.
+ * What a damaged log no longer says must not be lost of what was derived while it was whole: with findings, rows are
+ * added and put right where that is safe, and none is removed. Cut off anywhere, opening the namespace or the next
+ * commit rebuilds first. Nothing may be committed meanwhile.
+ */
+export async function replaceDerived(
+  namespace: Namespace,
+  from: NamespaceKeys,
+  findings: readonly LogFinding[],
+): Promise<void> {
   const { keys, env } = namespace
   const mark = keys.key('rebuilding')
   await env.store.batch([{ type: 'put', key: mark, value: Uint8Array.of(1) }], { sync: true })
-  await clearDerived(namespace, keys)
-  await deriveFromLog(namespace, keys, options)
+  for (const table of derivedTables) {
+    if (findings.length === 0) await replaceTable(namespace, from, table, undefined)
+    else if (takenFromDamaged[table] !== undefined) await replaceTable(namespace, from, table, takenFromDamaged[table])
+  }
   await env.store.batch([{ type: 'del', key: mark }], { sync: true })
+}
+
+/** Whether a replacement of the derived tables was cut off. */
+export async function isHalfRebuilt(namespace: Namespace): Promise<boolean> {
+  return (await namespace.env.store.get(namespace.keys.key('rebuilding'))) !== undefined
 }
 
 /** Ends a rebuild that was cut off: to be called once a namespace is open, before it is used. */
 export async function finishRebuild(namespace: Namespace): Promise<void> {
-  if ((await namespace.env.store.get(namespace.keys.key('rebuilding'))) === undefined) return
-  await namespace.alone(() => rebuildDerived(namespace, {}))
+  if (await isHalfRebuilt(namespace)) await namespace.alone(() => rebuildDerived(namespace, {}))
+}
+
+type Judge = (live: Uint8Array | undefined, made: Uint8Array) => boolean
+
+/** Which rows that a damaged log makes are better than those that are there; tables not named stay as they are. */
+const takenFromDamaged: Readonly<Partial<Record<TableName, Judge>>> = {
+  places: () => true,
+  epochs: () => true,
+  inlineLeaves: () => true,
+  artifactKeys: (live) => live === undefined,
+  // A head further on names an entry that was there once.
+  chains: (live, made) => ((live && readHead(live)?.seq) ?? -1) <= (readHead(made)?.seq ?? -1),
+  totals: (live) => live === undefined || readTotals(live) === undefined,
+}
+
+/** @param isBetter when given, rows that are not made again stay too */
+async function replaceTable(
+  { env: { store }, keys }: Namespace,
+  from: NamespaceKeys,
+  table: TableName,
+  isBetter: Judge | undefined,
+): Promise<void> {
+  let changes: KeyValueChange[] = []
+  const flush = async () => {
+    await store.batch(changes, { sync: false })
+    changes = []
+  }
+  for await (const { rest, one: made, two: live } of sideBySide(store, from, keys, table)) {
+    const key = keys.key(table, rest)
+    if (made === undefined) {
+      if (isBetter === undefined) changes.push({ type: 'del', key })
+    } else if ((live === undefined || !equalBytes(live, made)) && (isBetter?.(live, made) ?? true)) {
+      changes.push({ type: 'put', key, value: made })
+    }
+    if (changes.length >= batchKeys) await flush()
+  }
+  await flush()
 }
 
 /** Removes the derived tables under `keys`. */
@@ -76,29 +160,50 @@ export async function clearDerived(namespace: Namespace, keys: NamespaceKeys): P
 
 /** Names of the derived tables whose rows under `a` and under `b` are not the same, byte for byte. */
 export async function compareDerived(namespace: Namespace, a: NamespaceKeys, b: NamespaceKeys): Promise<string[]> {
-  const { store } = namespace.env
   const different: string[] = []
   for (const table of derivedTables) {
-    const [left, right] = [a, b].map((keys) => store.entries(keys.all(table))[Symbol.asyncIterator]()) as [Rows, Rows]
-    const prefixBytes = a.key(table).length
-    try {
-      for (;;) {
-        const [one, two] = [await left.next(), await right.next()]
-        if (one.done === true && two.done === true) break
-        const same =
-          one.done !== true &&
-          two.done !== true &&
-          equalBytes(one.value[0].subarray(prefixBytes), two.value[0].subarray(prefixBytes)) &&
-          equalBytes(one.value[1], two.value[1])
-        if (same) continue
-        different.push(table)
-        break
-      }
-    } finally {
-      await Promise.all([left.return?.(), right.return?.()])
+    for await (const { one, two } of sideBySide(namespace.env.store, a, b, table)) {
+      if (one !== undefined && two !== undefined && equalBytes(one, two)) continue
+      different.push(table)
+      break
     }
   }
   return different
+}
+
+interface TwoRows {
+  /** The key after the table's. */
+  readonly rest: Uint8Array
+  readonly one: Uint8Array | undefined
+  readonly two: Uint8Array | undefined
+}
+
+/** A table under two prefixes, row by row in order of key. */
+async function* sideBySide(
+  store: KeyValueStore,
+  a: NamespaceKeys,
+  b: NamespaceKeys,
+  table: TableName,
+): AsyncGenerator<TwoRows> {
+  const prefixBytes = a.key(table).length
+  const [left, right] = [a, b].map((keys) => store.entries(keys.all(table))[Symbol.asyncIterator]()) as [Rows, Rows]
+  const next = async (rows: Rows) => {
+    const step = await rows.next()
+    return step.done === true ? undefined : { rest: step.value[0].subarray(prefixBytes), value: step.value[1] }
+  }
+  try {
+    let [one, two] = [await next(left), await next(right)]
+    for (;;) {
+      const order = one && two ? Buffer.compare(one.rest, two.rest) : one ? -1 : 1
+      const first = order <= 0 ? one : two
+      if (first === undefined) return
+      yield { rest: first.rest, one: order <= 0 ? one?.value : undefined, two: order >= 0 ? two?.value : undefined }
+      if (order <= 0) one = await next(left)
+      if (order >= 0) two = await next(right)
+    }
+  } finally {
+    await Promise.all([left.return?.(), right.return?.()])
+  }
 }
 
 type Rows = AsyncIterator<[Uint8Array, Uint8Array]>
@@ -146,6 +251,20 @@ class Derivation {
       await this.#step()
     }
     await this.#write()
+  }
+
+  /** Chains whose newest entries are gone, as those tables still say that were made while they were there. */
+  async findLostEnds(): Promise<void> {
+    const { env, keys } = this.#namespace
+    for await (const [, value] of env.store.entries(keys.all('chains'))) {
+      const recorded = readHead(value)
+      if (recorded === undefined) continue
+      const place = placeOf(recorded.chain, recorded.seq)
+      const named = await env.store.get(keys.key('places', recorded.hash))
+      if (named === undefined || !equalBytes(named, place)) continue
+      if ((await env.store.get(keys.key('entries', place))) === undefined)
+        this.findings.push({ place, problem: 'is missing' })
+    }
   }
 
   /** The secret half: what the bodies say to the catalog. */

@@ -1,5 +1,6 @@
 import { decodeCanonical, toHex } from '../encoding/index.ts'
-import { decodeEntry, encodeEntry } from '../log/index.ts'
+import { isHubError } from '../errors.ts'
+import { decodeEntry, type Entry, encodeEntry } from '../log/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
 import type { Namespace } from './namespace.ts'
 
@@ -7,7 +8,7 @@ const batchEntries = 200
 
 /**
  * Erases the bodies and inline leaves of versions that ended before a time (milliseconds since 1970). Their headers stay,
- * so chains still check. Gives how many were erased.
+ * so chains still check; damaged entries are left as they are. Gives how many were erased.
  */
 export async function eraseBodies(
   namespace: Namespace,
@@ -36,7 +37,7 @@ async function eraseSome(namespace: Namespace, hashes: readonly Uint8Array[]): P
   const stored = await store.getMany(rows)
   const erasures: { changes: KeyValueChange[]; freedBytes: number }[] = []
   stored.forEach((bytes, at) => {
-    const entry = bytes === undefined ? undefined : decodeEntry(bytes)
+    const entry = bytes === undefined ? undefined : readEntry(bytes)
     if (bytes === undefined || entry === undefined || (entry.body === undefined && entry.leaf === undefined)) return
     const value = encodeEntry({ ...entry, body: undefined, leaf: undefined })
     const changes: KeyValueChange[] = [{ type: 'put', key: rows[at] as Uint8Array, value }]
@@ -55,6 +56,15 @@ async function eraseSome(namespace: Namespace, hashes: readonly Uint8Array[]): P
     }
   })
   return erasures.length
+}
+
+function readEntry(bytes: Uint8Array): Entry | undefined {
+  try {
+    return decodeEntry(bytes)
+  } catch (error) {
+    if (!isHubError(error, 'CORRUPT')) throw error
+    return undefined
+  }
 }
 
 /** Forgets uploads that began before a time, milliseconds since 1970, and are not under way. */

@@ -13,8 +13,10 @@ export {
   compareDerived,
   deriveFromLog,
   finishRebuild,
+  isKnownDamaged,
   type LogFinding,
-  rebuildDerived,
+  recordDamage,
+  replaceDerived,
 } from './derive.ts'
 export { eraseBodies, removeStaleUploads } from './erase.ts'
 export { Namespace, type NamespaceEnvironment } from './namespace.ts'

@@ -1,6 +1,6 @@
 import { type ArtifactState, Catalog } from '../catalog/index.ts'
 import { artifactIdOf, encodeCanonical, formatNamespaceId } from '../encoding/index.ts'
-import { ArtifactHubError } from '../errors.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
 import { type AgentKey, Sealer } from '../identity/index.ts'
 import { decodeEntry, type Entry, type EntrySections, type HybridClock, type KeyWrap, signEntry } from '../log/index.ts'
 import { ArtifactKey, Keyring, keyIdOf } from '../sharing/index.ts'
@@ -9,6 +9,7 @@ import { loadTotals, type Totals } from './accounts.ts'
 import { decodeBody } from './body.ts'
 import { Chains } from './chains.ts'
 import { CommitQueue } from './commit-queue.ts'
+import { isHalfRebuilt, rebuildDerived } from './derive.ts'
 import { EntryAndPackBlocks } from './namespace-blocks.ts'
 import { chainIdOf, NamespaceKeys } from './tables.ts'
 import { decodeWraps, type EntryDraft, Transaction } from './transaction.ts'
@@ -24,10 +25,13 @@ export interface NamespaceEnvironment {
   readonly clock: HybridClock
   /** Cryptographically random bytes. */
   readonly random: (length: number) => Uint8Array<ArrayBuffer>
+  /** Told of what an operator should know. Never given a key or content. */
+  readonly warn?: ((message: string, fields: Readonly<Record<string, unknown>>) => void) | undefined
 }
 
 /** Pieces of work that share one batch: more would only make each wait longer. */
 const maxGroup = 256
+const incarnationBytes = 16
 
 /**
  * One namespace on one node. Everything that changes it goes through `commit`, one batch at a time, so heads, catalog
@@ -45,6 +49,8 @@ export class Namespace {
   readonly #queue: CommitQueue<Transaction>
   #chains: Chains
   #totals: Totals
+  /** The node's own, but where its chain ends in a damaged entry: then one drawn for as long as this object is used. */
+  #incarnation: Uint8Array
   #stale = false
   #closed = false
 
@@ -62,6 +68,7 @@ export class Namespace {
     this.catalog = new Catalog({ store: env.store, prefix: this.keys.key('catalog') })
     this.blocks = new EntryAndPackBlocks(packs, env.store, this.keys)
     this.#keyring = new Keyring(id)
+    this.#incarnation = env.incarnation
     this.#chains = chains
     this.#totals = totals
     this.#queue = new CommitQueue(
@@ -102,15 +109,30 @@ export class Namespace {
     return namespace
   }
 
-  /** Opens a namespace that is in the store. @throws CORRUPT when its log cannot be read */
+  /**
+   * Opens a namespace that is in the store. Damaged rows that follow from the log are made again from it, as far as it
+   * is whole itself.
+   */
   static async open(env: NamespaceEnvironment, id: Uint8Array): Promise<Namespace> {
-    const keys = new NamespaceKeys(id)
-    const chains = await Chains.load(env.store, keys)
     const packs = await env.packs(formatNamespaceId(id))
-    const namespace = new Namespace(env, id, packs, chains, await loadTotals(env.store, keys))
-    for (const { clock } of chains.values()) env.clock.merge(clock)
-    await namespace.loadEpochs(keys)
+    const namespace = new Namespace(env, id, packs, new Chains(), { leafBytes: 0, entryBytes: 0 })
+    try {
+      await namespace.#reload()
+      if ((await namespace.loadEpochs(namespace.keys)) > 0) throw new ArtifactHubError('CORRUPT', 'an epoch is missing')
+    } catch (error) {
+      if (!isHubError(error, 'CORRUPT')) throw error
+      const reason = { namespace: namespace.idText, reason: error.message }
+      env.warn?.('made rows of a namespace again from its log, for some were damaged: run check', reason)
+      await rebuildDerived(namespace, {})
+      await namespace.#reload()
+    }
+    for (const { clock } of namespace.#chains.values()) env.clock.merge(clock)
     return namespace
+  }
+
+  /** Whether it was closed: nothing is committed any more. */
+  get closed(): boolean {
+    return this.#closed
   }
 
   /** Entries of the log. */
@@ -225,9 +247,9 @@ export class Namespace {
   async #begin(): Promise<Transaction> {
     // The batch before failed and may be in the store or not: what is there now decides.
     if (this.#stale) await this.#reload()
-    const { store, agent, incarnation, clock } = this.env
+    const { store, agent, clock } = this.env
     const { id: namespace, keys, catalog, blocks } = this
-    const totals = this.#totals
+    const [totals, incarnation] = [this.#totals, this.#incarnation]
     return new Transaction({
       namespace,
       store,
@@ -243,8 +265,18 @@ export class Namespace {
   }
 
   async #reload(): Promise<void> {
-    this.#chains = await Chains.load(this.env.store, this.keys)
+    // Nothing is committed on tables of which some are made again and some are not.
+    if (await isHalfRebuilt(this)) await rebuildDerived(this, {})
+    const chains = await Chains.load(this.env.store, this.keys)
     this.#totals = await loadTotals(this.env.store, this.keys)
+    if (chains.isBroken(chainIdOf(this.env.agent.publicKey, this.id, this.#incarnation))) {
+      // What that entry was may be known elsewhere: another one in its place, or after it, would be a fork.
+      this.#incarnation = this.env.random(incarnationBytes)
+      this.env.warn?.('began a new chain in a namespace, for the newest entry of its own is damaged: run check', {
+        namespace: this.idText,
+      })
+    }
+    this.#chains = chains
     this.#stale = false
   }
 
@@ -258,13 +290,19 @@ export class Namespace {
     tx.releaseReservations()
   }
 
-  /** Takes the epoch secrets sealed to this agent from the rotates that `keys` lists. */
-  async loadEpochs(keys: NamespaceKeys): Promise<void> {
+  /**
+   * Takes the epoch secrets sealed to this agent from the rotates that `keys` lists. Gives how many could not be read;
+   * that none is listed counts as one, for every namespace begins with one.
+   */
+  async loadEpochs(keys: NamespaceKeys): Promise<number> {
     const rotates: Entry[] = []
+    let listed = 0
     for await (const [, place] of this.env.store.entries(keys.all('epochs'))) {
-      const entry = await this.entryAt(place)
-      if (entry === undefined) throw new ArtifactHubError('CORRUPT', 'an entry that introduces an epoch is missing')
-      rotates.push(entry)
+      listed += 1
+      const entry = await this.entryAt(place).catch((error) => {
+        if (!isHubError(error, 'CORRUPT')) throw error
+      })
+      if (entry?.header.kind === 'rotate') rotates.push(entry)
     }
     rotates.sort(
       (a, b) => a.header.clock.wallMs - b.header.clock.wallMs || a.header.clock.counter - b.header.clock.counter,
@@ -273,6 +311,7 @@ export class Namespace {
       if (header.keyId !== undefined && section !== undefined)
         this.#keyring.admitEpoch(header.keyId, section, this.env.agent)
     }
+    return Math.max(1, listed) - rotates.length
   }
 }
 

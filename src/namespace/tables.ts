@@ -25,6 +25,8 @@ const tables = {
   uploads: 0x70,
   /** → there while the derived tables are being made again */
   rebuilding: 0x62,
+  /** → there while the log is known to have damaged entries */
+  damaged: 0x64,
   /** the catalog's own keys */
   catalog: 0x67,
 } as const

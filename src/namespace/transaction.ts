@@ -116,17 +116,24 @@ export class Transaction {
     return this.#leaves.get(toHex(digest))
   }
 
-  /** Signs the next entry of the chain and takes in what follows from it. */
+  /**
+   * Signs the next entry of the chain and takes in what follows from it.
+   * @throws CORRUPT when there is an entry in its place already: no entry is ever written over
+   */
   async append(draft: EntryDraft, sections: EntrySections, operation?: (entry: Entry) => Operation): Promise<Entry> {
     const { namespace, grant, incarnation, seq } = this.nextPlace
     const { agent, clock, chains } = this.#init
     const previous = this.#head?.hash
+    const key = this.#init.keys.entry(this.#chain, seq)
+    if (!this.#appended && (await this.#init.store.get(key)) !== undefined) {
+      throw new ArtifactHubError('CORRUPT', 'the place of the next entry is taken: the log is not what it should be')
+    }
     // Nothing of others comes in while a transaction lasts: its first entry names all that is new.
     const heads = this.#appended ? [] : chains.headsBeside(this.#chain)
     this.#appended = true
     const header = { ...draft, namespace, grant, incarnation, seq, previous, heads, clock: clock.tick() }
     const { entry, bytes } = signEntry(agent, header, sections)
-    this.#overlay.put(this.#init.keys.entry(this.#chain, seq), bytes)
+    this.#overlay.put(key, bytes)
     if (entry.leaf !== undefined && draft.data?.root !== undefined)
       this.#leaves.set(toHex(draft.data.root.digest), entry.leaf)
     this.#head = { chain: this.#chain, grant, incarnation, seq, hash: entry.hash, clock: header.clock }
