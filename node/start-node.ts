@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ArtifactHubError } from '../src/errors.ts'
 import { HybridClock } from '../src/log/index.ts'
 import { composeNode } from './compose-node.ts'
-import { DataDir, LevelStore, readIncarnation } from './disk/index.ts'
+import { DataDir, DiskReserve, LevelStore, readIncarnation } from './disk/index.ts'
 import { loadIdentity } from './identity.ts'
 import type { ArtifactHubNode, StartNodeOptions } from './node-types.ts'
 import { WorkerPool } from './workers/index.ts'
@@ -24,7 +24,9 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
     const agent = await loadIdentity(dataDir, passphrase, random)
     const { incarnation, fresh } = await readIncarnation(dataDir, random)
     logger?.debug(fresh ? 'drew a new incarnation' : 'goes on under its incarnation', { dataDir, did: agent.did })
-    const store = cleanUp.use(await LevelStore.open({ path: join(dataDir, 'db') }))
+    const store = cleanUp.use(
+      await LevelStore.open({ path: join(dataDir, 'db'), reserve: new DiskReserve(join(dataDir, 'reserve')) }),
+    )
     const engine = cleanUp.use(new WorkerPool())
     const node = await composeNode({
       dataDir,

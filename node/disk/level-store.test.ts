@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { KeyValueStore } from '../../src/storage/key-value.ts'
 import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
+import { DiskReserve } from './disk-reserve.ts'
 import { LevelStore } from './level-store.ts'
 
 let dir: string
@@ -116,6 +118,29 @@ test.skipIf(!isRoot)(
       execFileSync('umount', ['-l', dir])
     }
   },
+)
+
+test.skipIf(!isRoot)(
+  'with a reserve it opens itself again on a full disk, at the reserve’s cost (a tmpfs, so root only)',
+  async () => {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=200m', 'tmpfs', dir])
+    try {
+      const reserve = join(dir, 'reserve')
+      await using store = await LevelStore.open({ path: join(dir, 'db'), reserve: new DiskReserve(reserve) })
+      await store.batch([put(key(1), new Uint8Array(2_000_000))], { sync: true })
+      await vi.waitFor(() => stat(reserve), { timeout: 10_000 })
+      const fill = async () => {
+        // Not compressible: LevelDB would make little of zeros.
+        for (let i = 0; ; i++) await store.batch([put(key(2, i), randomBytes(1_000_000))], { sync: true })
+      }
+      await expect(fill()).rejects.toMatchObject({ code: 'STORAGE_FULL' })
+      expect((await store.get(key(1)))?.length).toBe(2_000_000)
+      await expect(stat(reserve)).rejects.toMatchObject({ code: 'ENOENT' })
+    } finally {
+      execFileSync('umount', ['-l', dir])
+    }
+  },
+  60_000,
 )
 
 test('its folder is for its owner alone, also one that was made wider before', async () => {

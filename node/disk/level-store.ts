@@ -1,14 +1,20 @@
 import { chmod, mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Level } from 'level'
-import { ArtifactHubError } from '../../src/errors.ts'
+import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { KeyRange, KeyValueChange, KeyValueStore } from '../../src/storage/key-value.ts'
+import type { DiskReserve } from './disk-reserve.ts'
 import { diskError, nodeFiles, systemCode } from './files.ts'
+
+/** A database smaller than this opens again in next to no room. */
+const bytesBeforeReserve = 1024 * 1024
 
 /** How a LevelStore is opened. */
 export interface LevelStoreOptions {
   /** Folder of the database; made when absent, 0700: LevelDB's files have modes of their own. Its parent must exist. */
   readonly path: string
+  /** Room to open the database again on a full disk. */
+  readonly reserve?: DiskReserve
   /**
    * Called as soon as a batch has failed, before its promise rejects. From then on the outcome of that batch, and
    * of any in flight beside it, is in doubt: what the caller holds in memory must be read again from here.
@@ -31,6 +37,9 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
   #epoch = 0
   #broken = false
   #reopening: Promise<void> | undefined
+  #filling: Promise<void> | undefined
+  /** Bytes written since the reserve was last looked after. */
+  #sinceFill = 0
   #closing: Promise<void> | undefined
 
   private constructor(options: LevelStoreOptions, level: Level<Uint8Array, Uint8Array>) {
@@ -41,7 +50,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
   /** @throws LOCKED when another process has this database open, CORRUPT, STORAGE_FULL, STORAGE_FAILED */
   static async open(options: LevelStoreOptions): Promise<LevelStore> {
     await makePrivate(options.path)
-    return new LevelStore(options, await openLevel(options.path))
+    return new LevelStore(options, await openWithReserve(options))
   }
 
   /** How many times a batch has been left in doubt since opening. */
@@ -102,6 +111,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
     const level = this.#usable ?? (await this.#ready())
     try {
       await level.batch(changes as KeyValueChange[], { sync: options.sync })
+      this.#keepReserve(changes)
     } catch (error) {
       if (this.#closing) throw closedError()
       if (level === this.#level && !this.#broken) {
@@ -129,11 +139,21 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
 
   async #close(): Promise<void> {
     await this.#reopening?.catch(() => {})
+    await this.#filling
     try {
       await this.#level.close()
     } catch (error) {
       throw diskError(error, 'close the database')
     }
+  }
+
+  /** Makes the reserve once enough was written that it may be needed: a small database opens in little room. */
+  #keepReserve(changes: readonly KeyValueChange[]): void {
+    const { reserve } = this.#options
+    if (reserve === undefined || this.#sinceFill >= bytesBeforeReserve) return
+    for (const change of changes)
+      this.#sinceFill += change.key.length + (change.type === 'put' ? change.value.length : 0)
+    if (this.#sinceFill >= bytesBeforeReserve) this.#filling = reserve.fill()
   }
 
   get #usable(): Level<Uint8Array, Uint8Array> | undefined {
@@ -157,8 +177,9 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
     } catch (error) {
       throw diskError(error, 'close the database')
     }
-    this.#level = await openLevel(this.#options.path)
+    this.#level = await openWithReserve(this.#options)
     this.#broken = false
+    this.#sinceFill = 0
   }
 
   #failure(error: unknown, doing: string): ArtifactHubError {
@@ -175,6 +196,14 @@ async function makePrivate(path: string): Promise<void> {
     // Some file systems have no modes, and the data directory is closed to others in any case.
     await chmod(path, 0o700).catch(() => {})
   }
+}
+
+/** Opens the database, at the cost of the reserve when the disk is full. */
+async function openWithReserve({ path, reserve }: LevelStoreOptions): Promise<Level<Uint8Array, Uint8Array>> {
+  return await openLevel(path).catch(async (error) => {
+    if (!isHubError(error, 'STORAGE_FULL') || !(await reserve?.release())) throw error
+    return await openLevel(path)
+  })
 }
 
 async function openLevel(path: string): Promise<Level<Uint8Array, Uint8Array>> {
