@@ -18,6 +18,10 @@ interface Known {
   readonly versions: Map<number, string>
 }
 
+function wasAsked(unanswered: readonly Intent[], name: string | undefined, sha256: string | undefined): boolean {
+  return unanswered.some((one) => one.kind === 'create' && one.name === name && one.sha256 === sha256)
+}
+
 /** SHA-256 in hex. */
 export function sha256Of(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
@@ -47,7 +51,10 @@ export class Ledger {
       const { id } = answer as Acknowledged
       this.#live.set(id, { name: intent.name, versions: new Map([[1, intent.sha256]]) })
     } else if (intent.kind === 'update') {
-      this.#live.get(intent.artifactId)?.versions.set((answer as Acknowledged).version, intent.sha256)
+      // Its create may be among what was left unanswered.
+      const known = this.#live.get(intent.artifactId) ?? { name: '', versions: new Map() }
+      known.versions.set((answer as Acknowledged).version, intent.sha256)
+      this.#live.set(intent.artifactId, known)
     } else if (intent.kind === 'delete') {
       this.#end(intent.artifactId)
     } else {
@@ -122,7 +129,9 @@ export class Ledger {
     assert(lost.length === 0, `${id} lost versions ${lost}`)
     for (const [version, sha256] of found?.versions ?? []) {
       const acknowledged = known.versions.get(version)
-      const asked = about.some((intent) => intent.kind === 'update' && intent.sha256 === sha256)
+      const asked =
+        about.some((intent) => intent.kind === 'update' && intent.sha256 === sha256) ||
+        (version === 1 && wasAsked(unanswered, found?.name, sha256))
       const right = acknowledged === undefined ? asked : acknowledged === sha256
       assert(right, `${id} has a version ${version} of ${sha256}, which nobody wrote there`)
     }
@@ -130,7 +139,7 @@ export class Ledger {
 
   #verifyNew(id: string, { name, versions }: Known, unanswered: readonly Intent[]): void {
     assert(!this.#deleted.has(id), `${id} came back after its delete`)
-    const asked = unanswered.some((one) => one.kind === 'create' && one.name === name && one.sha256 === versions.get(1))
+    const asked = wasAsked(unanswered, name, versions.get(1))
     assert(asked && versions.size === 1, `${id} (${name}) is listed and nobody wrote it`)
   }
 
