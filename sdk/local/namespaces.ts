@@ -2,7 +2,6 @@ import { equalBytes, formatNamespaceId, isNamespaceId, parseNamespaceId } from '
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
 import {
-  finishRebuild,
   forgetNamespace,
   loadCurrentNamespace,
   loadNamespaceRows,
@@ -50,7 +49,6 @@ export class LocalNamespaces {
     for (const id of await loadRemovals(env.store)) await namespaces.#remove(id)
     for (const row of await loadNamespaceRows(env.store)) {
       const log = await Namespace.open(env, row.id)
-      await finishRebuild(log)
       namespaces.#add(row, log)
     }
     if (namespaces.#open.size === 0) await namespaces.create(personalName, defaultPlan)

@@ -100,11 +100,6 @@ export async function isHalfRebuilt(namespace: Namespace): Promise<boolean> {
   return (await namespace.env.store.get(namespace.keys.key('rebuilding'))) !== undefined
 }
 
-/** Ends a rebuild that was cut off: to be called once a namespace is open, before it is used. */
-export async function finishRebuild(namespace: Namespace): Promise<void> {
-  if (await isHalfRebuilt(namespace)) await namespace.alone(() => rebuildDerived(namespace, {}))
-}
-
 type Judge = (live: Uint8Array | undefined, made: Uint8Array) => boolean
 
 /** Which rows that a damaged log makes are better than those that are there; tables not named stay as they are. */

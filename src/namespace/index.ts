@@ -12,7 +12,6 @@ export {
   clearDerived,
   compareDerived,
   deriveFromLog,
-  finishRebuild,
   isKnownDamaged,
   type LogFinding,
   recordDamage,
