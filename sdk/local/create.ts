@@ -2,6 +2,7 @@ import { validateName } from '../../src/catalog/index.ts'
 import { artifactSaltBytes, toHex } from '../../src/encoding/index.ts'
 import { maxInlineBytes } from '../../src/limits.ts'
 import {
+  leafRowChanges,
   loadUpload,
   type PendingUpload,
   pendingUploadKey,
@@ -97,6 +98,8 @@ async function storeFirst(
   await using held = await holdContent(env, namespace, upload.key, content, true, options, file)
   const { name, metadata = {} } = description
   const contentType = description.contentType ?? (await guessContentType(name, held.head))
+  const { root } = held.content
+  const rows = held.leaves === undefined ? [] : await leafRowChanges(namespace.log, upload, root, held.leaves)
   options.signal?.throwIfAborted()
   const record = await writeFirstVersion(namespace.log, {
     handle: upload,
@@ -106,7 +109,7 @@ async function storeFirst(
     content: held.content,
     quota: namespace.quota,
     reservation: held.reservation,
-    also: done,
+    also: [...done, ...rows],
   })
   return { namespace, record }
 }

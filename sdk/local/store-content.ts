@@ -1,4 +1,11 @@
-import { type ContentSource, ingestContent, isPositioned, openSource, sealInline } from '../../src/content/index.ts'
+import {
+  type ContentSource,
+  ingestContent,
+  isPositioned,
+  type LeafTable,
+  openSource,
+  sealInline,
+} from '../../src/content/index.ts'
 import { toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import { maxContentBytes, maxInlineBytes, minChunkBytes } from '../../src/limits.ts'
@@ -28,6 +35,8 @@ export interface HeldContent extends AsyncDisposable {
   readonly reservation: Reservation
   /** The first bytes of the plaintext. */
   readonly head: Uint8Array
+  /** Its leaves, to be remembered; `undefined` of inline content. */
+  readonly leaves: LeafTable | undefined
 }
 
 /** Stores content: what fits an entry is only sealed, the rest is cut, encrypted and made durable. */
@@ -50,10 +59,11 @@ async function storeContent(env: LocalEnvironment, options: StoreContentOptions)
       if (reservation.bytes === 0) reservation.grow(leaf.length)
       meter.finish(head.length)
       const content = { root: { ...root, inline: true, keyId: key.id }, sha256, leaf }
-      return { content, head, reservation, [Symbol.asyncDispose]: dispose }
+      return { content, head, reservation, leaves: undefined, [Symbol.asyncDispose]: dispose }
     }
     const blocks = namespace.log.blocks.openWriter()
     cleanUp.use(blocks)
+    const known = env.leafMemory.under(toHex(key.id))
     const reservesAsItGoes = reservation.bytes === 0
     const { sha256, digest, codec, ...stored } = await ingestContent({
       source: isPositioned(options.source)
@@ -62,7 +72,7 @@ async function storeContent(env: LocalEnvironment, options: StoreContentOptions)
       keys: key.content,
       engine: env.engine,
       blocks,
-      known: env.leafMemory.under(toHex(key.id)),
+      known,
       maxBytes: Math.min(quota.limits.maxFileBytes, maxContentBytes),
       onStored: (leafBytes, wasStored) => {
         if (wasStored && reservesAsItGoes) reservation.grow(leafBytes)
@@ -85,6 +95,7 @@ async function storeContent(env: LocalEnvironment, options: StoreContentOptions)
       content: { root, sha256, leaf: undefined },
       head,
       reservation,
+      leaves: known.met,
       [Symbol.asyncDispose]: dispose,
     }
   } catch (error) {

@@ -1,13 +1,15 @@
 import type { VersionRecord } from '../../src/catalog/index.ts'
+import { toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
-import { writeNextVersion } from '../../src/namespace/index.ts'
+import { maxInlineBytes } from '../../src/limits.ts'
+import { type ArtifactHandle, leafRowChanges, loadLeafRows, writeNextVersion } from '../../src/namespace/index.ts'
 import type { OnProgress } from '../client.ts'
 import { guessContentType } from './content-type.ts'
 import { type Content, dataContent, fileContent } from './data-source.ts'
 import { type Description, describe, type RawDescription, snippetOf } from './description.ts'
 import type { LocalEnvironment } from './environment.ts'
 import { type Found, findById, saltOf } from './lookup.ts'
-import type { LocalNamespaces } from './namespaces.ts'
+import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
 import { holdContent } from './store-content.ts'
 
 type UpdateCall = RawDescription & {
@@ -60,17 +62,22 @@ async function writeUpdate(
   const content = file === undefined ? updatedContent(options, given, record) : fileContent(file)
   // Looked at again when it is written; here it saves storing what is then refused.
   if (expectedVersion !== undefined) await checkExpected({ namespace, record }, expectedVersion)
+  if (content !== undefined && (content.sizeBytes ?? Number.POSITIVE_INFINITY) > maxInlineBytes)
+    await recallLeaves(env, namespace, handle, options.signal)
   await using held =
     content === undefined ? undefined : await holdContent(env, namespace, handle.key, content, false, options, file)
   // Under its old name an artifact keeps its type; a new name with new content is as good as a new artifact.
   const guessed =
     held === undefined || given.name === undefined ? undefined : await guessContentType(given.name, held.head)
+  const rows =
+    held?.leaves === undefined ? [] : await leafRowChanges(namespace.log, handle, held.content.root, held.leaves)
   const next = await writeNextVersion(namespace.log, {
     handle,
     expectedVersion,
     restore,
     quota: namespace.quota,
     reservation: held?.reservation,
+    also: rows,
     next: ({ state }) => ({
       state: {
         name: given.name ?? state.name,
@@ -81,6 +88,18 @@ async function writeUpdate(
     }),
   })
   return { namespace, record: next }
+}
+
+/** Has what was sealed under the artifact's key before this process began spared again. */
+async function recallLeaves(
+  { leafMemory }: LocalEnvironment,
+  { log }: OpenNamespace,
+  handle: ArtifactHandle,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const keysId = toHex(handle.key.id)
+  if (leafMemory.knows(keysId)) return
+  for await (const packed of loadLeafRows(log, handle, signal)) leafMemory.learn(keysId, packed)
 }
 
 /** @throws CONFLICT, as the write itself does */

@@ -1,0 +1,163 @@
+import type { Artifact, ArtifactRef, CallOptions, NamespaceRef } from './client.ts'
+
+/** What an agent may do in a namespace. A replica stores and serves it without its keys. */
+export type Role = 'owner' | 'admin' | 'writer' | 'reader' | 'replica'
+
+/** A role that can be granted. */
+export type GrantableRole = Exclude<Role, 'owner'>
+
+/** This node's agent. */
+export interface AgentSelf {
+  readonly did: string
+  /** Multiaddrs at which it may be dialled now; none while offline. */
+  readonly addresses: readonly string[]
+}
+
+/** A local name for an agent. */
+export interface Contact {
+  readonly name: string
+  readonly did: string
+  /** Multiaddrs that its ticket named. */
+  readonly addresses: readonly string[]
+}
+
+/** Wherever an agent is named in a call, a contact's name, a DID or an agent's ticket will do. */
+export interface AgentApi {
+  self(options?: CallOptions): Promise<AgentSelf>
+  /** One copyable string: this agent's DID and the addresses it listens on. */
+  ticket(options?: CallOptions): Promise<string>
+  /** Exactly one of `did` and `ticket`. @throws ALREADY_EXISTS for a name that is taken by another agent */
+  add(
+    options: CallOptions & {
+      readonly name: string
+      readonly did?: string | undefined
+      readonly ticket?: string | undefined
+    },
+  ): Promise<Contact>
+  list(options?: CallOptions): Promise<readonly Contact[]>
+  /** @throws NOT_FOUND */
+  remove(options: CallOptions & { readonly name: string }): Promise<void>
+}
+
+/** One agent that a namespace counts as its own. */
+export interface Member {
+  readonly did: string
+  readonly role: Role
+  /** Its contact's name, if it has one here. */
+  readonly name: string | undefined
+  readonly since: Date
+  /** Whether there is a connection to it now. */
+  readonly connected: boolean
+}
+
+/** How this node gets content that others wrote; local to it. */
+export interface FetchPolicy {
+  /** `lazy` (the default): when it is asked for. `eager`: as soon as it is known. */
+  readonly fetch: 'eager' | 'lazy'
+  /** Content larger than this (plaintext bytes) is not fetched eagerly; absent: no bound. */
+  readonly maxBytes?: number | undefined
+}
+
+/** The membership half of `client.namespace`. `namespace` is a name or an id; the current one when absent. */
+export interface MembershipApi {
+  /**
+   * Gives an agent a role; a connected one is told at once, another when it connects, or from the ticket.
+   * @throws ACCESS_DENIED unless this agent ranks above that role
+   */
+  grant(
+    options: CallOptions & {
+      readonly namespace?: string | undefined
+      readonly agent: string
+      readonly role: GrantableRole
+    },
+  ): Promise<Member>
+  /**
+   * Ends an agent's membership: what it wrote so far stays, nothing it writes later counts, and what is written from now on
+   * is under keys that it does not get. What it has fetched cannot be unread.
+   * @throws ACCESS_DENIED, NOT_FOUND for an agent that is no member
+   */
+  revoke(options: CallOptions & { readonly namespace?: string | undefined; readonly agent: string }): Promise<void>
+  members(options?: CallOptions & { readonly namespace?: string | undefined }): Promise<readonly Member[]>
+  /** One copyable string: the namespace's id and where its members may be dialled. It gives no right to anything. */
+  ticket(options?: CallOptions & { readonly namespace?: string | undefined }): Promise<string>
+  /**
+   * Joins a namespace that granted this agent a role.
+   * @param options.name local name; by default what the ticket proposes
+   * @param options.wait wait for a grant instead of failing without one, until the signal fires
+   * @throws ACCESS_DENIED without a grant, UNAVAILABLE when nobody of the ticket can be reached, ALREADY_EXISTS
+   */
+  join(
+    options: CallOptions & {
+      readonly ticket: string
+      readonly name?: string | undefined
+      readonly wait?: boolean | undefined
+    },
+  ): Promise<{ readonly id: string; readonly name: string; readonly role: Role }>
+  /** Forgets the namespace on this node, blocks and all. It does not end the membership. @throws CONFLICT for the current one */
+  leave(options: NamespaceRef): Promise<void>
+  /**
+   * Lets a branch of a forked chain count again, up to the entry that `head` names (64 hex digits; `status` shows both).
+   * @throws ACCESS_DENIED, NOT_FOUND
+   */
+  adopt(options: CallOptions & { readonly namespace?: string | undefined; readonly head: string }): Promise<void>
+  setPolicy(options: CallOptions & FetchPolicy & { readonly namespace?: string | undefined }): Promise<void>
+}
+
+/** How many other nodes a write should have reached before it resolves. */
+export interface ReplicaOptions {
+  /** Resolve when this many other nodes have confirmed durable copies; default 0. */
+  readonly replicas?: number | undefined
+  /** Resolve after this long with however many have; default 30,000 ms. */
+  readonly replicaTimeoutMs?: number | undefined
+}
+
+/** What became of `replicas`. The write itself is durable here in any case. */
+export interface ReplicaReport {
+  readonly requested: number
+  /** DIDs of nodes that confirmed that all of it is on their disk. */
+  readonly confirmed: readonly string[]
+}
+
+/** Something that happened to an artifact. */
+export interface ArtifactEvent {
+  readonly kind: 'created' | 'updated' | 'deleted'
+  readonly namespace: string
+  readonly artifactId: string
+  /** The version that it is about; absent for `deleted`, and when it is not there any more. */
+  readonly artifact: Artifact | undefined
+  /** Pass it to `watch` to go on after this event, in this or a later process. */
+  readonly cursor: string
+}
+
+export interface WatchOptions extends CallOptions {
+  readonly namespace?: string | undefined
+  readonly artifactId?: string | undefined
+  /** Go on after the event that had it; absent: from now on. */
+  readonly cursor?: string | undefined
+}
+
+/** Which known nodes hold a version. */
+export interface Holding {
+  readonly version: number
+  readonly versionId: string
+  /** Nodes that answered. */
+  readonly nodes: readonly { readonly did: string; readonly holds: 'all' | 'part' | 'none' }[]
+}
+
+/** Where an artifact's content is. */
+export interface ArtifactStatus {
+  readonly artifactId: string
+  readonly versions: readonly Holding[]
+  /** Members that could not be asked. */
+  readonly unreachable: readonly string[]
+}
+
+/** The replication half of `client.artifact`. */
+export interface ReplicationApi {
+  /**
+   * What happens to artifacts, by any member, in the order in which this node learns of it.
+   * @throws INVALID_ARGUMENT for a cursor that is not one, NOT_FOUND for one that is too old: list, and watch from now on
+   */
+  watch(options?: WatchOptions): AsyncIterable<ArtifactEvent>
+  status(options: ArtifactRef): Promise<ArtifactStatus>
+}
