@@ -6,8 +6,8 @@ import { localFiles } from './local-files.ts'
 import type { Logger } from './node-types.ts'
 import { RunningNode } from './running-node.ts'
 
-/** 64 GiB of content; 16 MB of memory. */
-const maxRememberedLeaves = 65_536
+/** 128 GiB of content, so a file of any size that is allowed; 15 MB of memory. */
+const maxRememberedLeaves = 131_072
 
 /** The parts of a node that touch a machine, and what the data directory said. */
 export interface NodeParts

@@ -23,6 +23,11 @@ export const maxBlockBytes = 2 * MiB
 /** Largest content, plaintext bytes: the largest plan's file. 100 GB. */
 export const maxContentBytes = 100 * GB
 
+/** A version of fewer leaves is not remembered past a restart: sealing them all again takes a few hundredths of a second. */
+export const minLeavesInRows = 16
+/** Remembered leaves in one row of the database, 48 bytes each: about 48 KiB a row. */
+export const leavesInRow = 1024
+
 /** A pack file is full at this many bytes: few enough files to open at once, small enough to compact. 1 GiB. */
 export const maxPackBytes = 1024 * MiB
 /** What one write to a pack gathers, bytes: past this, larger writes are not faster. */

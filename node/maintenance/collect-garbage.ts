@@ -3,7 +3,7 @@ import type { VersionRoot } from '../../src/catalog/index.ts'
 import { walkTree } from '../../src/content/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import { gcGraceMs } from '../../src/limits.ts'
-import { eraseBodies, isKnownDamaged, removeStaleUploads } from '../../src/namespace/index.ts'
+import { eraseBodies, isKnownDamaged, removeStaleLeafRows, removeStaleUploads } from '../../src/namespace/index.ts'
 import type { PackNamespace, PackStore } from '../disk/index.ts'
 import type { GcOptions, GcReport, Logger } from '../node-types.ts'
 import { DigestSet } from './digest-set.ts'
@@ -59,6 +59,7 @@ async function collectFrom(
   const kept: KeptBlocks = { all: new DigestSet(), live: 0 }
   const result = await sweep(namespace, blocks, kept, before, signal)
   if (result === undefined) return leave('blocks of live versions are missing', atFirst)
+  await removeStaleLeafRows(namespace.log, { before, signal })
   report.removedBlocks += result.removedBlocks
   report.removedBytes += result.removedBytes
   report.freedBytes += result.reclaimedBytes

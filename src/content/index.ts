@@ -4,7 +4,7 @@ export { type ContentEngine, type ContentScan, inThreadEngine } from './engine.t
 export { type IngestedContent, type IngestOptions, type InlineContent, ingestContent, sealInline } from './ingest.ts'
 export type { ContentKeys } from './keys.ts'
 export { type SealedLeaf, sealLeaf } from './leaf.ts'
-export { type KnownLeaves, LeafMemory } from './leaf-memory.ts'
+export { LeafMemory, LeafTable, rememberedLeafBytes } from './leaf-memory.ts'
 export { type ReadContentOptions, readContent } from './read.ts'
 export { type ContentSource, isPositioned, openSource, type PositionedSource } from './source.ts'
 export { type BlockReader, type ContentRef, type TreeBlock, type WalkOptions, walkTree } from './tree-walk.ts'

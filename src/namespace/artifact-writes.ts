@@ -74,6 +74,8 @@ export interface NextVersionOptions extends WriteOptions {
     state: Omit<ArtifactState, 'sha256'>
     content: StoredContent | undefined
   }
+  /** Written in the same batch. */
+  readonly also: readonly KeyValueChange[]
 }
 
 /**
@@ -83,7 +85,7 @@ export interface NextVersionOptions extends WriteOptions {
  * @throws NOT_FOUND, CONFLICT, QUOTA_EXCEEDED, UNAVAILABLE
  */
 export function writeNextVersion(namespace: Namespace, options: NextVersionOptions): Promise<VersionRecord> {
-  const { handle, expectedVersion, restore } = options
+  const { handle, expectedVersion, restore, also } = options
   const { artifact } = handle
   return namespace.commit(async (tx, mark) => {
     const current = await currentVersion(tx, artifact)
@@ -96,6 +98,7 @@ export function writeNextVersion(namespace: Namespace, options: NextVersionOptio
     const heads = await tx.catalog.versionHeads(artifact)
     mark()
     takeReservation()
+    for (const change of also) tx.add(change)
     return await appendPut(namespace, tx, handle, heads.entries, heads.nextGen, state, content, undefined)
   })
 }

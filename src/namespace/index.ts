@@ -18,6 +18,7 @@ export {
   replaceDerived,
 } from './derive.ts'
 export { eraseBodies, removeStaleUploads } from './erase.ts'
+export { leafRowChanges, loadLeafRows, removeStaleLeafRows } from './leaf-rows.ts'
 export { Namespace, type NamespaceEnvironment } from './namespace.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'
 export {

@@ -23,6 +23,8 @@ const tables = {
   epochs: 0x6f,
   /** upload (32) → what an unfinished upload needs to find its blocks again */
   uploads: 0x70,
+  /** artifact (20) ‖ key id (16) ‖ row (4) → nonces and digests of the leaves of its newest big version, sealed */
+  leafRows: 0x6d,
   /** → there while the derived tables are being made again */
   rebuilding: 0x62,
   /** → there while the log is known to have damaged entries */

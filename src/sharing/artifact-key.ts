@@ -23,6 +23,8 @@ export class ArtifactKey {
   readonly secret: Uint8Array
   readonly id: Uint8Array
   readonly content: ContentKeys
+  /** Gives the key, 32 bytes, of what a node writes down for itself of its leaves: `src/namespace/leaf-rows.ts`. */
+  readonly leafRowsKey: () => Uint8Array
   readonly #body: KeyObject
 
   constructor(secret: Uint8Array, namespace: Uint8Array, artifact: Uint8Array) {
@@ -40,6 +42,7 @@ export class ArtifactKey {
         return chunking
       },
     }
+    this.leafRowsKey = () => derive('leaf-rows')
     this.#body = createSecretKey(derive('body'))
   }
 
