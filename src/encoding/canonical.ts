@@ -1,12 +1,15 @@
-import { decode, encode } from '@ipld/dag-cbor'
+import { decode } from '@ipld/dag-cbor'
 import { ArtifactHubError } from '../errors.ts'
 import { equalBytes } from './bytes.ts'
+import { writeCbor } from './cbor-writer.ts'
 
-/** Canonical DAG-CBOR (ipld.io/specs/codecs/dag-cbor): one value has one encoding, so bytes can be hashed and signed. */
+/**
+ * Canonical DAG-CBOR (ipld.io/specs/codecs/dag-cbor): one value has one encoding, so bytes can be hashed and signed.
+ *
+ * @throws INTERNAL for what no format here has: CIDs, bigints, `undefined`, instances of classes
+ */
 export function encodeCanonical(value: unknown): Uint8Array<ArrayBuffer> {
-  const encoded = encode(value) as Uint8Array<ArrayBuffer>
-  // A plain view: the encoder may give a Buffer, whose methods differ.
-  return new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength)
+  return writeCbor(value)
 }
 
 /**
@@ -26,7 +29,7 @@ export function decodeCanonical(bytes: Uint8Array, options: { maxBytes: number; 
   let canonical: Uint8Array
   try {
     value = decode(bytes)
-    canonical = encode(value)
+    canonical = writeCbor(value)
   } catch (cause) {
     throw new ArtifactHubError('CORRUPT', `${options.what} is not DAG-CBOR`, { cause })
   }
