@@ -4,7 +4,7 @@
 export interface ContentKeys {
   /** K_enc: AES-256-GCM key of the leaves. All that a reader needs. */
   readonly encryption: Uint8Array
-  /** K_nonce: HMAC-SHA-256 key that turns a chunk into its nonce. */
+  /** K_nonce: turns a chunk into its nonce (`nonceOf`). */
   readonly nonce: Uint8Array
   /** K_chunk: seeds the gear table, so that chunk sizes do not fingerprint known files. */
   readonly chunking: Uint8Array
