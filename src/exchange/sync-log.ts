@@ -1,0 +1,78 @@
+/** The newest entry of a branch of a chain. A chain without a fork has one; a forked one has one for each branch. */
+export interface VectorRow {
+  /** 16 bytes. */
+  readonly chain: Uint8Array
+  readonly seq: number
+  /** Hash of that entry, 32 bytes. */
+  readonly hash: Uint8Array
+}
+
+/** What became of entries that were handed to a log. */
+export interface Received {
+  /** Entries that were not held before and are durable now. */
+  readonly stored: number
+  /** Entries that were held already. */
+  readonly known: number
+  /** Hashes of entries that could not be stored, for what they stand on (the entry before them, their grant) is not held. */
+  readonly unlinked: readonly Uint8Array[]
+  /** Entries that no honest peer sends: malformed, wrongly signed, of another namespace. */
+  readonly refused: readonly RefusedEntry[]
+}
+
+/** An entry that was not stored and never will be. */
+export interface RefusedEntry {
+  readonly hash: Uint8Array | undefined
+  readonly code: string
+  readonly why: string
+}
+
+/** What a log tells its listeners after a batch is durable. */
+export interface LogChange {
+  /** Entries that this node wrote. */
+  readonly appended: number
+  /** Entries that came from others. */
+  readonly received: number
+  /** Whether who may do what may have changed. */
+  readonly authChanged: boolean
+}
+
+/** An entry as it is stored, with its name. */
+export interface StoredEntry {
+  /** 32 bytes. */
+  readonly hash: Uint8Array
+  readonly bytes: Uint8Array
+}
+
+/** The log of one namespace as replication sees it: entries by hash, and what of them is held. A Namespace is one. */
+export interface ReplicatedLog {
+  /** The namespace: 32 bytes. */
+  readonly id: Uint8Array
+  /** SHA-256 over the rows of the vector in order: two logs with one hash hold the same entries. */
+  readonly vectorHash: Uint8Array
+  /** The tips of all chains, ascending by chain, then hash. */
+  vector(): Iterable<VectorRow>
+  /**
+   * Entries held that whoever has `theirs` lacks: what is neither one of their tips nor before one. Chains that carry
+   * membership first (the owner's, admins', then the others), each in the order of seq. Where one of their tips is not held
+   * though the chain reaches its seq here, there is a fork at an unknown place: then the chain is given from its start.
+   */
+  entriesBeyond(theirs: Iterable<VectorRow>, options?: { signal?: AbortSignal | undefined }): AsyncIterable<Uint8Array>
+  /** Checks entries that anyone may have made and stores those that are well, in one durable batch. Idempotent. */
+  receive(batch: readonly Uint8Array[], options?: { signal?: AbortSignal | undefined }): Promise<Received>
+  /** The role of an agent (32 bytes), as far as this log knows; `undefined` for strangers. */
+  roleOf(agent: Uint8Array): string | undefined
+  /** Everybody who has a role. */
+  memberAgents(): Iterable<Uint8Array>
+  /** Whether an entry of that hash is held. */
+  hasEntry(hash: Uint8Array): Promise<boolean>
+  /** Stored bytes of an entry. */
+  entryBytes(hash: Uint8Array): Promise<Uint8Array | undefined>
+  /** Hashes of entries held without the body or leaf that a live version needs. */
+  incomplete(): AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+  /** All entries that say who may do what. */
+  authEntries(options?: { signal?: AbortSignal | undefined }): AsyncIterable<StoredEntry>
+  /** All entries of one artifact (20 bytes). */
+  artifactEntries(artifact: Uint8Array, options?: { signal?: AbortSignal | undefined }): AsyncIterable<StoredEntry>
+  /** Called after each durable batch, until the returned function is called. */
+  subscribe(listener: (change: LogChange) => void): () => void
+}
