@@ -145,7 +145,10 @@ export class PackNamespace implements NamespaceBlocks {
    * @throws STORAGE_FULL when there is no room to compact, STORAGE_FAILED
    */
   sweep(options: SweepOptions): Promise<SweepResult> {
-    return this.#maintain(() => {
+    return this.#maintain(async () => {
+      // What a failed write left comes into the index now: seen later, it would pass for live, and cost room to compact.
+      await this.#commit()
+      await this.ready()
       const { generation } = this.#index
       const context = {
         ...this.#options,
@@ -165,7 +168,7 @@ export class PackNamespace implements NamespaceBlocks {
         isBeingWritten: (pack: number) => this.#appender.isWriting(pack),
       }
       const signals = options.signal ? [options.signal, this.#closed.signal] : [this.#closed.signal]
-      return this.#protection.during(() => sweepPacks(context, { ...options, signal: AbortSignal.any(signals) }))
+      return await this.#protection.during(() => sweepPacks(context, { ...options, signal: AbortSignal.any(signals) }))
     })
   }
 
