@@ -1,8 +1,10 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { toHex } from '../encoding/index.ts'
 import { MemoryBlocks, seededBytes, testKeys } from './content.test-helper.ts'
 import { type ContentEngine, inThreadEngine } from './engine.ts'
 import { type IngestedContent, ingestContent } from './ingest.ts'
-import { type KnownLeaves, LeafMemory } from './leaf-memory.ts'
+import { type KnownLeaves, LeafMemory, LeafTable } from './leaf-memory.ts'
 
 const MiB = 1024 * 1024
 const leaf = { digest: new Uint8Array(32), leafBytes: 100 }
@@ -27,6 +29,54 @@ describe('the leaf memory', () => {
     const many = memory.under('d')
     for (let seed = 0; seed < 10; seed++) many.add(nonce(seed), leaf)
     expect(['a', 'b', 'c', 'd'].map((key) => memory.under(key).size)).toEqual([0, 0, 0, 4])
+  })
+})
+
+describe('a table of leaves', () => {
+  const leaves = fc.array(
+    fc.record({
+      nonce: fc.integer({ min: 0, max: 200 }).map(nonce),
+      digest: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+      leafBytes: fc.integer({ min: 28, max: 2 * MiB }),
+    }),
+    { maxLength: 300 },
+  )
+
+  test('keeps the first leaf of each nonce, and gives all of them packed, for a memory to learn', () => {
+    fc.assert(
+      fc.property(leaves, fc.integer({ min: 1, max: 70 }), (given, perPiece) => {
+        const table = new LeafTable()
+        const expected = new Map<string, { digest: Uint8Array; leafBytes: number }>()
+        for (const { nonce: name, ...one } of given) {
+          expect(table.add(name, one)).toBe(!expected.has(toHex(name)))
+          if (!expected.has(toHex(name))) expected.set(toHex(name), one)
+        }
+        const memory = new LeafMemory(1000)
+        const pieces = [...table.packed(perPiece)]
+        expect(pieces).toHaveLength(Math.ceil(expected.size / perPiece))
+        for (const piece of pieces) memory.learn('a', piece)
+        const learned = memory.under('a')
+        expect([learned.size, table.size]).toEqual([expected.size, expected.size])
+        for (const { nonce: name } of given) {
+          expect(table.find(name)).toEqual(expected.get(toHex(name)))
+          expect(learned.find(name)).toEqual(expected.get(toHex(name)))
+        }
+        expect(memory.knows('a')).toBe(expected.size > 0)
+      }),
+    )
+  })
+
+  test('is what an upload found and added, and not what else is remembered', () => {
+    const memory = new LeafMemory(2)
+    for (const seed of [1, 2]) memory.under('a').add(nonce(seed), leaf)
+    const session = memory.under('a')
+    session.find(nonce(1))
+    session.find(nonce(3))
+    session.add(nonce(4), leaf)
+    expect([1, 2, 3, 4].map((seed) => session.met.find(nonce(seed)) !== undefined)).toEqual([true, false, false, true])
+    // There was no room for it in the memory, nor is there for what it learns.
+    memory.learn('a', [...session.met.packed(10)][0] as Uint8Array)
+    expect(memory.under('a').find(nonce(4))).toBeUndefined()
   })
 })
 

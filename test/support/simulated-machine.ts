@@ -1,7 +1,7 @@
 import { composeNode } from '../../node/compose-node.ts'
 import { numbers, SimulatedDisk } from '../../node/disk/test-support/simulated-disk.ts'
-import type { ArtifactHubNode } from '../../node/index.ts'
-import { inThreadEngine } from '../../src/content/index.ts'
+import type { ArtifactHubNode, Logger } from '../../node/index.ts'
+import { type ContentEngine, inThreadEngine } from '../../src/content/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { HybridClock } from '../../src/log/index.ts'
 import type { KeyValueChange } from '../../src/storage/index.ts'
@@ -43,7 +43,7 @@ export class SimulatedMachine {
     return new SimulatedMachine(this.#seed, this.disk.afterPowerCut(random), this.store.afterPowerCut(kept))
   }
 
-  async startNode(): Promise<ArtifactHubNode> {
+  async startNode(options: { engine?: ContentEngine; logger?: Logger } = {}): Promise<ArtifactHubNode> {
     const identity = numbers(1)
     // Another sequence at every start, for what was drawn before a crash must not be drawn again.
     const chance = numbers(this.#seed + 7_919 * this.disk.operations + 1)
@@ -59,11 +59,11 @@ export class SimulatedMachine {
         incarnation: bytes(identity, 16),
         clock: new HybridClock(now),
         random: (length) => bytes(chance, length),
-        engine: inThreadEngine,
+        engine: options.engine ?? inThreadEngine,
         now,
         monotonic: now,
         resources,
-        logger: undefined,
+        logger: options.logger,
       })
     } catch (error) {
       await resources.disposeAsync()
