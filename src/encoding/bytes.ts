@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 
 /** Whether two byte strings are the same. Not constant-time: never for secrets. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
@@ -18,16 +18,52 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBu
   return joined
 }
 
+/** What one turn needs and forgets; no call that writes to it ends before it has read it. */
+const scratch = Buffer.allocUnsafeSlow(1024)
+
 /** Lowercase hex. */
 export function toHex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
+  return bytesAsText(bytes, 'hex')
+}
+
+/** One character a byte (latin1): text that is equal and ordered as the bytes are, to be a key of a Map. */
+export function bytesText(bytes: Uint8Array): string {
+  return bytesAsText(bytes, 'latin1')
+}
+
+function bytesAsText(bytes: Uint8Array, encoding: 'hex' | 'latin1'): string {
+  if (bytes.length > scratch.length) {
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(encoding)
+  }
+  // Asking small bytes for their buffer moves them out of the JavaScript heap, which costs more than this copy.
+  scratch.set(bytes)
+  return scratch.toString(encoding, 0, bytes.length)
 }
 
 /** SHA-256 (FIPS 180-4), 32 bytes. */
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part)
-  return new Uint8Array(hash.digest())
+  // A one-shot hash takes half the time of `createHash`, and gives text in a third of the time of a Buffer.
+  const [first] = parts
+  if (parts.length === 1 && first !== undefined) return bytesOf(hash('sha256', first, 'binary'))
+  let length = 0
+  for (const part of parts) length += part.length
+  if (length <= scratch.length) {
+    let at = 0
+    for (const part of parts) {
+      scratch.set(part, at)
+      at += part.length
+    }
+    return bytesOf(hash('sha256', scratch.subarray(0, length), 'binary'))
+  }
+  const long = createHash('sha256')
+  for (const part of parts) long.update(part)
+  return new Uint8Array(long.digest())
+}
+
+function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(text.length)
+  for (let at = 0; at < bytes.length; at++) bytes[at] = text.charCodeAt(at)
+  return bytes
 }
 
 /** An unsigned integer up to 2^53 as 8 big-endian bytes, so that bytewise order is numeric order. */

@@ -1,5 +1,5 @@
 /** Bytes and text: canonical DAG-CBOR with strict reading, ids, order-preserving integers. */
-export { concatBytes, equalBytes, orderedUint64, prefixEnd, readUint64, sha256, toHex } from './bytes.ts'
+export { bytesText, concatBytes, equalBytes, orderedUint64, prefixEnd, readUint64, sha256, toHex } from './bytes.ts'
 export { decodeCanonical, encodeCanonical } from './canonical.ts'
 export {
   artifactIdBytes,

@@ -11,6 +11,7 @@ import {
   decodeIdentityFile,
   encodeIdentityFile,
   formatDid,
+  HmacKey,
   hkdf,
   isUsablePublicKey,
   openSealed,
@@ -19,6 +20,7 @@ import {
   unwrapKey,
   verifySignature,
   wrapKey,
+  wrappingKey,
 } from './index.ts'
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
@@ -111,7 +113,12 @@ describe('agent keys', () => {
 
 describe('HKDF', () => {
   it('gives RFC 5869 test case 1', () => {
-    const okm = hkdf(hex('0b'.repeat(22)), hex('f0f1f2f3f4f5f6f7f8f9'), 42, hex('000102030405060708090a0b0c'))
+    const okm = hkdf(
+      hex('0b'.repeat(22)),
+      hex('f0f1f2f3f4f5f6f7f8f9'),
+      42,
+      new HmacKey(hex('000102030405060708090a0b0c')),
+    )
     expect(Buffer.from(okm).toString('hex')).toBe(
       '3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865',
     )
@@ -130,7 +137,23 @@ describe('HKDF', () => {
         },
       ),
     )
-    expect(createHmac('sha256', new Uint8Array(32)).digest()).toHaveLength(32)
+  })
+})
+
+describe('HMAC', () => {
+  it('agrees with OpenSSL for keys up to a block and messages of any length, in one part or several', () => {
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ maxLength: 64 }),
+        fc.uint8Array({ maxLength: 2_000, size: 'max' }),
+        fc.nat(2_000),
+        (key, message, at) => {
+          const expected = new Uint8Array(createHmac('sha256', key).update(message).digest())
+          expect(new HmacKey(key).mac(message)).toEqual(expected)
+          expect(new HmacKey(key).mac(message.subarray(0, at), message.subarray(at))).toEqual(expected)
+        },
+      ),
+    )
   })
 })
 
@@ -158,7 +181,7 @@ describe('sealing and wrapping', () => {
     const secret = randomBytes(32)
     const sealer = new Sealer(randomBytes(32))
     const box = sealer.seal(secret, agent.publicKey, context())
-    const wrapped = wrapKey(secret, randomBytes(32), context())
+    const wrapped = wrapKey(secret, wrappingKey(randomBytes(32)), context())
     const others = [
       context(9),
       { ...context(), kind: 'epoch' as const },
@@ -167,10 +190,10 @@ describe('sealing and wrapping', () => {
     ]
     for (const other of others) {
       expect(openSealed(sealer.ephemeral, [box], agent, other)).toBeUndefined()
-      const under = randomBytes(32)
+      const under = wrappingKey(randomBytes(32))
       expect(unwrapKey(wrapKey(secret, under, context()), under, other)).toBeUndefined()
     }
-    expect(unwrapKey(wrapped, randomBytes(32), context())).toBeUndefined()
+    expect(unwrapKey(wrapped, wrappingKey(randomBytes(32)), context())).toBeUndefined()
     for (let at = 0; at < box.box.length; at++) {
       const bad = box.box.slice()
       bad[at] = (bad[at] as number) ^ 1
@@ -180,7 +203,8 @@ describe('sealing and wrapping', () => {
 
   it('wraps what it unwraps', () => {
     fc.assert(
-      fc.property(bytes(32), bytes(32), (secret, under) => {
+      fc.property(bytes(32), bytes(32), (secret, underBytes) => {
+        const under = wrappingKey(underBytes)
         expect(unwrapKey(wrapKey(secret, under, context()), under, context())).toEqual(new Uint8Array(secret))
       }),
     )

@@ -3,7 +3,7 @@ export { AgentKey, verifySignature } from './agent-key.ts'
 export { isUsablePublicKey } from './agreement.ts'
 export { formatDid, parseDid } from './did.ts'
 export type { SigningDomain } from './domains.ts'
-export { hkdf, hkdfExpand, hkdfExtract } from './hkdf.ts'
+export { HmacKey, hkdf, hkdfExpand, hkdfExtract } from './hkdf.ts'
 export { decodeIdentityFile, encodeIdentityFile } from './identity-file.ts'
 export {
   boxedKeyBytes,
@@ -14,4 +14,5 @@ export {
   Sealer,
   unwrapKey,
   wrapKey,
+  wrappingKey,
 } from './seal.ts'

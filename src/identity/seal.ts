@@ -3,7 +3,7 @@ import { concatBytes, encodeCanonical, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from './agent-key.ts'
 import { agree, agreementPrivateKey, agreementPublicBytes, agreementPublicKey } from './agreement.ts'
-import { hkdf } from './hkdf.ts'
+import { HmacKey, hkdf, hkdfExpand, hkdfExtract } from './hkdf.ts'
 
 /** Bytes of every key that is sealed or wrapped. */
 const keyBytes = 32
@@ -74,14 +74,23 @@ export function openSealed(
   return undefined
 }
 
-/** Encrypts a key under another, which may wrap many: each context derives a key of its own. 48 bytes. */
-export function wrapKey(key: Uint8Array, under: Uint8Array, context: KeyContext): Uint8Array<ArrayBuffer> {
-  return concatBytes(nacl.secretbox(key, nonce, hkdf(under, derivationInfo('wrap', context))))
+/** What a secret wraps other keys with: keep it where one secret wraps many. */
+export function wrappingKey(secret: Uint8Array): HmacKey {
+  return hkdfExtract(secret)
+}
+
+/**
+ * Encrypts a key under another, which may wrap many: each context derives a key of its own. 48 bytes.
+ *
+ * @param under of the secret to wrap under
+ */
+export function wrapKey(key: Uint8Array, under: HmacKey, context: KeyContext): Uint8Array<ArrayBuffer> {
+  return concatBytes(nacl.secretbox(key, nonce, hkdfExpand(under, derivationInfo('wrap', context))))
 }
 
 /** The key that was wrapped under `under` in exactly that context; `undefined` when it was not. */
-export function unwrapKey(box: Uint8Array, under: Uint8Array, context: KeyContext): Uint8Array | undefined {
-  return nacl.secretbox.open(box, nonce, hkdf(under, derivationInfo('wrap', context))) ?? undefined
+export function unwrapKey(box: Uint8Array, under: HmacKey, context: KeyContext): Uint8Array | undefined {
+  return nacl.secretbox.open(box, nonce, hkdfExpand(under, derivationInfo('wrap', context))) ?? undefined
 }
 
 function boxSecrets(
@@ -92,7 +101,7 @@ function boxSecrets(
   context: KeyContext,
 ): { tag: Uint8Array; secret: Uint8Array } {
   const info = derivationInfo('box', context, recipient)
-  const derived = hkdf(shared, info, keyBytes + boxTagBytes, concatBytes(ephemeral, agreement))
+  const derived = hkdf(shared, info, keyBytes + boxTagBytes, new HmacKey(concatBytes(ephemeral, agreement)))
   return { secret: derived.subarray(0, keyBytes), tag: derived.slice(keyBytes) }
 }
 

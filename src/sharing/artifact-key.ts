@@ -2,12 +2,12 @@ import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } fro
 import type { ContentKeys } from '../content/index.ts'
 import { concatBytes, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { hkdfExpand, hkdfExtract } from '../identity/index.ts'
+import { HmacKey, hkdfExpand, hkdfExtract } from '../identity/index.ts'
 
 /** Bytes of the id of a key. */
 const keyIdBytes = 16
 
-const salt = new TextEncoder().encode('artifact-hub/secret/v1')
+const salt = new HmacKey(new TextEncoder().encode('artifact-hub/secret/v1'))
 const keyIdInfo = encodeCanonical(['key-id'])
 const nonceBytes = 12
 const tagBytes = 16

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { encodeCanonical, sha256, toHex } from '../encoding/index.ts'
-import { AgentKey, Sealer, wrapKey } from '../identity/index.ts'
+import { AgentKey, Sealer, wrapKey, wrappingKey } from '../identity/index.ts'
 import {
   leafOverheadBytes,
   maxBoxesInEntry,
@@ -61,7 +61,12 @@ function entries(): Record<string, string> {
   const key = new ArtifactKey(fill(32, 10), id, artifact)
   const leaf = fill(28 + 5, 11)
   const root = { digest: sha256(leaf), codec: 0x55, inline: true, sizeBytes: 5, storedBytes: 33, keyId: key.id }
-  const wrap = wrapKey(key.secret, epoch, { kind: 'artifact', namespace: id, subject: artifact, keyId: key.id })
+  const wrap = wrapKey(key.secret, wrappingKey(epoch), {
+    kind: 'artifact',
+    namespace: id,
+    subject: artifact,
+    keyId: key.id,
+  })
   const place = { namespace: id, author: agent.publicKey, grant: id, incarnation, seq }
   const body = key.sealBody(
     encodeCanonical({ v: 0, name: 'a', type: 'text/plain', meta: '{}', sha256: fill(32, 12) }),

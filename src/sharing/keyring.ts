@@ -1,6 +1,6 @@
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { type AgentKey, openSealed, unwrapKey, wrapKey } from '../identity/index.ts'
+import { type AgentKey, type HmacKey, openSealed, unwrapKey, wrapKey, wrappingKey } from '../identity/index.ts'
 import type { KeySection, KeyWrap } from '../log/index.ts'
 import { ArtifactKey, keyIdOf } from './artifact-key.ts'
 
@@ -11,6 +11,8 @@ const noSubject = new Uint8Array(0)
 export interface EpochSecret {
   readonly id: Uint8Array
   readonly secret: Uint8Array
+  /** What it wraps artifact keys with. */
+  readonly wrapping: HmacKey
 }
 
 /** The keys that one agent can open in one namespace. Epoch secrets stay in memory; artifact keys are opened when asked for. */
@@ -38,7 +40,7 @@ export class Keyring {
     const secret = keys.ephemeral === undefined ? undefined : openSealed(keys.ephemeral, boxes, agent, context)
     // The id commits to the key: a sealer that boxed another one to some members would split them.
     if (secret === undefined || toHex(keyIdOf(secret)) !== toHex(keyId)) return false
-    this.#current = { id: keyId, secret }
+    this.#current = { id: keyId, secret, wrapping: wrappingKey(secret) }
     this.#epochs.set(toHex(keyId), this.#current)
     return true
   }
@@ -47,7 +49,7 @@ export class Keyring {
   wrap(key: ArtifactKey, artifact: Uint8Array): KeyWrap {
     const epoch = this.currentEpoch
     const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId: key.id }
-    return { keyId: key.id, under: epoch.id, box: wrapKey(key.secret, epoch.secret, context) }
+    return { keyId: key.id, under: epoch.id, box: wrapKey(key.secret, epoch.wrapping, context) }
   }
 
   /** The artifact key of that id out of its wraps; `undefined` when none of them opens. */
@@ -59,7 +61,7 @@ export class Keyring {
       const epoch = this.#epochs.get(toHex(under))
       if (epoch === undefined) continue
       const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId }
-      const secret = unwrapKey(box, epoch.secret, context)
+      const secret = unwrapKey(box, epoch.wrapping, context)
       if (secret === undefined || toHex(keyIdOf(secret)) !== toHex(keyId)) continue
       const key = new ArtifactKey(secret, this.#namespace, artifact)
       this.remember(artifact, key)
