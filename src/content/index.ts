@@ -1,4 +1,5 @@
 /** Files as encrypted blocks: cutting, sealing, the tree over them, and the way back. Formats: README.md. */
+export { Budget } from './budget.ts'
 export { cidOf, rawCodec } from './cid.ts'
 export { type ContentEngine, type ContentScan, inThreadEngine } from './engine.ts'
 export { type IngestedContent, type IngestOptions, type InlineContent, ingestContent, sealInline } from './ingest.ts'
@@ -7,4 +8,13 @@ export { type SealedLeaf, sealLeaf } from './leaf.ts'
 export { LeafMemory, LeafTable, rememberedLeafBytes } from './leaf-memory.ts'
 export { type ReadContentOptions, readContent } from './read.ts'
 export { type ContentSource, isPositioned, openSource, type PositionedSource } from './source.ts'
-export { type BlockReader, type ContentRef, type TreeBlock, type WalkOptions, walkTree } from './tree-walk.ts'
+export {
+  type BlockReader,
+  type ContentRef,
+  childrenOf,
+  type Subtree,
+  subtreeOfRoot,
+  type TreeBlock,
+  type WalkOptions,
+  walkTree,
+} from './tree-walk.ts'

@@ -48,11 +48,13 @@ export interface WalkOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** A subtree as its parent describes it. */
-interface Subtree extends TreeLink {
+/** A subtree as its parent describes it: its own block may not have been seen yet. */
+export interface Subtree extends TreeLink {
   /** Nodes above its leaves; a leaf's own is 0. */
   readonly level: number
   readonly leaves: number
+  /** Which of the content's leaves is its first, from 0. */
+  readonly firstLeaf: number
   /** Where it begins in the plaintext. */
   readonly offset: number
 }
@@ -67,14 +69,26 @@ export async function* walkTree(options: WalkOptions): AsyncGenerator<TreeBlock,
   yield* walkSubtree(subtreeOfRoot(options.root), options)
 }
 
-/** The tree that content of these sizes has: each leaf is 28 bytes longer than its chunk, which counts the leaves. */
-function subtreeOfRoot(root: ContentRef): Subtree {
+/**
+ * The tree that content of these sizes has: each leaf is 28 bytes longer than its chunk, which counts the leaves.
+ * @throws CORRUPT when no content has such sizes
+ */
+export function subtreeOfRoot(root: ContentRef): Subtree {
   const { digest, codec, sizeBytes, storedBytes } = root
   const leaves = (storedBytes - sizeBytes) / leafOverheadBytes
   const sizesAreSane =
     Number.isSafeInteger(storedBytes) && Number.isSafeInteger(sizeBytes) && sizeBytes <= maxContentBytes
   const level = levelOf(leaves)
-  const subtree = { digest, codec, leafBytes: storedBytes, dagBytes: Number.NaN, level, leaves, offset: 0 }
+  const subtree = {
+    digest,
+    codec,
+    leafBytes: storedBytes,
+    dagBytes: Number.NaN,
+    level,
+    leaves,
+    firstLeaf: 0,
+    offset: 0,
+  }
   const isEmpty = sizeBytes === 0 && leaves === 1
   if (!sizesAreSane || !Number.isSafeInteger(leaves) || !(isEmpty || canHold(leaves, storedBytes))) {
     throw malformed(subtree, 'its sizes are impossible')
@@ -113,8 +127,11 @@ async function* walkSubtree(subtree: Subtree, options: WalkOptions): AsyncGenera
   }
 }
 
-/** Verifies, decodes and checks one node. */
-function childrenOf(parent: Subtree, bytes: Uint8Array<ArrayBuffer>): Subtree[] {
+/**
+ * Verifies, decodes and checks one node: what it says of its children.
+ * @throws CORRUPT unless `bytes` are the node that `parent` describes
+ */
+export function childrenOf(parent: Subtree, bytes: Uint8Array<ArrayBuffer>): Subtree[] {
   if (bytes.length > maxNodeBytes) throw malformed(parent, 'a node is too large')
   verifyBlock(bytes, parent.digest, dagPbCodec)
   const links = decodeLinks(parent, bytes)
@@ -130,7 +147,13 @@ function childrenOf(parent: Subtree, bytes: Uint8Array<ArrayBuffer>): Subtree[] 
     if (link.codec !== childCodec) throw malformed(parent, 'a link has the wrong codec')
     if (!canHold(leaves, link.leafBytes)) throw malformed(parent, 'a link’s size is impossible')
     if (parent.level === 1 && link.dagBytes !== link.leafBytes) throw malformed(parent, 'a Tsize is wrong')
-    const child: Subtree = { ...link, level: parent.level - 1, leaves, offset }
+    const child: Subtree = {
+      ...link,
+      level: parent.level - 1,
+      leaves,
+      firstLeaf: parent.firstLeaf + index * leavesPerChild,
+      offset,
+    }
     leafBytes += link.leafBytes
     dagBytes += link.dagBytes
     offset += link.leafBytes - leaves * leafOverheadBytes
