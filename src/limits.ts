@@ -47,8 +47,12 @@ export const maxHeaderBytes = 8 * KiB
 export const maxParentHeads = 32
 /** Version heads that a data entry names; with more siblings than this the oldest wait for the next update. */
 export const maxVersionHeads = 32
-/** Boxes carried in an entry; above it they go to a block of their own. */
+/** Boxes carried in an entry; the rest follow in entries of their own. */
 export const maxBoxesInEntry = 128
+/** Grants that one revoke ends. */
+export const maxRevokedGrants = 64
+/** Cuts of one revoke, 60 bytes each: half of what an entry holds. */
+export const maxCuts = 512
 
 /** Artifact name, UTF-8 bytes. */
 export const maxNameBytes = 1 * KiB

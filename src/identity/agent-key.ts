@@ -38,6 +38,11 @@ export class AgentKey {
     return agree(this.#agreement, ephemeral)
   }
 
+  /** The seed, 32 bytes: for what proves the same key in another way, as libp2p does. */
+  seed(): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(Buffer.from(this.#signing.export({ format: 'jwk' }).d ?? '', 'base64url'))
+  }
+
   toJSON(): string {
     return this.did
   }
