@@ -84,6 +84,28 @@ export const maxClockAheadMs = 5 * 60_000
 /** How long blocks of deleted versions and of interrupted uploads stay, milliseconds. 7 days. */
 export const gcGraceMs = 7 * 24 * 3600_000
 
+/** A frame of log sync, bytes: what a receiver holds of a stream, and what it commits in one batch. */
+export const maxSyncFrameBytes = 256 * KiB
+/** How long a frame of log sync may take to be taken or to come whole, milliseconds; slower peers are dropped. */
+export const syncFrameTimeoutMs = 30_000
+/** How long a stream of pushed entries may be idle, milliseconds. */
+export const syncPushIdleMs = 120_000
+/** Rows of one side's vector in a round: about 6 MB. Room for 10,000 members with ten incarnations each. */
+export const maxSyncVectorRows = 100_000
+/** Entries without a body that one side asks for in a round: 16 MiB at most. */
+export const maxSyncWants = 256
+/** Namespaces that one offer tells of: a frame has room for them. */
+export const maxSyncOffers = 2_048
+/** Batches in a row of which nothing was new: enough for a fork in a chain of 10,000s of entries, an end for floods. */
+export const maxUselessSyncBatches = 256
+/** Sync streams that one agent may have open here: some rounds at once, one of pushed entries, one of offers. */
+export const maxSyncStreamsPerPeer = 16
+/** Sync streams served at once in all; each may hold one frame and one batch, so 32 MiB. */
+export const maxSyncStreams = 64
+/** Sync streams that one agent may open in a burst, and then a second. */
+export const syncStreamBurst = 200
+export const syncStreamsPerSecond = 20
+
 /** A plan bounds one namespace; a quota never decides whether an entry counts. */
 export interface PlanLimits {
   /** Largest file, plaintext bytes. */
