@@ -2,10 +2,10 @@ import { artifactIdBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxVersionHeads } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
-import { History } from './history.ts'
+import { type Changed, History } from './history.ts'
 import { indexRows } from './index-rows.ts'
-import { entryBytes, entryOf, genOf, type Keyspace, keyText, tables, within } from './keys.ts'
-import type { ArtifactState, ContentRoot, Operation } from './operation.ts'
+import { clockOf, entryBytes, entryOf, genOf, type Keyspace, keyText, tables, within } from './keys.ts'
+import type { ArtifactState, ClockReading, ContentRoot, Operation } from './operation.ts'
 import { Overlay } from './overlay.ts'
 import { type ArtifactHead, type CatalogCounts, decodeCounts, decodeLive, encodeCounts } from './rows.ts'
 import { readHead, readVersion, type VersionRecord, type VersionRef } from './versions.ts'
@@ -18,12 +18,25 @@ export interface VersionHeads {
   readonly nextGen: number
 }
 
-/** What an operation did to the versions of its artifact. One that began and ended at once is in neither. */
+/** What an operation did to the versions of its artifact. One that began and ended at once is in none of the lists. */
 export interface Liveness {
   /** Roots of versions that became live. */
   readonly began: readonly ContentRoot[]
   /** Roots of versions that ended. */
   readonly ended: readonly ContentRoot[]
+  /** Versions that came to be shown: listed and not hidden, ascending by place. */
+  readonly appeared: readonly VersionMark[]
+  /** Versions shown before that ended, or count no longer. */
+  readonly vanished: readonly VersionMark[]
+  /** Whether the artifact had a version to show before, and whether it has one now. */
+  readonly wasShown: boolean
+  readonly isShown: boolean
+}
+
+/** One version: the entry that wrote it, and its clock. */
+export interface VersionMark {
+  readonly entry: Uint8Array
+  readonly clock: ClockReading
 }
 
 /**
@@ -97,8 +110,7 @@ export class CatalogBatch {
     const history = await History.open(this.#overlay, this.#keys, op.artifact)
     const before = await this.#shown(history)
     if (await history.add(op)) await this.#reindex(op.artifact, before, await this.#shown(history))
-    const { began, ended } = history.changed
-    return { began: [...began.values()], ended: [...ended.values()] }
+    return livenessOf(history.changed, before.head, history.head)
   }
 
   /**
@@ -117,10 +129,16 @@ export class CatalogBatch {
     }
     const before = await this.#shown(await History.open(this.#overlay, this.#keys, artifact))
     const ended = new Map<string, ContentRoot>()
-    for (const table of [tables.operation, tables.head, tables.live, tables.ended, tables.waiting]) {
+    const vanished = new Map<string, VersionMark>()
+    for (const table of [tables.operation, tables.head, tables.live, tables.ended, tables.waiting, tables.hidden]) {
       const prefix = this.#keys.key(table, artifact)
       for await (const [key, value] of this.#overlay.entries(within(prefix))) {
-        if (table === tables.live) ended.set(keyText(this.#keys.place(key)), decodeLive(value).root)
+        if (table === tables.live) {
+          const place = this.#keys.place(key)
+          const { root, hidden } = decodeLive(value)
+          ended.set(keyText(place), root)
+          if (!hidden) vanished.set(keyText(place), { entry: entryOf(place), clock: clockOf(place) })
+        }
         this.#overlay.del(key)
       }
     }
@@ -129,7 +147,18 @@ export class CatalogBatch {
     await this.#reindex(artifact, before, await this.#shown(history))
     const began = new Map(history.changed.began)
     for (const place of began.keys()) if (ended.delete(place)) began.delete(place)
-    return { began: [...began.values()], ended: [...ended.values()] }
+    const appeared = new Map(history.changed.appeared)
+    for (const place of appeared.keys()) if (vanished.delete(place)) appeared.delete(place)
+    return livenessOf({ began, ended, appeared, vanished }, before.head, history.head)
+  }
+
+  /** Hashes of all counted entries of an artifact. */
+  async entriesOf(artifact: Uint8Array): Promise<Uint8Array[]> {
+    const hashes: Uint8Array[] = []
+    for await (const [key] of this.#overlay.entries(within(this.#keys.key(tables.operation, artifact)))) {
+      hashes.push(Uint8Array.from(key.subarray(key.length - entryBytes)))
+    }
+    return hashes
   }
 
   async #shown(history: History): Promise<Shown> {
@@ -166,6 +195,24 @@ interface Shown {
   readonly head: ArtifactHead
   /** State of the current version. */
   readonly state: ArtifactState | undefined
+}
+
+function livenessOf({ began, ended, appeared, vanished }: Maps, before: ArtifactHead, after: ArtifactHead): Liveness {
+  const marks = (map: ReadonlyMap<string, VersionMark>) =>
+    [...map].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { entry, clock }]) => ({ entry, clock }))
+  return {
+    began: [...began.values()],
+    ended: [...ended.values()],
+    appeared: marks(appeared),
+    vanished: marks(vanished),
+    wasShown: before.current !== undefined,
+    isShown: after.current !== undefined,
+  }
+}
+
+type Maps = Pick<Changed, 'began' | 'ended'> & {
+  appeared: ReadonlyMap<string, VersionMark>
+  vanished: ReadonlyMap<string, VersionMark>
 }
 
 const noValue = new Uint8Array()

@@ -1,7 +1,7 @@
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
 import { CatalogBatch } from './batch.ts'
 import { listVersionPage } from './history-pages.ts'
-import { clockOf, entryOf, genOf, Keyspace, tables, within } from './keys.ts'
+import { clockOf, entryBytes, entryOf, genOf, Keyspace, placeOf, tables, within } from './keys.ts'
 import { type ListQuery, listPage } from './list.ts'
 import type { ClockReading, ContentRoot } from './operation.ts'
 import { orderedText } from './ordered.ts'
@@ -22,6 +22,12 @@ export interface VersionRoot {
 export interface EndedVersion extends VersionRoot {
   /** Wall time of the earliest delete or drop that covers it, milliseconds since 1970, as its author's clock said. */
   readonly endedMs: number
+}
+
+/** A version that cannot be read here. */
+export interface HiddenVersion {
+  readonly artifact: Uint8Array
+  readonly entry: Uint8Array
 }
 
 interface ScanOptions {
@@ -99,6 +105,33 @@ export class Catalog {
       const { root, deletedMs, droppedMs } = decodeEnded(value)
       const endedMs = Math.min(deletedMs ?? Number.POSITIVE_INFINITY, droppedMs ?? Number.POSITIVE_INFINITY)
       yield { ...this.#versionAt(key), root, endedMs }
+    }
+  }
+
+  /** The root of a version by its place; `undefined` when it is not live. */
+  async liveRoot(
+    artifact: Uint8Array,
+    version: { gen: number; clock: ClockReading; entry: Uint8Array },
+  ): Promise<ContentRoot | undefined> {
+    const row = await this.#store.get(this.#keys.key(tables.live, artifact, placeOf(version)))
+    return row && decodeLive(row).root
+  }
+
+  /** Versions, and puts that wait to be versions, whose state is not known here, after one of them if it is named. */
+  async *hidden(after?: HiddenVersion, { signal }: ScanOptions = {}): AsyncIterable<HiddenVersion> {
+    const all = within(this.#keys.key(tables.hidden))
+    const range =
+      after === undefined ? all : { gt: this.#keys.key(tables.hidden, after.artifact, after.entry), lt: all.lt }
+    for await (const [key] of this.#store.entries(range, signal && { signal })) {
+      yield { artifact: this.#keys.artifact(key), entry: key.subarray(key.length - entryBytes) }
+    }
+  }
+
+  /** Hashes of all counted entries of an artifact. */
+  async *entriesOf(artifact: Uint8Array, { signal }: ScanOptions = {}): AsyncIterable<Uint8Array> {
+    const range = within(this.#keys.key(tables.operation, artifact))
+    for await (const [key] of this.#store.entries(range, signal && { signal })) {
+      yield key.subarray(key.length - entryBytes)
     }
   }
 

@@ -4,6 +4,7 @@ import { decodeCursor, encodeCursor, queryHash } from './cursor.ts'
 import { entryOf, genOf, type Keyspace, type Place, placeBytes, tables, within } from './keys.ts'
 import type { Reader } from './overlay.ts'
 import { type Page, type PageOptions, pageLimit } from './page.ts'
+import { isHiddenRow } from './rows.ts'
 import { livePlaces, readHead, readPut, recordOf, type VersionRecord } from './versions.ts'
 
 /**
@@ -26,10 +27,11 @@ export async function listVersionPage(
   const prefix = keys.key(tables.live, artifact)
   const { gte, lt } = within(prefix)
   const end = after === undefined ? lt : keys.key(tables.live, artifact, after)
-  const range = { gte, lt: end, reverse: true, limit: limit + 1 }
+  const range = { gte, lt: end, reverse: true }
   const found: Place[] = []
-  for await (const [key] of reader.entries(range, options.signal && { signal: options.signal })) {
-    found.push(keys.place(key))
+  for await (const [key, row] of reader.entries(range, options.signal && { signal: options.signal })) {
+    if (!isHiddenRow(row)) found.push(keys.place(key))
+    if (found.length > limit) break
   }
   const places = found.slice(0, limit)
   const head = await readHead(reader, keys, artifact)

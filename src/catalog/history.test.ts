@@ -155,6 +155,62 @@ test('the same operations give the same bytes in any order, any grouping, and tw
   )
 })
 
+test('hidden versions that take their states in any order leave the same bytes as if all had been known', async () => {
+  const cases = histories.chain((ops) =>
+    fc.tuple(fc.constant(ops), shuffled(ops), shuffled(ops), fc.subarray([...ops])),
+  )
+  await fc.assert(
+    fc.asyncProperty(cases, async ([ops, one, other, hiddenOnes]) => {
+      const hidden = new Set<Operation>(hiddenOnes)
+      const hide = (op: Operation) => (op.kind === 'put' && hidden.has(op) ? { ...op, state: undefined } : op)
+      const expected = await dumpStore((await built([ops.map(hide)])).store)
+      const { store, catalog } = await built(one.map((batch) => batch.map(hide)))
+      expect(await dumpStore(store)).toEqual(expected)
+
+      const { live, heads } = meaningOf(ops)
+      const shown = live.filter((op) => !hidden.has(op))
+      expect((await catalog.get(artifact))?.entry).toEqual(shown.at(-1)?.entry)
+      const versions = await allVersions(catalog, 2)
+      expect(versions.map(({ entry }) => toHex(entry))).toEqual(shown.map(({ entry }) => toHex(entry)).reverse())
+      const roots = await Array.fromAsync(catalog.liveRoots())
+      expect(roots.map(({ entry }) => toHex(entry))).toEqual(live.map(({ entry }) => toHex(entry)))
+      const named = await catalog.begin().versionHeads(artifact)
+      expect(named.entries).toEqual(heads.map(({ entry }) => entry))
+      for await (const { entry } of catalog.hidden()) {
+        expect([...hidden].map((op) => toHex(op.entry))).toContain(toHex(entry))
+      }
+
+      const revealed = await built(other, store)
+      expect(await dumpStore(revealed.store)).toEqual(await dumpStore((await built([ops])).store))
+      expect(await Array.fromAsync(catalog.hidden())).toEqual([])
+    }),
+    { numRuns: 300 },
+  )
+})
+
+test('what a batch says appeared and vanished is what is shown after it and was not before', async () => {
+  const cases = histories.chain((ops) => fc.tuple(shuffled(ops), fc.subarray([...ops])))
+  await fc.assert(
+    fc.asyncProperty(cases, async ([batches, hiddenOnes]) => {
+      const store = new MemoryKeyValueStore()
+      const catalog = new Catalog({ store, prefix })
+      const shown = async () => new Set((await allVersions(catalog, 3)).map(({ entry }) => toHex(entry)))
+      for (const op of batches.flat()) {
+        const before = await shown()
+        const batch = catalog.begin()
+        const isHidden = op.kind === 'put' && hiddenOnes.includes(op)
+        const said = await batch.apply(isHidden ? { ...op, state: undefined } : op)
+        await store.batch(batch.changes, { sync: true })
+        const after = await shown()
+        expect(new Set(said.appeared.map(({ entry }) => toHex(entry)))).toEqual(after.difference(before))
+        expect(new Set(said.vanished.map(({ entry }) => toHex(entry)))).toEqual(before.difference(after))
+        expect([said.wasShown, said.isShown]).toEqual([before.size > 0, after.size > 0])
+      }
+    }),
+    { numRuns: 200 },
+  )
+})
+
 test('versions, heads, ends and roots are what the operations mean', async () => {
   const cases = histories.chain((ops) => fc.tuple(fc.constant(ops), shuffled(ops)))
   await fc.assert(
@@ -286,7 +342,7 @@ test('a delete that names versions of which one is still missing ends the others
   const { catalog, store } = await built([[here], [makeEnding('delete', 'gone', [here, late])]])
   expect(await catalog.get(artifact)).toBeUndefined()
   const batch = catalog.begin()
-  expect(await batch.apply(late)).toEqual({ began: [], ended: [] })
+  expect(await batch.apply(late)).toMatchObject({ began: [], ended: [] })
   await store.batch(batch.changes, { sync: true })
   expect(await catalog.get(artifact)).toBeUndefined()
   expect(await catalog.begin().versionHeads(artifact)).toMatchObject({ nextGen: 2 })

@@ -19,6 +19,7 @@ import {
   encodeHead,
   encodeLive,
   encodeOperation,
+  isHiddenRow,
   type StoredOperation,
   statusOf,
   withStatus,
@@ -35,6 +36,16 @@ export const emptyHead: ArtifactHead = {
 }
 
 type Ending = DeleteOperation | DropOperation
+
+/** What became of an artifact's versions, by place as text. */
+export interface Changed {
+  /** Roots of versions that became live, and of those that ended; a version that did both is in neither. */
+  readonly began: ReadonlyMap<string, ContentRoot>
+  readonly ended: ReadonlyMap<string, ContentRoot>
+  /** Versions that came to be shown, and those shown before that ended. */
+  readonly appeared: ReadonlyMap<string, PutOperation>
+  readonly vanished: ReadonlyMap<string, PutOperation>
+}
 
 /**
  * The version DAG of one artifact, changed one operation at a time. Everything stored is a function of the set of
@@ -56,6 +67,9 @@ export class History {
   /** Places and roots of the versions that became live, and that ended, since this was opened. */
   readonly #began = new Map<string, ContentRoot>()
   readonly #ended = new Map<string, ContentRoot>()
+  /** Versions that came to be shown, and that no longer are, since this was opened. */
+  readonly #appeared = new Map<string, PutOperation>()
+  readonly #vanished = new Map<string, PutOperation>()
   /** The version listed last, which is likely to be asked for next. */
   #latest: PutOperation | undefined
 
@@ -75,17 +89,21 @@ export class History {
     return this.#head
   }
 
-  /** What became live and what ended since this was opened, by place; a version that did both is in neither. */
-  get changed(): { began: ReadonlyMap<string, ContentRoot>; ended: ReadonlyMap<string, ContentRoot> } {
-    return { began: this.#began, ended: this.#ended }
+  /** What changed since this was opened. */
+  get changed(): Changed {
+    return { began: this.#began, ended: this.#ended, appeared: this.#appeared, vanished: this.#vanished }
   }
 
-  /** Takes in one operation; nothing happens when it is here already. Returns whether it was new. */
+  /**
+   * Takes in one operation; nothing happens when it is here already, but that a hidden put takes a state. Returns whether
+   * anything changed.
+   */
   async add(op: Operation): Promise<boolean> {
     // Every artifact that anything was said of has a head.
-    const isNew = this.#head === emptyHead || (await this.#overlay.get(this.#operationKey(op.entry))) === undefined
-    if (!isNew) return false
-    if (op.kind === 'put') await this.#addPut(op)
+    const row = this.#head === emptyHead ? undefined : await this.#overlay.get(this.#operationKey(op.entry))
+    if (row !== undefined) {
+      if (op.kind !== 'put' || op.state === undefined || !this.#reveal(op, row)) return false
+    } else if (op.kind === 'put') await this.#addPut(op)
     else await this.#addEnding(op)
     if (this.#currentLost) await this.#findCurrent()
     this.#overlay.put(this.#keys.key(tables.head, this.#artifact), encodeHead(this.#head))
@@ -103,8 +121,40 @@ export class History {
   async #addPut(op: PutOperation): Promise<void> {
     const { status, missing } = await this.#judge(op)
     this.#overlay.put(this.#operationKey(op.entry), encodeOperation({ status, op }))
+    if (op.state === undefined) this.#overlay.put(this.#hiddenKey(op.entry), new Uint8Array())
     for (const target of missing) this.#wait(target, op.entry)
     if (status !== 'pending') await this.#settle(op, status === 'listed')
+  }
+
+  /** Gives a hidden put its state. */
+  #reveal(op: PutOperation, row: Uint8Array): boolean {
+    const { status, op: known } = decodeOperation(this.#artifact, op.entry, row)
+    if (known.kind !== 'put' || known.state !== undefined) return false
+    const shown: PutOperation = { ...known, state: op.state }
+    this.#overlay.put(this.#operationKey(op.entry), encodeOperation({ status, op: shown }))
+    this.#overlay.del(this.#hiddenKey(op.entry))
+    // Once a version has ended its state is the one that all ended ones have: a hidden one that is listed is live.
+    if (status !== 'listed') return true
+    const place = placeOf(shown)
+    this.#overlay.put(
+      this.#keys.key(tables.live, this.#artifact, place),
+      encodeLive({ root: shown.root, hidden: false }),
+    )
+    this.#show(shown, place)
+    return true
+  }
+
+  /** Counts a live version among those that are shown. */
+  #show(op: PutOperation, place: Place): void {
+    const { current, siblings } = this.#head
+    const step = current === undefined ? 1 : op.gen - genOf(current)
+    this.#head = {
+      ...this.#head,
+      current: step > 0 || (step === 0 && Buffer.compare(place, current as Place) > 0) ? place : current,
+      siblings: step > 0 ? 0 : step === 0 ? siblings + 1 : siblings,
+    }
+    this.#appeared.set(keyText(place), op)
+    this.#latest = op
   }
 
   async #addEnding(op: Ending): Promise<void> {
@@ -168,23 +218,17 @@ export class History {
   #list(op: PutOperation): void {
     const head = this.#head
     const place = placeOf(op)
-    this.#overlay.put(this.#keys.key(tables.live, this.#artifact, place), encodeLive({ root: op.root }))
+    this.#overlay.put(
+      this.#keys.key(tables.live, this.#artifact, place),
+      encodeLive({ root: op.root, hidden: op.state === undefined }),
+    )
     this.#began.set(keyText(place), op.root)
-    this.#latest = op
     const heads = head.heads.filter((one) => !includesBytes(op.parents, entryOf(one)))
     const at = heads.findIndex((one) => Buffer.compare(one, place) > 0)
     heads.splice(at === -1 ? heads.length : at, 0, place)
-    const { current, siblings } = head
     const first = head.first === undefined || (op.gen === 1 && isEarlier(op, head.first)) ? op : head.first
-    const step = current === undefined ? 1 : op.gen - genOf(current)
-    this.#head = {
-      ...head,
-      first,
-      heads,
-      live: head.live + 1,
-      current: step > 0 || (step === 0 && Buffer.compare(place, current as Place) > 0) ? place : current,
-      siblings: step > 0 ? 0 : step === 0 ? siblings + 1 : siblings,
-    }
+    this.#head = { ...head, first, heads, live: head.live + 1 }
+    if (op.state !== undefined) this.#show(op, place)
   }
 
   async #carryOut(op: Ending, target: Uint8Array): Promise<void> {
@@ -214,7 +258,10 @@ export class History {
     const ended: PutOperation = { ...version, state: endedState }
     this.#overlay.put(this.#operationKey(version.entry), encodeOperation({ status: 'listed', op: ended }))
     this.#overlay.del(this.#keys.key(tables.live, this.#artifact, place))
-    if (!this.#began.delete(keyText(place))) this.#ended.set(keyText(place), version.root)
+    const name = keyText(place)
+    if (!this.#began.delete(name)) this.#ended.set(name, version.root)
+    if (version.state === undefined) this.#overlay.del(this.#hiddenKey(version.entry))
+    else if (!this.#appeared.delete(name)) this.#vanished.set(name, version)
     const { current } = this.#head
     this.#head = { ...this.#head, live: this.#head.live - 1 }
     if (current !== undefined && version.gen >= genOf(current)) this.#currentLost = true
@@ -227,7 +274,8 @@ export class History {
     let siblings = 0
     if (this.#head.live > 0) {
       const prefix = this.#keys.key(tables.live, this.#artifact)
-      for await (const [key] of this.#overlay.entries({ ...within(prefix), reverse: true })) {
+      for await (const [key, row] of this.#overlay.entries({ ...within(prefix), reverse: true })) {
+        if (isHiddenRow(row)) continue
         const place = this.#keys.place(key)
         if (current === undefined) current = place
         else if (genOf(place) === genOf(current)) siblings++
@@ -271,6 +319,10 @@ export class History {
 
   #operationKey(entry: Uint8Array): Uint8Array {
     return this.#keys.key(tables.operation, this.#artifact, entry)
+  }
+
+  #hiddenKey(entry: Uint8Array): Uint8Array {
+    return this.#keys.key(tables.hidden, this.#artifact, entry)
   }
 
   #waitingKey(target: Uint8Array, waiter: Uint8Array): Uint8Array {

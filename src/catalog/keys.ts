@@ -10,6 +10,7 @@ export const tables = {
   live: 0x03,
   ended: 0x04,
   waiting: 0x05,
+  hidden: 0x06,
   byCreated: 0x10,
   byUpdated: 0x11,
   byName: 0x12,
@@ -86,7 +87,7 @@ export class Keyspace {
     return key.subarray(key.length - placeBytes)
   }
 
-  /** The artifact at the front of a key of `operation`, `head`, `live`, `ended` or `waiting`. */
+  /** The artifact at the front of a key of the tables below 10. */
   artifact(key: Uint8Array): Uint8Array {
     return this.rest(key).subarray(0, artifactIdBytes)
   }

@@ -3,7 +3,10 @@ import { beforeAll, expect, test } from 'vitest'
 import { bytesFrom, makeEnding, makeNext, makePut } from '../../test/support/catalog-operations.ts'
 import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
 import { toHex } from '../encoding/index.ts'
-import { Catalog, type ListQuery, type Operation, type PutOperation, type VersionRecord } from './index.ts'
+import { Catalog, type ListQuery, type Operation, type VersionRecord } from './index.ts'
+
+/** A version whose state is known. */
+type ShownPut = ReturnType<typeof makePut>
 
 const prefix = Uint8Array.of(1)
 
@@ -70,7 +73,7 @@ function holds(value: unknown, condition: unknown): boolean {
   })
 }
 
-function matches(op: PutOperation, filter: FlatFilter): boolean {
+function matches(op: ShownPut, filter: FlatFilter): boolean {
   return Object.entries(filter).every(([path, condition]) => {
     const values = valuesAt(op.state.metadata, path.split('.'))
     const wantsNone = (condition as { $exists?: boolean } | null)?.$exists === false
@@ -89,7 +92,7 @@ interface Case {
 }
 
 /** First and current version of each artifact, in the order asked for, worked out from the operations. */
-function expected(artifacts: readonly { first: PutOperation; current: PutOperation }[], query: Case): string[] {
+function expected(artifacts: readonly { first: ShownPut; current: ShownPut }[], query: Case): string[] {
   const { filter, namePrefix, contentType, from, to, by, direction } = query
   const found = artifacts.filter(
     ({ first, current }) =>
@@ -99,8 +102,7 @@ function expected(artifacts: readonly { first: PutOperation; current: PutOperati
       (from === undefined || first.clock.wallMs >= from) &&
       (to === undefined || first.clock.wallMs < to),
   )
-  const byClock = (a: PutOperation, b: PutOperation) =>
-    a.clock.wallMs - b.clock.wallMs || a.clock.counter - b.clock.counter
+  const byClock = (a: ShownPut, b: ShownPut) => a.clock.wallMs - b.clock.wallMs || a.clock.counter - b.clock.counter
   found.sort((a, b) => {
     const step =
       by === 'createdAt'
@@ -198,7 +200,7 @@ test('a list is what a walk over everything would give, whatever the filter, the
 })
 
 // Large enough that sources are not read to their end: every way of answering is taken.
-const many: { first: PutOperation; current: PutOperation }[] = []
+const many: { first: ShownPut; current: ShownPut }[] = []
 let large: Catalog
 beforeAll(async () => {
   for (let i = 0; i < 1_500; i++) {
@@ -280,7 +282,7 @@ test('nothing unchanged is left out or shown twice while others write', async ()
         cursor = page.nextCursor
         for (const { at, kind, wallMs } of rest.splice(0, 3)) {
           const label = `write ${rest.length} ${at} ${kind} ${seen.length}`
-          const [id, op] = [...latest][at % latest.size] as [string, PutOperation]
+          const [id, op] = [...latest][at % latest.size] as [string, ShownPut]
           if (kind === 'new') await apply([makePut({ label, name: 'f1', wallMs })])
           else if (kind === 'delete') await apply([makeEnding('delete', label, [op])])
           else {
@@ -354,9 +356,9 @@ test('of many artifacts with one name, the most recently updated is found', asyn
   const puts = [5, 9, 7].map((wallMs) => makePut({ label: `${wallMs}`, name: 'same', wallMs }))
   const { catalog, write } = await filled([...puts, makePut({ label: 'x', name: 'same!', wallMs: 20 })])
   expect(await catalog.findByName('same')).toEqual(puts[1]?.artifact)
-  await write([makeNext('newer', [puts[0] as PutOperation], { name: 'same', wallMs: 11 })])
+  await write([makeNext('newer', [puts[0] as ShownPut], { name: 'same', wallMs: 11 })])
   expect(await catalog.findByName('same')).toEqual(puts[0]?.artifact)
-  await write([makeNext('renamed', [puts[1] as PutOperation], { name: 'other', wallMs: 12 })])
+  await write([makeNext('renamed', [puts[1] as ShownPut], { name: 'other', wallMs: 12 })])
   expect(await catalog.findByName('other')).toEqual(puts[1]?.artifact)
   expect(await catalog.findByName('sam')).toBeUndefined()
 })

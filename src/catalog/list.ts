@@ -1,14 +1,13 @@
 import { ArtifactHubError } from '../errors.ts'
 import { decodeCursor, encodeCursor } from './cursor.ts'
 import { entryOf, genOf, type Keyspace, keyText, type Place, tables } from './keys.ts'
-import type { PutOperation } from './operation.ts'
 import type { Reader } from './overlay.ts'
 import { type Page, type PageOptions, pageLimit } from './page.ts'
 import { type CheckedQuery, checkQuery, type ListQuery, matchesQuery, positionOf } from './query.ts'
 import { type Row, RowReader } from './row-reader.ts'
 import { type ArtifactHead, decodeCounts, decodeHead } from './rows.ts'
 import { conditionSources, createdPositionBytes, orderSource, type Source } from './sources.ts'
-import { livePlaces, readPut, recordOf, type VersionRecord } from './versions.ts'
+import { livePlaces, readPut, recordOf, type ShownPut, type VersionRecord } from './versions.ts'
 
 export type { ListOrder, ListQuery } from './query.ts'
 
@@ -18,7 +17,7 @@ interface Match {
   readonly position: Uint8Array
   readonly head: ArtifactHead
   readonly current: Place
-  readonly op: PutOperation
+  readonly op: ShownPut
 }
 
 /** A source that is being read, with what it gave so far. */

@@ -27,8 +27,13 @@ export function validateMetadata(value: unknown): Metadata {
     throw new ArtifactHubError('INVALID_ARGUMENT', `metadata must be a JSON object, not ${nameKind(value)}`)
   }
   const text = canonicalJson(value, { what: 'metadata', maxDepth: maxMetadataDepth, maxBytes: maxMetadataBytes })
-  return freezeDeep(JSON.parse(text) as Metadata)
+  const copy = freezeDeep(JSON.parse(text) as Metadata)
+  texts.set(copy, text)
+  return copy
 }
+
+/** The text of each copy that `validateMetadata` made: it is frozen, so this stays true. */
+const texts = new WeakMap<object, string>()
 
 /**
  * Metadata as one text: JSON by RFC 8785 (keys sorted by UTF-16 code units, no white space), so equal metadata is
@@ -36,7 +41,7 @@ export function validateMetadata(value: unknown): Metadata {
  * takes a map with equal `/` and `bytes` for a CID, and readers differ on `__proto__`.
  */
 export function metadataText(metadata: Readonly<Record<string, unknown>>): string {
-  return canonicalJson(metadata, { what: 'metadata' })
+  return texts.get(metadata) ?? canonicalJson(metadata, { what: 'metadata' })
 }
 
 /** Reads `metadataText`. @throws CORRUPT when it is not a JSON object */

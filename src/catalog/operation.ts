@@ -53,7 +53,11 @@ export interface PutOperation extends OperationBase {
   readonly kind: 'put'
   readonly gen: number
   readonly root: ContentRoot
-  readonly state: ArtifactState
+  /**
+   * `undefined` while it cannot be read here: no key yet, a replica, a body that is not here. Such a version is *hidden*: it
+   * has its place in the history and its root is kept, but nobody is shown it. Applied again with its state, it shows.
+   */
+  readonly state: ArtifactState | undefined
 }
 
 /** Ends the versions that it names as parents and all their ancestors; a concurrent version survives. */

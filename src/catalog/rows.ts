@@ -27,12 +27,13 @@ export interface StoredOperation {
 export interface ArtifactHead {
   /** The lowest version by (gen, clock, entry), dropped or not; absent while every put is pending. */
   readonly first: { readonly clock: ClockReading; readonly entry: Uint8Array; readonly author: Uint8Array } | undefined
-  /** The highest live version. */
+  /** The highest live version that is not hidden. */
   readonly current: Place | undefined
-  /** Other live versions with the gen of the current one. */
+  /** Other live versions with the gen of the current one, hidden ones not counted. */
   readonly siblings: number
-  /** Heads of the version DAG, ended ones too, ascending. */
+  /** Heads of the version DAG, ended ones and hidden ones too, ascending. */
   readonly heads: readonly Place[]
+  /** Live versions, hidden ones too. */
   readonly live: number
   /** Rows of the waiting table: references to what is not here yet. */
   readonly waiting: number
@@ -41,10 +42,13 @@ export interface ArtifactHead {
 /** A live version's row: what gc and usage ask for without reading its state. */
 interface LiveRow {
   readonly root: ContentRoot
+  /** Whether its state is not known here. */
+  readonly hidden: boolean
 }
 
 /** An ended version's row. */
-interface EndedRow extends LiveRow {
+interface EndedRow {
+  readonly root: ContentRoot
   /** Wall time of the earliest delete that covers it, milliseconds since 1970. */
   readonly deletedMs: number | undefined
   /** Wall time of the earliest drop that names it. */
@@ -53,9 +57,9 @@ interface EndedRow extends LiveRow {
 
 /** Live figures of a catalog. */
 export interface CatalogCounts {
-  /** Artifacts with a live version. */
+  /** Artifacts with a live version, hidden or not. */
   readonly artifacts: number
-  /** Live versions. */
+  /** Live versions, hidden or not. */
   readonly versions: number
 }
 
@@ -64,8 +68,7 @@ export function encodeOperation({ status, op }: StoredOperation): Uint8Array {
   const common = [kinds.indexOf(op.kind), op.author, op.clock.wallMs, op.clock.counter, op.parents]
   let fields: unknown[] = common
   if (op.kind === 'put') {
-    const { name, contentType, metadata, sha256 } = op.state
-    fields = [...common, op.gen, rootFields(op.root), name, contentType, metadataText(metadata), sha256]
+    fields = [...common, op.gen, rootFields(op.root), ...stateFields(op.state)]
   } else if (op.kind === 'drop') {
     fields = [...common, op.versions]
   }
@@ -97,11 +100,19 @@ export function decodeOperation(artifact: Uint8Array, entry: Uint8Array, row: Ui
   const status = statusOf(row)
   if (kind === 'delete') return { status, op: { kind, ...common } }
   if (kind === 'drop') return { status, op: { kind, ...common, versions: more[0] as Uint8Array[] } }
-  const [gen, root, name, contentType, text, sha256] = more as [number, RootFields, string, string, string, Uint8Array]
-  return {
-    status,
-    op: { kind, ...common, gen, root: readRoot(root), state: lazyState(name, contentType, text, sha256) },
-  }
+  const [gen, root, ...state] = more as [number, RootFields, ...StateFields]
+  return { status, op: { kind, ...common, gen, root: readRoot(root), state: readState(state) } }
+}
+
+type StateFields = [string, string, string, Uint8Array] | [null, null, null, null]
+
+function stateFields(state: ArtifactState | undefined): StateFields {
+  if (state === undefined) return [null, null, null, null]
+  return [state.name, state.contentType, metadataText(state.metadata), state.sha256]
+}
+
+function readState([name, contentType, text, sha256]: StateFields): ArtifactState | undefined {
+  return name === null ? undefined : lazyState(name, contentType, text, sha256)
 }
 
 /** Parses metadata when it is first asked for: walks over the history never do. */
@@ -149,12 +160,17 @@ export function decodeHead(row: Uint8Array): ArtifactHead {
 }
 
 export function encodeLive(row: LiveRow): Uint8Array {
-  return encodeCanonical(rootFields(row.root))
+  return encodeCanonical(row.hidden ? [...rootFields(row.root), true] : rootFields(row.root))
 }
 
 /** @throws CORRUPT */
 export function decodeLive(row: Uint8Array): LiveRow {
-  return { root: readRoot(decodeRow<RootFields>(row)) }
+  return { root: readRoot(decodeRow<RootFields>(row)), hidden: isHiddenRow(row) }
+}
+
+/** Whether a live row is a hidden version's: only those lists have seven members. */
+export function isHiddenRow(row: Uint8Array): boolean {
+  return row[0] === 0x87
 }
 
 export function encodeEnded(row: EndedRow): Uint8Array {

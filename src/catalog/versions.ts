@@ -4,7 +4,7 @@ import { emptyHead } from './history.ts'
 import { clockOf, entryOf, genOf, type Keyspace, type Place, tables, within } from './keys.ts'
 import type { ArtifactState, ClockReading, ContentRoot, PutOperation } from './operation.ts'
 import type { Reader } from './overlay.ts'
-import { type ArtifactHead, decodeHead, decodeOperation } from './rows.ts'
+import { type ArtifactHead, decodeHead, decodeOperation, isHiddenRow } from './rows.ts'
 
 /** One live version of one artifact. Bytes are raw: the caller spells ids. */
 export interface VersionRecord {
@@ -91,21 +91,25 @@ async function readAt(
   return recordOf(artifact, head, place, all, readPut(artifact, entryOf(place), row))
 }
 
-/** Reads the row of a put that is known to be here. @throws CORRUPT */
-export function readPut(artifact: Uint8Array, entry: Uint8Array, row: Uint8Array | undefined): PutOperation {
+/** A put whose state is known. */
+export type ShownPut = PutOperation & { readonly state: ArtifactState }
+
+/** Reads the row of a version that is known to be here and not hidden. @throws CORRUPT */
+export function readPut(artifact: Uint8Array, entry: Uint8Array, row: Uint8Array | undefined): ShownPut {
   if (row === undefined) throw new ArtifactHubError('CORRUPT', 'the catalog lacks a version that it lists')
   const { op } = decodeOperation(artifact, entry, row)
-  if (op.kind !== 'put') throw new ArtifactHubError('CORRUPT', 'the catalog lists an operation that is no version')
-  return op
+  if (op.kind !== 'put' || op.state === undefined)
+    throw new ArtifactHubError('CORRUPT', 'the catalog lists an operation that is no version')
+  return op as ShownPut
 }
 
-/** Puts a record together. `peers` are all live places of its gen, itself among them. */
+/** Puts a record together. `peers` are all live places of its gen that are not hidden, itself among them. */
 export function recordOf(
   artifact: Uint8Array,
   head: ArtifactHead,
   place: Place,
   peers: readonly Place[],
-  op: PutOperation,
+  op: ShownPut,
 ): VersionRecord {
   const { first, current } = head
   if (first === undefined || current === undefined) {
@@ -127,13 +131,13 @@ export function recordOf(
   }
 }
 
-/** All live places of one gen, ascending. */
+/** All live places of one gen that are not hidden, ascending. */
 export async function livePlaces(reader: Reader, keys: Keyspace, artifact: Uint8Array, gen: number): Promise<Place[]> {
   const genBytes = Buffer.alloc(4)
   genBytes.writeUInt32BE(gen)
   const prefix = keys.key(tables.live, artifact, genBytes)
   const places: Place[] = []
-  for await (const [key] of reader.entries(within(prefix))) places.push(keys.place(key))
+  for await (const [key, row] of reader.entries(within(prefix))) if (!isHiddenRow(row)) places.push(keys.place(key))
   return places
 }
 

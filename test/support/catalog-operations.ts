@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { ContentRoot, DropOperation, Operation, PutOperation } from '../../src/catalog/index.ts'
+import type { ArtifactState, ContentRoot, DropOperation, Operation, PutOperation } from '../../src/catalog/index.ts'
 import type { KeyValueStore } from '../../src/storage/key-value.ts'
 
 /** Bytes of the given length that `label` alone decides. */
@@ -31,7 +31,7 @@ export interface PutFields extends Partial<Omit<PutOperation, 'kind' | 'state'>>
 }
 
 /** A put whose gen is 1 and that has no parents, unless it says otherwise. */
-export function makePut(fields: PutFields): PutOperation {
+export function makePut(fields: PutFields): PutOperation & { state: ArtifactState } {
   const { label, name = 'report.pdf', contentType = 'application/pdf', metadata = {}, wallMs, ...rest } = fields
   return {
     kind: 'put',
@@ -52,7 +52,7 @@ export function makeNext(
   label: string,
   parents: readonly PutOperation[],
   fields: Omit<PutFields, 'label'> = {},
-): PutOperation {
+): PutOperation & { state: ArtifactState } {
   const [first] = parents
   return makePut({
     label,
