@@ -39,6 +39,45 @@ export const maxOpenPacks = 64
 /** A pack is compacted when at least this share of it is dead: writing four bytes to free one is the worst case. */
 export const compactDeadShare = 0.2
 
+/** Leaves that one request for blocks may name: 128 MiB of full ones, several units of those who ask. */
+export const maxRequestLeaves = 64
+/** A request for blocks, bytes: its ids and that many runs of leaves, with room. */
+export const maxBlockRequestBytes = 8 * KiB
+/** Requests that one stream may have waiting at the server: two are asked for, the rest is room. */
+export const maxRequestsWaiting = 4
+/** Bytes of blocks under way to whoever asked for them, but for the last block: a stream's buffers hold 4 MiB, the largest block is 2. */
+export const blockCreditBytes = 2 * MiB
+/** Blocks that a server reads from its disk before they may be sent, bytes a stream. */
+export const blockReadAheadBytes = 4 * MiB
+/** Streams for blocks that a server answers at once, of one agent and in all: with the read-ahead this bounds its memory. */
+export const maxBlockStreamsOfAgent = 16
+export const maxBlockStreams = 64
+/** Streams for blocks that a node opens to one agent at once: well below what the other side allows, for ends are seen late there. */
+export const maxBlockStreamsToAgent = 8
+/** A stream for blocks on which nothing moves is ended after one to two times this, milliseconds. */
+export const blockIdleMs = 30_000
+/** Time from a request for blocks to its refusal, milliseconds: all refusals take as long, whatever was looked up for them. */
+export const blockRefusalMs = 20
+/** An agent that takes longer to open a stream is passed over, milliseconds: relays and far hosts need some seconds. */
+export const blockOpenMs = 20_000
+/** A provider must send this much (bytes) in every so many milliseconds while it is asked for anything: 64 KiB/s. */
+export const minProgressBytes = 640 * KiB
+export const progressMs = 10_000
+/** Leaves of the longest request that a fetch makes: about 16 MiB. */
+export const unitLeaves = 16
+/** Requests that a fetch has open at one provider: the next is there before the last is through. */
+export const unitsInFlight = 2
+/** Providers that one fetch uses at once. */
+export const maxFetchProviders = 4
+/** Received blocks being verified and written, bytes a fetch. */
+export const maxUnstoredBytes = 16 * MiB
+/** Fetched blocks are made durable every so many bytes: what a crash can cost. */
+export const fetchSyncBytes = 64 * MiB
+/** Leaves that a fetch of everything asks for ahead of what has arrived. */
+export const maxLeavesWanted = 1024
+/** What is not there after this is asked for elsewhere too, if another provider has nothing to do, milliseconds. */
+export const askAgainMs = 2_000
+
 /** An entry in all (header, keys, body, inline leaf, signature), bytes: fits one gossip message. */
 export const maxEntryBytes = 64 * KiB
 /** Header, bytes: 32 parent heads and 32 version heads fit with room. */
@@ -105,6 +144,65 @@ export const maxSyncStreams = 64
 /** Sync streams that one agent may open in a burst, and then a second. */
 export const syncStreamBurst = 200
 export const syncStreamsPerSecond = 20
+
+/** Connections of one node in all: some hundred peers, and a few MiB of memory each when all are busy. */
+export const maxConnections = 256
+/** Connections with one agent: two nodes that dial each other at once have two, a direct one beside a relayed one makes three. */
+export const maxConnectionsPerAgent = 4
+/** Connections from one address: an office behind one NAT, or many nodes on one machine. */
+export const maxConnectionsPerHost = 64
+/** New connections a second from one address: each costs a handshake of some milliseconds. */
+export const maxNewConnectionsPerHost = 32
+/** Inbound connections whose handshake is not through, from all addresses. */
+export const maxPendingConnections = 32
+/** Streams of one connection each way, all protocols together. */
+export const maxStreamsPerConnection = 256
+/** Streams of one protocol on one connection that the other side may have open. */
+export const maxStreamsPerProtocol = 32
+/** What a peer may send on one stream before it is read, bytes: yamux's window, never above the read buffer or a slow reader is reset. */
+export const streamWindowBytes = 4 * MiB
+/** A stream's sender is stopped when this many bytes wait for the reader. */
+export const streamQueueBytes = 1 * MiB
+/** Bytes handed to libp2p at once: more would wait in its write buffer. */
+export const streamWriteBytes = 256 * KiB
+/** What libp2p may hold of one stream's outgoing bytes before it cuts the stream: a gossip frame (4 MiB) fits. */
+export const streamWriteBufferBytes = 8 * MiB
+/** A closed stream whose other side takes nothing is cut after this long, milliseconds. */
+export const streamFlushMs = 60_000
+/** A closed stream whose other side goes on is cut after this long, milliseconds, or after `streamLingerBytes`. */
+export const streamLingerMs = 10_000
+/** What a closed stream takes and throws away before it is cut, bytes. */
+export const streamLingerBytes = 1 * MiB
+/** Opening a stream to a peer, dialling it included, milliseconds. */
+export const openTimeoutMs = 20_000
+/** Dialling one address, milliseconds: one that answers nothing must not use up the time of a peer's others. */
+export const dialAddressTimeoutMs = 4_000
+/** Addresses of one agent that are remembered and dialled. */
+export const maxAddressesPerAgent = 16
+/** Agents about whom a node keeps addresses, failures and penalties in memory. */
+export const maxRememberedAgents = 10_000
+/** A hint's payload, bytes: gossip is for small things. */
+export const maxHintBytes = 64 * KiB
+/** Hints a second that one peer may pass on: twenty members who each write five times a second, through one neighbour, twice over. */
+export const maxHintsPerSecond = 200
+/** Penalty points at which a peer is refused; points halve every `penaltyHalfLifeMs`. */
+export const maxPenalty = 100
+/** Time in which penalty points halve, milliseconds. */
+export const penaltyHalfLifeMs = 5 * 60_000
+/** How long a peer at `maxPenalty` is refused, milliseconds. */
+export const refusalMs = 10 * 60_000
+/** Between two looks at whether relays and bootstrap nodes are still connected, milliseconds. */
+export const keepConnectedMs = 30_000
+/** Nodes found near by are connected to by themselves while there are fewer connections than this; more are dialled when needed. */
+export const nearConnections = 32
+/** Reservations on a node that is a relay. */
+export const maxRelayReservations = 128
+/** One relayed connection's life, milliseconds. */
+export const relayedConnectionMs = 30 * 60_000
+/** Bytes of one relayed connection, both ways together. */
+export const relayedConnectionBytes = 256 * MiB
+/** Relayed connections that one agent may open through this relay in an hour: with the above, 4 GiB. */
+export const maxRelayedPerHour = 16
 
 /** A plan bounds one namespace; a quota never decides whether an entry counts. */
 export interface PlanLimits {
