@@ -2,8 +2,9 @@ import { randomFillSync } from 'node:crypto'
 import { join } from 'node:path'
 import { ArtifactHubError } from '../src/errors.ts'
 import { HybridClock } from '../src/log/index.ts'
+import { incarnationStampKey } from '../src/namespace/index.ts'
 import { composeNode } from './compose-node.ts'
-import { DataDir, DiskReserve, LevelStore, readIncarnation } from './disk/index.ts'
+import { DataDir, DiskReserve, LevelStore, openIncarnation } from './disk/index.ts'
 import { loadIdentity } from './identity.ts'
 import type { ArtifactHubNode, StartNodeOptions } from './node-types.ts'
 import { WorkerPool } from './workers/index.ts'
@@ -22,11 +23,17 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
   try {
     const { path: dataDir } = cleanUp.use(await DataDir.open({ path: options.dataDir }))
     const agent = await loadIdentity(dataDir, passphrase, random)
-    const { incarnation, fresh } = await readIncarnation(dataDir, random)
-    logger?.debug(fresh ? 'drew a new incarnation' : 'goes on under its incarnation', { dataDir, did: agent.did })
     const store = cleanUp.use(
       await LevelStore.open({ path: join(dataDir, 'db'), reserve: new DiskReserve(join(dataDir, 'reserve')) }),
     )
+    const { incarnation, fresh, seal } = await openIncarnation({
+      directory: dataDir,
+      store,
+      stampKey: incarnationStampKey,
+      random,
+    })
+    cleanUp.defer(seal)
+    logger?.debug(fresh ? 'drew a new incarnation' : 'goes on under its incarnation', { dataDir, did: agent.did })
     const engine = cleanUp.use(new WorkerPool())
     const node = await composeNode({
       dataDir,

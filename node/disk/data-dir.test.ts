@@ -1,12 +1,14 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { KeyValueStore } from '../../src/storage/key-value.ts'
+import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
 import { DataDir } from './data-dir.ts'
-import { readIncarnation } from './incarnation.ts'
+import { openIncarnation } from './incarnation.ts'
 import { bootIdentity, ownIdentity } from './process-identity.ts'
 
 let base: string
@@ -157,26 +159,35 @@ test('does not judge a process of another host', async () => {
 })
 
 const random = (bytes: number) => crypto.getRandomValues(new Uint8Array(bytes))
+const stampKey = Uint8Array.of(7)
+/** A start; `store` is the database of that directory. */
+const start = (directory: string, store: KeyValueStore) => openIncarnation({ directory, store, stampKey, random })
 
-test('keeps its incarnation from start to start, also when the directory is renamed', async () => {
+test('keeps its incarnation from start to start, closed or killed, also when the directory is renamed', async () => {
   await mkdir(path)
-  const first = await readIncarnation(path, random)
+  const store = new MemoryKeyValueStore()
+  const first = await start(path, store)
   expect(first).toMatchObject({ fresh: true, incarnation: expect.any(Uint8Array) })
   expect(first.incarnation).toHaveLength(16)
-  expect(await readIncarnation(path, random)).toEqual({ incarnation: first.incarnation, fresh: false })
+  const same = { incarnation: first.incarnation, fresh: false }
+  expect(await start(path, store)).toMatchObject(same)
   await rename(path, `${path}2`)
-  expect(await readIncarnation(`${path}2`, random)).toEqual({ incarnation: first.incarnation, fresh: false })
+  const again = await start(`${path}2`, store)
+  expect(again).toMatchObject(same)
+  await again.seal()
+  expect(await start(`${path}2`, store.afterPowerCut(0))).toMatchObject(same)
 })
 
 test('draws a new incarnation in a copy, after a restore, on another host, after a reboot and from a damaged marker', async () => {
   await mkdir(path)
+  const store = new MemoryKeyValueStore()
   const seen = new Set<string>()
   const expectFresh = async (directory: string) => {
-    const { incarnation, fresh } = await readIncarnation(directory, random)
+    const { incarnation, fresh } = await start(directory, store)
     expect(fresh).toBe(true)
     expect(seen).not.toContain(Buffer.from(incarnation).toString('hex'))
     seen.add(Buffer.from(incarnation).toString('hex'))
-    expect((await readIncarnation(directory, random)).fresh).toBe(false)
+    expect((await start(directory, store)).fresh).toBe(false)
   }
   await expectFresh(path)
   await cp(path, `${path}-copy`, { recursive: true, preserveTimestamps: true })
@@ -185,16 +196,90 @@ test('draws a new incarnation in a copy, after a restore, on another host, after
   await cp(`${path}-copy`, path, { recursive: true, preserveTimestamps: true })
   await expectFresh(path)
   const marker = join(path, 'incarnation')
-  const text = await readFile(marker, 'utf8')
-  for (const changed of [
-    text.replace(JSON.stringify(hostname()), '"elsewhere"'),
-    text.replace(bootIdentity(), 'another-boot'),
-    'not json',
-    '{}',
-    '',
+  for (const change of [
+    (text: string) => text.replace(JSON.stringify(hostname()), '"elsewhere"'),
+    (text: string) => text.replace(bootIdentity(), 'another-boot'),
+    (text: string) => text.replace(/"stamp": "[0-9a-f]{6}/, '"stamp": "000000'),
+    () => 'not json',
+    () => '{}',
+    () => '',
   ]) {
-    expect(changed).not.toBe(text)
-    await writeFile(marker, changed)
+    const text = await readFile(marker, 'utf8')
+    expect(change(text)).not.toBe(text)
+    await writeFile(marker, change(text))
     await expectFresh(path)
   }
 })
+
+test('draws a new incarnation when its database alone was put back, or its marker alone', async () => {
+  await mkdir(path)
+  const marker = join(path, 'incarnation')
+  const store = new MemoryKeyValueStore()
+  const read = async () => ({ marker: await readFile(marker), stamp: await store.get(stampKey) })
+  const restoreDatabase = async (copy: Awaited<ReturnType<typeof read>>) => {
+    const value = copy.stamp as Uint8Array
+    await store.batch([{ type: 'put', key: stampKey, value }], { sync: true })
+  }
+  const first = await start(path, store)
+  const whileItRan = await read()
+  await first.seal()
+  const atRest = await read()
+  expect((await start(path, store)).fresh).toBe(false)
+
+  await restoreDatabase(atRest)
+  const second = await start(path, store)
+  expect(second.fresh).toBe(true)
+  await restoreDatabase(whileItRan)
+  expect((await start(path, store)).fresh).toBe(true)
+
+  // Into the very file that is there: its inode is the one that the marker of now names, and so can an old one's be.
+  const { ino, dev, birthtimeNs } = await stat(marker, { bigint: true })
+  const old = { ...JSON.parse(atRest.marker.toString()), device: `${dev}`, inode: `${ino}`, born: `${birthtimeNs}` }
+  await writeFile(marker, JSON.stringify(old))
+  const third = await start(path, store)
+  expect(third.fresh).toBe(true)
+  expect(third.incarnation).not.toEqual(first.incarnation)
+
+  await store.batch([{ type: 'del', key: stampKey }], { sync: true })
+  expect((await start(path, store)).fresh).toBe(true)
+  expect((await start(path, store)).fresh).toBe(false)
+})
+
+test('a stamp that is cut off, or fails, costs an incarnation at most', async () => {
+  await mkdir(path)
+  const store = new MemoryKeyValueStore()
+  await start(path, store)
+  for (const failure of ['before', 'after'] as const) {
+    store.failNextBatch = failure
+    await expect(start(path, store)).rejects.toMatchObject({ code: 'STORAGE_FAILED' })
+    expect((await start(path, store)).fresh).toBe(failure === 'before')
+  }
+  const running = await start(path, store)
+  store.failNextBatch = 'before'
+  await running.seal()
+  expect((await start(path, store)).fresh).toBe(true)
+  expect((await start(path, store)).fresh).toBe(false)
+})
+
+test.skipIf(process.getuid?.() !== 0)(
+  'keeps its incarnation on a full disk, where it cannot stamp it anew (a tmpfs, so root only)',
+  async () => {
+    await mkdir(path)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', path])
+    try {
+      const store = new MemoryKeyValueStore()
+      const first = await start(path, store)
+      await expect(writeFile(join(path, 'ballast'), Buffer.alloc(100_000))).rejects.toMatchObject({ code: 'ENOSPC' })
+      const same = { incarnation: first.incarnation, fresh: false }
+      const onFull = await start(path, store)
+      expect(onFull).toMatchObject(same)
+      await onFull.seal()
+      expect(await start(path, store)).toMatchObject(same)
+      await rm(join(path, 'ballast'))
+      expect(await start(path, store)).toMatchObject(same)
+      expect(await readdir(path)).toEqual(['incarnation'])
+    } finally {
+      execFileSync('umount', ['-l', path])
+    }
+  },
+)

@@ -5,7 +5,7 @@
 export { type ListedBlocks, NamespaceBlockstore } from './blockstore.ts'
 export { DataDir } from './data-dir.ts'
 export { DiskReserve } from './disk-reserve.ts'
-export { readIncarnation } from './incarnation.ts'
+export { openIncarnation } from './incarnation.ts'
 export { LevelStore, type LevelStoreOptions } from './level-store.ts'
 export type { PackNamespace, PackUsage } from './pack-namespace.ts'
 export { PackStore, type PackStoreOptions } from './pack-store.ts'

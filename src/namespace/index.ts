@@ -23,6 +23,7 @@ export { Namespace, type NamespaceEnvironment } from './namespace.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'
 export {
   forgetNamespace,
+  incarnationStampKey,
   loadCurrentNamespace,
   loadNamespaceRows,
   loadRemovals,

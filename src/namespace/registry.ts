@@ -19,6 +19,8 @@ const rowTable = 0x6e
 const removalTable = 0x78
 const currentKey = Uint8Array.of(keySpaces.node, 0x63)
 const maxRowBytes = 4_096
+/** Where a node keeps the stamp that ties this database to its incarnation, 16 bytes. */
+export const incarnationStampKey = Uint8Array.of(keySpaces.node, 0x69)
 
 /** Every namespace that this node has. @throws CORRUPT */
 export async function loadNamespaceRows(store: KeyValueStore): Promise<NamespaceRow[]> {
