@@ -1,0 +1,290 @@
+import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { maxSyncFrameBytes, maxSyncOffers, maxSyncWants } from '../limits.ts'
+import type { VectorRow } from './sync-log.ts'
+
+/**
+ * What agents say to each other on a sync stream. The first message of a stream decides what it is: `hello` a round,
+ * `push` new entries unasked, `offer` which namespaces are in common.
+ */
+export type SyncMessage =
+  | HelloMessage
+  | DeniedMessage
+  | VectorMessage
+  | EntriesMessage
+  | EndMessage
+  | DoneMessage
+  | PushMessage
+  | OfferMessage
+  | UnknownMessage
+  | NamesMessage
+
+/** Begins a round. */
+export interface HelloMessage {
+  readonly type: 'hello'
+  /** 32 bytes. */
+  readonly namespace: Uint8Array
+  /** The one artifact (20 bytes) of a round that is not about the whole namespace. */
+  readonly artifact: Uint8Array | undefined
+  /** The vector hash of who asks; `undefined` asks for the genesis entry alone. */
+  readonly hash: Uint8Array | undefined
+}
+
+/** The answer to whoever may not read it, whether or not there is such a namespace. */
+export interface DeniedMessage {
+  readonly type: 'denied'
+}
+
+/** A page of what one side has, and entries that it holds without their body. */
+export interface VectorMessage {
+  readonly type: 'vector'
+  /** The other side's hash is ours too: there are no rows. */
+  readonly same: boolean
+  /** Of a round about a namespace. */
+  readonly rows: readonly VectorRow[]
+  /** Of a round about one artifact: the first 16 bytes of the hash of each entry. */
+  readonly ids: readonly Uint8Array[]
+  /** Hashes, 32 bytes each. */
+  readonly wants: readonly Uint8Array[]
+  /** Another page follows. */
+  readonly more: boolean
+}
+
+/** Entries as they are stored. At least one. */
+export interface EntriesMessage {
+  readonly type: 'entries'
+  readonly entries: readonly Uint8Array[]
+}
+
+/** Nothing more comes from this side. */
+export interface EndMessage {
+  readonly type: 'end'
+  /** The sender's vector hash now. */
+  readonly hash: Uint8Array
+}
+
+/** What was received is durable. */
+export interface DoneMessage {
+  readonly type: 'done'
+  /** The receiver's vector hash now. */
+  readonly hash: Uint8Array
+  readonly stored: number
+  /** How many could not be stored for want of what they stand on. */
+  readonly unlinked: number
+}
+
+/** Entries that nobody asked for: new ones. Answered by `done` or `denied`. */
+export interface PushMessage {
+  readonly type: 'push'
+  readonly namespace: Uint8Array
+  readonly entries: readonly Uint8Array[]
+}
+
+/** The namespaces that the sender believes to have in common with the receiver. */
+export interface OfferMessage {
+  readonly type: 'offer'
+  readonly rows: readonly OfferRow[]
+}
+
+/** One namespace, told so that only who knows its id recognises it. */
+export interface OfferRow {
+  /** 32 bytes: see `offerTag`. */
+  readonly tag: Uint8Array
+  /** 16 bytes: see `offerState`. */
+  readonly state: Uint8Array
+}
+
+/** Rows of an offer that the receiver does not recognise, by index, ascending. */
+export interface UnknownMessage {
+  readonly type: 'unknown'
+  readonly indexes: readonly number[]
+}
+
+/** The namespaces behind those rows, told to an agent that has a role in each. */
+export interface NamesMessage {
+  readonly type: 'names'
+  readonly namespaces: readonly Uint8Array[]
+}
+
+const formatVersion = 0
+const codes = {
+  hello: 0,
+  denied: 1,
+  vector: 2,
+  entries: 3,
+  end: 4,
+  done: 5,
+  push: 6,
+  offer: 7,
+  unknown: 8,
+  names: 9,
+} as const
+/** What a list of entries costs beside them in a frame, bytes, and each entry in it. */
+const frameOverheadBytes = 64
+const entryOverheadBytes = 5
+/** A row of either kind takes no more than this, bytes. */
+const rowBytes = 64
+
+/** Rows of one page: no page is over the limit of a frame, whatever the wants beside them. */
+export const rowsInPage = Math.floor((maxSyncFrameBytes - frameOverheadBytes - maxSyncWants * 40) / rowBytes)
+
+/** What an entry takes of the room of a frame, bytes. */
+export function roomOf(entry: Uint8Array): number {
+  return entry.length + entryOverheadBytes
+}
+
+/** The room for entries in one frame, bytes. */
+export const entriesRoomBytes = maxSyncFrameBytes - frameOverheadBytes
+
+/** A message as canonical DAG-CBOR: a list whose first item is the code of its type. Layouts: README. */
+export function encodeSyncMessage(message: SyncMessage): Uint8Array<ArrayBuffer> {
+  return encodeCanonical([codes[message.type], ...membersOf(message)])
+}
+
+function membersOf(message: SyncMessage): unknown[] {
+  switch (message.type) {
+    case 'hello':
+      return [formatVersion, message.namespace, message.artifact ?? null, message.hash ?? null]
+    case 'denied':
+      return ['ACCESS_DENIED']
+    case 'vector': {
+      const rows = message.rows.map(({ chain, seq, hash }) => [chain, seq, hash])
+      return [message.same, rows, message.ids, message.wants, message.more]
+    }
+    case 'entries':
+      return [message.entries]
+    case 'end':
+      return [message.hash]
+    case 'done':
+      return [message.hash, message.stored, message.unlinked]
+    case 'push':
+      return [formatVersion, message.namespace, message.entries]
+    case 'offer':
+      return [formatVersion, message.rows.map(({ tag, state }) => [tag, state])]
+    case 'unknown':
+      return [message.indexes]
+    case 'names':
+      return [message.namespaces]
+  }
+}
+
+/** @throws TOO_LARGE, CORRUPT, UNSUPPORTED_FORMAT */
+export function decodeSyncMessage(bytes: Uint8Array): SyncMessage {
+  const message = decodeCanonical(bytes, { maxBytes: maxSyncFrameBytes, what: 'a sync frame' })
+  if (!Array.isArray(message)) throw malformed()
+  const [code, ...members] = message
+  switch (code) {
+    case codes.hello: {
+      const [version, namespace, artifact, hash] = members
+      checkVersion(version)
+      checkCount(members, 4)
+      return {
+        type: 'hello',
+        namespace: bytesOf(namespace, 32),
+        artifact: artifact === null ? undefined : bytesOf(artifact, 20),
+        hash: hash === null ? undefined : bytesOf(hash, 32),
+      }
+    }
+    case codes.denied:
+      checkCount(members, 1)
+      if (members[0] !== 'ACCESS_DENIED') throw malformed()
+      return { type: 'denied' }
+    case codes.vector: {
+      checkCount(members, 5)
+      const [same, rows, ids, wants, more] = members
+      return {
+        type: 'vector',
+        same: booleanOf(same),
+        rows: listOf(rows, rowsInPage).map(rowOf),
+        ids: listOf(ids, rowsInPage).map((id) => bytesOf(id, 16)),
+        wants: listOf(wants, maxSyncWants).map((hash) => bytesOf(hash, 32)),
+        more: booleanOf(more),
+      }
+    }
+    case codes.entries:
+      checkCount(members, 1)
+      return { type: 'entries', entries: entriesOf(members[0]) }
+    case codes.end:
+      checkCount(members, 1)
+      return { type: 'end', hash: bytesOf(members[0], 32) }
+    case codes.done: {
+      checkCount(members, 3)
+      const [hash, stored, unlinked] = members
+      return { type: 'done', hash: bytesOf(hash, 32), stored: countOf(stored), unlinked: countOf(unlinked) }
+    }
+    case codes.push: {
+      const [version, namespace, entries] = members
+      checkVersion(version)
+      checkCount(members, 3)
+      return { type: 'push', namespace: bytesOf(namespace, 32), entries: entriesOf(entries) }
+    }
+    case codes.offer: {
+      const [version, rows] = members
+      checkVersion(version)
+      checkCount(members, 2)
+      return { type: 'offer', rows: listOf(rows, maxSyncOffers).map(offerRowOf) }
+    }
+    case codes.unknown: {
+      checkCount(members, 1)
+      const indexes = listOf(members[0], maxSyncOffers).map(countOf)
+      if (indexes.some((index, at) => at > 0 && index <= (indexes[at - 1] as number))) throw malformed()
+      return { type: 'unknown', indexes }
+    }
+    case codes.names:
+      checkCount(members, 1)
+      return { type: 'names', namespaces: listOf(members[0], maxSyncOffers).map((id) => bytesOf(id, 32)) }
+    default:
+      throw malformed()
+  }
+}
+
+function malformed(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'not a valid sync frame')
+}
+
+function checkVersion(version: unknown): void {
+  if (countOf(version) !== formatVersion)
+    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this sync frame was written by a newer release')
+}
+
+function checkCount(members: readonly unknown[], count: number): void {
+  if (members.length !== count) throw malformed()
+}
+
+function bytesOf(value: unknown, length: number): Uint8Array {
+  if (value instanceof Uint8Array && value.length === length) return value
+  throw malformed()
+}
+
+function booleanOf(value: unknown): boolean {
+  if (typeof value === 'boolean') return value
+  throw malformed()
+}
+
+function countOf(value: unknown): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
+  throw malformed()
+}
+
+function listOf(value: unknown, max: number): unknown[] {
+  if (Array.isArray(value) && value.length <= max) return value
+  throw malformed()
+}
+
+function entriesOf(value: unknown): Uint8Array[] {
+  const entries = listOf(value, maxSyncFrameBytes)
+  if (entries.length === 0 || !entries.every((entry) => entry instanceof Uint8Array)) throw malformed()
+  return entries as Uint8Array[]
+}
+
+function rowOf(value: unknown): VectorRow {
+  const row = listOf(value, 3)
+  checkCount(row, 3)
+  return { chain: bytesOf(row[0], 16), seq: countOf(row[1]), hash: bytesOf(row[2], 32) }
+}
+
+function offerRowOf(value: unknown): OfferRow {
+  const row = listOf(value, 2)
+  checkCount(row, 2)
+  return { tag: bytesOf(row[0], 32), state: bytesOf(row[1], 16) }
+}

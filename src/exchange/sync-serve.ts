@@ -1,0 +1,246 @@
+import { equalBytes, toHex } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import {
+  maxSyncStreams,
+  maxSyncStreamsPerPeer,
+  maxUselessSyncBatches,
+  syncStreamBurst,
+  syncStreamsPerSecond,
+} from '../limits.ts'
+import type { PeerNetwork, PeerStream } from './peer-network.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { HelloMessage, OfferRow, PushMessage } from './sync-codec.ts'
+import type { ReplicatedLog } from './sync-log.ts'
+import { syncProtocol } from './sync-run.ts'
+import { SyncStream } from './sync-stream.ts'
+import {
+  count,
+  inTurn,
+  receiveEntries,
+  receiveVector,
+  type SyncTally,
+  sendEntries,
+  sendVector,
+} from './sync-transfer.ts'
+import { viewOf } from './sync-view.ts'
+
+/** What serving is done with, and who is told of it. */
+export interface SyncServiceOptions {
+  readonly network: PeerNetwork
+  readonly scheduler: Scheduler
+  /** The log of a namespace (32 bytes) on this node. */
+  readonly lookup: (namespace: Uint8Array) => ReplicatedLog | undefined
+  /** A round that another agent began is through: its vector hash at the end, if it told. */
+  readonly onRound?: ((log: ReplicatedLog, agent: Uint8Array, round: ServedRound) => void) | undefined
+  /** Another agent pushed entries. */
+  readonly onPushed?: ((log: ReplicatedLog, agent: Uint8Array, tally: Readonly<SyncTally>) => void) | undefined
+  /** An agent asked for a namespace and was denied; `log` is there when this node has it. */
+  readonly onDenied?: ((namespace: Uint8Array, agent: Uint8Array, log: ReplicatedLog | undefined) => void) | undefined
+  /** An agent offers namespaces; gives the indexes of those not recognised whose ids are of interest, ascending. */
+  readonly onOffer?: ((agent: Uint8Array, rows: readonly OfferRow[]) => readonly number[]) | undefined
+  /** The ids behind rows that were not recognised. */
+  readonly onNames?: ((agent: Uint8Array, namespaces: readonly Uint8Array[]) => void) | undefined
+}
+
+/** What a served round came to. */
+export interface ServedRound extends Readonly<SyncTally> {
+  readonly result: 'same' | 'exchanged'
+  readonly sent: number
+  readonly theirHash: Uint8Array | undefined
+}
+
+/** Counts since the service began. */
+export interface SyncServiceCounters {
+  /** Streams answered. */
+  streams: number
+  /** Streams cut unread, for that agent had too many. */
+  floods: number
+  /** Requests of agents that may not read what they asked for. */
+  denied: number
+  /** Streams that ended with an error. */
+  failed: number
+}
+
+/** Pushes to namespaces that an agent may not write to, before it is no mistake any more. */
+const maxDeniedPushes = 16
+/** Agents whose rate is remembered. */
+const maxRates = 1_024
+const nothing = { rows: [], ids: [] }
+
+/**
+ * Answers sync streams of other agents until it is closed: whoever the log knows as a member is served, everybody else gets one
+ * and the same answer whether or not there is such a namespace. What one agent may have open, and how often, is bounded.
+ */
+export class SyncService implements AsyncDisposable {
+  readonly counters: SyncServiceCounters = { streams: 0, floods: 0, denied: 0, failed: 0 }
+  readonly #options: SyncServiceOptions
+  readonly #stop: () => void
+  readonly #ending = new AbortController()
+  readonly #running = new Set<Promise<void>>()
+  readonly #open = new Map<string, number>()
+  readonly #rates = new Map<string, { left: number; at: number }>()
+
+  constructor(options: SyncServiceOptions) {
+    this.#options = options
+    this.#stop = options.network.handle(syncProtocol, (stream, signal) => {
+      const serving = this.#serve(stream, signal)
+      const settled = serving.then(
+        () => {},
+        () => {},
+      )
+      this.#running.add(settled)
+      void settled.then(() => this.#running.delete(settled))
+      return serving
+    })
+  }
+
+  /** Answers no more, cuts what is open and waits until nothing runs. Idempotent. */
+  async close(): Promise<void> {
+    this.#stop()
+    this.#ending.abort(new ArtifactHubError('CLOSED', 'this node is closing'))
+    while (this.#running.size > 0) await Promise.all(this.#running)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #serve(peerStream: PeerStream, signal: AbortSignal): Promise<void> {
+    const { network, scheduler } = this.#options
+    const name = toHex(peerStream.agent)
+    const open = this.#open.get(name) ?? 0
+    if (open >= maxSyncStreamsPerPeer || this.#running.size >= maxSyncStreams || !this.#mayOpen(name)) {
+      this.counters.floods += 1
+      if (this.#running.size < maxSyncStreams) network.penalise(peerStream.agent, 'flood')
+      const refused = new ArtifactHubError('UNAVAILABLE', 'too many streams', { details: { reason: 'busy' } })
+      peerStream.abort(refused)
+      return
+    }
+    this.#open.set(name, open + 1)
+    this.counters.streams += 1
+    const stream = new SyncStream(peerStream, {
+      network,
+      scheduler,
+      signal: AbortSignal.any([signal, this.#ending.signal]),
+    })
+    try {
+      await this.#answer(stream)
+      await stream.end()
+    } catch (error) {
+      this.counters.failed += 1
+      await stream.end(error)
+      throw error
+    } finally {
+      const left = (this.#open.get(name) ?? 1) - 1
+      if (left === 0) this.#open.delete(name)
+      else this.#open.set(name, left)
+    }
+  }
+
+  #mayOpen(name: string): boolean {
+    const now = this.#options.scheduler.now()
+    const { left, at } = this.#rates.get(name) ?? { left: syncStreamBurst, at: now }
+    const refilled = Math.min(syncStreamBurst, left + (Math.max(0, now - at) / 1_000) * syncStreamsPerSecond)
+    // Set again, so that the first of the map is the one unheard of for longest.
+    this.#rates.delete(name)
+    if (this.#rates.size >= maxRates) this.#rates.delete(this.#rates.keys().next().value as string)
+    this.#rates.set(name, { left: Math.max(0, refilled - 1), at: now })
+    return refilled >= 1
+  }
+
+  async #answer(stream: SyncStream): Promise<void> {
+    const first = await stream.receive()
+    if (first === undefined) return
+    if (first.type === 'hello') return await this.#round(stream, first)
+    if (first.type === 'push') return await this.#pushes(stream, first)
+    if (first.type === 'offer') return await this.#offer(stream, first.rows)
+    stream.misbehaved('bad-frame', `${first.type} at the start of a stream`)
+  }
+
+  async #round(stream: SyncStream, hello: HelloMessage): Promise<void> {
+    const log = this.#readable(hello.namespace, stream.agent)
+    if (log === undefined) {
+      await stream.send({ type: 'denied' })
+      return
+    }
+    if (hello.hash === undefined) {
+      const genesis = await log.entryBytes(log.id)
+      if (genesis === undefined) throw new ArtifactHubError('INTERNAL', 'a namespace without its genesis')
+      await stream.send({ type: 'entries', entries: [genesis] })
+      return
+    }
+    const { artifact } = hello
+    const view = viewOf(log, artifact === undefined ? { kind: 'namespace' } : { kind: 'artifact', artifact })
+    const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
+    const same = equalBytes(hello.hash, await view.hash())
+    await sendVector(stream, same ? nothing : await view.contents(), { same, wants: [] })
+    const first = await stream.receive()
+    if (first === undefined && same) {
+      this.#options.onRound?.(log, stream.agent, { result: 'same', ...tally, sent: 0, theirHash: hello.hash })
+      return
+    }
+    if (first?.type !== 'vector' || first.same !== same)
+      return stream.misbehaved('bad-frame', 'no vector where one was due')
+    const theirs = await receiveVector(stream, first)
+    const wanted = view.wanted(theirs.wants, stream.signal)
+    const entries = same ? wanted : inTurn(view.beyond(theirs, stream.signal), wanted)
+    const sent = await sendEntries(stream, this.#whileReadable(log, stream.agent, entries))
+    await stream.send({ type: 'end', hash: await view.hash() })
+    const theirHash = await receiveEntries(stream, log, tally)
+    await stream.send({ type: 'done', hash: await view.hash(), stored: tally.stored, unlinked: tally.unlinked })
+    if (artifact === undefined)
+      this.#options.onRound?.(log, stream.agent, { result: 'exchanged', ...tally, sent, theirHash })
+  }
+
+  async #pushes(stream: SyncStream, first: PushMessage): Promise<void> {
+    let denied = 0
+    let useless = 0
+    for (let message: PushMessage | undefined = first; message !== undefined; ) {
+      const log = this.#readable(message.namespace, stream.agent)
+      if (log === undefined) {
+        denied += 1
+        if (denied > maxDeniedPushes) stream.misbehaved('flood', 'pushes that were all denied')
+        await stream.send({ type: 'denied' })
+      } else {
+        const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
+        count(stream, await log.receive(message.entries, { signal: stream.signal }), tally)
+        useless = tally.stored > 0 ? 0 : useless + 1
+        if (useless > maxUselessSyncBatches) stream.misbehaved('flood', 'pushes of which none is new')
+        await stream.send({ type: 'done', hash: log.vectorHash, stored: tally.stored, unlinked: tally.unlinked })
+        this.#options.onPushed?.(log, stream.agent, tally)
+      }
+      const next = await stream.receive({ mayIdle: true })
+      if (next !== undefined && next.type !== 'push') return stream.misbehaved('bad-frame', `${next.type} among pushes`)
+      message = next
+    }
+  }
+
+  async #offer(stream: SyncStream, rows: readonly OfferRow[]): Promise<void> {
+    const indexes = this.#options.onOffer?.(stream.agent, rows) ?? []
+    await stream.send({ type: 'unknown', indexes })
+    if (indexes.length === 0) return
+    const { namespaces } = await stream.expect('names')
+    if (namespaces.length !== indexes.length) stream.misbehaved('bad-frame', 'other names than were asked for')
+    this.#options.onNames?.(stream.agent, namespaces)
+  }
+
+  #readable(namespace: Uint8Array, agent: Uint8Array): ReplicatedLog | undefined {
+    const log = this.#options.lookup(namespace)
+    if (log?.roleOf(agent) !== undefined) return log
+    this.counters.denied += 1
+    this.#options.onDenied?.(namespace, agent, log)
+    return undefined
+  }
+
+  /** Ends with an error as soon as the agent is a member no more. */
+  async *#whileReadable(
+    log: ReplicatedLog,
+    agent: Uint8Array,
+    entries: AsyncIterable<Uint8Array>,
+  ): AsyncIterable<Uint8Array> {
+    for await (const entry of entries) {
+      if (log.roleOf(agent) === undefined) throw new ArtifactHubError('ACCESS_DENIED', 'this agent was removed')
+      yield entry
+    }
+  }
+}

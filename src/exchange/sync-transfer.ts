@@ -1,0 +1,135 @@
+import { isHubError } from '../errors.ts'
+import { maxSyncVectorRows, maxSyncWants, maxUselessSyncBatches } from '../limits.ts'
+import { entriesRoomBytes, roomOf, rowsInPage } from './sync-codec.ts'
+import type { Received, ReplicatedLog, VectorRow } from './sync-log.ts'
+import type { SyncStream } from './sync-stream.ts'
+import type { SyncContents } from './sync-view.ts'
+
+/** What one side of a round took in. */
+export interface SyncTally {
+  /** Entries that are durable now and were not before. */
+  stored: number
+  known: number
+  unlinked: number
+}
+
+/** What the other side told of itself. */
+export interface TheirVector extends SyncContents {
+  readonly same: boolean
+  readonly wants: readonly Uint8Array[]
+}
+
+/** Tells the other side what there is here, page by page. */
+export async function sendVector(
+  stream: SyncStream,
+  contents: SyncContents,
+  options: { same: boolean; wants: readonly Uint8Array[] },
+): Promise<void> {
+  const count = Math.max(contents.rows.length, contents.ids.length)
+  for (let at = 0; ; at += rowsInPage) {
+    const next = at + rowsInPage
+    await stream.send({
+      type: 'vector',
+      same: options.same,
+      rows: contents.rows.slice(at, next),
+      ids: contents.ids.slice(at, next),
+      wants: at === 0 ? options.wants : [],
+      more: next < count,
+    })
+    if (next >= count) return
+  }
+}
+
+/**
+ * What the other side has, whole.
+ * @throws CORRUPT when it has no end (held against the peer), and what `SyncStream.receive` throws
+ */
+export async function receiveVector(
+  stream: SyncStream,
+  first: Awaited<ReturnType<typeof expectVector>>,
+): Promise<TheirVector> {
+  const rows: VectorRow[] = [...first.rows]
+  const ids: Uint8Array[] = [...first.ids]
+  const wants: Uint8Array[] = [...first.wants]
+  for (let page = first; page.more; ) {
+    page = await expectVector(stream)
+    if (page.rows.length + page.ids.length === 0) stream.misbehaved('bad-frame', 'an empty page')
+    rows.push(...page.rows)
+    ids.push(...page.ids)
+    wants.push(...page.wants)
+    if (rows.length + ids.length > maxSyncVectorRows) stream.misbehaved('flood', 'a vector without end')
+    if (wants.length > maxSyncWants) stream.misbehaved('flood', 'wants without end')
+  }
+  return { same: first.same, rows, ids, wants }
+}
+
+function expectVector(stream: SyncStream) {
+  return stream.expect('vector')
+}
+
+/** Sends entries in frames as large as may be. Resolves with how many. */
+export async function sendEntries(stream: SyncStream, entries: AsyncIterable<Uint8Array>): Promise<number> {
+  let sent = 0
+  let batch: Uint8Array[] = []
+  let room = entriesRoomBytes
+  for await (const entry of entries) {
+    if (roomOf(entry) > room) {
+      await stream.send({ type: 'entries', entries: batch })
+      batch = []
+      room = entriesRoomBytes
+    }
+    batch.push(entry)
+    room -= roomOf(entry)
+    sent += 1
+  }
+  if (batch.length > 0) await stream.send({ type: 'entries', entries: batch })
+  return sent
+}
+
+/** Takes what the other side sends into the log, each batch durable before the next is read. Resolves with its vector hash at the end. */
+export async function receiveEntries(
+  stream: SyncStream,
+  log: ReplicatedLog,
+  tally: SyncTally,
+  onBatch?: (received: Received) => void,
+): Promise<Uint8Array> {
+  for (let useless = 0; ; ) {
+    const message = await stream.expect('entries', 'end')
+    if (message.type === 'end') return message.hash
+    const received = await log.receive(message.entries, { signal: stream.signal })
+    count(stream, received, tally)
+    onBatch?.(received)
+    useless = received.stored > 0 ? 0 : useless + 1
+    if (useless > maxUselessSyncBatches) stream.misbehaved('flood', 'entries of which none is new, without end')
+  }
+}
+
+/** Adds to the tally. @throws CORRUPT when there is an entry among them that no honest peer sends: it is held against this one */
+export function count(stream: SyncStream, received: Received, tally: SyncTally): void {
+  tally.stored += received.stored
+  tally.known += received.known
+  tally.unlinked += received.unlinked.length
+  // A newer release may write what this one cannot read.
+  const bad = received.refused.find(({ code }) => code !== 'UNSUPPORTED_FORMAT')
+  if (bad !== undefined) stream.misbehaved('bad-entry', `an entry that is refused: ${bad.why}`)
+}
+
+/** Entries to ask for, as many as one round takes. */
+export async function wantsOf(log: ReplicatedLog): Promise<Uint8Array[]> {
+  const wants: Uint8Array[] = []
+  for await (const hash of log.incomplete()) {
+    if (wants.length >= maxSyncWants) break
+    wants.push(hash)
+  }
+  return wants
+}
+
+/** Both, one after the other. */
+export async function* inTurn<T>(...parts: readonly AsyncIterable<T>[]): AsyncIterable<T> {
+  for (const part of parts) yield* part
+}
+
+/** Whether an error is the peer's fault or the network's, not this node's. */
+export function isOfPeer(error: unknown): boolean {
+  return ['UNAVAILABLE', 'CORRUPT', 'TOO_LARGE', 'UNSUPPORTED_FORMAT'].some((code) => isHubError(error, code as never))
+}
