@@ -12,14 +12,16 @@ import {
   maxParentHeads,
   maxVersionHeads,
 } from '../limits.ts'
+import { checkKeys, decodeAuthBody } from './auth-body.ts'
 import type { DataHeader, Entry, EntryHeader, EntryKind, KeySection } from './entry.ts'
 import { malformed, Reader } from './reader.ts'
 
 const formatVersion = 0
-const kinds: readonly EntryKind[] = ['genesis', 'rotate', 'put', 'delete', 'drop']
-const dataKinds: readonly EntryKind[] = ['put', 'delete', 'drop']
+const kinds = ['genesis', 'grant', 'revoke', 'adopt', 'rotate', 'keys', 'put', 'delete', 'drop'] as const
 const rawCodec = 0x55
 const dagPbCodec = 0x70
+/** UTF-16 units of the name of a kind that a later release may bring. */
+const maxKindUnits = 64
 
 /** The header's bytes: what is hashed, linked and signed. */
 export function encodeHeader(header: EntryHeader): Uint8Array<ArrayBuffer> {
@@ -68,15 +70,34 @@ export function encodeEntry(
   return encodeCanonical([headerBytes, signature, keysBytes ?? null, body ?? null, leaf ?? null])
 }
 
+/** How much of an entry must be there. */
+export interface DecodeOptions {
+  /** Takes a copy whose keys section was left out, for whoever follows one artifact only. What is left out is still named by its hash. */
+  readonly partial?: boolean
+}
+
 /**
- * An entry from bytes that anyone may have made: size, hashes, form and signature are checked, in that order of cost.
- * That the author has the right to say it is for whoever evaluates grants.
+ * An entry from bytes that anyone may have made: size, form, hashes and signature are checked, in that order of cost.
+ * That the author has the right to say it is for whoever evaluates grants: `src/membership`.
  *
- * A body or leaf that the header names may be missing (erased); one that it does not name may not be there.
+ * A data entry's body or leaf that the header names may be missing (erased); one that it does not name may not be there.
+ * An auth entry's body is never missing.
  *
- * @throws TOO_LARGE, CORRUPT
+ * @throws TOO_LARGE, CORRUPT; UNSUPPORTED_FORMAT for a version or a kind that this release does not know
  */
-export function decodeEntry(bytes: Uint8Array): Entry {
+export function decodeEntry(bytes: Uint8Array, options: DecodeOptions = {}): Entry {
+  const entry = decodeUnverifiedEntry(bytes, options)
+  if (!isSignedByAuthor(entry)) throw malformed('the signature is not the author’s')
+  return entry
+}
+
+/**
+ * `decodeEntry` without the check of the signature, for who checks many at once elsewhere (`isSignedByAuthor`, in a
+ * worker), or has the entry from where only checked ones go. Nothing may be done with the entry before.
+ *
+ * @throws TOO_LARGE, CORRUPT, UNSUPPORTED_FORMAT
+ */
+export function decodeUnverifiedEntry(bytes: Uint8Array, { partial = false }: DecodeOptions = {}): Entry {
   const sections = decodeCanonical(bytes, { maxBytes: maxEntryBytes, what: 'an entry' })
   if (!Array.isArray(sections) || sections.length !== 5) throw malformed('an entry has five sections')
   const [headerBytes, signature, keysBytes, body, leaf] = sections.map((section, index) => {
@@ -85,30 +106,43 @@ export function decodeEntry(bytes: Uint8Array): Entry {
     throw malformed('a section is not bytes')
   })
   if (headerBytes === undefined || signature === undefined) throw malformed('header or signature is missing')
-  const header = decodeHeader(headerBytes)
-  checkSection('keys', keysBytes, header.keysHash, false)
-  checkSection('body', body, header.bodyHash, dataKinds.includes(header.kind))
+  const header = decodeHeader(headerBytes, signature)
+  checkSection('keys', keysBytes, header.keysHash, partial)
+  checkSection('body', body, header.bodyHash, header.data !== undefined)
   const inline = header.data?.root?.inline === true ? header.data.root.digest : undefined
   checkSection('leaf', leaf, inline, true)
-  if (!verifySignature('entry', headerBytes, header.author, signature)) {
-    throw malformed('the signature is not the author’s')
-  }
   const keys = keysBytes === undefined ? undefined : decodeKeys(keysBytes)
-  return { hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, body, leaf }
+  const auth = decodeAuthBody(header, body)
+  if (keys !== undefined) checkKeys(header, auth, keys)
+  return { hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, auth, body, leaf }
 }
 
-/** @throws TOO_LARGE, CORRUPT. Says nothing of who signed it. */
-function decodeHeader(bytes: Uint8Array): EntryHeader {
+/** Whether the signature is the author's, over that header. */
+export function isSignedByAuthor({ header, headerBytes, signature }: Entry): boolean {
+  return verifySignature('entry', headerBytes, header.author, signature)
+}
+
+/**
+ * The signature matters only to what this release does not know: a newer one wrote it if it is signed, and otherwise it is
+ * damaged.
+ *
+ * @throws TOO_LARGE, CORRUPT, UNSUPPORTED_FORMAT
+ */
+function decodeHeader(bytes: Uint8Array, signature: Uint8Array): EntryHeader {
   const reader = Reader.map(decodeCanonical(bytes, { maxBytes: maxHeaderBytes, what: 'an entry header' }), 'header')
-  if (reader.integer('v', 0, 1000) !== formatVersion) {
+  const author = reader.bytes('author', 32)
+  const version = reader.integer('v', 0, Number.MAX_SAFE_INTEGER)
+  const kindText = reader.text('kind', maxKindUnits)
+  const kind = version === formatVersion ? kinds.find((known) => known === kindText) : undefined
+  if (kind === undefined) {
+    if (!verifySignature('entry', bytes, author, signature)) throw malformed('it is of no known kind, and not signed')
     throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this entry was written by a newer release')
   }
-  const kind = reader.oneOf('kind', kinds)
   const clock = reader.array('clock', 2, 2)
   const header: EntryHeader = {
     kind,
     namespace: reader.optionalBytes('ns', 32),
-    author: reader.bytes('author', 32),
+    author,
     grant: reader.optionalBytes('grant', 32),
     incarnation: reader.bytes('inc', 16),
     seq: reader.integer('seq', 0, Number.MAX_SAFE_INTEGER),
@@ -128,16 +162,26 @@ function decodeHeader(bytes: Uint8Array): EntryHeader {
     throw malformed('only a genesis names no namespace and no grant')
   }
   if (isGenesis && header.seq !== 0) throw malformed('a genesis is the first of its chain')
-  if (kind === 'rotate' && (header.keyId === undefined || header.keysHash === undefined))
-    throw malformed('a rotate brings a key')
-  if (kind === 'put' && (header.keyId === undefined || header.bodyHash === undefined))
-    throw malformed('a put has a body')
+  const has = {
+    keyId: header.keyId !== undefined,
+    keys: header.keysHash !== undefined,
+    body: header.bodyHash !== undefined,
+  }
+  if (header.data === undefined && !has.body) throw malformed('an auth entry has a body')
+  if (kind === 'put' && !(has.keyId && has.body)) throw malformed('a put has a body')
+  if (kind === 'keys' && has.body !== (header.data === undefined)) throw malformed('keys of an artifact have no body')
+  if ((kind === 'rotate' || kind === 'keys') && !(has.keyId && has.keys)) throw malformed(`a ${kind} brings a key`)
+  if (kind === 'grant' && has.keyId !== has.keys) throw malformed('a grant brings a key with its id, or neither')
+  if ((isGenesis || kind === 'revoke' || kind === 'adopt') && (has.keyId || has.keys)) {
+    throw malformed(`a ${kind} brings no key`)
+  }
   return header
 }
 
 function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | undefined {
-  if ((reader !== undefined) !== dataKinds.includes(kind))
-    throw malformed('data stands in data entries, and only there')
+  const mayHave = kind === 'put' || kind === 'delete' || kind === 'drop' || kind === 'keys'
+  const mustHave = mayHave && kind !== 'keys'
+  if (reader === undefined ? mustHave : !mayHave) throw malformed('data stands in data entries, and only there')
   if (reader === undefined) return undefined
   const roots = reader.array('roots', 0, 1)
   const isPut = kind === 'put'
@@ -152,6 +196,7 @@ function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | u
   if (isPut !== (data.root !== undefined)) throw malformed('a put has one root')
   if ((kind === 'drop') !== data.versions.length > 0) throw malformed('a drop, and only a drop, names versions to drop')
   if (isPut && (data.gen === 1) !== (data.parents.length === 0)) throw malformed('only a first version has no parents')
+  if (kind === 'keys' && data.parents.length > 0) throw malformed('keys follow no version')
   if (kind === 'delete' && data.parents.length === 0) throw malformed('a delete names the heads it ends')
   return data
 }

@@ -1,7 +1,11 @@
 import type { ClockReading, ContentRoot } from '../catalog/index.ts'
+import type { AuthBody } from './auth-body.ts'
 
-/** What an entry does. Auth entries (genesis, rotate) have a public body; data entries (put, delete, drop) a secret one or none. */
-export type EntryKind = 'genesis' | 'rotate' | 'put' | 'delete' | 'drop'
+/**
+ * What an entry does. Auth entries (genesis, grant, revoke, adopt, rotate, and keys without an artifact) have a public
+ * body; data entries (put, delete, drop, and keys of an artifact) a secret one or none.
+ */
+export type EntryKind = 'genesis' | 'grant' | 'revoke' | 'adopt' | 'rotate' | 'keys' | 'put' | 'delete' | 'drop'
 
 /** The public, signed part of an entry. Hashes are SHA-256, 32 bytes. */
 export interface EntryHeader {
@@ -25,7 +29,10 @@ export interface EntryHeader {
   readonly keysHash: Uint8Array | undefined
   /** Hash of the body's bytes as stored (ciphertext when secret), if it has one. */
   readonly bodyHash: Uint8Array | undefined
-  /** Id (16 bytes) of the key that the body is encrypted under; in a rotate, of the epoch secret that it introduces. */
+  /**
+   * Id (16 bytes). In a put, of the artifact key that the body is encrypted under. In a rotate, of the epoch secret that
+   * it introduces; in a grant (unless it seals none) and in keys, of the secret that its boxes hold.
+   */
   readonly keyId: Uint8Array | undefined
   /** What a data entry says in public. */
   readonly data: DataHeader | undefined
@@ -80,8 +87,11 @@ export interface Entry {
   readonly header: EntryHeader
   readonly headerBytes: Uint8Array
   readonly signature: Uint8Array
+  /** `undefined` when there is none, or it was left out of a partial copy. */
   readonly keys: KeySection | undefined
   readonly keysBytes: Uint8Array | undefined
+  /** What an auth entry says; `undefined` in data entries. */
+  readonly auth: AuthBody | undefined
   /** As stored; `undefined` when there is none or it was erased after its version was deleted. */
   readonly body: Uint8Array | undefined
   /** The one leaf of inline content; `undefined` when the content is elsewhere or was erased. */

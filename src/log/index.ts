@@ -1,5 +1,17 @@
 /** Entries: their form, their bytes, their signatures; chains of them; the hybrid clock. */
+export {
+  type AdoptBody,
+  type AuthBody,
+  type Cut,
+  encodeAuthBody,
+  type GenesisBody,
+  type GrantBody,
+  type GrantedRole,
+  grantPrefix,
+  type RevokeBody,
+  type SealingBody,
+} from './auth-body.ts'
 export { HybridClock } from './clock.ts'
 export type { DataHeader, Entry, EntryHeader, EntryKind, KeyBox, KeySection, KeyWrap } from './entry.ts'
-export { decodeEntry, encodeEntry } from './entry-codec.ts'
+export { type DecodeOptions, decodeEntry, decodeUnverifiedEntry, encodeEntry, isSignedByAuthor } from './entry-codec.ts'
 export { type EntrySections, type HeaderDraft, signEntry } from './sign-entry.ts'

@@ -69,6 +69,19 @@ export class Reader {
     throw malformed(`${this.#where}.${name} is none of ${allowed.join(', ')}`)
   }
 
+  text(name: string | number, maxUnits: number): string {
+    const value = this.#take(name)
+    if (typeof value === 'string' && value.length <= maxUnits) return value
+    throw malformed(`${this.#where}.${name} is not a text of at most ${maxUnits} units`)
+  }
+
+  /** Any number of bytes up to `maxLength`. */
+  someBytes(name: string, maxLength: number): Uint8Array {
+    const value = this.#take(name)
+    if (value instanceof Uint8Array && value.length <= maxLength) return value
+    throw malformed(`${this.#where}.${name} is not at most ${maxLength} bytes`)
+  }
+
   array(name: string, min: number, max: number): Reader {
     return Reader.list(this.#take(name), `${this.#where}.${name}`, min, max)
   }

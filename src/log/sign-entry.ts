@@ -2,6 +2,7 @@ import { sha256 } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
 import { maxEntryBytes, maxHeaderBytes } from '../limits.ts'
+import { checkKeys, decodeAuthBody } from './auth-body.ts'
 import type { Entry, EntryHeader, KeySection } from './entry.ts'
 import { encodeEntry, encodeHeader, encodeKeys } from './entry-codec.ts'
 
@@ -16,7 +17,11 @@ export interface EntrySections {
   readonly leaf?: Uint8Array | undefined
 }
 
-/** Makes a signed entry and its stored bytes. @throws TOO_LARGE when it is over the limit for an entry */
+/**
+ * Makes a signed entry and its stored bytes.
+ *
+ * @throws TOO_LARGE when it is over the limit for an entry; CORRUPT when body or keys are not what that kind has
+ */
 export function signEntry(
   agent: AgentKey,
   draft: HeaderDraft,
@@ -31,8 +36,10 @@ export function signEntry(
     bodyHash: body === undefined ? undefined : sha256(body),
   }
   const headerBytes = encodeHeader(header)
+  const auth = decodeAuthBody(header, body)
+  if (keys !== undefined) checkKeys(header, auth, keys)
   const signature = agent.sign('entry', headerBytes)
-  const entry: Entry = { hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, body, leaf }
+  const entry: Entry = { hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, auth, body, leaf }
   const bytes = encodeEntry(entry)
   if (headerBytes.length > maxHeaderBytes || bytes.length > maxEntryBytes) {
     throw new ArtifactHubError(

@@ -1,8 +1,17 @@
 import { type ArtifactState, Catalog } from '../catalog/index.ts'
-import { artifactIdOf, encodeCanonical, formatNamespaceId } from '../encoding/index.ts'
+import { artifactIdOf, formatNamespaceId } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { type AgentKey, Sealer } from '../identity/index.ts'
-import { decodeEntry, type Entry, type EntrySections, type HybridClock, type KeyWrap, signEntry } from '../log/index.ts'
+import {
+  decodeEntry,
+  type Entry,
+  type EntrySections,
+  encodeAuthBody,
+  grantPrefix,
+  type HybridClock,
+  type KeyWrap,
+  signEntry,
+} from '../log/index.ts'
 import { ArtifactKey, Keyring, keyIdOf } from '../sharing/index.ts'
 import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import { loadTotals, type Totals } from './accounts.ts'
@@ -90,7 +99,7 @@ export class Namespace {
     const { agent, incarnation, clock, random } = env
     const start = { namespace: undefined, grant: undefined, incarnation, seq: 0, previous: undefined, heads: [] }
     const header = { kind: 'genesis' as const, ...start, clock: clock.tick(), keyId: undefined, data: undefined }
-    const { entry, bytes } = signEntry(agent, header, { body: encodeCanonical({ v: 0, nonce: random(16) }) })
+    const { entry, bytes } = signEntry(agent, header, { body: encodeAuthBody({ kind: 'genesis', nonce: random(16) }) })
     const id = entry.hash
     const chain = chainIdOf(agent.publicKey, id, incarnation)
     const chains = new Chains()
@@ -322,5 +331,6 @@ function newEpoch(env: NamespaceEnvironment, namespace: Uint8Array): { draft: En
   const sealer = new Sealer(env.random(32))
   const box = sealer.seal(secret, env.agent.publicKey, { kind: 'epoch', namespace, subject: new Uint8Array(0), keyId })
   const keys = { wraps: [], ephemeral: sealer.ephemeral, boxes: [{ keyId, ...box }] }
-  return { draft: { kind: 'rotate', keyId, data: undefined }, sections: { keys } }
+  const body = encodeAuthBody({ kind: 'rotate', to: [grantPrefix(namespace)] })
+  return { draft: { kind: 'rotate', keyId, data: undefined }, sections: { keys, body } }
 }
