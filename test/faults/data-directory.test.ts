@@ -1,4 +1,4 @@
-import { cp, rename, rm } from 'node:fs/promises'
+import { cp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -151,6 +151,38 @@ test('a snapshot put back in the place of the original writes a chain of its own
   const now = await entriesOf(place.dataDir)
   expectNoFork(lost, now)
   expect(new Set(now.map(({ incarnation }) => incarnation)).size).toBe(2)
+})
+
+test('of a backup, its database alone put back or its marker alone: no place in a chain is used twice', async () => {
+  const backup = join(place.path, 'backup')
+  {
+    await using node = await startNode({ dataDir: place.dataDir })
+    await write(node, 'before')
+  }
+  await cp(place.dataDir, backup, { recursive: true, preserveTimestamps: true })
+  {
+    await using node = await startNode({ dataDir: place.dataDir })
+    await write(node, 'lost')
+  }
+  const lost = await entriesOf(place.dataDir)
+  await rm(join(place.dataDir, 'db'), { recursive: true })
+  await cp(join(backup, 'db'), join(place.dataDir, 'db'), { recursive: true, preserveTimestamps: true })
+  {
+    await using node = await startNode({ dataDir: place.dataDir })
+    await write(node, 'after')
+    await expectSound(node, ['before', 'after'])
+  }
+  const withOldDatabase = await entriesOf(place.dataDir)
+  expectNoFork(lost, withOldDatabase)
+  await writeFile(join(place.dataDir, 'incarnation'), await readFile(join(backup, 'incarnation')))
+  {
+    await using node = await startNode({ dataDir: place.dataDir })
+    await write(node, 'last')
+    await expectSound(node, ['before', 'after', 'last'])
+  }
+  const withOldMarker = await entriesOf(place.dataDir)
+  expectNoFork(lost, withOldDatabase, withOldMarker)
+  expect(new Set(withOldMarker.map(({ incarnation }) => incarnation)).size).toBe(3)
 })
 
 test('a snapshot taken of a node that was killed opens and goes on', async () => {
