@@ -2,7 +2,7 @@ import type { ContentRoot } from '../catalog/index.ts'
 import { rawCodec, walkTree } from '../content/index.ts'
 import { decodeCanonical, encodeCanonical, orderedUint64, readUint64 } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
-import type { KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
+import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import type { Overlay } from './overlay.ts'
 import type { NamespaceKeys } from './tables.ts'
 
@@ -37,6 +37,7 @@ export class Accounts {
   readonly #startLeafBytes: number
   #leafBytes: number
   #entryBytes: number
+  #changed = false
 
   constructor(
     keys: NamespaceKeys,
@@ -63,13 +64,21 @@ export class Accounts {
     return { leafBytes: this.#leafBytes, entryBytes: this.#entryBytes }
   }
 
+  /** What records the totals, if they were touched. */
+  get changes(): KeyValueChange[] {
+    if (!this.#changed) return []
+    const value = encodeCanonical([this.#leafBytes, this.#entryBytes])
+    return [{ type: 'put', key: this.#keys.key('totals'), value }]
+  }
+
   addEntryBytes(bytes: number): void {
     this.#entryBytes += bytes
-    this.#record()
+    this.#changed = true
   }
 
   /** Bytes of leaves that a live version with this root would add. */
   async wouldAdd(artifact: Uint8Array, root: ContentRoot): Promise<number> {
+    if (root.inline) return (await this.#count(artifact, root.digest)) === 0 ? root.storedBytes : 0
     if (root.codec !== rawCodec && (await this.#count(artifact, root.digest)) > 0) return 0
     let bytes = 0
     for await (const batch of this.#leaves(root)) {
@@ -94,15 +103,28 @@ export class Accounts {
   }
 
   async #changeLeaves(artifact: Uint8Array, root: ContentRoot, by: 1 | -1): Promise<void> {
+    this.#changed = true
+    // The one leaf of most artifacts: its entry says all that a walk would find.
+    if (root.inline) {
+      this.#changeLeaf(
+        artifact,
+        { digest: root.digest, blockBytes: root.storedBytes },
+        by,
+        await this.#count(artifact, root.digest),
+      )
+      return
+    }
     for await (const batch of this.#leaves(root)) {
       const counts = await this.#counts(artifact, batch)
-      batch.forEach(({ digest, blockBytes }, at) => {
-        const count = readCount(counts[at])
-        if (by === 1 ? count === 0 : count === 1) this.#leafBytes += by * blockBytes
-        this.#write(artifact, digest, count + by)
+      batch.forEach((leaf, at) => {
+        this.#changeLeaf(artifact, leaf, by, readCount(counts[at]))
       })
     }
-    this.#record()
+  }
+
+  #changeLeaf(artifact: Uint8Array, { digest, blockBytes }: Leaf, by: 1 | -1, count: number): void {
+    if (by === 1 ? count === 0 : count === 1) this.#leafBytes += by * blockBytes
+    this.#write(artifact, digest, count + by)
   }
 
   /** A tree's distinct leaves in batches; none of a tree that is not whole here, for that takes no room here. */
@@ -149,10 +171,6 @@ export class Accounts {
 
   #key(artifact: Uint8Array, digest: Uint8Array): Uint8Array {
     return this.#keys.key('references', artifact, digest)
-  }
-
-  #record(): void {
-    this.#overlay.put(this.#keys.key('totals'), encodeCanonical([this.#leafBytes, this.#entryBytes]))
   }
 }
 

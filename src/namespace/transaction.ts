@@ -80,7 +80,7 @@ export class Transaction {
 
   get changes(): KeyValueChange[] {
     const head = this.#head === undefined ? [] : [headChange(this.#init.keys, this.#head)]
-    return [...this.#overlay.changes, ...this.catalog.changes, ...head]
+    return [...this.#overlay.changes, ...this.accounts.changes, ...this.catalog.changes, ...head]
   }
 
   get nextPlace(): NextPlace {
