@@ -67,6 +67,8 @@ export const progressMs = 10_000
 export const unitLeaves = 16
 /** Requests that a fetch has open at one provider: the next is there before the last is through. */
 export const unitsInFlight = 2
+/** A provider that a fetch has nothing to ask for keeps its stream this long, milliseconds: less than what the server waits. */
+export const laneIdleMs = 10_000
 /** Providers that one fetch uses at once. */
 export const maxFetchProviders = 4
 /** Received blocks being verified and written, bytes a fetch. */
@@ -144,6 +146,22 @@ export const maxSyncStreams = 64
 /** Sync streams that one agent may open in a burst, and then a second. */
 export const syncStreamBurst = 200
 export const syncStreamsPerSecond = 20
+/** What one push of new entries holds, bytes, beyond the first entry: soon committed, and fair to the others on the stream. */
+export const maxPushBytes = 64 * KiB
+/** New entries of one namespace that wait for a slow agent, bytes; beyond that a round is cheaper. */
+export const maxPushQueueBytes = MiB
+/** How long a stream of pushes is kept with nothing to push, milliseconds: below `syncPushIdleMs` of the other side. */
+export const syncPushCloseMs = 60_000
+/** Connected members that new entries are pushed to; the others hear a hint. */
+export const maxPushPeers = 32
+/** Sync rounds that one node begins at once: each may hold a frame and a batch. */
+export const maxSyncRounds = 8
+/** How often a namespace is compared with a member chosen at random, milliseconds, from and to. */
+export const syncEveryMs = { from: 30_000, to: 60_000 }
+/** Waits after failures of one agent, or of all known agents, milliseconds: doubled from the first to the last. */
+export const syncBackoffMs = { from: 1_000, to: 60_000 }
+/** Agents that are no members by this node's log and still remembered as having asked, in each namespace. */
+export const maxSyncStrangers = 256
 
 /** Connections of one node in all: some hundred peers, and a few MiB of memory each when all are busy. */
 export const maxConnections = 256
