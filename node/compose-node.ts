@@ -6,7 +6,7 @@ import { localFiles } from './local-files.ts'
 import type { Logger } from './node-types.ts'
 import { RunningNode } from './running-node.ts'
 
-/** 128 GiB of content, so a file of any size that is allowed; 15 MB of memory. */
+/** 128 GiB of content, so a file of any size that is allowed; 17 MB of memory. */
 const maxRememberedLeaves = 131_072
 
 /** The parts of a node that touch a machine, and what the data directory said. */

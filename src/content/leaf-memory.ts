@@ -25,7 +25,7 @@ export interface LeafSession extends KnownLeaves {
   readonly met: LeafTable
 }
 
-/** Leaves by nonce, packed: about 110 bytes each. */
+/** Leaves by nonce, packed: about 130 bytes each. */
 export class LeafTable {
   readonly #places = new Map<string, number>()
   #packed = Buffer.alloc(0)
@@ -79,7 +79,7 @@ export class LeafMemory {
   readonly #byKeys = new Map<string, LeafTable>()
   #leaves = 0
 
-  /** At most `maxLeaves` are remembered, about 110 bytes each; keys whose content was written longest ago go first. */
+  /** At most `maxLeaves` are remembered, about 130 bytes each; keys whose content was written longest ago go first. */
   constructor(maxLeaves: number) {
     this.#maxLeaves = maxLeaves
   }
