@@ -63,7 +63,7 @@ export const secondVersion: Section = {
       notes: [
         'stored: growth of the whole store on the disk (du), index and log with it; time: the next version’s over the first’s of the same run',
         'the bounds on what is stored are for 1 GiB',
-        'restarted between: a node that was started anew knows nothing of what it sealed before; restic is a new process each time anyway',
+        'restarted between: a node that was started anew knows what it wrote down of the version before; restic is a new process each time anyway',
       ],
     }
   },
