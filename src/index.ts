@@ -10,10 +10,23 @@
  * - `content`    bytes ⇄ encrypted Merkle DAG: chunker, leaves, tree, ingest, read
  * - `catalog`    counted operations → versions, records, indexes, lists
  * - `log`        entries: header, keys, body, signature; hash-linked chains; the hybrid clock
+ * - `membership` who may do what, and which entries count: one answer in whatever order they come
  * - `sharing`    epoch secrets and artifact keys: who can open what
  * - `namespace`  one namespace on one node: appends entries, keeps heads and catalog in step in one batch
+ * - `exchange`   between agents: what one asks of another's node, and what it answers
  *
  * `errors.ts` and `limits.ts` stand above them all. What is not here: disks, workers, Helia and the CLI
  * (`node/`), and the interface that programs use (`sdk/`).
  */
-export const layers = ['storage', 'encoding', 'identity', 'content', 'catalog', 'log', 'sharing', 'namespace'] as const
+export const layers = [
+  'storage',
+  'encoding',
+  'identity',
+  'content',
+  'catalog',
+  'log',
+  'membership',
+  'sharing',
+  'namespace',
+  'exchange',
+] as const

@@ -1,0 +1,130 @@
+import type { ClockReading } from '../catalog/index.ts'
+import { toHex } from '../encoding/index.ts'
+import type { Member } from './members.ts'
+import type { GrantStatement, Place, SealingStatement, Statements } from './statements.ts'
+
+/** A period under one namespace key that a counting rotate began. */
+export interface Epoch {
+  /** Id of its secret, 16 bytes. */
+  readonly id: Uint8Array
+  /** Hash of the rotate; of several that bring one secret, the earliest. */
+  readonly rotate: Uint8Array
+  readonly clock: ClockReading
+  /** How many epochs stand one behind the other under its secret. Partial copies of rotates say nothing of it. */
+  readonly depth: number
+}
+
+/** What somebody with the right to should do. */
+export interface Owed {
+  /** There is no good epoch: the owner or an admin should rotate. */
+  readonly rotation: boolean
+  /** The best good epoch. */
+  readonly epoch: Uint8Array | undefined
+  /** Members who should have its secret and to whom nobody has sealed it: any writer who has it should. */
+  readonly boxes: readonly Member[]
+}
+
+/** What epochs are judged by. */
+export interface Standing {
+  counts(entry: Place): boolean
+  isLive(grant: GrantStatement): boolean
+  /** First half-way name of the owner's own grant, in hex: it is sealed to under the genesis. */
+  readonly ownerPrefix: string
+}
+
+interface EpochState extends Epoch {
+  readonly key: string
+  readonly wraps: readonly string[]
+}
+
+/** The epochs of a namespace, each judged when asked for. */
+export class Epochs {
+  readonly #statements: Statements
+  readonly #standing: Standing
+  #ordered: readonly EpochState[] | undefined
+  readonly #good = new Map<string, boolean>()
+
+  constructor(statements: Statements, standing: Standing) {
+    this.#statements = statements
+    this.#standing = standing
+  }
+
+  /** Best first: by depth, then clock, then hash of the rotate. */
+  get ordered(): readonly Epoch[] {
+    this.#ordered ??= orderEpochs([...this.#begun()])
+    return this.#ordered
+  }
+
+  /** Whether the rotate counts and everyone that the secret was sealed to is a member still. */
+  isGood(id: Uint8Array): boolean {
+    const key = toHex(id)
+    let good = this.#good.get(key)
+    if (good === undefined) {
+      good = this.#isGood(key)
+      this.#good.set(key, good)
+    }
+    return good
+  }
+
+  /** Hex prefixes of the grants that the secret was sealed to, by entries that count. */
+  sealedTo(id: Uint8Array): ReadonlySet<string> {
+    return new Set(this.#sealings(toHex(id)).flatMap(({ to }) => to.map(toHex)))
+  }
+
+  #isGood(key: string): boolean {
+    const sealings = this.#sealings(key)
+    return (
+      sealings.some(({ entry }) => entry.kind === 'rotate') &&
+      sealings.every(({ to }) => to.every((prefix) => this.#areLive(toHex(prefix))))
+    )
+  }
+
+  #areLive(prefix: string): boolean {
+    if (prefix === this.#standing.ownerPrefix) return true
+    const grants = this.#statements.grantsByPrefix.get(prefix)
+    return grants.length > 0 && grants.every((grant) => this.#standing.isLive(grant))
+  }
+
+  #sealings(key: string): SealingStatement[] {
+    return this.#statements.sealings.get(key).filter(({ entry }) => this.#standing.counts(entry))
+  }
+
+  *#begun(): Generator<EpochState> {
+    for (const key of this.#statements.sealings.keys()) {
+      const rotates = this.#sealings(key).filter(({ entry }) => entry.kind === 'rotate')
+      const [first] = rotates.sort((one, two) => compareClocks(one.clock, two.clock, one.entry.hash, two.entry.hash))
+      if (first === undefined) continue
+      const wraps = [...new Set(rotates.flatMap((rotate) => rotate.wraps))]
+      yield { key, id: fromHex(key), rotate: fromHex(first.entry.hash), clock: first.clock, depth: 0, wraps }
+    }
+  }
+}
+
+/** An epoch stands behind another that wraps it, unless it claims to be later: so no cycle of wraps can be made. */
+function orderEpochs(epochs: EpochState[]): EpochState[] {
+  const isAfter = (one: Epoch, two: Epoch) => compareClocks(one.clock, two.clock, one.rotate, two.rotate)
+  const placed = new Map<string, EpochState>()
+  for (const epoch of epochs.sort(isAfter)) {
+    const depth = epoch.wraps.reduce((most, key) => Math.max(most, (placed.get(key)?.depth ?? -1) + 1), 0)
+    placed.set(epoch.key, { ...epoch, depth })
+  }
+  return [...placed.values()].sort((one, two) => two.depth - one.depth || isAfter(two, one))
+}
+
+/** Negative, zero or positive as the first stands before, with or after the second: by clock, then name. */
+export function compareClocks<T extends string | Uint8Array>(
+  one: ClockReading,
+  two: ClockReading,
+  oneName: T,
+  twoName: T,
+): number {
+  const byClock = one.wallMs - two.wallMs || one.counter - two.counter
+  if (byClock !== 0) return byClock
+  if (typeof oneName === 'string') return oneName < twoName ? -1 : oneName > twoName ? 1 : 0
+  return Buffer.compare(oneName, twoName as Uint8Array)
+}
+
+/** Bytes from hex that this folder made. */
+export function fromHex(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, 'hex'))
+}

@@ -1,0 +1,38 @@
+import type { ClockReading } from '../catalog/index.ts'
+import type { Role } from './roles.ts'
+
+/** A grant that has effect: its entry counts, and its author ranks above what it gives. */
+export interface Grant {
+  /** Hash of the grant entry; of the genesis, for the owner. */
+  readonly hash: Uint8Array
+  readonly agent: Uint8Array
+  readonly role: Role
+  readonly clock: ClockReading
+  /** No counting revoke names it. */
+  readonly live: boolean
+}
+
+/** An agent with at least one live grant. */
+export interface Member {
+  /** Raw Ed25519 public key, 32 bytes. */
+  readonly agent: Uint8Array
+  /** The highest of its live grants. */
+  readonly role: Role
+  /** Live ones: the highest role first, among equals the newest. */
+  readonly grants: readonly Grant[]
+}
+
+/** One agent's entries under one grant and one incarnation. */
+export interface ChainName {
+  readonly author: Uint8Array
+  /** Hash of the grant entry; of the genesis, for the owner. */
+  readonly grant: Uint8Array
+  readonly incarnation: Uint8Array
+}
+
+/** The lowest place at which a chain goes on in several ways and nobody has said which counts. */
+export interface Fork extends ChainName {
+  readonly seq: number
+  /** Of the entries that are held there, the two with the lowest hashes: their signed headers are the proof. */
+  readonly hashes: readonly [Uint8Array, Uint8Array]
+}

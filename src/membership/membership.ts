@@ -1,0 +1,304 @@
+import { toHex } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import {
+  type ChainFacts,
+  type ChainLimit,
+  everything,
+  isWithin,
+  limitOfChain,
+  nothing,
+  type Siblings,
+} from './chain-limit.ts'
+import { compareClocks, type Epoch, Epochs, fromHex, type Owed } from './epochs.ts'
+import type { ChainName, Fork, Grant, Member } from './members.ts'
+import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
+import {
+  Additions,
+  type AuthEntry,
+  chainKey,
+  type EntryPlace,
+  type GrantStatement,
+  noStatements,
+  type Place,
+  placeOf,
+  prefixOf,
+  type RevokeStatement,
+  type Statements,
+} from './statements.ts'
+
+/** What came to be held. In any order, with or without what was given before. */
+export interface MembershipChange {
+  /** Auth entries. */
+  readonly auth?: Iterable<AuthEntry>
+  /**
+   * Places of held entries (auth ones too) that matter beyond what they say: of a chain in which two entries are held at one
+   * seq, every held entry from the lowest such seq up; and entries that an adopt names. `needsLink` tells of later ones.
+   */
+  readonly links?: Iterable<EntryPlace>
+}
+
+interface ChainState {
+  readonly limit: ChainLimit
+  readonly forks: readonly Siblings[]
+}
+
+const unforked: readonly Siblings[] = []
+
+/**
+ * The members of a namespace and what counts of its entries, as the entries that are held say. An immutable value: the
+ * same entries make the same one, in whatever order and portions they came. The rule is in this folder's README.
+ *
+ * Most is evaluated when first asked for: to ask for one chain or agent costs what was said of it, not the size of
+ * the namespace.
+ */
+export class Membership {
+  /** Hash of the genesis entry, 32 bytes. */
+  readonly namespace: Uint8Array
+  /** Raw Ed25519 public key, 32 bytes. */
+  readonly owner: Uint8Array
+  /**
+   * Hashes (hex) of the grants whose chains may count otherwise than in the membership that this was made from;
+   * `undefined` when any may.
+   */
+  readonly touched: ReadonlySet<string> | undefined
+  readonly #genesis: AuthEntry
+  readonly #statements: Statements
+  readonly #id: string
+  readonly #ownerName: string
+  readonly #effective = new Map<string, boolean>()
+  readonly #revokes = new Map<string, readonly RevokeStatement[]>()
+  readonly #chains = new Map<string, ChainState>()
+  readonly #epochs: Epochs
+  #members: readonly Member[] | undefined
+
+  private constructor(genesis: AuthEntry, statements: Statements, touched: ReadonlySet<string> | undefined) {
+    this.namespace = genesis.hash
+    this.owner = genesis.header.author
+    this.touched = touched
+    this.#genesis = genesis
+    this.#statements = statements
+    this.#id = toHex(genesis.hash)
+    this.#ownerName = toHex(genesis.header.author)
+    this.#epochs = new Epochs(statements, {
+      ownerPrefix: prefixOf(this.#id),
+      counts: (entry) => this.#counts(entry),
+      isLive: (grant) => this.#isLive(grant),
+    })
+  }
+
+  /** A namespace of which only the beginning is held. @throws INVALID_ARGUMENT for another entry than a genesis */
+  static of(genesis: AuthEntry): Membership {
+    if (genesis.auth.kind !== 'genesis') throw new ArtifactHubError('INVALID_ARGUMENT', 'that entry is not a genesis')
+    return new Membership(genesis, noStatements(), undefined)
+  }
+
+  /** The membership with more entries held. What it was given before is not counted twice. */
+  with({ auth = [], links = [] }: MembershipChange): Membership {
+    const additions = new Additions(this.#statements)
+    for (const entry of auth) if (this.#isOfNamespace(entry)) additions.say(entry)
+    for (const entry of links) if (this.#isOfNamespace(entry)) additions.link(entry)
+    const { touched, statements } = additions
+    const isWide = [...touched].some((grant) => statements.grants.get(grant)[0]?.role === 'admin')
+    return new Membership(this.#genesis, statements, isWide ? undefined : touched)
+  }
+
+  /**
+   * Whether an entry that came to be held must be given as a link: an adopt names it, or its chain is known to be forked.
+   * An entry that shares its seq with a held one of its chain begins a fork, and must be given with that one and all above.
+   */
+  needsLink({ hash, header }: EntryPlace): boolean {
+    if (this.#statements.adopted.has(toHex(hash))) return true
+    if (header.grant === undefined) return false
+    return this.#statements.links.has(chainKey(toHex(header.grant), toHex(header.incarnation)))
+  }
+
+  /** Whether a held entry counts: its author had, at that place in its chain, the right to say it. */
+  counts(entry: EntryPlace): boolean {
+    return this.#isOfNamespace(entry) && this.#counts(placeOf(entry))
+  }
+
+  /** Which entries of a chain count, whatever their kinds. */
+  limitOf({ author, grant, incarnation }: ChainName): ChainLimit {
+    return this.#chainOf(toHex(author), toHex(grant), toHex(incarnation)).limit
+  }
+
+  /** The agent's highest live role; `undefined` for an agent that is no member. */
+  roleOf(agent: Uint8Array): Role | undefined {
+    return this.grantsOf(agent)[0]?.role
+  }
+
+  /** The agent's live grants: the highest role first, among equals the newest. The owner's first is the genesis. */
+  grantsOf(agent: Uint8Array): readonly Grant[] {
+    const name = toHex(agent)
+    const grants = this.#statements.grantsByAgent.get(name).filter((grant) => this.#isLive(grant))
+    const listed = grants.map((grant) => publicGrant(grant, true)).sort(compareGrants)
+    return name === this.#ownerName ? [this.#ownerGrant(), ...listed] : listed
+  }
+
+  /** A grant that has effect, live or ended; `undefined` when it is not held or has none. */
+  grantOf(hash: Uint8Array): Grant | undefined {
+    const name = toHex(hash)
+    if (name === this.#id) return this.#ownerGrant()
+    const grant = this.#statements.grants.get(name)[0]
+    return grant !== undefined && this.#isEffective(grant) ? publicGrant(grant, this.#isLive(grant)) : undefined
+  }
+
+  /** Whether the grant entry is held, with effect or without: what stands under it may be kept. */
+  knowsGrant(hash: Uint8Array): boolean {
+    const name = toHex(hash)
+    return name === this.#id || this.#statements.grants.has(name)
+  }
+
+  /** Every agent with a live grant, ascending by agent. */
+  get members(): readonly Member[] {
+    this.#members ??= [...new Set([this.#ownerName, ...this.#statements.grantsByAgent.keys()])]
+      .sort()
+      .map(fromHex)
+      .flatMap((agent) => {
+        const grants = this.grantsOf(agent)
+        return grants[0] === undefined ? [] : [{ agent, role: grants[0].role, grants }]
+      })
+    return this.#members
+  }
+
+  /** The lowest fork of each chain that counts only up to it, ascending by grant and incarnation. The owner's chains never do. */
+  get forks(): readonly Fork[] {
+    const forks: Fork[] = []
+    for (const key of [...this.#statements.links.keys()].sort()) {
+      const [link] = this.#statements.links.get(key)
+      const grant = link === undefined ? undefined : this.#statements.grants.get(link.grant)[0]
+      if (link === undefined || grant === undefined) continue
+      const { agent } = grant
+      const proofs = this.#chainOf(agent, link.grant, link.incarnation).forks.map(({ seq, entries }) => {
+        const [one = '', two = ''] = entries.map(({ hash }) => hash).sort()
+        return { seq, one, two }
+      })
+      const [lowest] = proofs.sort((a, b) => a.seq - b.seq || (a.one < b.one ? -1 : 1))
+      if (lowest === undefined) continue
+      forks.push({
+        author: fromHex(agent),
+        grant: fromHex(link.grant),
+        incarnation: fromHex(link.incarnation),
+        seq: lowest.seq,
+        hashes: [fromHex(lowest.one), fromHex(lowest.two)],
+      })
+    }
+    return forks
+  }
+
+  /** Epochs whose rotate counts, the one to write under first among those that are good and can be opened. */
+  get epochs(): readonly Epoch[] {
+    return this.#epochs.ordered
+  }
+
+  /** Whether the epoch of that id excludes everyone who is known to be no member. */
+  isGoodEpoch(id: Uint8Array): boolean {
+    return this.#epochs.isGood(id)
+  }
+
+  /** Members, replicas aside, to none of whose live grants the epoch's secret was sealed. */
+  lacking(id: Uint8Array): readonly Member[] {
+    const sealed = this.#epochs.sealedTo(id)
+    return this.members.filter(
+      ({ role, grants }) => role !== 'replica' && !grants.some(({ hash }) => sealed.has(prefixOf(toHex(hash)))),
+    )
+  }
+
+  /** What is owed to the members: a rotation, or boxes of the best good epoch. */
+  get owed(): Owed {
+    const epoch = this.epochs.find(({ id }) => this.isGoodEpoch(id))?.id
+    return { rotation: epoch === undefined, epoch, boxes: epoch === undefined ? [] : this.lacking(epoch) }
+  }
+
+  #isOfNamespace({ hash, header }: EntryPlace): boolean {
+    return Buffer.compare(header.namespace ?? hash, this.namespace) === 0
+  }
+
+  #ownerGrant(): Grant {
+    const { hash, header } = this.#genesis
+    return { hash, agent: header.author, role: 'owner', clock: header.clock, live: true }
+  }
+
+  #counts(entry: Place): boolean {
+    if (entry.kind === 'genesis') return entry.hash === this.#id
+    const role = this.#roleUnder(entry.grant)
+    if (role === undefined || !mayAuthor(role, entry.kind)) return false
+    return isWithin(this.#chainOf(entry.author, entry.grant, entry.incarnation).limit, entry.seq, entry.hash)
+  }
+
+  /** The role that a grant names, with effect or without. */
+  #roleUnder(grant: string): Role | undefined {
+    return grant === this.#id ? 'owner' : this.#statements.grants.get(grant)[0]?.role
+  }
+
+  /** Whether the author of an entry ranks above `role` by the grant that it stands under, and the entry counts. */
+  #isSaidAbove(role: Role, entry: Place): boolean {
+    // Ranks first: so what is asked for in turn always ranks higher, and asking ends, whatever anybody wrote.
+    const authority = this.#roleUnder(entry.grant)
+    return authority !== undefined && rankOf(authority) > rankOf(role) && this.#counts(entry)
+  }
+
+  #isEffective({ entry, role }: GrantStatement): boolean {
+    let effective = this.#effective.get(entry.hash)
+    if (effective === undefined) {
+      effective = this.#isSaidAbove(role, entry)
+      this.#effective.set(entry.hash, effective)
+    }
+    return effective
+  }
+
+  #isLive(grant: GrantStatement): boolean {
+    return this.#isEffective(grant) && this.#revokesOf(grant).length === 0
+  }
+
+  #revokesOf({ entry, agent, role }: GrantStatement): readonly RevokeStatement[] {
+    let revokes = this.#revokes.get(entry.hash)
+    if (revokes === undefined) {
+      revokes = this.#statements.revokes
+        .get(entry.hash)
+        .filter((revoke) => revoke.agent === agent && this.#isSaidAbove(role, revoke.entry))
+      this.#revokes.set(entry.hash, revokes)
+    }
+    return revokes
+  }
+
+  #chainOf(author: string, grantHash: string, incarnation: string): ChainState {
+    if (grantHash === this.#id) return { limit: author === this.#ownerName ? everything : nothing, forks: unforked }
+    const grant = this.#statements.grants.get(grantHash)[0]
+    if (grant === undefined || grant.agent !== author || !this.#isEffective(grant)) {
+      return { limit: nothing, forks: unforked }
+    }
+    const key = chainKey(grantHash, incarnation)
+    let state = this.#chains.get(key)
+    if (state === undefined) {
+      const facts = this.#factsOf(grant, incarnation)
+      const isOpen = facts.cuts.length === 0 && facts.links.length === 0
+      state = isOpen ? { limit: everything, forks: unforked } : limitOfChain(facts)
+      this.#chains.set(key, state)
+    }
+    return state
+  }
+
+  #factsOf(grant: GrantStatement, incarnation: string): ChainFacts {
+    const { agent, role, entry } = grant
+    const key = chainKey(entry.hash, incarnation)
+    return {
+      cuts: this.#revokesOf(grant).map(({ cuts }) => cuts.get(incarnation)),
+      adopts: this.#statements.adopts
+        .get(key)
+        .filter((adopt) => adopt.agent === agent && this.#isSaidAbove(role, adopt.entry))
+        .map(({ target }) => target),
+      // Anyone can write entries that name another's grant; they are not of its chain.
+      links: this.#statements.links.get(key).filter(({ author }) => author === agent),
+    }
+  }
+}
+
+function publicGrant(grant: GrantStatement, live: boolean): Grant {
+  const { entry, agent, role, clock } = grant
+  return { hash: fromHex(entry.hash), agent: fromHex(agent), role, clock, live }
+}
+
+function compareGrants(one: Grant, two: Grant): number {
+  return compareRoles(one.role, two.role) || compareClocks(two.clock, one.clock, two.hash, one.hash)
+}

@@ -1,0 +1,225 @@
+import type { ClockReading } from '../catalog/index.ts'
+import { toHex } from '../encoding/index.ts'
+import { type AuthBody, type Entry, type EntryKind, grantPrefix } from '../log/index.ts'
+import { FactIndex } from './fact-index.ts'
+import type { Role } from './roles.ts'
+
+/** What evaluation reads of a held entry: its name, and where it stands. Hashes and signature were checked. */
+export type EntryPlace = Pick<Entry, 'hash' | 'header'>
+
+/** An auth entry whose hashes and signature were checked; an `Entry` with `auth` is one. */
+export interface AuthEntry extends EntryPlace {
+  readonly auth: AuthBody
+  /** Its wraps say which epochs come after which. */
+  readonly keys?: Entry['keys']
+}
+
+/** An entry as evaluation keeps it: bytes as lowercase hex, and nothing that would keep the received bytes in memory. */
+export interface Place {
+  readonly hash: string
+  readonly kind: EntryKind
+  readonly author: string
+  /** The genesis itself has its own hash here. */
+  readonly grant: string
+  readonly incarnation: string
+  readonly seq: number
+  readonly previous: string | undefined
+}
+
+/** A grant entry, whether or not it has effect. */
+export interface GrantStatement {
+  readonly entry: Place
+  readonly clock: ClockReading
+  readonly agent: string
+  readonly role: Role
+}
+
+/** What a revoke says of one of the grants that it names. */
+export interface RevokeStatement {
+  readonly entry: Place
+  readonly agent: string
+  /** By incarnation. */
+  readonly cuts: ReadonlyMap<string, Position>
+}
+
+/** An adopt. */
+export interface AdoptStatement {
+  readonly entry: Place
+  readonly agent: string
+  readonly target: Position
+}
+
+/** An entry that seals an epoch secret to grants: a rotate, a keys, or a grant (to itself). */
+export interface SealingStatement {
+  readonly entry: Place
+  readonly clock: ClockReading
+  /** As `SealingBody.to`. */
+  readonly to: readonly Uint8Array[]
+  /** Ids of the epochs that it wraps under this one. */
+  readonly wraps: readonly string[]
+}
+
+/** A position in a chain, on one branch. */
+export interface Position {
+  readonly seq: number
+  readonly hash: string
+}
+
+/** Everything that was said, by what it is said of. Immutable: `with` gives another. */
+export interface Statements {
+  /** By hash, entries that are in here. */
+  readonly known: FactIndex<true>
+  /** By hash of the grant entry: one. */
+  readonly grants: FactIndex<GrantStatement>
+  readonly grantsByAgent: FactIndex<GrantStatement>
+  /** By `grantPrefix`. */
+  readonly grantsByPrefix: FactIndex<GrantStatement>
+  /** By grant. */
+  readonly revokes: FactIndex<RevokeStatement>
+  /** By chain. */
+  readonly adopts: FactIndex<AdoptStatement>
+  /** Hashes that adopts name. */
+  readonly adopted: FactIndex<true>
+  /** By id of the epoch. */
+  readonly sealings: FactIndex<SealingStatement>
+  /** By chain: entries of forked chains, and those that adopts name. */
+  readonly links: FactIndex<Place>
+  /** By hash, what is in `links`. */
+  readonly linked: FactIndex<true>
+}
+
+/** How a chain is named in the indexes. */
+export function chainKey(grant: string, incarnation: string): string {
+  return grant + incarnation
+}
+
+/** Nothing was said. */
+export function noStatements(): Statements {
+  return {
+    known: FactIndex.empty(),
+    grants: FactIndex.empty(),
+    grantsByAgent: FactIndex.empty(),
+    grantsByPrefix: FactIndex.empty(),
+    revokes: FactIndex.empty(),
+    adopts: FactIndex.empty(),
+    adopted: FactIndex.empty(),
+    sealings: FactIndex.empty(),
+    links: FactIndex.empty(),
+    linked: FactIndex.empty(),
+  }
+}
+
+/** What is new among entries, in the form that the indexes take. */
+export class Additions {
+  readonly #statements: Statements
+  readonly #known = new Set<string>()
+  readonly #linked = new Set<string>()
+  readonly #grants: [string, GrantStatement][] = []
+  readonly #revokes: [string, RevokeStatement][] = []
+  readonly #adopts: [string, AdoptStatement][] = []
+  readonly #sealings: [string, SealingStatement][] = []
+  readonly #links: [string, Place][] = []
+  /** Grants whose chains what was added may bear upon. */
+  readonly touched = new Set<string>()
+
+  constructor(statements: Statements) {
+    this.#statements = statements
+  }
+
+  /** Takes in what an auth entry says, once. */
+  say({ hash, header, auth, keys }: AuthEntry): void {
+    const entry = placeOf({ hash, header })
+    if (this.#known.has(entry.hash) || this.#statements.known.has(entry.hash)) return
+    this.#known.add(entry.hash)
+    const { clock } = header
+    const keyId = header.keyId === undefined ? undefined : toHex(header.keyId)
+    const wraps = (keys?.wraps ?? []).map((wrap) => toHex(wrap.keyId))
+    switch (auth.kind) {
+      case 'genesis':
+        break
+      case 'grant':
+        this.#grants.push([entry.hash, { entry, clock, agent: toHex(auth.agent), role: auth.role }])
+        this.touched.add(entry.hash)
+        if (keyId !== undefined) {
+          this.#sealings.push([keyId, { entry, clock, to: [grantPrefix(hash).slice()], wraps }])
+        }
+        break
+      case 'revoke': {
+        const agent = toHex(auth.agent)
+        for (const grant of auth.grants.map(toHex)) {
+          const cuts = auth.cuts.filter((cut) => toHex(cut.grant) === grant)
+          const byIncarnation = cuts.map((cut) => [toHex(cut.incarnation), positionOf(cut)] as const)
+          this.#revokes.push([grant, { entry, agent, cuts: new Map(byIncarnation) }])
+          this.touched.add(grant)
+        }
+        break
+      }
+      case 'adopt': {
+        const chain = chainKey(toHex(auth.grant), toHex(auth.incarnation))
+        this.#adopts.push([chain, { entry, agent: toHex(auth.agent), target: positionOf(auth) }])
+        this.touched.add(toHex(auth.grant))
+        break
+      }
+      case 'rotate':
+      case 'keys':
+        if (keyId === undefined) break
+        this.#sealings.push([keyId, { entry, clock, to: auth.to.map((prefix) => prefix.slice()), wraps }])
+        break
+    }
+  }
+
+  /** Takes in where an entry stands, once. */
+  link(held: EntryPlace): void {
+    const place = placeOf(held)
+    if (this.#linked.has(place.hash) || this.#statements.linked.has(place.hash)) return
+    this.#linked.add(place.hash)
+    this.#links.push([chainKey(place.grant, place.incarnation), place])
+    this.touched.add(place.grant)
+  }
+
+  /** The statements with what was added. */
+  get statements(): Statements {
+    const { known, grants, grantsByAgent, grantsByPrefix, revokes, adopts, adopted, sealings, links, linked } =
+      this.#statements
+    const all = this.#grants.map(([, grant]) => grant)
+    return {
+      known: known.with(marks(this.#known)),
+      grants: grants.with(this.#grants),
+      grantsByAgent: grantsByAgent.with(all.map((grant) => [grant.agent, grant])),
+      grantsByPrefix: grantsByPrefix.with(all.map((grant) => [prefixOf(grant.entry.hash), grant])),
+      revokes: revokes.with(this.#revokes),
+      adopts: adopts.with(this.#adopts),
+      adopted: adopted.with(this.#adopts.map(([, { target }]) => [target.hash, true])),
+      sealings: sealings.with(this.#sealings),
+      links: links.with(this.#links),
+      linked: linked.with(marks(this.#linked)),
+    }
+  }
+}
+
+/** The first 8 bytes of a hash, both in hex. */
+export function prefixOf(hash: string): string {
+  return hash.slice(0, 16)
+}
+
+/** An entry's place in the form that evaluation keeps. */
+export function placeOf({ hash, header }: EntryPlace): Place {
+  const name = toHex(hash)
+  return {
+    hash: name,
+    kind: header.kind,
+    author: toHex(header.author),
+    grant: header.grant === undefined ? name : toHex(header.grant),
+    incarnation: toHex(header.incarnation),
+    seq: header.seq,
+    previous: header.previous === undefined ? undefined : toHex(header.previous),
+  }
+}
+
+function positionOf({ seq, hash }: { readonly seq: number; readonly hash: Uint8Array }): Position {
+  return { seq, hash: toHex(hash) }
+}
+
+function marks(names: ReadonlySet<string>): [string, true][] {
+  return [...names].map((name) => [name, true])
+}
