@@ -1,0 +1,86 @@
+import { type GossipSub, type Message, TopicValidatorResult } from '@libp2p/gossipsub'
+import type { PeerId } from '@libp2p/interface'
+import { ArtifactHubError } from '../../src/errors.ts'
+import { maxHintBytes, maxHintsPerSecond } from '../../src/limits.ts'
+import { agentOf } from './agent-peer.ts'
+
+type HintListener = (payload: Uint8Array, from: Uint8Array) => void
+
+interface HintsInit {
+  readonly pubsub: GossipSub
+  readonly monotonic: () => number
+  /** Told once for each second in which an agent passed on more hints than it may. */
+  readonly onFlood: (agent: Uint8Array) => void
+  readonly warn: (message: string, fields: Record<string, unknown>) => void
+}
+
+/** Gossip: small signed messages by topic that may arrive or not. What a neighbour passes on above its rate is dropped. */
+export class Hints {
+  readonly #init: HintsInit
+  readonly #listeners = new Map<string, Set<HintListener>>()
+  /** Hints of the current second, by neighbour. */
+  readonly #rates = new Map<string, number>()
+  #second = 0
+
+  constructor(init: HintsInit) {
+    this.#init = init
+    init.pubsub.addEventListener('message', ({ detail }) => this.#deliver(detail))
+  }
+
+  /** @throws TOO_LARGE above 64 KiB */
+  publish(topic: string, payload: Uint8Array): void {
+    if (payload.length > maxHintBytes) {
+      throw new ArtifactHubError('TOO_LARGE', `a hint has at most ${maxHintBytes} bytes`, {
+        details: { bytes: payload.length, maxBytes: maxHintBytes },
+      })
+    }
+    this.#init.pubsub.publish(topic, payload).catch((error: Error) => {
+      this.#init.warn('a hint was not sent', { topic, error: error.message })
+    })
+  }
+
+  subscribe(topic: string, listener: HintListener): () => void {
+    const { pubsub } = this.#init
+    let listeners = this.#listeners.get(topic)
+    if (listeners === undefined) {
+      listeners = new Set()
+      this.#listeners.set(topic, listeners)
+      pubsub.topicValidators.set(topic, (neighbour, message) => this.#judge(neighbour, message))
+      pubsub.subscribe(topic)
+    }
+    const own: HintListener = (payload, from) => listener(payload, from)
+    listeners.add(own)
+    return () => {
+      if (!listeners.delete(own) || listeners.size > 0) return
+      this.#listeners.delete(topic)
+      pubsub.topicValidators.delete(topic)
+      pubsub.unsubscribe(topic)
+    }
+  }
+
+  #judge(neighbour: PeerId, message: Message): TopicValidatorResult {
+    if (message.data.length > maxHintBytes) return TopicValidatorResult.Reject
+    const second = Math.floor(this.#init.monotonic() / 1_000)
+    if (second !== this.#second) this.#rates.clear()
+    this.#second = second
+    const id = neighbour.toString()
+    const count = (this.#rates.get(id) ?? 0) + 1
+    this.#rates.set(id, count)
+    if (count <= maxHintsPerSecond) return TopicValidatorResult.Accept
+    const agent = agentOf(neighbour)
+    if (count === maxHintsPerSecond + 1 && agent !== undefined) this.#init.onFlood(agent)
+    return TopicValidatorResult.Ignore
+  }
+
+  #deliver(message: Message): void {
+    const from = message.type === 'signed' ? agentOf(message.from) : undefined
+    if (from === undefined) return
+    for (const listener of this.#listeners.get(message.topic) ?? []) {
+      try {
+        listener(message.data, from)
+      } catch (error) {
+        this.#init.warn('a listener to hints failed', { topic: message.topic, error: String(error) })
+      }
+    }
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * The one place where libp2p is put together, every limit set on purpose: its defaults suit a public server. What a bound is and
+ * why stands in `src/limits.ts`, what is particular to libp2p here.
+ */
+import { noise } from '@chainsafe/libp2p-noise'
+import { autoNAT } from '@libp2p/autonat'
+import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
+import { dcutr } from '@libp2p/dcutr'
+import { type GossipSub, gossipsub } from '@libp2p/gossipsub'
+import { identify, identifyPush } from '@libp2p/identify'
+import { type ConnectionGater, FaultTolerance, type Libp2p, type PeerInfo, type PrivateKey } from '@libp2p/interface'
+import { type KadDHT, kadDHT, passthroughMapper, removePrivateAddressesMapper } from '@libp2p/kad-dht'
+import { mdns } from '@libp2p/mdns'
+import { type Ping, ping } from '@libp2p/ping'
+import { preSharedKey } from '@libp2p/pnet'
+import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { webSockets } from '@libp2p/websockets'
+import { yamux } from '@libp2p/yamux'
+import { createLibp2p, type Libp2pOptions } from 'libp2p'
+import {
+  dialAddressTimeoutMs,
+  maxAddressesPerAgent,
+  maxConnections,
+  maxHintBytes,
+  maxNewConnectionsPerHost,
+  maxPendingConnections,
+  maxRelayReservations,
+  maxStreamsPerConnection,
+  maxStreamsPerProtocol,
+  openTimeoutMs,
+  relayedConnectionBytes,
+  relayedConnectionMs,
+  streamWindowBytes,
+  streamWriteBufferBytes,
+} from '../../src/limits.ts'
+import { packageVersion } from '../version.ts'
+import type { NetworkMode } from './network.ts'
+import { RelayListeners } from './relay-listeners.ts'
+import { formatSwarmKey } from './swarm-key.ts'
+
+/** What this node's DHT is called; a DHT of another name is another DHT. */
+const kadProtocol = '/artifact-hub/kad/1.0.0'
+const publicKadProtocol = '/ipfs/kad/1.0.0'
+/** Under the name that libp2p uses by default every IPFS node near would be asked. */
+const mdnsService = '_artifact-hub._udp.local'
+
+/** libp2p's services; this node uses the first four by name. */
+export type Services = {
+  dht: KadDHT
+  pubsub: GossipSub
+  ping: Ping
+  relays: RelayListeners
+  identify: unknown
+  identifyPush: unknown
+  dcutr: unknown
+  autoNAT?: unknown
+  relay?: unknown
+}
+
+export interface Libp2pParts {
+  readonly privateKey: PrivateKey
+  readonly mode: Exclude<NetworkMode, 'offline'>
+  readonly listen: readonly string[]
+  /** Whether to look for other nodes by multicast. */
+  readonly multicast: boolean
+  readonly networkKey: Uint8Array | undefined
+  readonly relay: boolean
+  readonly gater: ConnectionGater
+  readonly datastore: Libp2pOptions['datastore']
+  /** In the order in which they are offered. */
+  readonly encryption: readonly ('tls' | 'noise')[]
+  /** Told of nodes found near by. */
+  readonly onNear: (peer: PeerInfo) => void
+}
+
+/** A started libp2p. Starting waits for no network: without one it listens where it can and dials nobody. */
+export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>> {
+  const { mode, networkKey } = parts
+  const encrypters = { tls: tls(), noise: noise() }
+  const version = await packageVersion()
+  return await createLibp2p<Services>({
+    privateKey: parts.privateKey,
+    nodeInfo: { name: 'artifact-hub', version, userAgent: `artifact-hub/${version}` },
+    ...(parts.datastore === undefined ? {} : { datastore: parts.datastore }),
+    addresses: { listen: [...parts.listen] },
+    transportManager: { faultTolerance: FaultTolerance.NO_FATAL },
+    transports: [
+      tcp({
+        maxConnections,
+        backlog: maxPendingConnections,
+        dialOpts: { noDelay: true },
+        listenOpts: { noDelay: true },
+      }),
+      webSockets({ maxBufferedAmount: streamWindowBytes }),
+      circuitRelayTransport({
+        maxInboundStopStreams: maxStreamsPerProtocol,
+        maxOutboundStopStreams: maxStreamsPerProtocol,
+      }),
+    ],
+    ...(networkKey === undefined
+      ? {}
+      : { connectionProtector: preSharedKey({ psk: Buffer.from(formatSwarmKey(networkKey)) }) }),
+    // The dialler's first that the other side knows is taken: TLS where both have it, for it measures faster.
+    connectionEncrypters: parts.encryption.map((name) => encrypters[name]),
+    streamMuxers: [
+      yamux({
+        maxInboundStreams: maxStreamsPerConnection,
+        maxOutboundStreams: maxStreamsPerConnection,
+        streamOptions: {
+          maxStreamWindowSize: streamWindowBytes,
+          // A paused stream gets no more than one window, so this is never reached by a slow reader.
+          maxReadBufferLength: 2 * streamWindowBytes,
+          maxWriteBufferLength: streamWriteBufferBytes,
+        },
+      }),
+    ],
+    connectionGater: parts.gater,
+    connectionManager: {
+      maxConnections,
+      maxIncomingPendingConnections: maxPendingConnections,
+      inboundConnectionThreshold: maxNewConnectionsPerHost,
+      maxParallelDials: 32,
+      maxDialQueueLength: 256,
+      maxPeerAddrsToDial: maxAddressesPerAgent,
+      dialTimeout: openTimeoutMs,
+      addressDialTimeout: dialAddressTimeoutMs,
+      reconnectRetries: 3,
+    },
+    connectionMonitor: {
+      pingInterval: 20_000,
+      // A busy peer answers late; one whose cable was pulled never does, and TCP itself would notice after 2 minutes.
+      pingTimeout: { minTimeout: 20_000, maxTimeout: 60_000 },
+    },
+    peerDiscovery: parts.multicast
+      ? [
+          (components) => {
+            const service = mdns({ serviceTag: mdnsService })(components)
+            service.addEventListener('peer', ({ detail }) => parts.onNear(detail))
+            return service
+          },
+        ]
+      : [],
+    services: {
+      identify: identify({ maxInboundStreams: 2, maxOutboundStreams: 2 }),
+      identifyPush: identifyPush({ maxInboundStreams: 2, maxOutboundStreams: 2, runOnLimitedConnection: true }),
+      ping: ping({ maxInboundStreams: 4, maxOutboundStreams: 4, runOnLimitedConnection: true }),
+      dht: kadDHT({
+        protocol: mode === 'public' ? publicKadProtocol : kadProtocol,
+        // Without the mapper for all addresses it drops those of a LAN; a node there is reachable, so it serves.
+        ...(mode === 'public'
+          ? { peerInfoMapper: removePrivateAddressesMapper }
+          : { peerInfoMapper: passthroughMapper, clientMode: false }),
+        maxInboundStreams: maxStreamsPerProtocol,
+        maxOutboundStreams: maxStreamsPerProtocol,
+      }),
+      pubsub: gossipsub({
+        // A node alone in its topic is normal, and so are many nodes behind one address.
+        allowPublishToZeroTopicPeers: true,
+        scoreParams: { IPColocationFactorWeight: 0 },
+        emitSelf: false,
+        fallbackToFloodsub: false,
+        runOnLimitedConnection: true,
+        maxInboundStreams: 2,
+        maxOutboundStreams: 2,
+        maxInboundDataLength: maxHintBytes + 4096,
+        maxOutboundBufferSize: streamWriteBufferBytes,
+        // A frame of gossip names at most as many messages as a member's minute brings.
+        decodeRpcLimits: {
+          maxSubscriptions: 1_000,
+          maxMessages: 256,
+          maxIhaveMessageIDs: 5_000,
+          maxIwantMessageIDs: 5_000,
+          maxIdontwantMessageIDs: 5_000,
+          maxControlMessages: 1_000,
+          maxPeerInfos: 16,
+        },
+      }),
+      dcutr: dcutr(),
+      // Asks peers whether they can dial this node: of use only where its addresses are public.
+      ...(mode === 'public' ? { autoNAT: autoNAT() } : {}),
+      ...(parts.relay
+        ? {
+            relay: circuitRelayServer({
+              maxInboundHopStreams: maxStreamsPerProtocol,
+              maxOutboundHopStreams: maxStreamsPerProtocol,
+              reservations: {
+                maxReservations: maxRelayReservations,
+                // libp2p's relay takes this for milliseconds, whatever its messages say.
+                defaultDurationLimit: relayedConnectionMs,
+                defaultDataLimit: BigInt(relayedConnectionBytes),
+              },
+            }),
+          }
+        : {}),
+      relays: ({ transportManager }) => new RelayListeners(transportManager),
+    },
+  })
+}

@@ -1,0 +1,58 @@
+import type { Libp2p, PeerInfo } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
+import { ArtifactHubError } from '../../src/errors.ts'
+import { privateKeyOf } from './agent-peer.ts'
+import { Gate } from './gate.ts'
+import { KeepConnected, namedPeer } from './keep-connected.ts'
+import { type Services, startLibp2p } from './libp2p.ts'
+import { Libp2pNetwork } from './libp2p-network.ts'
+import { Penalties } from './penalties.ts'
+import type { OnlineOptions } from './start-network.ts'
+
+/** @throws INVALID_ARGUMENT for an address that is none, and when none of `listen` can be listened on; the signal's reason */
+export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2pNetwork> {
+  const { agent, mode, listen, logger, signal } = options
+  const bootstrap = options.bootstrap.map((text) => namedPeer(text, 'bootstrap'))
+  const relays = options.relays.map((text) => namedPeer(text, 'relays'))
+  const penalties = new Penalties(options.monotonic)
+  let libp2p: Libp2p<Services> | undefined
+  const gate = new Gate(penalties, options.monotonic, () => libp2p?.getConnections() ?? [])
+  let near: (peer: PeerInfo) => void = () => {}
+  libp2p = await startLibp2p({
+    privateKey: await privateKeyOf(agent),
+    mode,
+    listen,
+    multicast: !listen.every(isLoopback),
+    networkKey: options.networkKey,
+    relay: options.relay,
+    gater: gate.rules,
+    datastore: options.datastore,
+    encryption: options.encryption,
+    onNear: (peer) => near(peer),
+  })
+  const keep = new KeepConnected({ libp2p, bootstrap, relays, random: options.random, logger })
+  const network = new Libp2pNetwork({ ...options, libp2p, penalties, gate, keep, relays })
+  near = (peer) => network.foundNear(peer)
+  try {
+    signal?.throwIfAborted()
+    if (options.mustListen && listen.length > 0 && libp2p.getMultiaddrs().length === 0) {
+      throw new ArtifactHubError('INVALID_ARGUMENT', `none of the addresses can be listened on: ${listen.join(', ')}`)
+    }
+    keep.start()
+    return network
+  } catch (error) {
+    await network.close()
+    throw error
+  }
+}
+
+/** @throws INVALID_ARGUMENT for a text that is no multiaddr */
+function isLoopback(listen: string): boolean {
+  try {
+    return multiaddr(listen)
+      .getComponents()
+      .some(({ name, value }) => (name === 'ip4' && value?.startsWith('127.')) || (name === 'ip6' && value === '::1'))
+  } catch (cause) {
+    throw new ArtifactHubError('INVALID_ARGUMENT', `listen: ${listen} is no multiaddr`, { cause })
+  }
+}

@@ -1,0 +1,95 @@
+import type { Libp2pOptions } from 'libp2p'
+import { ArtifactHubError } from '../../src/errors.ts'
+import type { AgentKey } from '../../src/identity/index.ts'
+import type { Logger } from '../node-types.ts'
+import type { Network, NetworkMode } from './network.ts'
+import { OfflineNetwork } from './offline-network.ts'
+
+/** All addresses of all interfaces, at ports that the system picks. */
+const defaultListen = ['/ip4/0.0.0.0/tcp/0', '/ip6/::/tcp/0', '/ip4/0.0.0.0/tcp/0/ws', '/ip6/::/tcp/0/ws']
+
+/** The IPFS network's own entry points, whose addresses DNS names. Source: Kubo's default configuration. */
+const publicBootstrap = [
+  '/dnsaddr/bootstrap.libp2p.io/p2p/QmNnooDu7bfjPFoTZYxMNLWUQJyrVwtbZg5gBMjTezGAJN',
+  '/dnsaddr/bootstrap.libp2p.io/p2p/QmQCU2EcMqAqQPR2i9bChDtGNJchTbq5TbXJJ16u19uLTa',
+  '/dnsaddr/bootstrap.libp2p.io/p2p/QmbLHAnMoJPWSCR5Zhtx6BHJX9KiKNN6tpvbUcqanj75Nb',
+  '/dnsaddr/bootstrap.libp2p.io/p2p/QmcZf59bWwK5XFi76CZX8cbJ4BhTzzA3gU1ZjYZcYW3dwt',
+]
+
+export interface StartNetworkOptions {
+  /** Whose node this is: the peer id is this agent. */
+  readonly agent: AgentKey
+  readonly mode: NetworkMode
+  /** Multiaddrs to listen on; by default TCP and WebSocket on all addresses. Empty: dials only. No multicast when all are loopback. */
+  readonly listen?: readonly string[] | undefined
+  /** Nodes to stay connected to, multiaddrs ending in `/p2p/…`; `public` has the IPFS network's by default. */
+  readonly bootstrap?: readonly string[] | undefined
+  /** Relays to be reachable through, for a node behind NAT; written like `bootstrap`. */
+  readonly relays?: readonly string[] | undefined
+  /** Whether this node relays for others, within limits. */
+  readonly relay?: boolean | undefined
+  /** The key of the private network, 32 bytes; needed for `private` and only there. */
+  readonly networkKey?: Uint8Array | undefined
+  /** Encryptions offered, in order of preference; TLS, then noise by default. */
+  readonly encryption?: readonly ('tls' | 'noise')[] | undefined
+  /** Where libp2p keeps what it knows of peers and the DHT; by default bounded, in memory. */
+  readonly datastore?: Libp2pOptions['datastore']
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+  /** Milliseconds that never go back. */
+  readonly monotonic: () => number
+  readonly random: (length: number) => Uint8Array
+  readonly logger?: Logger | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The options of a network that is not offline, with their defaults. */
+export interface OnlineOptions extends Omit<StartNetworkOptions, 'mode' | 'logger' | 'networkKey'> {
+  readonly mode: Exclude<NetworkMode, 'offline'>
+  readonly listen: readonly string[]
+  /** Whether `listen` was asked for, so that listening on nothing of it is an error. */
+  readonly mustListen: boolean
+  readonly bootstrap: readonly string[]
+  readonly relays: readonly string[]
+  readonly relay: boolean
+  readonly networkKey: Uint8Array | undefined
+  readonly encryption: readonly ('tls' | 'noise')[]
+  readonly logger: Logger | undefined
+}
+
+/**
+ * Starts this node's part of the network. Waits for nobody: without a network it starts as quickly, and joins when there is
+ * one. `offline` loads nothing of libp2p.
+ *
+ * @throws INVALID_ARGUMENT for options that do not go together, addresses that are none, and when none of `listen` can be
+ *   listened on; the signal's reason
+ */
+export async function startNetwork(options: StartNetworkOptions): Promise<Network> {
+  const { mode, networkKey, signal } = options
+  signal?.throwIfAborted()
+  const refuse = (message: string): never => {
+    throw new ArtifactHubError('INVALID_ARGUMENT', message)
+  }
+  if ((mode === 'private') !== (networkKey !== undefined))
+    refuse('a private network needs a networkKey, others take none')
+  if (networkKey !== undefined && networkKey.length !== 32) refuse('a networkKey has 32 bytes')
+  if (mode === 'offline') {
+    const asked = [options.listen, options.bootstrap, options.relays].some((list) => (list?.length ?? 0) > 0)
+    if (asked || options.relay === true) refuse('an offline node listens, dials and relays nothing')
+    return new OfflineNetwork()
+  }
+  if (options.encryption?.length === 0) refuse('some encryption must be offered')
+  const { startLibp2pNetwork } = await import('./start-libp2p-network.ts')
+  return await startLibp2pNetwork({
+    ...options,
+    mode,
+    listen: options.listen ?? defaultListen,
+    mustListen: options.listen !== undefined,
+    bootstrap: options.bootstrap ?? (mode === 'public' ? publicBootstrap : []),
+    relays: options.relays ?? [],
+    relay: options.relay ?? false,
+    networkKey,
+    encryption: options.encryption ?? ['tls', 'noise'],
+    logger: options.logger,
+  })
+}
