@@ -6,6 +6,8 @@ import type { SourceFile } from './environment.ts'
 export interface Content {
   readonly source: ContentSource
   readonly sizeBytes: number | undefined
+  /** All of it, when it is bytes in hand: the caller's, who may change them. */
+  readonly bytes?: Uint8Array
 }
 
 const pieceBytes = 4 * 1024 * 1024
@@ -14,10 +16,10 @@ const pieceBytes = 4 * 1024 * 1024
 export function dataContent(data: unknown): Content {
   if (ArrayBuffer.isView(data) && !(data instanceof DataView)) {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-    return { source: slices(bytes), sizeBytes: bytes.length }
+    return bytesContent(bytes)
   }
   if (data instanceof ArrayBuffer || data instanceof SharedArrayBuffer) {
-    return { source: slices(new Uint8Array(data)), sizeBytes: data.byteLength }
+    return bytesContent(new Uint8Array(data))
   }
   if (data instanceof Blob) return { source: data.stream(), sizeBytes: data.size }
   if (isIterable(data)) return { source: bytesOnly(data), sizeBytes: undefined }
@@ -31,6 +33,10 @@ export function dataContent(data: unknown): Content {
     `data must be a Uint8Array, ArrayBuffer, Blob, ReadableStream or AsyncIterable<Uint8Array>, not ${given}${hint}`,
     { details: { option: 'data' } },
   )
+}
+
+function bytesContent(bytes: Uint8Array): Content {
+  return { source: slices(bytes), sizeBytes: bytes.length, bytes }
 }
 
 function isIterable(data: unknown): data is AsyncIterable<unknown> {

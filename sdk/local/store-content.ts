@@ -1,11 +1,4 @@
-import {
-  type ContentSource,
-  ingestContent,
-  isPositioned,
-  type LeafTable,
-  openSource,
-  sealInline,
-} from '../../src/content/index.ts'
+import { ingestContent, isPositioned, type LeafTable, openSource, sealInline } from '../../src/content/index.ts'
 import { toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import { maxContentBytes, maxInlineBytes, minChunkBytes } from '../../src/limits.ts'
@@ -20,9 +13,7 @@ import { ProgressMeter } from './progress.ts'
 interface StoreContentOptions {
   readonly namespace: OpenNamespace
   readonly key: ArtifactKey
-  readonly source: ContentSource
-  /** Plaintext bytes, when known. */
-  readonly sizeBytes: number | undefined
+  readonly content: Content
   /** Of a new artifact nothing can be there already, so its whole size is reserved before a byte is stored. */
   readonly isNew: boolean
   readonly meter: ProgressMeter
@@ -41,13 +32,23 @@ export interface HeldContent extends AsyncDisposable {
 
 /** Stores content: what fits an entry is only sealed, the rest is cut, encrypted and made durable. */
 async function storeContent(env: LocalEnvironment, options: StoreContentOptions): Promise<HeldContent> {
-  const { namespace, sizeBytes, isNew, key, meter } = options
+  const { namespace, isNew, key, meter } = options
+  const { source, sizeBytes, bytes } = options.content
   const { quota } = namespace
   if (sizeBytes !== undefined) quota.checkFile(sizeBytes)
+  if (bytes !== undefined && bytes.length <= maxInlineBytes) {
+    const reservation = quota.reserve(leafBytesOf(bytes.length, minChunkBytes))
+    try {
+      return holdInline(options, bytes.slice(), reservation, async () => reservation.release())
+    } catch (error) {
+      reservation.release()
+      throw error
+    }
+  }
   const signal = options.signal ?? new AbortController().signal
   const cleanUp = new AsyncDisposableStack()
   try {
-    const reader = openSource(options.source, signal)
+    const reader = openSource(source, signal)
     cleanUp.defer(() => reader.close())
     const reservation = quota.reserve(isNew && sizeBytes !== undefined ? leafBytesOf(sizeBytes, minChunkBytes) : 0)
     cleanUp.defer(() => reservation.release())
@@ -55,20 +56,15 @@ async function storeContent(env: LocalEnvironment, options: StoreContentOptions)
     const head = buffer.subarray(0, await reader.fill(buffer))
     const dispose = () => cleanUp.disposeAsync()
     if (head.length <= maxInlineBytes) {
-      const { leaf, sha256, ...root } = sealInline(head, key.content)
-      if (reservation.bytes === 0) reservation.grow(leaf.length)
-      meter.finish(head.length)
-      const content = { root: { ...root, inline: true, keyId: key.id }, sha256, leaf }
-      return { content, head, reservation, leaves: undefined, [Symbol.asyncDispose]: dispose }
+      if (reservation.bytes === 0) reservation.grow(leafBytesOf(head.length, minChunkBytes))
+      return holdInline(options, head, reservation, dispose)
     }
     const blocks = namespace.log.blocks.openWriter()
     cleanUp.use(blocks)
     const known = env.leafMemory.under(toHex(key.id))
     const reservesAsItGoes = reservation.bytes === 0
     const { sha256, digest, codec, ...stored } = await ingestContent({
-      source: isPositioned(options.source)
-        ? options.source
-        : { read: (into, position) => readOn(reader, head, into, position) },
+      source: isPositioned(source) ? source : { read: (into, position) => readOn(reader, head, into, position) },
       keys: key.content,
       engine: env.engine,
       blocks,
@@ -104,6 +100,24 @@ async function storeContent(env: LocalEnvironment, options: StoreContentOptions)
   }
 }
 
+function holdInline(
+  { key, meter }: StoreContentOptions,
+  head: Uint8Array,
+  reservation: Reservation,
+  dispose: () => Promise<void>,
+): HeldContent {
+  const { leaf, sha256, digest, codec, sizeBytes, storedBytes } = sealInline(head, key.content)
+  meter.finish(sizeBytes)
+  const root = { digest, codec, inline: true, sizeBytes, storedBytes, keyId: key.id }
+  return {
+    content: { root, sha256, leaf },
+    head,
+    reservation,
+    leaves: undefined,
+    [Symbol.asyncDispose]: dispose,
+  }
+}
+
 /** Gives what was read for a first look, then the rest. The pipeline asks in order. */
 async function readOn(
   reader: { fill(into: Uint8Array): Promise<number> },
@@ -136,13 +150,14 @@ export async function holdContent(
   env: LocalEnvironment,
   namespace: OpenNamespace,
   key: ArtifactKey,
-  { source, sizeBytes }: Content,
+  content: Content,
   isNew: boolean,
   { signal, onProgress }: { signal?: AbortSignal | undefined; onProgress?: OnProgress | undefined },
   file?: SourceFile,
 ): Promise<HeldContent> {
+  const { sizeBytes } = content
   const meter = new ProgressMeter(onProgress, sizeBytes, env.monotonic)
-  const held = await storeContent(env, { namespace, key, source, sizeBytes, isNew, meter, signal })
+  const held = await storeContent(env, { namespace, key, content, isNew, meter, signal })
   try {
     // Files in /proc say that they are empty; more than what was announced is not read to its end.
     if (sizeBytes !== undefined && held.content.root.sizeBytes !== sizeBytes) {
