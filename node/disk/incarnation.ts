@@ -73,25 +73,33 @@ export async function openIncarnation(place: IncarnationPlace): Promise<Incarnat
         ? Uint8Array.from(Buffer.from(marker.incarnation, 'hex'))
         : undefined
     const incarnation = known ?? Uint8Array.from(random(incarnationBytes))
-    const writing = writeStamp(place, path, incarnation)
+    if (known === undefined) await writeStamp(place, path, incarnation, { sync: true })
     // What is there says nothing wrong: a full disk is no reason not to start.
-    await (known === undefined ? writing : writing.catch(ignoreFullDisk))
+    else await writeStamp(place, path, incarnation, { sync: false }).catch(ignoreFullDisk)
     return {
       incarnation,
       fresh: known === undefined,
-      seal: () => writeStamp(place, path, incarnation).catch(() => {}),
+      seal: () => writeStamp(place, path, incarnation, { sync: false }).catch(() => {}),
     }
   } catch (error) {
     throw diskError(error, 'read or write the incarnation')
   }
 }
 
-/** Cut off in between, marker and database disagree, and the next start draws a new incarnation. */
-async function writeStamp(place: IncarnationPlace, path: string, incarnation: Uint8Array): Promise<void> {
+/**
+ * Cut off in between, marker and database disagree, and the next start draws a new incarnation. Without `sync` a power cut may
+ * have either of them lost, and the boot after it draws a new one in any case.
+ */
+async function writeStamp(
+  place: IncarnationPlace,
+  path: string,
+  incarnation: Uint8Array,
+  { sync }: { sync: boolean },
+): Promise<void> {
   const stamp = Uint8Array.from(place.random(stampBytes))
   // The marker first: on a full disk this is what fails, and the database is left alone.
-  await writeMarker(place.directory, path, incarnation, stamp)
-  await place.store.batch([{ type: 'put', key: place.stampKey, value: stamp }], { sync: true })
+  await writeMarker(place.directory, path, incarnation, stamp, sync)
+  await place.store.batch([{ type: 'put', key: place.stampKey, value: stamp }], { sync })
 }
 
 function ignoreFullDisk(error: unknown): void {
@@ -128,7 +136,13 @@ function placeOf(file: BigIntStats): Pick<Marker, 'device' | 'inode' | 'born'> {
   return { device: String(file.dev), inode: String(file.ino), born: String(file.birthtimeNs) }
 }
 
-async function writeMarker(directory: string, path: string, incarnation: Uint8Array, stamp: Uint8Array): Promise<void> {
+async function writeMarker(
+  directory: string,
+  path: string,
+  incarnation: Uint8Array,
+  stamp: Uint8Array,
+  sync: boolean,
+): Promise<void> {
   const draft = `${path}.new`
   await nodeFiles.unlink(draft).catch((error) => {
     if (systemCode(error) !== 'ENOENT') throw error
@@ -143,10 +157,10 @@ async function writeMarker(directory: string, path: string, incarnation: Uint8Ar
       ...placeOf(await file.stat({ bigint: true })),
     }
     await file.writeFile(`${JSON.stringify(marker, undefined, 2)}\n`)
-    await file.sync()
+    if (sync) await file.sync()
   } finally {
     await file.close()
   }
   await rename(draft, path)
-  await nodeFiles.syncDirectory(directory)
+  if (sync) await nodeFiles.syncDirectory(directory)
 }
