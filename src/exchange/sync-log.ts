@@ -28,9 +28,9 @@ export interface RefusedEntry {
 
 /** What a log tells its listeners after a batch is durable. */
 export interface LogChange {
-  /** Entries that this node wrote. */
-  readonly appended: number
-  /** Entries that came from others. */
+  /** What this node wrote in that batch: stored bytes of its entries, in the order of its chain. */
+  readonly written: readonly Uint8Array[]
+  /** How many entries came from others. */
   readonly received: number
   /** Whether who may do what may have changed. */
   readonly authChanged: boolean

@@ -35,6 +35,8 @@ export interface SyncOutcome extends Readonly<SyncTally> {
   readonly sent: number
   /** The other side's vector hash at the end, if it told. */
   readonly theirHash: Uint8Array | undefined
+  /** Tips of the other side that are still not held: it could not tell what was lacking, for a chain is forked. Another round can. */
+  readonly lacking: number
   readonly sentBytes: number
   readonly receivedBytes: number
 }
@@ -57,20 +59,17 @@ export async function runSync(options: SyncRunOptions): Promise<SyncOutcome> {
   const ownHash = async (): Promise<Uint8Array> => (isMember() ? await view.hash() : noHash)
   const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
   return await onStream(options, async (stream) => {
-    const outcome = (result: SyncOutcome['result'], sent: number, theirHash: Uint8Array | undefined): SyncOutcome => ({
-      result,
-      ...tally,
-      sent,
-      theirHash,
-      ...stream.traffic,
-    })
+    const outcome = (
+      result: SyncOutcome['result'],
+      more: Partial<Pick<SyncOutcome, 'sent' | 'theirHash' | 'lacking'>> = {},
+    ): SyncOutcome => ({ result, ...tally, sent: 0, theirHash: undefined, lacking: 0, ...more, ...stream.traffic })
     const artifact = options.scope?.kind === 'artifact' ? options.scope.artifact : undefined
     const hash = await ownHash()
     await stream.send({ type: 'hello', namespace: log.id, artifact, hash })
     const answer = await stream.expect('denied', 'vector')
-    if (answer.type === 'denied') return outcome('denied', 0, undefined)
+    if (answer.type === 'denied') return outcome('denied')
     const wants = options.wants === true ? await wantsOf(log) : []
-    if (answer.same && wants.length === 0) return outcome('same', 0, hash)
+    if (answer.same && wants.length === 0) return outcome('same', { theirHash: hash })
     const theirs = await receiveVector(stream, answer)
     if (theirs.wants.length > 0) stream.misbehaved('bad-frame', 'wants in an answer')
     const ours = theirs.same ? nothing : isMember() ? await view.contents() : await heldOf(theirs, log)
@@ -84,7 +83,7 @@ export async function runSync(options: SyncRunOptions): Promise<SyncOutcome> {
     const sent = theirs.same || !isMember() ? 0 : await sendEntries(stream, view.beyond(theirs, stream.signal))
     await stream.send({ type: 'end', hash: await ownHash() })
     const done = await stream.expect('done')
-    return outcome('exchanged', sent, done.hash)
+    return outcome('exchanged', { sent, theirHash: done.hash, lacking: await lackingOf(theirs, log) })
   })
 }
 
@@ -136,6 +135,13 @@ async function heldOf(theirs: SyncContents, log: ReplicatedLog): Promise<SyncCon
     else rows.push(...(tips.get(toHex(row.chain)) ?? []).filter(({ seq }) => seq < row.seq))
   }
   return { rows, ids: [] }
+}
+
+async function lackingOf(theirs: SyncContents, log: ReplicatedLog): Promise<number> {
+  const held = new Set([...log.vector()].map(({ hash }) => toHex(hash)))
+  let lacking = 0
+  for (const { hash } of theirs.rows) if (!held.has(toHex(hash)) && !(await log.hasEntry(hash))) lacking += 1
+  return lacking
 }
 
 /** Entries that the other side has beyond this one, as far as the vectors tell. */

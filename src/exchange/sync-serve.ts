@@ -7,6 +7,7 @@ import {
   syncStreamBurst,
   syncStreamsPerSecond,
 } from '../limits.ts'
+import { mayRead } from './may-read.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { HelloMessage, OfferRow, PushMessage } from './sync-codec.ts'
@@ -226,7 +227,7 @@ export class SyncService implements AsyncDisposable {
 
   #readable(namespace: Uint8Array, agent: Uint8Array): ReplicatedLog | undefined {
     const log = this.#options.lookup(namespace)
-    if (log?.roleOf(agent) !== undefined) return log
+    if (mayRead(log, agent)) return log
     this.counters.denied += 1
     this.#options.onDenied?.(namespace, agent, log)
     return undefined
@@ -239,7 +240,7 @@ export class SyncService implements AsyncDisposable {
     entries: AsyncIterable<Uint8Array>,
   ): AsyncIterable<Uint8Array> {
     for await (const entry of entries) {
-      if (log.roleOf(agent) === undefined) throw new ArtifactHubError('ACCESS_DENIED', 'this agent was removed')
+      if (!mayRead(log, agent)) throw new ArtifactHubError('ACCESS_DENIED', 'this agent was removed')
       yield entry
     }
   }

@@ -1,0 +1,271 @@
+import { equalBytes, toHex } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { maxSyncOffers, maxSyncRounds } from '../limits.ts'
+import type { PeerNetwork } from './peer-network.ts'
+import { type NamespaceSyncStatus, ReplicatedNamespace } from './replicator-log.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { OfferRow } from './sync-codec.ts'
+import type { ReplicatedLog } from './sync-log.ts'
+import { offerState, offerTag, sendOffer } from './sync-offer.ts'
+import { PushLink } from './sync-push.ts'
+import { SyncService, type SyncServiceCounters } from './sync-serve.ts'
+import { Turns } from './turns.ts'
+
+/** What a replicator is made of. */
+export interface ReplicatorOptions {
+  readonly network: PeerNetwork
+  readonly scheduler: Scheduler
+  /** A number from 0 up to 1: for jitter and choice, nothing secret. */
+  readonly random: () => number
+  /** This node's agent, 32 bytes. */
+  readonly self: Uint8Array
+  /** An agent says that this one has a role in a namespace (32 bytes) that is not followed here. Anyone may say so. */
+  readonly onInvited?: ((namespace: Uint8Array, from: Uint8Array) => void) | undefined
+}
+
+/** An agent and where it may be dialled. */
+export interface KnownPeer {
+  /** 32 bytes. */
+  readonly agent: Uint8Array
+  /** Multiaddr texts. */
+  readonly addresses: readonly string[]
+}
+
+/** Offers of a moment go together. */
+const offerDelayMs = 5
+/** How long the agent whose part it is to begin after an offer has for it. */
+const offerGraceMs = 2_000
+/** Namespaces that are not known here which one offer may make this node ask for. */
+const maxUnknownOffers = 64
+
+/**
+ * Keeps logs in step with the other members' nodes. New entries are pushed to connected members; everything else comes by
+ * rounds: when a connection is made, when a hint tells of a hash that is not known here, and every now and then with
+ * somebody. Serves the same to others. Never says the id of a namespace to an agent that has no role in it.
+ */
+export class Replicator implements AsyncDisposable {
+  readonly #options: ReplicatorOptions
+  readonly #service: SyncService
+  readonly #ending = new AbortController()
+  readonly #followed = new Map<string, ReplicatedNamespace>()
+  readonly #links = new Map<string, PushLink>()
+  /** By connected agent, the namespaces that it was offered on this connection. */
+  readonly #offered = new Map<string, Set<string>>()
+  readonly #running = new Set<Promise<void>>()
+  readonly #rounds = new Turns(maxSyncRounds)
+  readonly #graces = new Set<() => void>()
+  readonly #stopPeers: () => void
+  #stopOffering: (() => void) | undefined
+
+  constructor(options: ReplicatorOptions) {
+    this.#options = options
+    const { network, scheduler } = options
+    this.#service = new SyncService({
+      network,
+      scheduler,
+      lookup: (namespace) => this.#followed.get(toHex(namespace))?.log,
+      onRound: (log, agent, { result }) => this.#of(log)?.heardFrom(agent, result),
+      onPushed: (log, agent, { unlinked }) => {
+        if (unlinked > 0) this.#of(log)?.request(agent)
+      },
+      onDenied: (namespace, agent, log) => {
+        // Who knows the id may have been granted a role that this log has not heard of: its own log would say so.
+        if (log === undefined) this.#invited(namespace, agent)
+        else this.#of(log)?.request(agent)
+      },
+      onOffer: (agent, rows) => this.#onOffer(agent, rows),
+      onNames: (agent, namespaces) => {
+        for (const namespace of namespaces) this.#invited(namespace, agent)
+      },
+    })
+    this.#stopPeers = network.onPeer((agent, connected) => this.#onPeer(agent, connected))
+    for (const agent of network.connected()) this.#onPeer(agent, true)
+  }
+
+  /** Counts of what was served. */
+  get counters(): Readonly<SyncServiceCounters> {
+    return this.#service.counters
+  }
+
+  /**
+   * Keeps a log in step until it is unfollowed. Following it again only adds peers.
+   * @param options.peers whom a ticket names: dialled when no member is connected
+   * @throws CLOSED
+   */
+  follow(log: ReplicatedLog, options: { peers?: readonly KnownPeer[] } = {}): void {
+    if (this.#ending.signal.aborted) throw new ArtifactHubError('CLOSED', 'this node is closed')
+    const { network, scheduler, random, self } = this.#options
+    const peers = options.peers ?? []
+    for (const { agent, addresses } of peers) network.addAddresses(agent, addresses)
+    const id = toHex(log.id)
+    let followed = this.#followed.get(id)
+    if (followed === undefined) {
+      followed = new ReplicatedNamespace(log, {
+        network,
+        scheduler,
+        random,
+        self,
+        inTurn: (signal, work) => this.#rounds.run(signal, work),
+        push: (agent, from, entries) => this.#link(agent).push(from, entries),
+        onAuthChanged: () => this.#offerSoon(),
+      })
+      this.#followed.set(id, followed)
+    }
+    followed.know(peers.map(({ agent }) => agent))
+    this.#offerSoon()
+  }
+
+  /** Stops keeping a namespace (32 bytes) in step, and waits until nothing of it is under way. Idempotent. */
+  async unfollow(namespace: Uint8Array): Promise<void> {
+    const id = toHex(namespace)
+    const followed = this.#followed.get(id)
+    this.#followed.delete(id)
+    for (const offered of this.#offered.values()) offered.delete(id)
+    if (followed === undefined) return
+    for (const link of this.#links.values()) link.forget(followed.log)
+    await followed.close()
+  }
+
+  /** How far a namespace is in step; `undefined` when it is not followed. */
+  status(namespace: Uint8Array): NamespaceSyncStatus | undefined {
+    return this.#followed.get(toHex(namespace))?.status
+  }
+
+  /**
+   * Runs a round now with every connected member, or with known ones that are dialled. Resolves with how many worked.
+   * @throws NOT_FOUND when it is not followed; the signal's reason
+   */
+  async syncNow(namespace: Uint8Array, options: { signal?: AbortSignal | undefined } = {}): Promise<number> {
+    const followed = this.#followed.get(toHex(namespace))
+    if (followed === undefined) throw new ArtifactHubError('NOT_FOUND', 'this namespace is not followed')
+    const members = followed.connectedMembers()
+    const agents = members.length > 0 ? members : followed.dialable()
+    const outcomes = await Promise.allSettled(agents.map((agent) => followed.sync(agent, options.signal)))
+    options.signal?.throwIfAborted()
+    return outcomes.filter((outcome) => outcome.status === 'fulfilled' && outcome.value.result !== 'denied').length
+  }
+
+  /** Serves no more, cuts what is under way and waits until nothing runs. Idempotent. */
+  async close(): Promise<void> {
+    this.#ending.abort(new ArtifactHubError('CLOSED', 'this node is closing'))
+    this.#stopPeers()
+    this.#stopOffering?.()
+    for (const stop of this.#graces) stop()
+    await Promise.all([
+      this.#service.close(),
+      ...[...this.#followed.values()].map((followed) => followed.close()),
+      ...[...this.#links.values()].map((link) => link.close()),
+    ])
+    this.#followed.clear()
+    this.#links.clear()
+    while (this.#running.size > 0) await Promise.all(this.#running)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #of(log: ReplicatedLog): ReplicatedNamespace | undefined {
+    return this.#followed.get(toHex(log.id))
+  }
+
+  #invited(namespace: Uint8Array, from: Uint8Array): void {
+    if (!this.#followed.has(toHex(namespace))) this.#options.onInvited?.(namespace, from)
+  }
+
+  #onPeer(agent: Uint8Array, connected: boolean): void {
+    const name = toHex(agent)
+    if (connected) {
+      for (const followed of this.#followed.values()) if (followed.isOfInterest(agent)) followed.onConnected(agent)
+      this.#offered.set(name, new Set())
+      this.#offerSoon()
+      return
+    }
+    this.#offered.delete(name)
+    const link = this.#links.get(name)
+    this.#links.delete(name)
+    if (link !== undefined) this.#keep(link.close())
+    for (const followed of this.#followed.values()) if (followed.isOfInterest(agent)) followed.dial()
+  }
+
+  #link(agent: Uint8Array): PushLink {
+    const name = toHex(agent)
+    const found = this.#links.get(name)
+    if (found !== undefined) return found
+    const { network, scheduler } = this.#options
+    const link = new PushLink(agent, {
+      network,
+      scheduler,
+      signal: this.#ending.signal,
+      onDone: (log, { unlinked }) => {
+        if (unlinked > 0) this.#of(log)?.request(agent)
+      },
+      onLost: (log) => this.#of(log)?.request(agent),
+    })
+    this.#links.set(name, link)
+    return link
+  }
+
+  #offerSoon(): void {
+    if (this.#stopOffering !== undefined || this.#ending.signal.aborted) return
+    this.#stopOffering = this.#options.scheduler.setTimer(offerDelayMs, () => {
+      this.#stopOffering = undefined
+      for (const agent of this.#options.network.connected()) this.#offer(agent)
+    })
+  }
+
+  /** Offers what that agent has a role in and was not offered before on this connection. */
+  #offer(agent: Uint8Array): void {
+    const { network, scheduler, self } = this.#options
+    const offered = this.#offered.get(toHex(agent))
+    if (offered === undefined || equalBytes(agent, self)) return
+    const logs = [...this.#followed]
+      .filter(([id, { log }]) => !offered.has(id) && log.roleOf(agent) !== undefined)
+      .slice(0, maxSyncOffers)
+    if (logs.length === 0) return
+    for (const [id] of logs) offered.add(id)
+    const { signal } = this.#ending
+    const all = logs.map(([, { log }]) => log)
+    this.#keep(
+      sendOffer({ network, scheduler, self, signal }, agent, all).catch(() => {
+        // A round says why that agent cannot be talked to.
+        for (const [, followed] of logs) followed.request(agent)
+      }),
+    )
+    if (logs.length === maxSyncOffers) this.#offerSoon()
+  }
+
+  #onOffer(agent: Uint8Array, rows: readonly OfferRow[]): number[] {
+    const { self } = this.#options
+    const logs = new Map([...this.#followed.values()].map((f) => [toHex(offerTag(f.log.id, self, agent)), f]))
+    const unknown: number[] = []
+    rows.forEach(({ tag, state }, index) => {
+      const followed = logs.get(toHex(tag))
+      if (followed === undefined) {
+        if (unknown.length < maxUnknownOffers && this.#options.onInvited !== undefined) unknown.push(index)
+        return
+      }
+      const { log } = followed
+      const isMember = log.roleOf(agent) !== undefined
+      if (isMember && equalBytes(offerState(tag, log.vectorHash), state)) followed.heardFrom(agent, 'same')
+      // Both sides see the difference, if both know each other as members: one begins.
+      else if (!isMember || Buffer.compare(self, agent) < 0) followed.request(agent, { urgent: isMember, wants: true })
+      else this.#unlessItBegins(followed, agent)
+    })
+    return unknown
+  }
+
+  #unlessItBegins(followed: ReplicatedNamespace, agent: Uint8Array): void {
+    const before = followed.roundsHeard(agent)
+    const stop = this.#options.scheduler.setTimer(offerGraceMs, () => {
+      this.#graces.delete(stop)
+      if (followed.roundsHeard(agent) === before) followed.request(agent, { wants: true })
+    })
+    this.#graces.add(stop)
+  }
+
+  #keep(work: Promise<void>): void {
+    const kept = work.finally(() => this.#running.delete(kept))
+    this.#running.add(kept)
+  }
+}
