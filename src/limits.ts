@@ -222,6 +222,15 @@ export const relayedConnectionBytes = 256 * MiB
 /** Relayed connections that one agent may open through this relay in an hour: with the above, 4 GiB. */
 export const maxRelayedPerHour = 16
 
+/** A ticket's text, characters: fits a chat message. */
+export const maxTicketText = 4 * KiB
+/** Peers that a ticket names. */
+export const maxTicketPeers = 16
+/** Addresses of one peer in a ticket. */
+export const maxTicketAddresses = 8
+/** One address in a ticket, bytes. */
+export const maxTicketAddressBytes = 256
+
 /** A plan bounds one namespace; a quota never decides whether an entry counts. */
 export interface PlanLimits {
   /** Largest file, plaintext bytes. */

@@ -1,4 +1,7 @@
-/** Between agents: keeping logs in step, and what the core asks of a network. */
+/** Between agents: keeping logs in step, fetching blocks, and what the core asks of a network. */
+export { type BlockServer, type ServeBlocksOptions, serveBlocks } from './blocks-server.ts'
+export type { BlockServerCounters, ServedNamespace } from './blocks-session.ts'
+export { mayRead, type NamespaceRoots, type ReadableNamespace, readableRoot } from './may-read.ts'
 export type { Misbehaviour, PeerNetwork, PeerStream, StreamHandler } from './peer-network.ts'
 export { type KnownPeer, Replicator, type ReplicatorOptions } from './replicator.ts'
 export { type JoinOptions, joinNamespace } from './replicator-join.ts'
@@ -7,3 +10,5 @@ export type { Scheduler } from './scheduler.ts'
 export type { LogChange, Received, RefusedEntry, ReplicatedLog, StoredEntry, VectorRow } from './sync-log.ts'
 export { runSync, type SyncOutcome, type SyncRunOptions, syncProtocol } from './sync-run.ts'
 export type { SyncScope } from './sync-view.ts'
+export type { ContentRange, TransferProgress, TransferTarget } from './transfer.ts'
+export { type OpenTransfer, type OpenTransferOptions, type TransferCounters, Transfers } from './transfers.ts'

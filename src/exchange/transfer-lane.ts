@@ -1,0 +1,409 @@
+import { hash } from 'node:crypto'
+import { type Budget, childrenOf, type Subtree } from '../content/index.ts'
+import { equalBytes, toHex } from '../encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
+import {
+  blockCreditBytes,
+  blockOpenMs,
+  laneIdleMs,
+  minProgressBytes,
+  progressMs,
+  unitLeaves,
+  unitsInFlight,
+} from '../limits.ts'
+import { FrameReader, FrameWriter } from './frame-stream.ts'
+import {
+  type AskerFrame,
+  blocksProtocol,
+  decodeServerFrame,
+  encodeFrame,
+  type LeafRun,
+  malformed,
+  type ServerFrame,
+} from './frames.ts'
+import type { PeerNetwork, PeerStream } from './peer-network.ts'
+import type { Scheduler } from './scheduler.ts'
+import { childOver } from './served-tree.ts'
+
+/** What a provider is asked for in one request. */
+export type Assignment =
+  /** The nodes from the root down to `node`, on to the parent of its first leaf; with it that leaf, if there is to be one. */
+  | { readonly kind: 'path'; readonly node: Subtree; readonly withLeaf: boolean }
+  /** Distinct leaves, ascending. */
+  | { readonly kind: 'leaves'; readonly leaves: readonly Subtree[] }
+
+/** Why a lane ended: `done` means by this side, with nothing against the provider. */
+export type LaneEndKind =
+  | 'done'
+  /** The other side ended the stream while nothing was asked of it. */
+  | 'ended'
+  | 'unreachable'
+  | 'refused'
+  | 'cut'
+  | 'silent'
+  | 'too-slow'
+  | 'bad-block'
+  | 'bad-frame'
+  | 'false-claim'
+
+/** How a lane ended, for people too. */
+export interface LaneEnd {
+  readonly kind: LaneEndKind
+  readonly answer: string
+}
+
+/** The transfer that a lane works for. */
+export interface LaneHost {
+  readonly root: Subtree
+  /** What to ask this provider for next. */
+  take(lane: Lane): Assignment | undefined
+  request(runs: readonly LeafRun[], nodes: boolean): AskerFrame
+  /** A node that hashes to its digest, and what it says of its children, who may share its memory. */
+  receivedNode(node: Subtree, bytes: Uint8Array<ArrayBuffer>, children: readonly Subtree[]): Promise<void>
+  /** A leaf that hashes to its digest. */
+  receivedLeaf(leaf: Subtree, bytes: Uint8Array<ArrayBuffer>): Promise<void>
+  /** The provider does not have it. */
+  lacks(lane: Lane, block: Subtree): void
+  /** A request was answered in full. */
+  answered(): void
+  /** The content itself is not what any content is, or this side's disk fails: nobody can help. */
+  broken(error: unknown): void
+}
+
+export interface LaneOptions {
+  /** The provider, 32 bytes. */
+  readonly agent: Uint8Array
+  readonly network: PeerNetwork
+  readonly scheduler: Scheduler
+  readonly host: LaneHost
+  /** Bytes received and not yet stored, of all lanes of a transfer. */
+  readonly unstored: Budget
+  readonly signal: AbortSignal
+}
+
+interface Pending {
+  readonly assignment: Assignment
+  /** Leaves that are neither here nor said to be missing. */
+  readonly leaves: Map<number, Subtree>
+  /** Down the path: what comes next. */
+  at: Subtree
+  isAccepted: boolean
+  startedAt: number
+}
+
+/** How a lane fails; never leaves this file but as a LaneEnd. */
+class LaneFailure extends Error {
+  readonly kind: LaneEndKind
+
+  constructor(kind: LaneEndKind, answer: string) {
+    super(answer)
+    this.kind = kind
+  }
+}
+
+/** A request answered faster than this makes the next one longer, slower than that shorter: milliseconds. */
+const quickMs = 500
+const slowMs = 2_000
+
+/**
+ * One stream to one provider, with a few requests open on it. Everything that arrives is checked against what was asked for
+ * (kind, number, length, hash) before it is handed on; whatever else arrives ends the lane.
+ */
+export class Lane {
+  readonly agent: Uint8Array
+  /** The agent in hex. */
+  readonly key: string
+  readonly #options: LaneOptions
+  readonly #stop = new AbortController()
+  readonly #signal: AbortSignal
+  readonly #pending: Pending[] = []
+  readonly #storing = new Set<Promise<void>>()
+  #writer: FrameWriter | undefined
+  #reader: FrameReader | undefined
+  #cancelTimer = (): void => {}
+  #unit = 2
+  #receivedBlocks = 0
+  #receivedBytes = 0
+
+  constructor(options: LaneOptions) {
+    this.#options = options
+    this.agent = options.agent
+    this.key = toHex(options.agent)
+    this.#signal = AbortSignal.any([options.signal, this.#stop.signal])
+  }
+
+  /** Leaves that the next request should have at most: few at first and at slow providers. */
+  get unitLeaves(): number {
+    return this.#unit
+  }
+
+  /** Good blocks so far. */
+  get receivedBlocks(): number {
+    return this.#receivedBlocks
+  }
+
+  /** Bytes of good blocks so far. */
+  get receivedBytes(): number {
+    return this.#receivedBytes
+  }
+
+  /** Whether requests are open. */
+  get isBusy(): boolean {
+    return this.#pending.length > 0
+  }
+
+  /** Whether it could be asked now, and is not. */
+  get isIdle(): boolean {
+    return this.#writer !== undefined && this.#pending.length === 0
+  }
+
+  /** Asks for more, if there is more to ask for. */
+  pump(): void {
+    if (this.#writer === undefined || this.#signal.aborted) return
+    while (this.#pending.length < unitsInFlight) {
+      const assignment = this.#options.host.take(this)
+      if (assignment === undefined) return
+      this.#ask(assignment)
+    }
+  }
+
+  /** Ends the lane with nothing against the provider. */
+  stop(): void {
+    this.#fail(new LaneFailure('done', 'was no longer needed'))
+  }
+
+  /** Runs until there is a reason to end; when it resolves nothing of it runs any more. Never rejects. */
+  async run(): Promise<LaneEnd> {
+    let stream: PeerStream | undefined
+    try {
+      stream = await this.#open()
+      const reader = new FrameReader(stream, 'server')
+      this.#reader = reader
+      this.#writer = new FrameWriter(stream)
+      this.#send({ kind: 'credit', bytes: blockCreditBytes })
+      this.#waitForWork()
+      this.pump()
+      await this.#receive(reader)
+      throw this.#pending.length > 0
+        ? new LaneFailure('cut', 'ended the stream in the middle')
+        : new LaneFailure('ended', 'ended the stream')
+    } catch (error) {
+      const end = this.#endOf(error)
+      this.#stop.abort(error)
+      if (end.kind === 'done' || end.kind === 'ended') await stream?.close().catch(() => {})
+      else stream?.abort(error instanceof Error ? error : new Error(end.answer))
+      return end
+    } finally {
+      this.#cancelTimer()
+      await Promise.all(this.#storing)
+    }
+  }
+
+  async #open(): Promise<PeerStream> {
+    const { network, scheduler, agent } = this.#options
+    const late = new LaneFailure('unreachable', 'took too long to answer')
+    const cancel = scheduler.setTimer(blockOpenMs, () => this.#fail(late))
+    try {
+      return await network.open(agent, blocksProtocol, { signal: this.#signal })
+    } catch (error) {
+      this.#signal.throwIfAborted()
+      const reason = isHubError(error) && typeof error.details.reason === 'string' ? error.details.reason : undefined
+      throw new LaneFailure('unreachable', reason ?? (error instanceof Error ? error.message : String(error)))
+    } finally {
+      cancel()
+    }
+  }
+
+  #ask(assignment: Assignment): void {
+    const { host, scheduler } = this.#options
+    const leaves = new Map<number, Subtree>()
+    if (assignment.kind === 'leaves') for (const leaf of assignment.leaves) leaves.set(leaf.firstLeaf, leaf)
+    const runs =
+      assignment.kind === 'leaves'
+        ? runsOf(assignment.leaves)
+        : [{ first: assignment.node.firstLeaf, count: assignment.withLeaf ? 1 : 0 }]
+    this.#pending.push({ assignment, leaves, at: host.root, isAccepted: false, startedAt: scheduler.now() })
+    if (this.#pending.length === 1) this.#watchProgress()
+    this.#send(host.request(runs, assignment.kind === 'path'))
+  }
+
+  async #receive(reader: FrameReader): Promise<void> {
+    for (;;) {
+      const raw = await reader.next(this.#signal)
+      if (raw === undefined) return
+      const frame = decodeServerFrame(raw)
+      const current = this.#pending[0]
+      if (current === undefined) throw malformed('an answer to nothing')
+      await this.#take(frame, current)
+      this.#signal.throwIfAborted()
+    }
+  }
+
+  async #take(frame: ServerFrame, current: Pending): Promise<void> {
+    if (frame.kind === 'accept' || frame.kind === 'refuse') {
+      if (current.isAccepted) throw malformed('a second answer')
+      if (frame.kind === 'refuse')
+        throw new LaneFailure('refused', `refused: ${frame.code}, ${printable(frame.message)}`)
+      current.isAccepted = true
+      return
+    }
+    if (!current.isAccepted) throw malformed('blocks before an answer')
+    if (frame.kind === 'node') await this.#takeNode(frame.bytes, current)
+    else if (frame.kind === 'leaf') await this.#takeLeaf(frame.index, frame.bytes, current)
+    else if (frame.kind === 'missing') this.#takeMissing(frame.run, current)
+    else this.#takeEnd(current)
+  }
+
+  async #takeNode(bytes: Uint8Array<ArrayBuffer>, current: Pending): Promise<void> {
+    const { at, assignment } = current
+    if (assignment.kind !== 'path' || at.level === 0) throw malformed('a node that was not asked for')
+    if (!isBlock(bytes, at)) throw new LaneFailure('bad-block', 'sent bytes that are not the block')
+    this.#send({ kind: 'credit', bytes: bytes.length })
+    let children: readonly Subtree[]
+    try {
+      children = childrenOf(at, bytes)
+    } catch (error) {
+      // It is the block that was asked for: not the provider's fault.
+      this.#options.host.broken(error)
+      throw new LaneFailure('done', 'sent a tree that is malformed')
+    }
+    const child = childOver(children, assignment.node.firstLeaf)
+    if (child === undefined) throw malformed('a node without the leaf')
+    current.at = child
+    if (child.level === 0 && assignment.withLeaf) current.leaves.set(child.firstLeaf, child)
+    this.#receivedBlocks++
+    this.#receivedBytes += bytes.length
+    await this.#store(() => this.#options.host.receivedNode(at, bytes, children))
+  }
+
+  async #takeLeaf(index: number, bytes: Uint8Array<ArrayBuffer>, current: Pending): Promise<void> {
+    const leaf = current.leaves.get(index)
+    if (leaf === undefined) throw malformed('a leaf that was not asked for')
+    if (bytes.length !== leaf.leafBytes || !isBlock(bytes, leaf)) {
+      throw new LaneFailure('bad-block', 'sent bytes that are not the block')
+    }
+    current.leaves.delete(index)
+    this.#receivedBlocks++
+    this.#receivedBytes += bytes.length
+    const { unstored, host } = this.#options
+    // It is we who are slow now.
+    this.#cancelTimer()
+    await unstored.take(bytes.length)
+    this.#watchProgress()
+    this.#send({ kind: 'credit', bytes: Math.max(1, bytes.length) })
+    const length = bytes.length
+    const storing = this.#store(() => host.receivedLeaf(leaf, bytes)).finally(() => {
+      unstored.give(length)
+      this.#storing.delete(storing)
+    })
+    this.#storing.add(storing)
+  }
+
+  #takeMissing({ first, count }: LeafRun, current: Pending): void {
+    const { host } = this.#options
+    if (count === 0) {
+      const { assignment, at } = current
+      if (assignment.kind !== 'path' || at.level === 0 || first !== assignment.node.firstLeaf) {
+        throw malformed('missing nodes that were not asked for')
+      }
+      // From here on nothing but what is missing can follow.
+      if (assignment.withLeaf) current.leaves.set(first, at)
+      current.at = { ...at, level: 0 }
+      host.lacks(this, assignment.node)
+      return
+    }
+    for (let index = first; index < first + count; index++) {
+      const leaf = current.leaves.get(index)
+      if (leaf === undefined) throw malformed('missing leaves that were not asked for')
+      current.leaves.delete(index)
+      host.lacks(this, leaf)
+    }
+  }
+
+  #takeEnd(current: Pending): void {
+    const { host, scheduler } = this.#options
+    if (current.leaves.size > 0 || (current.assignment.kind === 'path' && current.at.level > 0)) {
+      throw new LaneFailure('false-claim', 'accepted a request and left blocks out')
+    }
+    this.#pending.shift()
+    this.#cancelTimer()
+    const tookMs = scheduler.now() - current.startedAt
+    if (current.assignment.kind === 'leaves') {
+      if (tookMs < quickMs) this.#unit = Math.min(unitLeaves, this.#unit * 2)
+      else if (tookMs > slowMs) this.#unit = Math.max(1, this.#unit >> 1)
+    }
+    const next = this.#pending[0]
+    if (next === undefined) this.#waitForWork()
+    else {
+      next.startedAt = scheduler.now()
+      this.#watchProgress()
+    }
+    host.answered()
+    this.pump()
+  }
+
+  /** What fails here is this side's: the transfer hears of it, not the lane. */
+  async #store(store: () => Promise<void>): Promise<void> {
+    try {
+      await store()
+    } catch (error) {
+      this.#options.host.broken(error)
+    }
+  }
+
+  #send(frame: AskerFrame): void {
+    this.#writer?.write(encodeFrame(frame), this.#signal).catch((error) => this.#fail(error))
+  }
+
+  #fail(error: unknown): void {
+    this.#stop.abort(error)
+  }
+
+  /** While requests are open: enough must arrive in every period. */
+  #watchProgress(): void {
+    const { scheduler } = this.#options
+    this.#cancelTimer()
+    const before = this.#reader?.receivedBytes ?? 0
+    this.#cancelTimer = scheduler.setTimer(progressMs, () => {
+      const got = (this.#reader?.receivedBytes ?? 0) - before
+      if (got >= minProgressBytes) this.#watchProgress()
+      else if (got === 0) this.#fail(new LaneFailure('silent', `sent nothing in ${progressMs / 1000} s`))
+      else this.#fail(new LaneFailure('too-slow', `sent ${got} bytes in ${progressMs / 1000} s`))
+    })
+  }
+
+  /** With nothing to ask for, the stream is kept for a while: the next request is then quick. */
+  #waitForWork(): void {
+    this.#cancelTimer()
+    this.#cancelTimer = this.#options.scheduler.setTimer(laneIdleMs, () => this.stop())
+  }
+
+  #endOf(error: unknown): LaneEnd {
+    const cause = this.#stop.signal.aborted ? this.#stop.signal.reason : error
+    if (cause instanceof LaneFailure) return { kind: cause.kind, answer: cause.message }
+    if (this.#options.signal.aborted) return { kind: 'done', answer: 'was no longer needed' }
+    if (isHubError(cause, 'CORRUPT') || isHubError(cause, 'TOO_LARGE')) {
+      return { kind: 'bad-frame', answer: `broke the protocol: ${cause.message}` }
+    }
+    return { kind: 'cut', answer: cause instanceof ArtifactHubError ? cause.message : 'cut the stream' }
+  }
+}
+
+function isBlock(bytes: Uint8Array, block: Subtree): boolean {
+  return equalBytes(hash('sha256', bytes, 'buffer'), block.digest)
+}
+
+function runsOf(leaves: readonly Subtree[]): LeafRun[] {
+  const runs: { first: number; count: number }[] = []
+  for (const { firstLeaf } of leaves) {
+    const last = runs.at(-1)
+    if (last !== undefined && last.first + last.count === firstLeaf) last.count++
+    else runs.push({ first: firstLeaf, count: 1 })
+  }
+  return runs
+}
+
+/** Another agent's text, for a message: short, and nothing that moves a cursor. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)
+}
