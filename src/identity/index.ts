@@ -16,3 +16,4 @@ export {
   wrapKey,
   wrappingKey,
 } from './seal.ts'
+export { formatTicket, isTicket, parseTicket, type Ticket, type TicketPeer } from './ticket.ts'
