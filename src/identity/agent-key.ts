@@ -33,6 +33,16 @@ export class AgentKey {
     return new Uint8Array(sign(null, signedBytes(domain, statement), this.#signing))
   }
 
+  /** As `sign`, beside this thread: of many at once each costs it a third. */
+  signBeside(domain: SigningDomain, statement: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+    return new Promise((resolve, reject) => {
+      sign(null, signedBytes(domain, statement), this.#signing, (error, signature) => {
+        if (error === null) resolve(new Uint8Array(signature))
+        else reject(new ArtifactHubError('INTERNAL', 'signing failed', { cause: error }))
+      })
+    })
+  }
+
   /** X25519 with another's public agreement key, 32 bytes. @throws CORRUPT for a low-order point */
   agree(ephemeral: Uint8Array): Uint8Array {
     return agree(this.#agreement, ephemeral)

@@ -5,7 +5,7 @@ import { encodeCanonical, sha256 } from '../encoding/index.ts'
 import { AgentKey } from '../identity/index.ts'
 import { maxEntryBytes } from '../limits.ts'
 import type { Entry } from './entry.ts'
-import { decodeEntry, encodeEntry, type HeaderDraft, HybridClock, signEntry } from './index.ts'
+import { beginEntry, decodeEntry, encodeEntry, type HeaderDraft, HybridClock, signEntry } from './index.ts'
 
 const agent = new AgentKey(new Uint8Array(32).fill(5))
 const fill = (length: number, value: number) => new Uint8Array(length).fill(value)
@@ -50,6 +50,21 @@ describe('entries', () => {
     const { entry, bytes } = signEntry(agent, draft, sections)
     expect(decodeEntry(bytes)).toEqual(entry)
     expect(encodeEntry(decodeEntry(bytes))).toEqual(bytes)
+  })
+
+  it('is, begun and then signed beside, what signing at once gives, and before that says nothing', async () => {
+    // Headers of each width of a length, as far as they can be: two and three bytes.
+    const short = { ...draft, heads: [], previous: fill(32, 3) }
+    const long = { ...draft, heads: Array.from({ length: 32 }, (_, at) => fill(32, at + 1)) }
+    for (const one of [draft, short, long]) {
+      const expected = signEntry(agent, one, sections)
+      const { entry, bytes, signed } = beginEntry(agent, one, sections)
+      expect(() => decodeEntry(bytes)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+      expect(entry.hash).toEqual(expected.entry.hash)
+      await signed
+      expect(bytes).toEqual(expected.bytes)
+      expect(entry).toEqual(expected.entry)
+    }
   })
 
   it('refuses every changed byte and every truncation', () => {

@@ -14,4 +14,4 @@ export {
 export { HybridClock } from './clock.ts'
 export type { DataHeader, Entry, EntryHeader, EntryKind, KeyBox, KeySection, KeyWrap } from './entry.ts'
 export { type DecodeOptions, decodeEntry, decodeUnverifiedEntry, encodeEntry, isSignedByAuthor } from './entry-codec.ts'
-export { type EntrySections, type HeaderDraft, signEntry } from './sign-entry.ts'
+export { beginEntry, type EntrySections, type HeaderDraft, signEntry } from './sign-entry.ts'

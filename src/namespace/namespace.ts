@@ -290,6 +290,7 @@ export class Namespace {
   }
 
   async #write(tx: Transaction): Promise<void> {
+    await tx.signed()
     this.#stale = true
     await this.env.store.batch(tx.changes, { sync: true })
     this.#stale = false

@@ -3,12 +3,12 @@ import { artifactIdOf, decodeCanonical, encodeCanonical, toHex } from '../encodi
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
 import {
+  beginEntry,
   type Entry,
   type EntrySections,
   type HeaderDraft,
   type HybridClock,
   type KeyWrap,
-  signEntry,
 } from '../log/index.ts'
 import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import { Accounts, type Totals } from './accounts.ts'
@@ -52,6 +52,7 @@ export class Transaction {
   readonly #chain: Uint8Array
   readonly #leaves = new Map<string, Uint8Array>()
   readonly #newArtifacts = new Set<string>()
+  readonly #signing: Promise<void>[] = []
   #appended = false
   readonly #reservations: Reservation[] = []
   #reservedLeafBytes = 0
@@ -78,6 +79,12 @@ export class Transaction {
     return this.#appended
   }
 
+  /** Resolves when every entry appended so far has its signature. */
+  async signed(): Promise<void> {
+    await Promise.all(this.#signing)
+  }
+
+  /** What to write, once all is signed. */
   get changes(): KeyValueChange[] {
     const head = this.#head === undefined ? [] : [headChange(this.#init.keys, this.#head)]
     return [...this.#overlay.changes, ...this.accounts.changes, ...this.catalog.changes, ...head]
@@ -117,7 +124,7 @@ export class Transaction {
   }
 
   /**
-   * Signs the next entry of the chain and takes in what follows from it.
+   * Makes the next entry of the chain, has it signed, and takes in what follows from it.
    * @throws CORRUPT when there is an entry in its place already: no entry is ever written over
    */
   async append(draft: EntryDraft, sections: EntrySections, operation?: (entry: Entry) => Operation): Promise<Entry> {
@@ -132,7 +139,10 @@ export class Transaction {
     const heads = this.#appended ? [] : chains.headsBeside(this.#chain)
     this.#appended = true
     const header = { ...draft, namespace, grant, incarnation, seq, previous, heads, clock: clock.tick() }
-    const { entry, bytes } = signEntry(agent, header, sections)
+    const { entry, bytes, signed } = beginEntry(agent, header, sections)
+    // Looked at before the batch is written, if it comes to that.
+    signed.catch(() => {})
+    this.#signing.push(signed)
     this.#overlay.put(key, bytes)
     if (entry.leaf !== undefined && draft.data?.root !== undefined)
       this.#leaves.set(toHex(draft.data.root.digest), entry.leaf)
