@@ -18,7 +18,7 @@ export interface EntrySections {
 }
 
 /** An entry and its stored bytes. */
-export interface EntryBytes {
+interface EntryBytes {
   readonly entry: Entry
   readonly bytes: Uint8Array<ArrayBuffer>
 }
