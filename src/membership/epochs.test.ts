@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest'
+import { sha256, toHex } from '../encoding/index.ts'
+import { grantPrefix } from '../log/index.ts'
+import { agentNamed, History, membershipOf, type TestEntry } from './history.test-helper.ts'
+import type { AuthEntry } from './index.ts'
+
+const [ann, bob, eve, max] = ['ann', 'bob', 'eve', 'max'].map(agentNamed) as [
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+  Uint8Array,
+]
+
+describe('epochs', () => {
+  const id = (name: string) => sha256(Buffer.from(name)).slice(0, 16)
+  const to = (...grants: readonly TestEntry[]) => grants.map(({ hash }) => grantPrefix(hash)).sort(Buffer.compare)
+  const wrapping = (...names: readonly string[]) => ({
+    wraps: names.map((name) => ({ keyId: id(name), under: id('any'), box: new Uint8Array(48) })),
+    ephemeral: undefined,
+    boxes: [],
+  })
+
+  it('are owed as long as there is none', () => {
+    expect(membershipOf(new History()).owed).toEqual({ rotation: true, epoch: undefined, boxes: [] })
+  })
+
+  it('are good while everyone they were sealed to is a member, by rotate, grant or keys', () => {
+    const history = new History()
+    const first = history.grant(ann, 'writer')
+    history.say({ kind: 'rotate', to: to(history.genesis, first) }, { keyId: id('one') })
+    const second = history.grant(bob, 'reader', { keyId: id('one') })
+    const third = history.grant(eve, 'reader')
+    history.say({ kind: 'keys', to: to(third) }, { author: ann, under: first, keyId: id('one') })
+    history.grant(max, 'replica')
+    const whole = membershipOf(history)
+    expect(whole.epochs.map((epoch) => toHex(epoch.id))).toEqual([toHex(id('one'))])
+    expect(whole.owed).toEqual({ rotation: false, epoch: id('one'), boxes: [] })
+    for (const grant of [first, second, third]) {
+      const without = whole.with({ auth: [history.revoke([grant], []) as AuthEntry] })
+      // A revoke with no cut voids the keys entry of the first too: what it was sealed to then does not matter.
+      expect(without.isGoodEpoch(id('one'))).toBe(false)
+      expect(without.owed.rotation).toBe(true)
+    }
+  })
+
+  it('lack boxes for members that nobody sealed them to', () => {
+    const history = new History()
+    history.say({ kind: 'rotate', to: to(history.genesis) }, { keyId: id('one') })
+    history.grant(ann, 'reader')
+    history.grant(max, 'replica')
+    const { boxes } = membershipOf(history).owed
+    expect(boxes.map(({ agent }) => agent)).toEqual([ann])
+  })
+
+  it('do not begin by a rotate that does not count, nor become bad by keys that do not', () => {
+    const history = new History()
+    history.say({ kind: 'rotate', to: to(history.genesis) }, { keyId: id('one') })
+    const reader = history.grant(eve, 'reader')
+    history.say({ kind: 'rotate', to: to(reader) }, { author: eve, under: reader, keyId: id('two') })
+    const stranger = history.grant(max, 'reader', { author: eve, under: reader })
+    history.say({ kind: 'keys', to: to(stranger) }, { author: eve, under: reader, keyId: id('one') })
+    const membership = membershipOf(history)
+    expect(membership.epochs).toHaveLength(1)
+    expect(membership.isGoodEpoch(id('two'))).toBe(false)
+    expect(membership.isGoodEpoch(id('one'))).toBe(true)
+  })
+
+  it('are no good when sealed to a grant that is not held', () => {
+    const history = new History()
+    const unseen = history.grant(ann, 'writer')
+    const rotate = history.say({ kind: 'rotate', to: to(history.genesis, unseen) }, { keyId: id('one') })
+    expect(membershipOf(history, [rotate]).isGoodEpoch(id('one'))).toBe(false)
+    expect(membershipOf(history).isGoodEpoch(id('one'))).toBe(true)
+  })
+
+  it('come in order of depth, then clock; wraps of what is later by clock make no depth, so there are no cycles', () => {
+    const history = new History()
+    const rotate = (name: string, wallMs: number, ...wraps: string[]) =>
+      history.say({ kind: 'rotate', to: to(history.genesis) }, { keyId: id(name), keys: wrapping(...wraps), wallMs })
+    rotate('one', 1)
+    rotate('two', 2, 'one', 'three')
+    rotate('three', 3, 'two')
+    rotate('late', 9)
+    rotate('sibling', 4, 'two')
+    const { epochs } = membershipOf(history)
+    const names = new Map(['one', 'two', 'three', 'late', 'sibling'].map((name) => [toHex(id(name)), name]))
+    expect(epochs.map((epoch) => `${names.get(toHex(epoch.id))} ${epoch.depth}`)).toEqual([
+      'sibling 2',
+      'three 2',
+      'two 1',
+      'late 0',
+      'one 0',
+    ])
+  })
+})
