@@ -1,4 +1,4 @@
-import type { Connection, ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface'
+import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import {
   maxConnectionsPerAgent,
@@ -19,22 +19,21 @@ export class Gate {
   readonly refused = { host: 0, agent: 0, penalised: 0 }
   readonly #penalties: Penalties
   readonly #monotonic: () => number
-  readonly #connections: () => Connection[]
+  readonly #hosts = new Places(maxConnectionsPerHost)
+  readonly #agents = new Places(maxConnectionsPerAgent)
   /** Relayed connections opened through this node, by source, since the hour began. */
   readonly #relayed = new Map<string, number>()
   #hour = 0
 
-  /** @param connections those open now */
-  constructor(penalties: Penalties, monotonic: () => number, connections: () => Connection[]) {
+  constructor(penalties: Penalties, monotonic: () => number) {
     this.#penalties = penalties
     this.#monotonic = monotonic
-    this.#connections = connections
   }
 
   readonly rules: ConnectionGater = {
     denyDialPeer: (peer) => this.#penalised(peer),
     denyInboundConnection: (connection) => this.#hostFull(connection),
-    denyInboundEncryptedConnection: (peer) => this.#penalised(peer) || this.#agentFull(peer),
+    denyInboundEncryptedConnection: (peer, connection) => this.#penalised(peer) || this.#agentFull(peer, connection),
     denyOutboundEncryptedConnection: (peer) => this.#penalised(peer),
     denyInboundRelayReservation: (peer) => this.#penalised(peer),
     denyOutboundRelayedConnection: (source) => this.#penalised(source) || this.#relayedEnough(source),
@@ -48,21 +47,16 @@ export class Gate {
     return true
   }
 
-  #agentFull(peer: PeerId): boolean {
-    const open = this.#connections().filter(({ remotePeer }) => remotePeer.equals(peer)).length
-    if (open < maxConnectionsPerAgent) return false
+  #agentFull(peer: PeerId, connection: MultiaddrConnection): boolean {
+    if (this.#agents.take(peer.toString(), connection)) return false
     this.refused.agent++
     return true
   }
 
-  #hostFull({ remoteAddr }: MultiaddrConnection): boolean {
-    const host = hostOf(remoteAddr)
+  #hostFull(connection: MultiaddrConnection): boolean {
+    const host = hostOf(connection.remoteAddr)
     // A relayed connection counts for its relay's streams, which have a limit of their own.
-    if (host === undefined) return false
-    const open = this.#connections().filter(
-      (connection) => connection.direction === 'inbound' && hostOf(connection.remoteAddr) === host,
-    ).length
-    if (open < maxConnectionsPerHost) return false
+    if (host === undefined || this.#hosts.take(host, connection)) return false
     this.refused.host++
     return true
   }
@@ -78,7 +72,31 @@ export class Gate {
   }
 }
 
-/** The IP address or name of a direct address. */
+/** Inbound connections by whom they are from, counted from before the handshake until they close. */
+class Places {
+  readonly #max: number
+  readonly #taken = new Map<string, number>()
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  take(whose: string, connection: MultiaddrConnection): boolean {
+    const taken = this.#taken.get(whose) ?? 0
+    if (taken >= this.#max) return false
+    this.#taken.set(whose, taken + 1)
+    connection.addEventListener('close', () => this.#free(whose), { once: true })
+    return true
+  }
+
+  #free(whose: string): void {
+    const left = (this.#taken.get(whose) ?? 0) - 1
+    if (left > 0) this.#taken.set(whose, left)
+    else this.#taken.delete(whose)
+  }
+}
+
+/** The IP address of a direct connection. */
 function hostOf(address: Multiaddr): string | undefined {
   const parts = address.getComponents()
   if (parts.some(({ name }) => name === 'p2p-circuit')) return undefined

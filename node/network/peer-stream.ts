@@ -41,16 +41,18 @@ export class LibP2pStream implements PeerStream {
     this.#stream = stream
     this.#onEnd = onEnd
     // The other side may have said all it had to say while the protocol was being agreed upon.
-    this.#remoteEnded = stream.remoteWriteStatus === 'closed'
+    this.#remoteEnded = stream.status === 'open' && stream.remoteWriteStatus === 'closed'
     stream.addEventListener('message', this.#onMessage)
     stream.addEventListener('remoteCloseWrite', this.#onRemoteEnd)
     stream.addEventListener('drain', this.#onDrain)
     stream.addEventListener('close', this.#onClose)
-    if (stream.status !== 'open') this.#cut(stream.status === 'reset' ? 'reset' : 'connection-lost')
+    // Later, for whoever makes this does not have it yet.
+    if (stream.status !== 'open')
+      queueMicrotask(() => this.#cut(stream.status === 'reset' ? 'reset' : 'connection-lost'))
   }
 
   async write(bytes: Uint8Array, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    if (this.#closingWrite !== undefined || this.#discarded !== undefined) throw cutError('closed')
+    if (this.#closingWrite !== undefined || this.#discarded !== undefined) throw this.#failure ?? cutError('closed')
     const turn = this.#writing.then(async () => {
       for (let at = 0; at < bytes.length; at += streamWriteBytes) {
         await this.#writable(signal)

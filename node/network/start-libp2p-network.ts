@@ -1,10 +1,10 @@
-import type { Libp2p, PeerInfo } from '@libp2p/interface'
+import type { PeerInfo } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { privateKeyOf } from './agent-peer.ts'
 import { Gate } from './gate.ts'
 import { KeepConnected, namedPeer } from './keep-connected.ts'
-import { type Services, startLibp2p } from './libp2p.ts'
+import { startLibp2p } from './libp2p.ts'
 import { Libp2pNetwork } from './libp2p-network.ts'
 import { Penalties } from './penalties.ts'
 import type { OnlineOptions } from './start-network.ts'
@@ -15,10 +15,9 @@ export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2p
   const bootstrap = options.bootstrap.map((text) => namedPeer(text, 'bootstrap'))
   const relays = options.relays.map((text) => namedPeer(text, 'relays'))
   const penalties = new Penalties(options.monotonic)
-  let libp2p: Libp2p<Services> | undefined
-  const gate = new Gate(penalties, options.monotonic, () => libp2p?.getConnections() ?? [])
+  const gate = new Gate(penalties, options.monotonic)
   let near: (peer: PeerInfo) => void = () => {}
-  libp2p = await startLibp2p({
+  const libp2p = await startLibp2p({
     privateKey: await privateKeyOf(agent),
     mode,
     listen,
