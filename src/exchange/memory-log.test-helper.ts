@@ -36,6 +36,8 @@ export class MemoryLog implements ReplicatedLog {
   readonly agent: AgentKey
   /** Entries handed to `receive`, whatever became of them; and how often it was called. */
   readonly seen = { entries: 0, batches: 0, largestBatch: 0 }
+  /** Whether an entry is stored only after the one before it; not so with who follows one artifact. */
+  needsLinks = true
   /** Called before a batch is stored: a test can make it slow or fail. */
   beforeStore: (() => Promise<void>) | undefined
   readonly #held = new Map<string, Held>()
@@ -162,7 +164,8 @@ export class MemoryLog implements ReplicatedLog {
     const entries = this.#chains.get(chain)
     if (entries === undefined) this.#chains.set(chain, [held])
     else entries.push(held)
-    if (header.previous !== undefined) (this.#held.get(toHex(header.previous)) as Held).followed = true
+    const previous = header.previous && this.#held.get(toHex(header.previous))
+    if (previous !== undefined) previous.followed = true
     if (entry.auth?.kind === 'genesis') {
       this.#roles.set(toHex(header.author), { role: 'owner', agent: header.author, grant: hash })
     }
@@ -237,7 +240,7 @@ export class MemoryLog implements ReplicatedLog {
           result.refused.push({ hash: entry.hash, code: 'CORRUPT', why: 'of another namespace' })
         } else if (
           !this.#held.has(toHex(grant as Uint8Array)) ||
-          (previous !== undefined && !this.#held.has(toHex(previous)))
+          (this.needsLinks && previous !== undefined && !this.#held.has(toHex(previous)))
         ) {
           result.unlinked.push(entry.hash)
         } else {
