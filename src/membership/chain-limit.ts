@@ -54,6 +54,7 @@ export function limitOfChain({ cuts, adopts, links }: ChainFacts): { limit: Chai
   // Below the fork there is one path, so a seq says it all.
   const adoptedBelow = adopted.reduce((most, { seq }) => Math.max(most, Math.min(seq + 1, forkSeq)), 0)
   const below = Math.max(0, adoptedBelow, Math.min(lowest, forkSeq))
+  if (below === Number.POSITIVE_INFINITY) return { limit: everything, forks: [] }
   const beyond = new Map<string, number>()
   const count = ({ seq, hash }: Position) => {
     if (seq >= below) beyond.set(hash, seq)

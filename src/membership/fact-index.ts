@@ -13,6 +13,10 @@ export class FactIndex<T> {
     return new FactIndex([])
   }
 
+  get isEmpty(): boolean {
+    return this.#layers.length === 0
+  }
+
   has(key: string): boolean {
     return this.#layers.some((layer) => layer.has(key))
   }

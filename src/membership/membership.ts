@@ -20,7 +20,6 @@ import {
   type GrantStatement,
   noStatements,
   type Place,
-  placeOf,
   prefixOf,
   type RevokeStatement,
   type Statements,
@@ -42,7 +41,8 @@ interface ChainState {
   readonly forks: readonly Siblings[]
 }
 
-const unforked: readonly Siblings[] = []
+const unbounded: ChainState = { limit: everything, forks: [] }
+const empty: ChainState = { limit: nothing, forks: [] }
 
 /**
  * The members of a namespace and what counts of its entries, as the entries that are held say. An immutable value: the
@@ -67,7 +67,8 @@ export class Membership {
   readonly #ownerName: string
   readonly #effective = new Map<string, boolean>()
   readonly #revokes = new Map<string, readonly RevokeStatement[]>()
-  readonly #chains = new Map<string, ChainState>()
+  /** By grant, then incarnation; chains that nothing bounds are not in here. */
+  readonly #chains = new Map<string, Map<string, ChainState>>()
   readonly #epochs: Epochs
   #members: readonly Member[] | undefined
 
@@ -114,12 +115,12 @@ export class Membership {
 
   /** Whether a held entry counts: its author had, at that place in its chain, the right to say it. */
   counts(entry: EntryPlace): boolean {
-    return this.#isOfNamespace(entry) && this.#counts(placeOf(entry))
+    return this.#isOfNamespace(entry) && this.#counts(lazyPlace(entry))
   }
 
   /** Which entries of a chain count, whatever their kinds. */
   limitOf({ author, grant, incarnation }: ChainName): ChainLimit {
-    return this.#chainOf(toHex(author), toHex(grant), toHex(incarnation)).limit
+    return this.#chainOf({ author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }).limit
   }
 
   /** The agent's highest live role; `undefined` for an agent that is no member. */
@@ -169,7 +170,7 @@ export class Membership {
       const grant = link === undefined ? undefined : this.#statements.grants.get(link.grant)[0]
       if (link === undefined || grant === undefined) continue
       const { agent } = grant
-      const proofs = this.#chainOf(agent, link.grant, link.incarnation).forks.map(({ seq, entries }) => {
+      const proofs = this.#chainOf({ ...link, author: agent }).forks.map(({ seq, entries }) => {
         const [one = '', two = ''] = entries.map(({ hash }) => hash).sort()
         return { seq, one, two }
       })
@@ -219,11 +220,12 @@ export class Membership {
     return { hash, agent: header.author, role: 'owner', clock: header.clock, live: true }
   }
 
-  #counts(entry: Place): boolean {
+  #counts(entry: StandingPlace): boolean {
     if (entry.kind === 'genesis') return entry.hash === this.#id
     const role = this.#roleUnder(entry.grant)
     if (role === undefined || !mayAuthor(role, entry.kind)) return false
-    return isWithin(this.#chainOf(entry.author, entry.grant, entry.incarnation).limit, entry.seq, entry.hash)
+    const { limit } = this.#chainOf(entry)
+    return limit === everything || isWithin(limit, entry.seq, entry.hash)
   }
 
   /** The role that a grant names, with effect or without. */
@@ -262,19 +264,22 @@ export class Membership {
     return revokes
   }
 
-  #chainOf(author: string, grantHash: string, incarnation: string): ChainState {
-    if (grantHash === this.#id) return { limit: author === this.#ownerName ? everything : nothing, forks: unforked }
-    const grant = this.#statements.grants.get(grantHash)[0]
-    if (grant === undefined || grant.agent !== author || !this.#isEffective(grant)) {
-      return { limit: nothing, forks: unforked }
+  #chainOf(chain: Pick<Place, 'author' | 'grant' | 'incarnation'>): ChainState {
+    const { author, grant: name } = chain
+    if (name === this.#id) return author === this.#ownerName ? unbounded : empty
+    const grant = this.#statements.grants.get(name)[0]
+    if (grant === undefined || grant.agent !== author || !this.#isEffective(grant)) return empty
+    if (this.#statements.links.isEmpty && this.#revokesOf(grant).length === 0) return unbounded
+    let chains = this.#chains.get(name)
+    if (chains === undefined) {
+      chains = new Map()
+      this.#chains.set(name, chains)
     }
-    const key = chainKey(grantHash, incarnation)
-    let state = this.#chains.get(key)
+    const { incarnation } = chain
+    let state = chains.get(incarnation)
     if (state === undefined) {
-      const facts = this.#factsOf(grant, incarnation)
-      const isOpen = facts.cuts.length === 0 && facts.links.length === 0
-      state = isOpen ? { limit: everything, forks: unforked } : limitOfChain(facts)
-      this.#chains.set(key, state)
+      state = limitOfChain(this.#factsOf(grant, incarnation))
+      chains.set(incarnation, state)
     }
     return state
   }
@@ -291,6 +296,25 @@ export class Membership {
       // Anyone can write entries that name another's grant; they are not of its chain.
       links: this.#statements.links.get(key).filter(({ author }) => author === agent),
     }
+  }
+}
+
+/** What of an entry's place decides whether it counts. */
+type StandingPlace = Pick<Place, 'hash' | 'kind' | 'author' | 'grant' | 'incarnation' | 'seq'>
+
+/** As `placeOf`, but of most entries incarnation and hash are never asked for. */
+function lazyPlace({ hash, header }: EntryPlace): StandingPlace {
+  return {
+    kind: header.kind,
+    author: toHex(header.author),
+    grant: toHex(header.grant ?? hash),
+    seq: header.seq,
+    get incarnation() {
+      return toHex(header.incarnation)
+    },
+    get hash() {
+      return toHex(hash)
+    },
   }
 }
 
