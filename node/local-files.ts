@@ -4,7 +4,7 @@ import { chmod, type FileHandle, link, lstat, open, rename, stat, unlink } from 
 import { basename, dirname, join, resolve } from 'node:path'
 import type { LocalFiles, SourceFile, TargetFile } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
-import { diskError, systemCode } from './disk/files.ts'
+import { diskError, systemCode, writeFully } from './disk/files.ts'
 
 const hashBufferBytes = 1024 * 1024
 /** UTF-8 bytes of a target's name that go into its partial file's: with the rest of it, less than the 255 that a name may have. */
@@ -119,12 +119,11 @@ class Target implements TargetFile {
     this.heldBytes = place.heldBytes
   }
 
-  async write(bytes: Uint8Array, position: number): Promise<void> {
-    let done = 0
-    while (done < bytes.length) {
-      const { bytesWritten } = await this.#disk(this.#handle.write(bytes, done, bytes.length - done, position + done))
-      done += bytesWritten
+  async write(parts: readonly Uint8Array[], position: number): Promise<void> {
+    const file = {
+      writev: async (rest: readonly Uint8Array[], at: number) => (await this.#handle.writev(rest, at)).bytesWritten,
     }
+    await this.#disk(writeFully(file, parts, position))
   }
 
   async sha256(signal: AbortSignal | undefined): Promise<Uint8Array> {

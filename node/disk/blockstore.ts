@@ -17,7 +17,7 @@ type BlockBytes = InputPair['bytes']
 const rawCodec = 0x55
 
 /** The blocks of a namespace, and how to list them. */
-export interface ListedBlocks extends NamespaceBlocks {
+export interface ListedBlocks extends Omit<NamespaceBlocks, 'readInto'> {
   digests(options?: CallOptions): AsyncIterable<Uint8Array>
 }
 

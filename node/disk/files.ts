@@ -71,7 +71,11 @@ export async function readFully(file: DiskFile, buffer: Uint8Array, position: nu
 }
 
 /** Writes all of `parts` at `position`, going on after a short write, so that the real reason of one comes out. */
-export async function writeFully(file: DiskFile, parts: readonly Uint8Array[], position: number): Promise<void> {
+export async function writeFully(
+  file: Pick<DiskFile, 'writev'>,
+  parts: readonly Uint8Array[],
+  position: number,
+): Promise<void> {
   let rest = parts
   let at = position
   while (rest.length > 0) {

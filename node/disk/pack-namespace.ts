@@ -93,7 +93,32 @@ export class PackNamespace implements NamespaceBlocks {
   }
 
   async read(digest: Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    options.signal?.throwIfAborted()
+    let block: Uint8Array<ArrayBuffer> | undefined
+    await this.#read(digest, options.signal, (length) => {
+      block = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer as ArrayBuffer)
+      return block
+    })
+    return block
+  }
+
+  async readInto(
+    digest: Uint8Array,
+    into: Uint8Array,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<number | undefined> {
+    return await this.#read(digest, options.signal, (length) => {
+      if (length > into.length) throw new ArtifactHubError('INTERNAL', 'a block is longer than the memory for it')
+      return into.subarray(0, length)
+    })
+  }
+
+  /** Gives the block's length once it is in the memory that `place` named, the last time if it was asked twice. */
+  async #read(
+    digest: Uint8Array,
+    signal: AbortSignal | undefined,
+    place: (length: number) => Uint8Array,
+  ): Promise<number | undefined> {
+    signal?.throwIfAborted()
     await this.ready()
     let failed: BlockLocation | undefined
     for (;;) {
@@ -104,7 +129,8 @@ export class PackNamespace implements NamespaceBlocks {
         continue
       }
       try {
-        return await this.#readAt(location)
+        await this.#readAt(location, place(location.length))
+        return location.length
       } catch (error) {
         const damage = readDamage(error)
         if (!damage) throw diskError(error, 'read a pack file')
@@ -115,7 +141,7 @@ export class PackNamespace implements NamespaceBlocks {
         }
         failed = location
       }
-      options.signal?.throwIfAborted()
+      signal?.throwIfAborted()
     }
   }
 
@@ -313,12 +339,10 @@ export class PackNamespace implements NamespaceBlocks {
     return this.#index.find(digest)
   }
 
-  #readAt(location: BlockLocation): Promise<Uint8Array<ArrayBuffer>> {
+  #readAt(location: BlockLocation, into: Uint8Array): Promise<void> {
     return this.#options.openPacks.use(this.#path(location.pack), async (file) => {
-      const bytes = new Uint8Array(Buffer.allocUnsafeSlow(location.length).buffer as ArrayBuffer)
-      const count = await readFully(file, bytes, location.offset + recordHeaderBytes)
-      if (count < bytes.length) throw new ShortRead()
-      return bytes
+      const count = await readFully(file, into, location.offset + recordHeaderBytes)
+      if (count < into.length) throw new ShortRead()
     })
   }
 

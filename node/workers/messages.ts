@@ -13,10 +13,13 @@ export type Job =
       readonly chunk: Uint8Array
       readonly keys: ContentKeys
       readonly nonce: Uint8Array | undefined
+      /** Shared memory for the block; the answer is the block's digest. */
+      readonly into: Uint8Array
     }
   | {
       readonly kind: 'open'
-      readonly leaf: Uint8Array<ArrayBuffer>
+      /** Shared memory, opened in place and answered with nothing; or memory that is moved here and back. */
+      readonly leaf: Uint8Array
       readonly digest: Uint8Array
       readonly encryptionKey: Uint8Array
     }

@@ -38,10 +38,8 @@ describe('the worker pool', () => {
     for (const given of [chunk, shared]) {
       const sealed = await pool.seal(given, testKeys)
       expect(Buffer.compare(sealed.digest, expected.digest)).toBe(0)
-      expect(sealed.leafBytes).toBe(expected.leafBytes)
-      const block = Buffer.concat(sealed.parts)
-      expect(Buffer.compare(block, Buffer.concat(expected.parts))).toBe(0)
-      const opened = await pool.open(new Uint8Array(block), sealed.digest, testKeys.encryption)
+      expect(Buffer.compare(sealed.block, expected.block)).toBe(0)
+      const opened = await pool.open(new Uint8Array(sealed.block), sealed.digest, testKeys.encryption)
       expect(Buffer.compare(opened, chunk)).toBe(0)
     }
     expect(Buffer.compare(chunk, seededBytes('chunk', length))).toBe(0)
@@ -51,20 +49,24 @@ describe('the worker pool', () => {
     const pool = openPool()
     const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)
     const larger = new Uint8Array(300_000).fill(7)
-    larger.set(Buffer.concat(sealed.parts), 1000)
-    const opened = await pool.open(larger.subarray(1000, 1000 + sealed.leafBytes), sealed.digest, testKeys.encryption)
+    larger.set(sealed.block, 1000)
+    const opened = await pool.open(
+      larger.subarray(1000, 1000 + sealed.block.length),
+      sealed.digest,
+      testKeys.encryption,
+    )
     expect(opened.length).toBe(200_000)
-    expect([larger[999], larger[1000 + sealed.leafBytes], larger.length]).toEqual([7, 7, 300_000])
+    expect([larger[999], larger[1000 + sealed.block.length], larger.length]).toEqual([7, 7, 300_000])
   })
 
   test('hands an error of a job on with its code and details, and the worker lives', async () => {
     const pool = openPool(1)
     const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)
-    const flipped = new Uint8Array(Buffer.concat(sealed.parts))
+    const flipped = sealed.block.slice()
     flipped[500] = (flipped[500] as number) ^ 1
     const error = await pool.open(flipped, sealed.digest, testKeys.encryption).catch((thrown) => thrown)
     expect(isHubError(error, 'CORRUPT') && error.details.cid).toMatch(/^bafkrei/)
-    expect((await pool.seal(new Uint8Array(100_000), testKeys)).leafBytes).toBe(100_028)
+    expect((await pool.seal(new Uint8Array(100_000), testKeys)).block.length).toBe(100_028)
   })
 
   test('ingests what one thread ingests, several contents at once, and reads it back', async () => {
@@ -169,7 +171,7 @@ describe('the worker pool', () => {
       const keys = { encryption: new Uint8Array(32), nonce: new Uint8Array(32), chunking: new Uint8Array(32) }
       const pool = new WorkerPool(2)
       const leaf = await pool.seal(new Uint8Array(300000), keys)
-      console.log(leaf.leafBytes)
+      console.log(leaf.block.length)
     `
     const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], {
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -3,10 +3,13 @@ import {
   type ContentEngine,
   type ContentKeys,
   type ContentScan,
+  chunkIn,
   inThreadEngine,
   type SealedLeaf,
+  type SealOptions,
 } from '../../src/content/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
+import { leafOverheadBytes } from '../../src/limits.ts'
 import type { Job } from './messages.ts'
 import { type PendingJob, WorkerSlot } from './slot.ts'
 
@@ -15,7 +18,7 @@ const inThreadBytes = 64 * 1024
 /** Jobs at a worker: one running, one ready when that ends. */
 const jobsPerWorker = 2
 /** Shared memory kept for the next upload, bytes: fresh pages cost time, and workers let go of old ones late. */
-const maxSpareBytes = 64 * 1024 * 1024
+const maxSpareBytes = 80 * 1024 * 1024
 
 /**
  * The content engine over worker threads, as many as there are cores and at least two. They start with the first
@@ -89,19 +92,28 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     return await this.#run({ kind: 'nonce', chunk: inSharedMemory(chunk), nonceKey })
   }
 
-  async seal(chunk: Uint8Array, keys: ContentKeys, nonce?: Uint8Array): Promise<SealedLeaf> {
-    if (chunk.length <= inThreadBytes) return await inThreadEngine.seal(chunk, keys, nonce)
-    return await this.#run({ kind: 'seal', chunk: inSharedMemory(chunk), keys, nonce })
+  async seal(chunk: Uint8Array, keys: ContentKeys, options: SealOptions = {}): Promise<SealedLeaf> {
+    const length = chunk.length + leafOverheadBytes
+    const { nonce, into = new Uint8Array(new SharedArrayBuffer(length)) } = options
+    if (chunk.length <= inThreadBytes || !isShared(into)) return await inThreadEngine.seal(chunk, keys, options)
+    const job: Job = { kind: 'seal', chunk: inSharedMemory(chunk), keys, nonce, into }
+    return { digest: await this.#run(job), block: into.subarray(0, length) }
   }
 
-  async open(
-    leaf: Uint8Array<ArrayBuffer>,
+  async open<M extends ArrayBufferLike>(
+    leaf: Uint8Array<M>,
     digest: Uint8Array,
     encryptionKey: Uint8Array,
-  ): Promise<Uint8Array<ArrayBuffer>> {
+  ): Promise<Uint8Array<M>> {
     if (leaf.length <= inThreadBytes) return await inThreadEngine.open(leaf, digest, encryptionKey)
-    const own = leaf.length === leaf.buffer.byteLength ? leaf : leaf.slice()
-    return await this.#run({ kind: 'open', leaf: own, digest, encryptionKey }, undefined, [own.buffer])
+    const own = isShared(leaf) || leaf.length === leaf.buffer.byteLength ? leaf : leaf.slice()
+    const transfer = own.buffer instanceof ArrayBuffer ? [own.buffer] : []
+    const moved = await this.#run<Uint8Array<M> | undefined>(
+      { kind: 'open', leaf: own, digest, encryptionKey },
+      undefined,
+      transfer,
+    )
+    return moved ?? chunkIn(leaf)
   }
 
   /** Stops the workers; what they were doing fails with CLOSED. Idempotent. */
@@ -155,7 +167,11 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
 
 /** Other memory is copied when it is sent, and all of the buffer that it is a part of. */
 function inSharedMemory(bytes: Uint8Array): Uint8Array {
-  return bytes.buffer instanceof SharedArrayBuffer ? bytes : bytes.slice()
+  return isShared(bytes) ? bytes : bytes.slice()
+}
+
+function isShared(bytes: Uint8Array): boolean {
+  return bytes.buffer instanceof SharedArrayBuffer
 }
 
 function closedError(): ArtifactHubError {

@@ -26,13 +26,11 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
   switch (job.kind) {
     case 'nonce':
       return nonceOf(job.chunk, job.nonceKey)
-    case 'seal': {
-      const leaf = sealLeaf(job.chunk, job.keys, job.nonce)
-      transfer.push(leaf.parts[1].buffer)
-      return leaf
-    }
+    case 'seal':
+      return sealLeaf(job.chunk, job.keys, job).digest
     case 'open': {
       const chunk = openLeaf(job.leaf, job.digest, job.encryptionKey)
+      if (!(chunk.buffer instanceof ArrayBuffer)) return undefined
       transfer.push(chunk.buffer)
       return chunk
     }

@@ -1,5 +1,5 @@
 import type { VersionRecord } from '../../src/catalog/index.ts'
-import { readContent } from '../../src/content/index.ts'
+import { copyContent, type ReadContentOptions, readContent } from '../../src/content/index.ts'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { maxDownloadBytes } from '../../src/limits.ts'
@@ -23,7 +23,7 @@ export async function* downloadStream(
   const total = wantedBytes(found.record, range)
   const meter = new ProgressMeter(onProgress, total, env.monotonic)
   let loaded = 0
-  for await (const piece of await openVersion(env, found, range, signal)) {
+  for await (const piece of readContent(await versionOf(env, found, range, signal))) {
     yield piece
     loaded += piece.length
     meter.report(loaded)
@@ -85,27 +85,27 @@ async function fill(
 ): Promise<void> {
   const { sizeBytes } = found.record.root
   const meter = new ProgressMeter(onProgress, sizeBytes, env.monotonic, from)
-  let at = from
-  for await (const piece of await openVersion(env, found, { offset: from }, signal)) {
-    await target.write(piece, at)
-    at += piece.length
-    // Given back at once: a collector would let hundreds of megabytes pile up first.
-    piece.buffer.transfer(0)
-    meter.report(at)
-  }
+  await copyContent({
+    ...(await versionOf(env, found, { offset: from }, signal)),
+    blocks: found.namespace.log.blocks,
+    write: async (parts, offset) => {
+      await target.write(parts, offset)
+      meter.report(parts.reduce((at, part) => at + part.length, offset))
+    },
+  })
   await target.truncate(sizeBytes)
   meter.finish(sizeBytes)
 }
 
-async function openVersion(
+async function versionOf(
   env: LocalEnvironment,
   { namespace, record }: Found,
   range: ByteRange | undefined,
   signal: AbortSignal | undefined,
-): Promise<AsyncIterable<Uint8Array<ArrayBuffer>>> {
+): Promise<ReadContentOptions> {
   const { root } = record
   const { content: keys } = await namespace.log.artifactKey(record.artifact, root.keyId)
-  return readContent({ root, keys, blocks: namespace.log.blocks, engine: env.engine, range, signal })
+  return { root, keys, blocks: namespace.log.blocks, engine: env.engine, range, signal }
 }
 
 /** @throws RANGE_INVALID */

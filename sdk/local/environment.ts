@@ -16,7 +16,8 @@ export interface SourceFile extends PositionedSource, AsyncDisposable {
 export interface TargetFile extends AsyncDisposable {
   /** Bytes that an earlier, interrupted download left. */
   readonly heldBytes: number
-  write(bytes: Uint8Array, position: number): Promise<void>
+  /** Writes the parts one after the other. */
+  write(parts: readonly Uint8Array[], position: number): Promise<void>
   /** SHA-256 of what is written so far. */
   sha256(signal: AbortSignal | undefined): Promise<Uint8Array>
   truncate(bytes: number): Promise<void>

@@ -38,6 +38,12 @@ export class MemoryBlocks implements NamespaceBlocks {
     return this.blocks.get(keyOf(digest))?.slice()
   }
 
+  async readInto(digest: Uint8Array, into: Uint8Array): Promise<number | undefined> {
+    const block = this.blocks.get(keyOf(digest))
+    if (block !== undefined) into.set(block)
+    return block?.length
+  }
+
   async has(digests: readonly Uint8Array[]): Promise<boolean[]> {
     return digests.map((digest) => this.blocks.has(keyOf(digest)))
   }

@@ -1,14 +1,14 @@
 import { createHash, type Hash } from 'node:crypto'
 import { Chunker } from './chunker.ts'
 import type { ContentKeys } from './keys.ts'
-import { nonceOf, openLeaf, type SealedLeaf, sealLeaf } from './leaf.ts'
+import { nonceOf, openLeaf, type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
 
 /**
  * The pipeline's CPU work: hashing, cutting, encrypting. In the caller's thread or spread over others; the
  * results are the same bytes. What every call is given must not change until it settles.
  */
 export interface ContentEngine {
-  /** Memory that the engine reaches without copying; content to be scanned and sealed is best read into it. */
+  /** Memory that the engine reaches without copying: best for what is scanned, sealed or opened, and what it is sealed into. */
   allocate(bytes: number): Uint8Array
   /** Gives back what `allocate` gave, for reuse. */
   free(memory: Uint8Array): void
@@ -17,13 +17,17 @@ export interface ContentEngine {
   /** As `nonceOf`. */
   nonceOf(chunk: Uint8Array, nonceKey: Uint8Array): Promise<Uint8Array>
   /** As `sealLeaf`. */
-  seal(chunk: Uint8Array, keys: ContentKeys, nonce?: Uint8Array): Promise<SealedLeaf>
+  seal(chunk: Uint8Array, keys: ContentKeys, options?: SealOptions): Promise<SealedLeaf>
   /**
-   * As `openLeaf`. Takes `leaf` over: its memory may be moved to another thread, so the caller must own all of it
-   * and not touch it again.
+   * As `openLeaf`. A leaf in memory from `allocate` is opened in place. Any other is taken over: its memory may be moved to
+   * another thread, so the caller must own all of it and not touch it again.
    * @throws CORRUPT as `openLeaf`
    */
-  open(leaf: Uint8Array<ArrayBuffer>, digest: Uint8Array, encryptionKey: Uint8Array): Promise<Uint8Array<ArrayBuffer>>
+  open<M extends ArrayBufferLike>(
+    leaf: Uint8Array<M>,
+    digest: Uint8Array,
+    encryptionKey: Uint8Array,
+  ): Promise<Uint8Array<M>>
 }
 
 /** One pass over one content: its cut points and its SHA-256. One call at a time, in order. */
@@ -72,6 +76,6 @@ export const inThreadEngine: ContentEngine = {
     }
   },
   nonceOf: async (chunk, nonceKey) => nonceOf(chunk, nonceKey),
-  seal: async (chunk, keys, nonce) => sealLeaf(chunk, keys, nonce),
+  seal: async (chunk, keys, options) => sealLeaf(chunk, keys, options),
   open: async (leaf, digest, encryptionKey) => openLeaf(leaf, digest, encryptionKey),
 }

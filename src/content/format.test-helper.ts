@@ -25,11 +25,11 @@ export async function describeFormats(): Promise<unknown> {
     gearTableHex: hex(new Uint8Array(expandGearTable(testKeys.chunking).buffer)),
     cuts: { input: "seeded('cut input', 16 MiB)", offsets: cutsOf(seededBytes('cut input', 16 * MiB)).join(' ') },
     leaves: [0, 1, 100].map((length) => {
-      const { digest, parts } = sealLeaf(seededBytes('chunk', length), testKeys)
+      const { digest, block } = sealLeaf(seededBytes('chunk', length), testKeys)
       return {
         chunk: `seeded('chunk', ${length})`,
         digest: hex(digest),
-        leaf: hex(Buffer.concat(parts)),
+        leaf: hex(block),
       }
     }),
     trees: await Promise.all([1, 2, 1024, 1025].map(describeTree)),

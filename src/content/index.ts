@@ -4,9 +4,9 @@ export { cidOf, rawCodec } from './cid.ts'
 export { type ContentEngine, type ContentScan, inThreadEngine } from './engine.ts'
 export { type IngestedContent, type IngestOptions, type InlineContent, ingestContent, sealInline } from './ingest.ts'
 export type { ContentKeys } from './keys.ts'
-export { type SealedLeaf, sealLeaf } from './leaf.ts'
+export { chunkIn, type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
 export { LeafMemory, LeafTable, rememberedLeafBytes } from './leaf-memory.ts'
-export { type ReadContentOptions, readContent } from './read.ts'
+export { type CopyContentOptions, copyContent, type ReadContentOptions, readContent } from './read.ts'
 export { type ContentSource, isPositioned, openSource, type PositionedSource } from './source.ts'
 export {
   type BlockReader,

@@ -1,12 +1,12 @@
 import { hash } from 'node:crypto'
 import { ArtifactHubError } from '../errors.ts'
-import { leafOverheadBytes, maxChunkBytes, maxContentBytes, maxInlineBytes } from '../limits.ts'
+import { leafOverheadBytes, maxContentBytes, maxInlineBytes } from '../limits.ts'
 import type { BlockWriter } from '../storage/blocks.ts'
 import { Budget } from './budget.ts'
 import { rawCodec } from './cid.ts'
 import type { ContentEngine, ContentScan } from './engine.ts'
 import type { ContentKeys } from './keys.ts'
-import { sealLeaf } from './leaf.ts'
+import { leafMemoryBytes, leafNonceBytes, leafPlace, sealLeaf } from './leaf.ts'
 import type { KnownLeaf, KnownLeaves } from './leaf-memory.ts'
 import { type ContentSource, openSource, type SourceReader } from './source.ts'
 import { TreeBuilder } from './tree.ts'
@@ -14,12 +14,14 @@ import { TreeBuilder } from './tree.ts'
 const MiB = 1024 * 1024
 /** The first slab, bytes: small, for small content. */
 const firstSlabBytes = 1 * MiB
+/** At least `maxChunkBytes`, and no odd number: see `leafPlace`. */
+const slabHeadroomBytes = 2 * MiB
 /** New bytes that a later slab takes, after room for the tail of the one before. */
 const slabBytes = 8 * MiB
 /** One being filled, one being scanned, two being sealed. */
 const slabCount = 4
-/** Chunks being sealed and leaves being written, bytes. With the slabs: about 56 MiB an upload, whatever its size. */
-const leafBudgetBytes = 16 * MiB
+/** Chunks being sealed and leaves being written, each with 2 MiB of memory. With the slabs: 72 MiB an upload, whatever its size. */
+const leafCount = 16
 /** An interrupted upload loses at most about this much, and the fsync at the end has at most this much to do. */
 const syncEveryBytes = 64 * MiB
 
@@ -86,9 +88,9 @@ export function sealInline(content: Uint8Array, keys: ContentKeys): InlineConten
     digest: sealed.digest,
     codec: rawCodec,
     sizeBytes: content.length,
-    storedBytes: sealed.leafBytes,
+    storedBytes: sealed.block.length,
     sha256: new Uint8Array(hash('sha256', content, 'buffer')),
-    leaf: Buffer.concat(sealed.parts),
+    leaf: sealed.block,
   }
 }
 
@@ -111,9 +113,11 @@ class Ingest {
   readonly #options: IngestOptions
   readonly #stop = new AbortController()
   readonly #slabs = new Budget(slabCount, this.#stop.signal)
-  readonly #inFlight = new Budget(leafBudgetBytes, this.#stop.signal)
+  readonly #inFlight = new Budget(leafCount, this.#stop.signal)
   readonly #freeSlabs: Slab[] = []
   readonly #allSlabs = new Set<Slab>()
+  /** Memory for leaves that none is in. */
+  readonly #leafMemory: Uint8Array[] = []
   readonly #tasks = new Set<Promise<void>>()
   readonly #tree: TreeBuilder
   readonly #source: SourceReader
@@ -128,7 +132,7 @@ class Ingest {
 
   constructor(options: IngestOptions) {
     this.#options = options
-    this.#tree = new TreeBuilder((node) => this.#put(node.digest, node.bytes, node.bytes.length).then(() => {}))
+    this.#tree = new TreeBuilder((node) => this.#put(node.digest, node.bytes).then(() => {}))
     this.#source = openSource(options.source, this.#stop.signal)
   }
 
@@ -165,6 +169,7 @@ class Ingest {
       signal?.removeEventListener('abort', onAbort)
       scan.close()
       for (const slab of this.#allSlabs) this.#dropSlab(slab)
+      for (const memory of this.#leafMemory) engine.free(memory)
       await this.#source.close()
     }
   }
@@ -175,7 +180,7 @@ class Ingest {
     for (let isLast = false; !isLast; ) {
       const current = await filling
       isLast = current.isLast
-      if (!isLast) filling = this.#track(this.#fill(maxChunkBytes, slabBytes))
+      if (!isLast) filling = this.#track(this.#fill(slabHeadroomBytes, slabBytes))
       const { slab, filled } = current
       let start = slab.headroom
       if (tail !== undefined) {
@@ -213,7 +218,7 @@ class Ingest {
   }
 
   async #store(slab: Slab, chunk: Uint8Array): Promise<void> {
-    await this.#inFlight.take(chunk.length)
+    await this.#inFlight.take(1)
     slab.holders++
     const before = this.#lastLeaf
     this.#lastLeaf = this.#track(this.#storeChunk(slab, chunk, before))
@@ -222,7 +227,7 @@ class Ingest {
   async #storeChunk(slab: Slab, chunk: Uint8Array, before: Promise<void>): Promise<void> {
     const { onStored, onProgress } = this.#options
     const { digest, leafBytes, stored } = await this.#leafOf(slab, chunk)
-    this.#inFlight.give(chunk.length)
+    this.#inFlight.give(1)
     this.#storedBytes += leafBytes
     onStored?.(leafBytes, stored)
     await before
@@ -240,22 +245,25 @@ class Ingest {
       this.#release(slab)
       return { ...same, stored: false }
     }
-    const leaf = await engine.seal(chunk, keys, nonce)
-    this.#release(slab)
-    const { digest, leafBytes, parts } = leaf
-    const stored = await this.#put(digest, parts, leafBytes)
-    // Given back now, not when the collector gets to it: the next leaf lands in the same warm pages.
-    parts[1].buffer.transfer(0)
-    known?.add(parts[0], { digest, leafBytes })
-    return { digest, leafBytes, stored }
+    const memory = this.#leafMemory.pop() ?? engine.allocate(leafMemoryBytes)
+    try {
+      const { digest, block } = await engine.seal(chunk, keys, { nonce, into: leafPlace(memory) })
+      this.#release(slab)
+      const stored = await this.#put(digest, block)
+      const leaf = { digest, leafBytes: block.length }
+      known?.add(block.subarray(0, leafNonceBytes), leaf)
+      return { ...leaf, stored }
+    } finally {
+      this.#leafMemory.push(memory)
+    }
   }
 
-  async #put(digest: Uint8Array, bytes: Uint8Array | readonly Uint8Array[], length: number): Promise<boolean> {
+  async #put(digest: Uint8Array, block: Uint8Array): Promise<boolean> {
     this.#stop.signal.throwIfAborted()
-    const { stored } = await this.#options.blocks.put(digest, bytes)
+    const { stored } = await this.#options.blocks.put(digest, block)
     if (!stored) return false
-    this.#newBytes += length
-    this.#unsyncedBytes += length
+    this.#newBytes += block.length
+    this.#unsyncedBytes += block.length
     if (this.#unsyncedBytes >= syncEveryBytes && !this.#syncing) void this.#track(this.#syncBehind())
     return true
   }

@@ -1,24 +1,40 @@
-import { createCipheriv, createDecipheriv, createHash, createHmac, createSecretKey, hash } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hash } from 'node:crypto'
 import { ArtifactHubError } from '../errors.ts'
 import { leafOverheadBytes, maxBlockBytes } from '../limits.ts'
 import { cidOf, rawCodec } from './cid.ts'
 import type { ContentKeys } from './keys.ts'
 
-const nonceBytes = 12
+/** A leaf begins with its nonce, bytes. */
+export const leafNonceBytes = 12
 const tagBytes = 16
 /** Longer than what else K_nonce hashes, so never the same. */
 const nonceHashLabel = 'artifact-hub/content/nonce-hash/v0'
-const zeroIv = new Uint8Array(nonceBytes)
-/** Decrypted at a time. The cipher gives new memory for each piece, and of small pieces little is ever outstanding. */
-const sliceBytes = 128 * 1024
+const zeroIv = new Uint8Array(leafNonceBytes)
+/**
+ * Encrypted and decrypted at a time. The cipher gives new memory for each piece; pieces of this size come from the cache, while
+ * the allocator asks the kernel anew for each of 128 KiB.
+ */
+const sliceBytes = 64 * 1024
+/**
+ * Where a leaf best begins in memory that workers share: its ciphertext then lies on a boundary of 8 bytes. V8 copies into shared
+ * memory by words if it can and else by bytes, which takes four times as long.
+ */
+const leafAlignment = 4
 
-/** A chunk encrypted. Its block is the parts in order: nonce (12) ‖ ciphertext (as long as the chunk) ‖ tag (16). */
+/** A chunk encrypted. */
 export interface SealedLeaf {
   /** SHA-256 of the block, 32 bytes. */
   readonly digest: Uint8Array
-  readonly parts: readonly [nonce: Uint8Array, ciphertext: Uint8Array<ArrayBuffer>, tag: Uint8Array]
-  /** Length of the block. */
-  readonly leafBytes: number
+  /** Nonce (12) ‖ ciphertext (as long as the chunk) ‖ tag (16). */
+  readonly block: Uint8Array
+}
+
+/** What sealing a chunk may be given. */
+export interface SealOptions {
+  /** The chunk's nonce: spares working it out again. */
+  readonly nonce?: Uint8Array | undefined
+  /** Memory whose beginning becomes the block, at least `leafOverheadBytes` longer than the chunk. Default new memory. */
+  readonly into?: Uint8Array | undefined
 }
 
 /**
@@ -36,30 +52,48 @@ export function nonceOf(chunk: Uint8Array, nonceKey: Uint8Array): Uint8Array {
   const hashed = Buffer.alloc(tagBytes + 8)
   hashed.set(gmac.getAuthTag())
   hashed.writeBigUInt64BE(BigInt(chunk.length), tagBytes)
-  return new Uint8Array(createHmac('sha256', key).update(hashed).digest().subarray(0, nonceBytes))
+  return new Uint8Array(createHmac('sha256', key).update(hashed).digest().subarray(0, leafNonceBytes))
 }
 
 /**
  * Encrypts one chunk with AES-256-GCM (NIST SP 800-38D, no associated data) under its own nonce. The same chunk under the
  * same keys is the same block; two chunks share a nonce only if 96 bits of a keyed hash collide, which 2^32 chunks do with
- * chance 2^-33. `nonce`, if given, must be the chunk's: it spares working it out again.
+ * chance 2^-33.
  */
-export function sealLeaf(chunk: Uint8Array, keys: ContentKeys, nonce = nonceOf(chunk, keys.nonce)): SealedLeaf {
+export function sealLeaf(
+  chunk: Uint8Array,
+  keys: ContentKeys,
+  { nonce = nonceOf(chunk, keys.nonce), into = new Uint8Array(chunk.length + leafOverheadBytes) }: SealOptions = {},
+): SealedLeaf {
+  const block = into.subarray(0, chunk.length + leafOverheadBytes)
   const cipher = createCipheriv('aes-256-gcm', createSecretKey(keys.encryption), nonce)
-  const ciphertext = cipher.update(chunk)
-  cipher.final()
-  const tag = cipher.getAuthTag()
-  const digest = createHash('sha256').update(nonce).update(ciphertext).update(tag).digest()
-  return {
-    digest: new Uint8Array(digest),
-    parts: [nonce, ciphertext, new Uint8Array(tag)],
-    leafBytes: chunk.length + leafOverheadBytes,
+  block.set(nonce)
+  for (let at = 0; at < chunk.length; at += sliceBytes) {
+    const slice = cipher.update(chunk.subarray(at, at + sliceBytes))
+    block.set(slice, leafNonceBytes + at)
+    giveBack(slice)
   }
+  cipher.final()
+  block.set(cipher.getAuthTag(), leafNonceBytes + chunk.length)
+  return { digest: new Uint8Array(hash('sha256', block, 'buffer')), block }
+}
+
+/** What to allocate for a leaf of any size: `leafPlace` is where in there it goes. Bytes. */
+export const leafMemoryBytes = leafAlignment + maxBlockBytes
+
+/** The best place for a leaf in `leafMemoryBytes` of memory. */
+export function leafPlace(memory: Uint8Array): Uint8Array {
+  return memory.subarray(leafAlignment)
+}
+
+/** Frees it now: the collector would let tens of megabytes pile up first, in every thread. */
+function giveBack(slice: Buffer<ArrayBuffer>): void {
+  if (slice.length === slice.buffer.byteLength) slice.buffer.transfer(0)
 }
 
 /**
- * Checks a leaf against its digest, and only then decrypts it, in place: what it gives is a view of the leaf's own memory,
- * which must be the caller's to overwrite. Of a leaf that fails, nothing in there may be used.
+ * Checks a leaf against its digest, and only then decrypts it, in place: what it gives is `chunkIn(leaf)`, and the leaf must be
+ * the caller's to overwrite. Of a leaf that fails, nothing in there may be used.
  * @throws CORRUPT when the bytes are not the block that `digest` names, or were not sealed under this key
  */
 export function openLeaf<M extends ArrayBufferLike>(
@@ -69,24 +103,27 @@ export function openLeaf<M extends ArrayBufferLike>(
 ): Uint8Array<M> {
   verifyBlock(leaf, digest, rawCodec)
   if (leaf.length < leafOverheadBytes) throw corrupt('A leaf is shorter than its nonce and tag', digest)
-  const nonce = leaf.slice(0, nonceBytes)
+  const nonce = leaf.slice(0, leafNonceBytes)
   const decipher = createDecipheriv('aes-256-gcm', createSecretKey(encryptionKey), nonce, { authTagLength: tagBytes })
   decipher.setAuthTag(leaf.slice(leaf.length - tagBytes))
   const chunkBytes = leaf.length - leafOverheadBytes
   for (let at = 0; at < chunkBytes; at += sliceBytes) {
     const end = Math.min(at + sliceBytes, chunkBytes)
-    const slice = decipher.update(leaf.subarray(nonceBytes + at, nonceBytes + end))
-    // What is overwritten is the nonce and ciphertext that was decrypted before.
-    leaf.set(slice, at)
-    // Given back now: the collector would let tens of megabytes pile up first, in every thread.
-    if (slice.length === slice.buffer.byteLength) slice.buffer.transfer(0)
+    const slice = decipher.update(leaf.subarray(leafNonceBytes + at, leafNonceBytes + end))
+    leaf.set(slice, leafNonceBytes + at)
+    giveBack(slice)
   }
   try {
     decipher.final()
   } catch (cause) {
     throw corrupt('A leaf does not decrypt under its key', digest, cause)
   }
-  return leaf.subarray(0, chunkBytes)
+  return chunkIn(leaf)
+}
+
+/** Where in a leaf's memory its chunk is, once it is opened. */
+export function chunkIn<M extends ArrayBufferLike>(leaf: Uint8Array<M>): Uint8Array<M> {
+  return leaf.subarray(leafNonceBytes, leaf.length - tagBytes)
 }
 
 /** @throws CORRUPT unless `bytes` are at most 2 MiB and hash (SHA-256) to `digest` */

@@ -112,9 +112,9 @@ describe('reading', () => {
     const leaf = sealLeaf(chunk, testKeys)
     const store = new MemoryBlocks()
     const writer = store.openWriter()
-    await writer.put(leaf.digest, leaf.parts)
+    await writer.put(leaf.digest, leaf.block)
     const builder = new TreeBuilder(async (node) => void (await writer.put(node.digest, node.bytes)))
-    for (let index = 0; index < treeFanOut + 2; index++) await builder.add(leaf.digest, leaf.leafBytes)
+    for (let index = 0; index < treeFanOut + 2; index++) await builder.add(leaf.digest, leaf.block.length)
     const { digest, codec } = await builder.finish()
     const sizeBytes = (treeFanOut + 2) * minChunkBytes
     const far: ContentRef = { digest, codec, sizeBytes, storedBytes: sizeBytes + (treeFanOut + 2) * leafOverheadBytes }
@@ -190,11 +190,11 @@ describe('reading', () => {
     const store = new MemoryBlocks()
     const writer = store.openWriter()
     const short = sealLeaf(seededBytes('short', minChunkBytes), testKeys)
-    await writer.put(short.digest, short.parts)
+    await writer.put(short.digest, short.block)
     const builder = new TreeBuilder(async (node) => void (await writer.put(node.digest, node.bytes)))
-    for (let index = 0; index < 2; index++) await builder.add(short.digest, short.leafBytes + 7)
+    for (let index = 0; index < 2; index++) await builder.add(short.digest, short.block.length + 7)
     const { digest, codec } = await builder.finish()
-    const lying = { digest, codec, sizeBytes: 2 * (minChunkBytes + 7), storedBytes: 2 * (short.leafBytes + 7) }
+    const lying = { digest, codec, sizeBytes: 2 * (minChunkBytes + 7), storedBytes: 2 * (short.block.length + 7) }
     await expect(readAll({ root: lying, blocks: store })).rejects.toMatchObject({ code: 'CORRUPT' })
   })
 

@@ -20,6 +20,18 @@ export class EntryAndPackBlocks implements NamespaceBlocks {
     return (await this.#packs.read(digest, options)) ?? (await this.#readInline(digest))
   }
 
+  async readInto(
+    digest: Uint8Array,
+    into: Uint8Array,
+    options?: { signal?: AbortSignal },
+  ): Promise<number | undefined> {
+    const length = await this.#packs.readInto(digest, into, options)
+    if (length !== undefined) return length
+    const leaf = await this.#readInline(digest)
+    if (leaf !== undefined) into.set(leaf)
+    return leaf?.length
+  }
+
   async has(digests: readonly Uint8Array[]): Promise<boolean[]> {
     const found = await this.#packs.has(digests)
     return await Promise.all(found.map(async (has, at) => has || (await this.#hasInline(digests[at] as Uint8Array))))

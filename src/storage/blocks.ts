@@ -9,6 +9,11 @@ export interface NamespaceBlocks {
    * @throws STORAGE_FAILED on a disk error (never reported as absence), CORRUPT when the pack is shorter than its index says.
    */
   read(digest: Uint8Array, options?: { signal?: AbortSignal }): Promise<Uint8Array<ArrayBuffer> | undefined>
+  /**
+   * As `read`, into the caller's memory. `into` must be as long as the block; `maxBlockBytes` is enough for any.
+   * @returns the length of the block, or `undefined` when it is not here
+   */
+  readInto(digest: Uint8Array, into: Uint8Array, options?: { signal?: AbortSignal }): Promise<number | undefined>
   /** Whether each is here, in order. */
   has(digests: readonly Uint8Array[]): Promise<boolean[]>
   /** Begins a set of writes. Until it is closed, gc keeps every block that it stored *or found*. */

@@ -21,7 +21,7 @@ const engine: ContentEngine = {
   ...inThreadEngine,
   seal: async (chunk, keys, given) => {
     const leaf = await inThreadEngine.seal(chunk, keys, given)
-    sealed.push({ nonce: leaf.parts[0].slice(), digest: leaf.digest })
+    sealed.push({ nonce: leaf.block.slice(0, 12), digest: leaf.digest })
     return leaf
   },
 }
