@@ -5,12 +5,15 @@ import {
   type MemoryPeer,
 } from '../../test/support/memory-network.ts'
 import { MemoryBlocks, seededBytes } from '../content/content.test-helper.ts'
-import { type ContentRef, rawCodec, walkTree } from '../content/index.ts'
+import { type ContentRef, walkTree } from '../content/index.ts'
 import { TreeBuilder } from '../content/tree.ts'
 import { sha256, toHex } from '../encoding/index.ts'
 import { leafOverheadBytes, minChunkBytes } from '../limits.ts'
 import { type BlockServer, serveBlocks } from './blocks-server.ts'
 import type { ServedNamespace } from './blocks-session.ts'
+import { FrameReader, FrameWriter } from './frame-stream.ts'
+import { type BlockRequest, blocksProtocol, decodeAskerFrame, encodeFrame, type ServerFrame } from './frames.ts'
+import type { PeerStream } from './peer-network.ts'
 import { Transfers } from './transfers.ts'
 
 /** A content made for tests: leaves that look random, the tree over them, and what is in it. */
@@ -128,6 +131,27 @@ export class TestSwarm implements AsyncDisposable {
     })
   }
 
+  /** Lets 10 ms go by for every turn of the event loop until `work` is settled, and gives what it gives. */
+  async during<T>(work: Promise<T>): Promise<T> {
+    let isSettled = false
+    const settle = (): void => {
+      isSettled = true
+    }
+    work.then(settle, settle)
+    while (!isSettled) {
+      this.scheduler.advance(10)
+      await nextTurn()
+    }
+    return await work
+  }
+
+  /** A peer that answers as `answer` likes. */
+  impostor(name: string, answer: (stream: AskedStream, signal: AbortSignal) => Promise<void>): MemoryPeer {
+    const peer = this.peer(name)
+    peer.handle(blocksProtocol, (stream, signal) => answer(new AskedStream(stream, signal), signal))
+    return peer
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.transfers.close()
     for (const server of this.servers) await server.close()
@@ -143,7 +167,7 @@ export interface TestProvider {
 /** What of a content is not in a store, or not as it should be: digests in hex. */
 export function wrongOf(content: TestContent, blocks: MemoryBlocks): string[] {
   return [...content.blocks]
-    .filter(([key, bytes]) => Buffer.compare(blocks.blocks.get(key) ?? [], bytes) !== 0)
+    .filter(([key, bytes]) => Buffer.compare(blocks.blocks.get(key) ?? new Uint8Array(0), bytes) !== 0)
     .map(([key]) => key)
 }
 
@@ -164,8 +188,67 @@ export async function leavesThrough(
 
 /** Waits until `condition` holds, looking again at every turn of the event loop. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise<void>((resolve) => setImmediate(resolve))
+  while (!condition()) await nextTurn()
 }
 
-/** The codec of a content that is one leaf. */
-export const leafCodec = rawCodec
+/** Everything that is ready to run does. */
+export async function nextTurn(): Promise<void> {
+  await new Promise<void>((resolve) => setImmediate(resolve))
+}
+
+/** A stream as a server sees it that keeps to no rules. */
+export class AskedStream {
+  readonly stream: PeerStream
+  readonly #signal: AbortSignal
+  readonly #reader: FrameReader
+  readonly #writer: FrameWriter
+
+  constructor(stream: PeerStream, signal: AbortSignal) {
+    this.stream = stream
+    this.#signal = signal
+    this.#reader = new FrameReader(stream, 'asker')
+    this.#writer = new FrameWriter(stream)
+  }
+
+  /** The next request; `undefined` when the other side has ended. Credit is passed over. */
+  async request(): Promise<BlockRequest | undefined> {
+    for (;;) {
+      const raw = await this.#reader.next(this.#signal)
+      if (raw === undefined) return undefined
+      const frame = decodeAskerFrame(raw)
+      if (frame.kind === 'request') return frame.request
+    }
+  }
+
+  async send(...frames: readonly ServerFrame[]): Promise<void> {
+    for (const frame of frames) await this.#writer.write(encodeFrame(frame), this.#signal)
+  }
+
+  /** Answers a request as an honest server does, but for the leaves, which `leaf` gives. */
+  async answer(
+    content: TestContent,
+    request: BlockRequest,
+    leaf: (index: number) => Uint8Array<ArrayBuffer> | undefined,
+  ): Promise<void> {
+    await this.send({ kind: 'accept' })
+    if (request.nodes) await this.send({ kind: 'node', bytes: blockOf(content, toHex(content.root.digest)) })
+    for (const { first, count } of request.runs) {
+      for (let index = first; index < first + count; index++) {
+        const bytes = leaf(index)
+        if (bytes === undefined) await this.send({ kind: 'missing', run: { first: index, count: 1 } })
+        else await this.send({ kind: 'leaf', index, bytes })
+      }
+    }
+    await this.send({ kind: 'end' })
+  }
+}
+
+/** A block of a content by its digest in hex. */
+export function blockOf(content: TestContent, key: string): Uint8Array<ArrayBuffer> {
+  return (content.blocks.get(key) as Uint8Array<ArrayBuffer>).slice()
+}
+
+/** A leaf of a content by its number. */
+export function leafOf(content: TestContent, index: number): Uint8Array<ArrayBuffer> {
+  return blockOf(content, content.leaves[index] as string)
+}

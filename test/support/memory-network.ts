@@ -115,6 +115,8 @@ export class MemoryPeer implements PeerNetwork {
     const back = new Half(this.#network)
     const mine = new MemoryStream(peer.agent, back, there, this.#streams)
     const theirs = new MemoryStream(this.agent, there, back, peer.#streams)
+    mine.other = theirs
+    theirs.other = mine
     void peer.#serve(handler, theirs)
     return mine
   }
@@ -257,6 +259,8 @@ class MemoryStream implements PeerStream {
   readonly #out: Half
   readonly #open: Set<MemoryStream>
   readonly #cut = new AbortController()
+  /** The end at the other agent. */
+  other: MemoryStream | undefined
 
   constructor(agent: Uint8Array, from: Half, to: Half, open: Set<MemoryStream>) {
     this.agent = agent
@@ -306,6 +310,7 @@ class MemoryStream implements PeerStream {
   }
 
   abort(reason: Error): void {
+    if (this.#cut.signal.aborted) return
     this.#open.delete(this)
     for (const half of [this.#in, this.#out]) {
       if (half.failure !== undefined) continue
@@ -313,6 +318,7 @@ class MemoryStream implements PeerStream {
       half.drop()
     }
     this.#cut.abort(reason)
+    this.other?.abort(reason)
   }
 
   #settle(): void {
