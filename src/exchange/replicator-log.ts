@@ -32,7 +32,7 @@ export interface PeerSyncStatus {
   /** How the last round ended. */
   readonly outcome: 'same' | 'exchanged' | 'denied' | 'failed' | undefined
   /** Code of the failure, if it failed. */
-  readonly error: ErrorCode | 'INTERNAL' | undefined
+  readonly error: ErrorCode | undefined
 }
 
 /** How far a namespace on this node is in step with others. */
@@ -51,6 +51,8 @@ interface Peer {
   rounds: number
   outcome: PeerSyncStatus['outcome']
   error: PeerSyncStatus['error']
+  /** It has shown, on this connection, that it has this log: what is new can be pushed to it. */
+  inTouch: boolean
   /** The round under way. */
   running: Promise<void> | undefined
   /** Another round is due after the one under way, or when the wait is over. */
@@ -60,14 +62,19 @@ interface Peer {
   cooling: (() => void) | undefined
 }
 
+type TimerName = 'every' | 'hint' | 'hint-rest' | 'check' | 'dial' | 'heal'
+
+/** Who may rotate heals after this; everybody else gives them time, each another: one is enough. */
+const healDelayMs = 100
+const healOfOthersMs = { from: 2_000, to: 10_000 }
 /** Rounds that follow one another at once with one agent, while forks come to light. */
 const maxRoundsInRow = 4
 /** Own changes of a moment go into one hint. */
 const hintDelayMs = 10
 /** Others' changes are told later: whoever wrote them tells first. */
-const hintOfOthersMs = 250
+const hintOfOthersMs = 100
 /** At most one hint in this time, and always one after the last change. */
-const hintEveryMs = 1_000
+const hintEveryMs = 500
 /** An unknown hash is looked into after this, and twice as long at most: the entries are on their way. */
 const hintCheckMs = 25
 /** The same, when its sender pushes to this node: as long as entries come, hashes are bound to differ. */
@@ -88,10 +95,11 @@ export class ReplicatedNamespace {
   readonly #peers = new Map<string, Peer>()
   /** Agents named by tickets: they may know this node before its log knows them. */
   readonly #known = new Map<string, Uint8Array>()
-  readonly #timers = new Map<'every' | 'hint' | 'hint-rest' | 'check' | 'dial', () => void>()
+  readonly #timers = new Map<TimerName, () => void>()
   readonly #stops: (() => void)[]
   readonly #recent = new Set<string>()
   readonly #behind = new Map<string, number>()
+  readonly #healing = new Set<Promise<void>>()
   #lastError: NamespaceSyncStatus['lastError']
   #lastSyncAt: number | undefined
   #hintDue = false
@@ -107,6 +115,7 @@ export class ReplicatedNamespace {
       context.network.onHint(this.#topic, (payload, from) => this.#onHint(payload, from)),
     ]
     this.#every()
+    this.#healSoon()
     this.dial()
   }
 
@@ -207,6 +216,7 @@ export class ReplicatedNamespace {
     peer.cooling?.()
     peer.cooling = undefined
     peer.failures = 0
+    peer.inTouch = false
   }
 
   /** Dials members, if nobody of them is connected. */
@@ -230,7 +240,7 @@ export class ReplicatedNamespace {
     for (const stop of this.#stops.splice(0)) stop()
     for (const name of [...this.#timers.keys()]) this.#stopTimer(name)
     for (const peer of this.#peers.values()) peer.cooling?.()
-    await Promise.all([...this.#peers.values()].map(({ running }) => running))
+    await Promise.all([...[...this.#peers.values()].map(({ running }) => running), ...this.#healing])
   }
 
   #isOther(agent: Uint8Array): boolean {
@@ -254,6 +264,7 @@ export class ReplicatedNamespace {
       rounds: 0,
       outcome: undefined,
       error: undefined,
+      inTouch: false,
       running: undefined,
       again: false,
       failures: 0,
@@ -301,6 +312,7 @@ export class ReplicatedNamespace {
   #succeeded(peer: Peer, outcome: SyncOutcome): void {
     if (outcome.theirHash !== undefined) this.#remember(outcome.theirHash)
     if (outcome.result === 'denied') {
+      peer.inTouch = false
       peer.outcome = 'denied'
       peer.error = 'ACCESS_DENIED'
       this.#cool(peer)
@@ -314,6 +326,7 @@ export class ReplicatedNamespace {
 
   #worked(peer: Peer, result: 'same' | 'exchanged'): void {
     peer.rounds += 1
+    peer.inTouch = true
     peer.outcome = result
     peer.error = undefined
     peer.lastSyncAt = this.#context.scheduler.now()
@@ -323,9 +336,14 @@ export class ReplicatedNamespace {
 
   #failed(peer: Peer, error: unknown): void {
     peer.outcome = 'failed'
-    peer.error = isHubError(error) ? error.code : 'INTERNAL'
-    this.#lastError = { code: peer.error, message: error instanceof Error ? error.message : String(error) }
+    peer.error = this.#note(error)
     this.#cool(peer)
+  }
+
+  #note(error: unknown): ErrorCode {
+    const code = isHubError(error) ? error.code : 'INTERNAL'
+    this.#lastError = { code, message: error instanceof Error ? error.message : String(error) }
+    return code
   }
 
   #cool(peer: Peer): void {
@@ -358,16 +376,41 @@ export class ReplicatedNamespace {
   #onChange({ written, received, authChanged }: LogChange): void {
     this.#changes += 1
     if (written.length > 0) {
-      for (const agent of this.connectedMembers().slice(0, maxPushPeers)) {
-        // Who denied or failed gets all of it in a round.
-        if (this.#peers.get(toHex(agent))?.cooling === undefined) this.#context.push(agent, this.log, written)
-      }
+      const inTouch = this.connectedMembers().filter((agent) => this.#isInTouch(agent))
+      for (const agent of inTouch.slice(0, maxPushPeers)) this.#context.push(agent, this.log, written)
     }
     if (written.length + received > 0) this.#hint(written.length > 0 ? hintDelayMs : hintOfOthersMs)
     if (authChanged) {
       this.#context.onAuthChanged()
+      this.#healSoon()
       this.dial()
     }
+  }
+
+  #healSoon(): void {
+    const role = this.log.roleOf(this.#context.self)
+    if (this.log.heal === undefined || !['owner', 'admin', 'writer'].includes(role ?? '')) return
+    const { from, to } = healOfOthersMs
+    const delay = role === 'writer' ? from + this.#context.random() * (to - from) : healDelayMs
+    this.#setTimer('heal', delay, () => {
+      const healing = this.#heal()
+      this.#healing.add(healing)
+      void healing.then(() => this.#healing.delete(healing))
+    })
+  }
+
+  async #heal(): Promise<void> {
+    try {
+      await this.log.heal?.()
+    } catch (error) {
+      if (!this.#ending.signal.aborted) this.#note(error)
+    }
+  }
+
+  /** Who is not, or has failed lately, gets all of it in a round. */
+  #isInTouch(agent: Uint8Array): boolean {
+    const peer = this.#peers.get(toHex(agent))
+    return peer?.inTouch === true && peer.cooling === undefined
   }
 
   #hint(delayMs: number): void {
@@ -423,7 +466,7 @@ export class ReplicatedNamespace {
     if (this.#recent.size > maxRecentHashes) this.#recent.delete(this.#recent.keys().next().value as string)
   }
 
-  #setTimer(name: 'every' | 'hint' | 'hint-rest' | 'check' | 'dial', delayMs: number, work: () => void): void {
+  #setTimer(name: TimerName, delayMs: number, work: () => void): void {
     this.#stopTimer(name)
     const stop = this.#context.scheduler.setTimer(delayMs, () => {
       this.#timers.delete(name)
@@ -432,7 +475,7 @@ export class ReplicatedNamespace {
     this.#timers.set(name, stop)
   }
 
-  #stopTimer(name: 'every' | 'hint' | 'hint-rest' | 'check' | 'dial'): void {
+  #stopTimer(name: TimerName): void {
     this.#timers.get(name)?.()
     this.#timers.delete(name)
   }

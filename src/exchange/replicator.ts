@@ -19,7 +19,7 @@ export interface ReplicatorOptions {
   readonly random: () => number
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
-  /** An agent says that this one has a role in a namespace (32 bytes) that is not followed here. Anyone may say so. */
+  /** An agent says that this one has a role in a namespace (32 bytes) that is not followed here. Anyone may say so, and again. */
   readonly onInvited?: ((namespace: Uint8Array, from: Uint8Array) => void) | undefined
 }
 

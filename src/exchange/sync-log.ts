@@ -73,6 +73,8 @@ export interface ReplicatedLog {
   authEntries(options?: { signal?: AbortSignal | undefined }): AsyncIterable<StoredEntry>
   /** All entries of one artifact (20 bytes). */
   artifactEntries(artifact: Uint8Array, options?: { signal?: AbortSignal | undefined }): AsyncIterable<StoredEntry>
+  /** Writes what this agent may and should write so that every member can read: an owed rotation, missing boxes. Idempotent. */
+  heal?(): Promise<unknown>
   /** Called after each durable batch, until the returned function is called. */
   subscribe(listener: (change: LogChange) => void): () => void
 }

@@ -1,0 +1,436 @@
+import fc from 'fast-check'
+import { afterEach, describe, expect, it } from 'vitest'
+import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
+import { toHex } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import type { AgentKey } from '../identity/index.ts'
+import { agentOf, MemoryLog } from './memory-log.test-helper.ts'
+import { Replicator, type ReplicatorOptions } from './replicator.ts'
+import { hintTopic } from './sync-offer.ts'
+import { ann, bob, eve, owner } from './sync-world.test-helper.ts'
+
+interface Node {
+  readonly peer: MemoryPeer
+  readonly replicator: Replicator
+  /** Streams that this node opened, and bytes that it wrote to them. */
+  readonly opened: { streams: number; bytes: number }
+  readonly invited: { readonly namespace: string; readonly from: string }[]
+}
+
+class World {
+  readonly network = new MemoryNetwork()
+  readonly scheduler = new ManualScheduler()
+  readonly nodes: Node[] = []
+  #seed = 1
+
+  add(agent: AgentKey, more: Partial<ReplicatorOptions> = {}): Node {
+    const peer = this.network.join(agent.publicKey)
+    const opened = { streams: 0, bytes: 0 }
+    const open = peer.open.bind(peer)
+    peer.open = async (...args) => {
+      const stream = await open(...args)
+      opened.streams += 1
+      const write = stream.write.bind(stream)
+      stream.write = async (bytes, options) => {
+        opened.bytes += bytes.length
+        await write(bytes, options)
+      }
+      return stream
+    }
+    const invited: Node['invited'] = []
+    const replicator = new Replicator({
+      network: peer,
+      scheduler: this.scheduler,
+      random: () => {
+        this.#seed = (this.#seed * 48_271) % 2_147_483_647
+        return this.#seed / 2_147_483_647
+      },
+      self: agent.publicKey,
+      onInvited: (namespace, from) => invited.push({ namespace: toHex(namespace), from: toHex(from) }),
+      ...more,
+    })
+    const node = { peer, replicator, opened, invited }
+    this.nodes.push(node)
+    return node
+  }
+
+  follow(log: MemoryLog): Node {
+    const node = this.add(log.agent)
+    node.replicator.follow(log)
+    return node
+  }
+
+  connect(one: Node, other: Node): void {
+    this.network.connect(one.peer, other.peer)
+  }
+
+  disconnect(one: Node, other: Node): void {
+    this.network.disconnect(one.peer, other.peer)
+  }
+
+  /** Lets that much time pass, and all that follows from it. */
+  async pass(ms: number, stepMs = 5): Promise<void> {
+    for (let passed = 0; passed <= ms; passed += stepMs) {
+      this.scheduler.advance(passed === 0 ? 0 : stepMs)
+      await this.work()
+    }
+  }
+
+  /** Lets everything run that needs no time to pass. */
+  async work(): Promise<void> {
+    for (let turn = 0; turn < 40; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
+  }
+
+  get streams(): number {
+    return this.nodes.reduce((sum, { opened }) => sum + opened.streams, 0)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.nodes.map(({ replicator }) => replicator.close()))
+  }
+}
+
+let world = new World()
+afterEach(async () => {
+  await world.close()
+  expect(world.scheduler.pending).toBe(0)
+  expect(world.network.openStreams).toBe(0)
+  world = new World()
+})
+
+/** Logs of the owner and of so many writers, all alike. */
+function logsOf(count: number): MemoryLog[] {
+  const first = MemoryLog.create(owner)
+  const agents = Array.from({ length: count - 1 }, (_, at) => agentOf(at + 1))
+  for (const agent of agents) first.grant(agent, 'writer')
+  return [first, ...agents.map((agent) => first.copy(agent))]
+}
+
+const two = (): [MemoryLog, MemoryLog] => logsOf(2) as [MemoryLog, MemoryLog]
+
+describe('connected members', () => {
+  it('have a new entry before any time has passed, over a stream that stays', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    await world.pass(100)
+    const before = one.opened.streams
+    for (let written = 0; written < 5; written++) {
+      a.put()
+      await world.work()
+      expect(b.hashes).toEqual(a.hashes)
+    }
+    expect(one.opened.streams - before).toBe(1)
+    await world.pass(70_000, 1_000)
+    expect(world.network.openStreams).toBe(0)
+    a.put()
+    await world.work()
+    expect(b.hashes).toEqual(a.hashes)
+  })
+
+  it('that already have the same on connecting only say so', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    await world.pass(5_000)
+    expect(world.streams).toBe(2)
+    expect(one.opened.bytes + other.opened.bytes).toBeLessThan(300)
+    for (const { replicator } of world.nodes) {
+      expect(replicator.status(a.id)).toMatchObject({ behind: 0, lastError: undefined, peers: [{ outcome: 'same' }] })
+    }
+  })
+
+  it('that differ on connecting run one round, whoever of them is behind', async () => {
+    const [a, b] = two()
+    a.putMany(40)
+    b.putMany(30)
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    await world.pass(1_000)
+    expect(a.hashes).toEqual(b.hashes)
+    expect(world.streams).toBe(3)
+    await world.pass(10_000)
+    expect(world.streams).toBe(3)
+    expect(other.replicator.status(a.id)).toMatchObject({ behind: 0, peers: [{ agent: owner.publicKey }] })
+  })
+
+  it('meet again after a time apart', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    await world.pass(100)
+    world.disconnect(one, other)
+    a.putMany(10)
+    b.putMany(10)
+    await world.pass(600_000, 1_000)
+    expect(a.size).not.toBe(22)
+    world.connect(one, other)
+    await world.pass(500)
+    expect(a.size).toBe(22)
+    expect(b.hashes).toEqual(a.hashes)
+  })
+
+  it('pass on what came from others: a chain of nodes is in step within two seconds', async () => {
+    const logs = logsOf(5)
+    const nodes = logs.map((log) => world.follow(log))
+    for (let at = 1; at < nodes.length; at++) world.connect(nodes[at - 1] as Node, nodes[at] as Node)
+    await world.pass(2_000)
+    logs[0]?.put()
+    logs[4]?.put()
+    await world.pass(1_500)
+    for (const log of logs) expect(log.hashes).toEqual(logs[0]?.hashes)
+  })
+
+  it('whose store failed once are brought in step by a round', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    await world.pass(100)
+    b.beforeStore = async () => {
+      throw new ArtifactHubError('STORAGE_FULL', 'the disk is full')
+    }
+    a.put()
+    await world.pass(3_000)
+    expect(b.size).toBe(2)
+    b.beforeStore = undefined
+    await world.pass(30_000, 100)
+    expect(b.hashes).toEqual(a.hashes)
+    expect(one.replicator.status(a.id)?.lastError).toBeUndefined()
+  })
+})
+
+describe('who may know of a namespace', () => {
+  it('an agent that is granted a role while connected is told at once, and joins', async () => {
+    const a = MemoryLog.create(owner)
+    const [one, other] = [world.follow(a), world.add(eve)]
+    world.connect(one, other)
+    await world.pass(1_000)
+    expect(one.opened.streams).toBe(0)
+    expect(other.invited).toEqual([])
+    a.grant(eve, 'writer')
+    await world.pass(20)
+    expect(other.invited).toEqual([{ namespace: toHex(a.id), from: toHex(owner.publicKey) }])
+    const joined = MemoryLog.join(eve, a.id, (await a.entryBytes(a.id)) as Uint8Array)
+    other.replicator.follow(joined)
+    expect(await other.replicator.syncNow(a.id)).toBe(1)
+    expect(joined.hashes).toEqual(a.hashes)
+    joined.put()
+    a.put()
+    await world.work()
+    expect(a.hashes).toEqual(joined.hashes)
+    expect(other.invited.length).toBe(1)
+  })
+
+  it('whoever may heal a log does it when roles have changed: the owner soon, a writer only later', async () => {
+    const healed: string[] = []
+    const heal = (log: MemoryLog, name: string): MemoryLog =>
+      Object.assign(log, { heal: async () => void healed.push(name) })
+    const [a, b] = two()
+    const [one, other] = [world.follow(heal(a, 'owner')), world.follow(heal(b, 'writer'))]
+    world.connect(one, other)
+    await world.pass(60_000, 500)
+    healed.length = 0
+    a.grant(eve, 'reader')
+    await world.pass(1_000)
+    expect(healed).toEqual(['owner'])
+    await world.pass(15_000, 100)
+    expect(healed).toEqual(['owner', 'writer'])
+  })
+
+  it('one that the others have not heard of yet brings the grant itself', async () => {
+    const [a, m] = two()
+    const [one, middle] = [world.follow(a), world.follow(m)]
+    a.grant(bob, 'writer')
+    const b = a.copy(bob)
+    b.putMany(3)
+    const newcomer = world.follow(b)
+    world.connect(newcomer, middle)
+    await world.pass(1_000)
+    expect(m.hashes).toEqual(b.hashes)
+    expect(m.roleOf(bob.publicKey)).toBe('writer')
+    m.put()
+    await world.work()
+    expect(b.hashes).toEqual(m.hashes)
+    expect(one.opened.streams).toBe(0)
+  })
+
+  it('a stranger that is connected hears nothing, whatever is written, and its own words are not heard', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.follow(b)]
+    const stranger = world.network.join(eve.publicKey)
+    let asked = 0
+    stranger.handle('/artifact-hub/sync/1', async () => {
+      asked += 1
+    })
+    world.network.connect(stranger, one.peer)
+    world.network.connect(stranger, other.peer)
+    world.connect(one, other)
+    await world.pass(100)
+    const before = world.streams
+    for (let hint = 0; hint < 1_000; hint++) {
+      stranger.hint(hintTopic(a.id), new Uint8Array(32).fill(hint))
+      stranger.hint(hintTopic(a.id), new Uint8Array(hint))
+    }
+    await world.pass(5_000)
+    expect(world.streams).toBe(before)
+    a.put()
+    await world.pass(120_000, 500)
+    expect(asked).toBe(0)
+    expect(b.hashes).toEqual(a.hashes)
+  })
+
+  it('a member whose hints all lie causes a bounded number of rounds', async () => {
+    const [a, b] = two()
+    const one = world.follow(a)
+    const liar = world.network.join(ann.publicKey)
+    world.network.connect(liar, one.peer)
+    for (let hint = 0; hint < 200; hint++) {
+      liar.hint(hintTopic(a.id), new Uint8Array(32).fill(hint))
+      liar.hint(hintTopic(a.id), new Uint8Array(5))
+      await world.pass(50, 10)
+    }
+    expect(one.opened.streams).toBe(0)
+    expect(one.replicator.status(a.id)?.peers[0]).toMatchObject({ outcome: 'failed', error: 'UNAVAILABLE' })
+    expect(one.peer.penalties.length).toBe(200)
+    expect(b.size).toBe(2)
+  })
+})
+
+describe('finding others', () => {
+  it('dials whom a ticket names, and members, with longer and longer waits', async () => {
+    const [a, b] = two()
+    b.putMany(5)
+    const one = world.add(owner)
+    let dialled = 0
+    const { open } = one.peer
+    one.peer.open = async (...args) => {
+      dialled += 1
+      return await open(...args)
+    }
+    one.replicator.follow(a)
+    await world.pass(600_000, 500)
+    expect(dialled).toBeGreaterThan(5)
+    expect(dialled).toBeLessThan(60)
+    const other = world.follow(b)
+    one.replicator.follow(a, { peers: [{ agent: ann.publicKey, addresses: other.peer.addresses() }] })
+    await world.pass(61_000, 500)
+    expect(a.hashes).toEqual(b.hashes)
+  })
+
+  it('waits longer and longer for a member that always fails', async () => {
+    const [a] = two()
+    const one = world.follow(a)
+    const peer = world.network.join(ann.publicKey)
+    let asked = 0
+    peer.handle('/artifact-hub/sync/1', async () => {
+      asked += 1
+      throw new Error('broken')
+    })
+    world.network.connect(one.peer, peer)
+    await world.pass(600_000, 500)
+    expect(asked).toBeGreaterThan(8)
+    expect(asked).toBeLessThan(45)
+    expect(one.replicator.status(a.id)).toMatchObject({
+      lastError: { code: 'UNAVAILABLE' },
+      peers: [{ agent: ann.publicKey, outcome: 'failed', lastSyncAt: undefined }],
+    })
+  })
+
+  it('syncNow runs rounds at once and says how many worked', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    await world.pass(100)
+    const synced = one.replicator.syncNow(a.id)
+    expect(await synced).toBe(1)
+    await expect(one.replicator.syncNow(new Uint8Array(32))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+})
+
+describe('ending', () => {
+  it('a namespace that is followed no more is neither served nor told of', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    await world.pass(100)
+    await one.replicator.unfollow(a.id)
+    await one.replicator.unfollow(a.id)
+    expect(one.replicator.status(a.id)).toBeUndefined()
+    b.put()
+    a.put()
+    await world.pass(5_000)
+    expect(a.size).toBe(3)
+    expect(b.size).toBe(3)
+    expect(other.replicator.status(a.id)?.peers[0]).toMatchObject({ outcome: 'denied' })
+  })
+
+  it('in the middle of a round cuts it and leaves nothing behind', async () => {
+    const [a, b] = two()
+    a.putMany(3_000)
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    world.scheduler.advance(20)
+    while (b.seen.batches === 0) await world.work()
+    await Promise.all([other.replicator.close(), one.replicator.close(), one.replicator.close()])
+    expect(world.network.openStreams).toBe(0)
+    expect(() => one.replicator.follow(a)).toThrow(expect.objectContaining({ code: 'CLOSED' }))
+  })
+})
+
+describe('many nodes', () => {
+  it('twenty that each write five times a second are in step at once when it ends, without a storm of rounds', async () => {
+    const logs = logsOf(20)
+    const nodes = logs.map((log) => world.follow(log))
+    for (const [at, one] of nodes.entries()) for (const other of nodes.slice(at + 1)) world.connect(one, other)
+    await world.pass(1_000, 50)
+    const before = world.streams
+    for (let turn = 0; turn < 20; turn++) {
+      for (const [at, log] of logs.entries()) {
+        if (at % 4 === turn % 4) log.put()
+      }
+      await world.pass(50, 50)
+    }
+    await world.pass(500, 50)
+    for (const log of logs) expect(log.hashes).toEqual(logs[0]?.hashes)
+    // One stream of pushes for each pair and direction, and hardly a round.
+    expect(world.streams - before).toBeLessThan(20 * 19 + 60)
+    const afterwards = world.streams
+    await world.pass(20_000, 100)
+    expect(world.streams - afterwards).toBeLessThan(100)
+  })
+
+  it('whatever the connections were, are in step soon after they are connected', async () => {
+    const plans = fc.array(
+      fc.record({
+        action: fc.constantFrom('write', 'write', 'connect', 'disconnect', 'pass'),
+        one: fc.nat(4),
+        other: fc.nat(4),
+        amount: fc.integer({ min: 1, max: 12 }),
+      }),
+      { maxLength: 30 },
+    )
+    await fc.assert(
+      fc.asyncProperty(plans, async (plan) => {
+        const logs = logsOf(5)
+        const nodes = logs.map((log) => world.follow(log))
+        for (const { action, one, other, amount } of plan) {
+          const [a, b] = [nodes[one], nodes[other]] as [Node, Node]
+          if (action === 'write') logs[one]?.putMany(amount)
+          if (action === 'connect' && one !== other) world.connect(a, b)
+          if (action === 'disconnect' && one !== other) world.disconnect(a, b)
+          if (action === 'pass') await world.pass(amount * 20, 10)
+        }
+        // In a ring, so that nobody is connected to all.
+        for (const [at, node] of nodes.entries()) world.connect(node, nodes[(at + 1) % nodes.length] as Node)
+        await world.pass(5_000, 20)
+        const all = [...new Set(logs.flatMap(({ hashes }) => hashes))].sort()
+        for (const log of logs) expect(log.hashes).toEqual(all)
+        for (const { peer } of nodes) expect(peer.penalties).toEqual([])
+        await world.close()
+        expect(world.scheduler.pending).toBe(0)
+        world = new World()
+      }),
+      { numRuns: 12 },
+    )
+  })
+})
