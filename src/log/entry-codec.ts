@@ -155,6 +155,13 @@ function decodeHeader(bytes: Uint8Array, signature: Uint8Array): EntryHeader {
     data: decodeData(reader.optionalMap('data'), kind),
   }
   reader.end()
+  checkHeader(header)
+  return header
+}
+
+/** Checks that a header has what its kind has and nothing else. @throws CORRUPT */
+export function checkHeader(header: EntryHeader): void {
+  const { kind } = header
   if ((header.seq === 0) !== (header.previous === undefined))
     throw malformed('only the first of a chain has no previous')
   const isGenesis = kind === 'genesis'
@@ -175,7 +182,6 @@ function decodeHeader(bytes: Uint8Array, signature: Uint8Array): EntryHeader {
   if ((isGenesis || kind === 'revoke' || kind === 'adopt') && (has.keyId || has.keys)) {
     throw malformed(`a ${kind} brings no key`)
   }
-  return header
 }
 
 function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | undefined {

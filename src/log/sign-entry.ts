@@ -4,7 +4,7 @@ import type { AgentKey } from '../identity/index.ts'
 import { maxEntryBytes, maxHeaderBytes } from '../limits.ts'
 import { checkKeys, decodeAuthBody } from './auth-body.ts'
 import type { Entry, EntryHeader, KeySection } from './entry.ts'
-import { encodeEntry, encodeHeader, encodeKeys } from './entry-codec.ts'
+import { checkHeader, encodeEntry, encodeHeader, encodeKeys } from './entry-codec.ts'
 
 /** What an author decides of a header; the rest follows from the key and the sections. */
 export type HeaderDraft = Omit<EntryHeader, 'author' | 'keysHash' | 'bodyHash'>
@@ -75,6 +75,7 @@ function formEntry(
     bodyHash: body === undefined ? undefined : sha256(body),
   }
   const headerBytes = encodeHeader(header)
+  checkHeader(header)
   const auth = decodeAuthBody(header, body)
   if (keys !== undefined) checkKeys(header, auth, keys)
   const signature = sign(headerBytes)
