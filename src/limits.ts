@@ -199,6 +199,8 @@ export const dialAddressTimeoutMs = 4_000
 export const maxAddressesPerAgent = 16
 /** Agents about whom a node keeps addresses, failures and penalties in memory. */
 export const maxRememberedAgents = 10_000
+/** What libp2p keeps of peers and for the DHT when it is kept in memory, bytes: some ten thousand peers. */
+export const maxPeerDataBytes = 32 * MiB
 /** A hint's payload, bytes: gossip is for small things. */
 export const maxHintBytes = 64 * KiB
 /** Hints a second that one peer may pass on: twenty members who each write five times a second, through one neighbour, twice over. */
@@ -218,9 +220,9 @@ export const maxRelayReservations = 128
 /** One relayed connection's life, milliseconds. */
 export const relayedConnectionMs = 30 * 60_000
 /** Bytes of one relayed connection, both ways together. */
-export const relayedConnectionBytes = 256 * MiB
-/** Relayed connections that one agent may open through this relay in an hour: with the above, 4 GiB. */
-export const maxRelayedPerHour = 16
+export const relayedConnectionBytes = 128 * MiB
+/** Relayed connections that one agent may open through this relay in an hour: with the above, 8 GiB. */
+export const maxRelayedPerHour = 64
 
 /** A ticket's text, characters: fits a chat message. */
 export const maxTicketText = 4 * KiB

@@ -67,7 +67,7 @@ export interface Libp2pParts {
   readonly networkKey: Uint8Array | undefined
   readonly relay: boolean
   readonly gater: ConnectionGater
-  readonly datastore: Libp2pOptions['datastore']
+  readonly datastore: NonNullable<Libp2pOptions['datastore']>
   /** In the order in which they are offered. */
   readonly encryption: readonly ('tls' | 'noise')[]
   /** Told of nodes found near by. */
@@ -82,7 +82,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
   return await createLibp2p<Services>({
     privateKey: parts.privateKey,
     nodeInfo: { name: 'artifact-hub', version, userAgent: `artifact-hub/${version}` },
-    ...(parts.datastore === undefined ? {} : { datastore: parts.datastore }),
+    datastore: parts.datastore,
     addresses: { listen: [...parts.listen] },
     transportManager: { faultTolerance: FaultTolerance.NO_FATAL },
     transports: [

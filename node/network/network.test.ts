@@ -297,12 +297,15 @@ describe('connections are bounded', () => {
     const target = await nodes.start({ listen: ['/ip4/127.0.0.1/tcp/0'] })
     const enough = maxConnectionsPerHost / maxConnectionsPerAgent + 1
     const crowd = await Promise.all(Array.from({ length: enough }, () => nodes.start({ listen: [] })))
+    let most = 0
     await eventually(async () => {
       await Promise.all(crowd.map((one) => dialOften(one, target, 1)))
-      expect(target.network.status().connections).toBeLessThanOrEqual(maxConnectionsPerHost)
-      expect(target.network.status().refusedConnections.host).toBeGreaterThan(0)
+      const { connections, refusedConnections } = target.network.status()
+      most = Math.max(most, connections)
+      expect(refusedConnections.host).toBeGreaterThan(0)
+      expect(connections).toBe(maxConnectionsPerHost)
     })
-    expect(target.network.status().connections).toBe(maxConnectionsPerHost)
+    expect(most).toBe(maxConnectionsPerHost)
   })
 })
 

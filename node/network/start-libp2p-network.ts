@@ -2,6 +2,7 @@ import type { PeerInfo } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { privateKeyOf } from './agent-peer.ts'
+import { BoundedDatastore } from './bounded-datastore.ts'
 import { Gate } from './gate.ts'
 import { KeepConnected, namedPeer } from './keep-connected.ts'
 import { startLibp2p } from './libp2p.ts'
@@ -25,7 +26,7 @@ export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2p
     networkKey: options.networkKey,
     relay: options.relay,
     gater: gate.rules,
-    datastore: options.datastore,
+    datastore: options.datastore ?? new BoundedDatastore(),
     encryption: options.encryption,
     onNear: (peer) => near(peer),
   })
