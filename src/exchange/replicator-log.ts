@@ -1,10 +1,12 @@
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { type ErrorCode, isHubError } from '../errors.ts'
-import { maxPushPeers, maxSyncStrangers, syncBackoffMs, syncEveryMs } from '../limits.ts'
+import { maxPushPeers, syncBackoffMs, syncEveryMs } from '../limits.ts'
+import { NamedTimers } from './named-timers.ts'
 import type { PeerNetwork } from './peer-network.ts'
+import { LogHints } from './replicator-hints.ts'
+import { type PeerSyncStatus, type SyncPeer, SyncPeers, warmUp } from './replicator-peers.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { LogChange, ReplicatedLog } from './sync-log.ts'
-import { hintTopic } from './sync-offer.ts'
 import { runSync, type SyncOutcome } from './sync-run.ts'
 
 /** What the logs of one replicator share. */
@@ -23,18 +25,6 @@ export interface ReplicatorContext {
   readonly onAuthChanged: () => void
 }
 
-/** How it stands between this node and another agent in one namespace. */
-export interface PeerSyncStatus {
-  /** 32 bytes. */
-  readonly agent: Uint8Array
-  /** When the last round that worked ended, milliseconds since 1970. */
-  readonly lastSyncAt: number | undefined
-  /** How the last round ended. */
-  readonly outcome: 'same' | 'exchanged' | 'denied' | 'failed' | undefined
-  /** Code of the failure, if it failed. */
-  readonly error: ErrorCode | undefined
-}
-
 /** How far a namespace on this node is in step with others. */
 export interface NamespaceSyncStatus {
   /** Entries known to be missing here: those that a round under way is to bring. */
@@ -45,44 +35,11 @@ export interface NamespaceSyncStatus {
   readonly peers: readonly PeerSyncStatus[]
 }
 
-interface Peer {
-  readonly agent: Uint8Array
-  lastSyncAt: number | undefined
-  rounds: number
-  outcome: PeerSyncStatus['outcome']
-  error: PeerSyncStatus['error']
-  /** It has shown, on this connection, that it has this log: what is new can be pushed to it. */
-  inTouch: boolean
-  /** The round under way. */
-  running: Promise<void> | undefined
-  /** Another round is due after the one under way, or when the wait is over. */
-  again: boolean
-  failures: number
-  /** Ends the wait after a failure. */
-  cooling: (() => void) | undefined
-}
-
-type TimerName = 'every' | 'hint' | 'hint-rest' | 'check' | 'dial' | 'heal'
-
 /** Who may rotate heals after this; everybody else gives them time, each another: one is enough. */
 const healDelayMs = 100
 const healOfOthersMs = { from: 2_000, to: 10_000 }
 /** Rounds that follow one another at once with one agent, while forks come to light. */
 const maxRoundsInRow = 4
-/** Own changes of a moment go into one hint. */
-const hintDelayMs = 10
-/** Others' changes are told later: whoever wrote them tells first. */
-const hintOfOthersMs = 100
-/** At most one hint in this time, and always one after the last change. */
-const hintEveryMs = 500
-/** An unknown hash is looked into after this, and twice as long at most: the entries are on their way. */
-const hintCheckMs = 25
-/** The same, when its sender pushes to this node: as long as entries come, hashes are bound to differ. */
-const hintCheckPushedMs = 500
-/** How often that is put off. */
-const maxHintChecks = 10
-/** Hashes of this log that were told or seen lately. */
-const maxRecentHashes = 64
 /** Agents that are dialled at once when nobody is connected. */
 const dialsAtOnce = 3
 
@@ -90,30 +47,32 @@ const dialsAtOnce = 3
 export class ReplicatedNamespace {
   readonly log: ReplicatedLog
   readonly #context: ReplicatorContext
-  readonly #topic: string
+  readonly #hints: LogHints
   readonly #ending = new AbortController()
-  readonly #peers = new Map<string, Peer>()
+  readonly #peers: SyncPeers
   /** Agents named by tickets: they may know this node before its log knows them. */
   readonly #known = new Map<string, Uint8Array>()
-  readonly #timers = new Map<TimerName, () => void>()
-  readonly #stops: (() => void)[]
-  readonly #recent = new Set<string>()
+  readonly #timers: NamedTimers<'every' | 'dial' | 'heal'>
+  readonly #unsubscribe: () => void
   readonly #behind = new Map<string, number>()
   readonly #healing = new Set<Promise<void>>()
   #lastError: NamespaceSyncStatus['lastError']
   #lastSyncAt: number | undefined
-  #hintDue = false
-  #changes = 0
   #dialFailures = 0
 
   constructor(log: ReplicatedLog, context: ReplicatorContext) {
     this.log = log
     this.#context = context
-    this.#topic = hintTopic(log.id)
-    this.#stops = [
-      log.subscribe((change) => this.#onChange(change)),
-      context.network.onHint(this.#topic, (payload, from) => this.#onHint(payload, from)),
-    ]
+    this.#timers = new NamedTimers(context.scheduler)
+    this.#peers = new SyncPeers((agent) => !this.isOfInterest(agent))
+    this.#hints = new LogHints({
+      ...context,
+      log,
+      isMember: (agent) => this.#isMember(agent),
+      connectedMembers: () => this.connectedMembers(),
+      onNews: (agent) => this.request(agent),
+    })
+    this.#unsubscribe = log.subscribe((change) => this.#onChange(change))
     this.#every()
     this.#healSoon()
     this.dial()
@@ -141,14 +100,12 @@ export class ReplicatedNamespace {
 
   /** Connected agents that have a role. */
   connectedMembers(): Uint8Array[] {
-    return this.#context.network
-      .connected()
-      .filter((agent) => this.#isOther(agent) && this.log.roleOf(agent) !== undefined)
+    return this.#context.network.connected().filter((agent) => this.#isMember(agent))
   }
 
   /** Whether an agent has a role or is named by a ticket. */
   isOfInterest(agent: Uint8Array): boolean {
-    return this.#isOther(agent) && (this.log.roleOf(agent) !== undefined || this.#known.has(toHex(agent)))
+    return this.#isMember(agent) || this.#known.has(toHex(agent))
   }
 
   /** Agents to try when nobody is connected, a few of those known, by chance. */
@@ -166,18 +123,15 @@ export class ReplicatedNamespace {
 
   /** Rounds with an agent that worked, whoever began them. */
   roundsHeard(agent: Uint8Array): number {
-    return this.#peers.get(toHex(agent))?.rounds ?? 0
+    return this.#peers.find(agent)?.rounds ?? 0
   }
 
   /** Runs a round with an agent soon: after the one under way, or after the wait that failures brought. */
   request(agent: Uint8Array, options: { urgent?: boolean; wants?: boolean } = {}): void {
     if (this.#ending.signal.aborted || !this.#isOther(agent)) return
-    const peer = this.#peer(agent)
+    const peer = this.#peers.get(agent)
     if (peer === undefined) return
-    if (options.urgent === true) {
-      peer.cooling?.()
-      peer.cooling = undefined
-    }
+    if (options.urgent === true) warmUp(peer)
     if (peer.running !== undefined || peer.cooling !== undefined) peer.again = true
     else this.#start(peer, options.wants === true)
   }
@@ -185,7 +139,7 @@ export class ReplicatedNamespace {
   /** A round with an agent, begun now, whoever waits; resolves when it is through. @throws what `runSync` throws */
   async sync(agent: Uint8Array, signal?: AbortSignal): Promise<SyncOutcome> {
     const both = signal === undefined ? this.#ending.signal : AbortSignal.any([signal, this.#ending.signal])
-    const peer = this.#peer(agent)
+    const peer = this.#peers.get(agent)
     try {
       const outcome = await this.#round(agent, true, both)
       if (peer !== undefined) this.#succeeded(peer, outcome)
@@ -198,24 +152,20 @@ export class ReplicatedNamespace {
 
   /** The other side has shown that it is where this log is, or has brought it there. */
   heardFrom(agent: Uint8Array, result: 'same' | 'exchanged'): void {
-    const peer = this.#peer(agent)
+    const peer = this.#peers.get(agent)
     if (peer === undefined) return
-    peer.cooling?.()
-    peer.cooling = undefined
+    warmUp(peer)
     peer.again = false
-    peer.failures = 0
     this.#worked(peer, result)
   }
 
   /** A connection is new: what failed on the one before says nothing. */
   onConnected(agent: Uint8Array): void {
-    this.#stopTimer('dial')
+    this.#timers.stop('dial')
     this.#dialFailures = 0
-    const peer = this.#peers.get(toHex(agent))
+    const peer = this.#peers.find(agent)
     if (peer === undefined) return
-    peer.cooling?.()
-    peer.cooling = undefined
-    peer.failures = 0
+    warmUp(peer)
     peer.inTouch = false
   }
 
@@ -223,7 +173,7 @@ export class ReplicatedNamespace {
   dial(): void {
     if (this.#ending.signal.aborted || this.#timers.has('dial') || this.connectedMembers().length > 0) return
     const wait = this.#dialFailures === 0 ? 0 : this.#backoff(this.#dialFailures)
-    this.#setTimer('dial', wait, () => {
+    this.#timers.set('dial', wait, () => {
       if (this.connectedMembers().length > 0) return
       const candidates = this.dialable()
       // Nobody to dial until the log or a ticket names somebody.
@@ -237,8 +187,9 @@ export class ReplicatedNamespace {
   /** Stops, cuts what is under way and waits until nothing runs. Idempotent. */
   async close(): Promise<void> {
     this.#ending.abort(new DOMException('The namespace is no longer replicated', 'AbortError'))
-    for (const stop of this.#stops.splice(0)) stop()
-    for (const name of [...this.#timers.keys()]) this.#stopTimer(name)
+    this.#unsubscribe()
+    this.#hints.close()
+    this.#timers.close()
     for (const peer of this.#peers.values()) peer.cooling?.()
     await Promise.all([...[...this.#peers.values()].map(({ running }) => running), ...this.#healing])
   }
@@ -247,34 +198,11 @@ export class ReplicatedNamespace {
     return !equalBytes(agent, this.#context.self)
   }
 
-  /** What is known of an agent; `undefined` when too many strangers have asked already. */
-  #peer(agent: Uint8Array): Peer | undefined {
-    const name = toHex(agent)
-    const found = this.#peers.get(name)
-    if (found !== undefined) return found
-    if (this.log.roleOf(agent) === undefined && !this.#known.has(name)) {
-      const strangers = [...this.#peers].filter(([, peer]) => this.log.roleOf(peer.agent) === undefined)
-      const forgotten = strangers.find(([, peer]) => peer.running === undefined && peer.cooling === undefined)
-      if (strangers.length >= maxSyncStrangers && forgotten === undefined) return undefined
-      if (strangers.length >= maxSyncStrangers) this.#peers.delete((forgotten as [string, Peer])[0])
-    }
-    const peer: Peer = {
-      agent: Uint8Array.from(agent),
-      lastSyncAt: undefined,
-      rounds: 0,
-      outcome: undefined,
-      error: undefined,
-      inTouch: false,
-      running: undefined,
-      again: false,
-      failures: 0,
-      cooling: undefined,
-    }
-    this.#peers.set(name, peer)
-    return peer
+  #isMember(agent: Uint8Array): boolean {
+    return this.#isOther(agent) && this.log.roleOf(agent) !== undefined
   }
 
-  #start(peer: Peer, wants: boolean): void {
+  #start(peer: SyncPeer, wants: boolean): void {
     peer.again = false
     peer.running = this.#rounds(peer, wants).finally(() => {
       peer.running = undefined
@@ -282,7 +210,7 @@ export class ReplicatedNamespace {
     })
   }
 
-  async #rounds(peer: Peer, wants: boolean): Promise<void> {
+  async #rounds(peer: SyncPeer, wants: boolean): Promise<void> {
     const { signal } = this.#ending
     try {
       for (let round = 0; round < maxRoundsInRow; round++) {
@@ -309,8 +237,8 @@ export class ReplicatedNamespace {
     }
   }
 
-  #succeeded(peer: Peer, outcome: SyncOutcome): void {
-    if (outcome.theirHash !== undefined) this.#remember(outcome.theirHash)
+  #succeeded(peer: SyncPeer, outcome: SyncOutcome): void {
+    if (outcome.theirHash !== undefined) this.#hints.remember(outcome.theirHash)
     if (outcome.result === 'denied') {
       peer.inTouch = false
       peer.outcome = 'denied'
@@ -324,7 +252,7 @@ export class ReplicatedNamespace {
     else peer.failures = 0
   }
 
-  #worked(peer: Peer, result: 'same' | 'exchanged'): void {
+  #worked(peer: SyncPeer, result: 'same' | 'exchanged'): void {
     peer.rounds += 1
     peer.inTouch = true
     peer.outcome = result
@@ -334,7 +262,7 @@ export class ReplicatedNamespace {
     this.#lastError = undefined
   }
 
-  #failed(peer: Peer, error: unknown): void {
+  #failed(peer: SyncPeer, error: unknown): void {
     peer.outcome = 'failed'
     peer.error = this.#note(error)
     this.#cool(peer)
@@ -346,7 +274,7 @@ export class ReplicatedNamespace {
     return code
   }
 
-  #cool(peer: Peer): void {
+  #cool(peer: SyncPeer): void {
     peer.failures += 1
     peer.cooling?.()
     const stop = this.#context.scheduler.setTimer(this.#backoff(peer.failures), () => {
@@ -364,7 +292,7 @@ export class ReplicatedNamespace {
 
   #every(): void {
     const { from, to } = syncEveryMs
-    this.#setTimer('every', from + this.#context.random() * (to - from), () => {
+    this.#timers.set('every', from + this.#context.random() * (to - from), () => {
       const members = this.connectedMembers()
       const agent = members[Math.floor(this.#context.random() * members.length)]
       if (agent === undefined) this.dial()
@@ -374,12 +302,11 @@ export class ReplicatedNamespace {
   }
 
   #onChange({ written, received, authChanged }: LogChange): void {
-    this.#changes += 1
     if (written.length > 0) {
       const inTouch = this.connectedMembers().filter((agent) => this.#isInTouch(agent))
       for (const agent of inTouch.slice(0, maxPushPeers)) this.#context.push(agent, this.log, written)
     }
-    if (written.length + received > 0) this.#hint(written.length > 0 ? hintDelayMs : hintOfOthersMs)
+    if (written.length + received > 0) this.#hints.changed(written.length > 0)
     if (authChanged) {
       this.#context.onAuthChanged()
       this.#healSoon()
@@ -392,7 +319,7 @@ export class ReplicatedNamespace {
     if (this.log.heal === undefined || !['owner', 'admin', 'writer'].includes(role ?? '')) return
     const { from, to } = healOfOthersMs
     const delay = role === 'writer' ? from + this.#context.random() * (to - from) : healDelayMs
-    this.#setTimer('heal', delay, () => {
+    this.#timers.set('heal', delay, () => {
       const healing = this.#heal()
       this.#healing.add(healing)
       void healing.then(() => this.#healing.delete(healing))
@@ -409,74 +336,7 @@ export class ReplicatedNamespace {
 
   /** Who is not, or has failed lately, gets all of it in a round. */
   #isInTouch(agent: Uint8Array): boolean {
-    const peer = this.#peers.get(toHex(agent))
+    const peer = this.#peers.find(agent)
     return peer?.inTouch === true && peer.cooling === undefined
-  }
-
-  #hint(delayMs: number): void {
-    this.#hintDue = true
-    if (this.#timers.has('hint-rest')) return
-    if (this.#timers.has('hint') && delayMs > hintDelayMs) return
-    this.#setTimer('hint', delayMs, () => {
-      this.#hintDue = false
-      const hash = this.log.vectorHash
-      this.#remember(hash)
-      this.#context.network.hint(this.#topic, hash)
-      this.#setTimer('hint-rest', hintEveryMs, () => {
-        if (this.#hintDue) this.#hint(hintDelayMs)
-      })
-    })
-  }
-
-  #onHint(payload: Uint8Array, from: Uint8Array): void {
-    // Strangers that know the topic could keep this node busy: they are not heard.
-    if (!this.#isOther(from) || this.log.roleOf(from) === undefined) return
-    if (payload.length !== 32) {
-      this.#context.network.penalise(from, 'bad-frame')
-      return
-    }
-    if (this.#timers.has('check') || this.#isKnown(payload)) return
-    this.#check(payload, from, 0)
-  }
-
-  #check(hash: Uint8Array, from: Uint8Array, checks: number): void {
-    const isConnected = this.connectedMembers().some((agent) => equalBytes(agent, from))
-    const delay = (isConnected && checks > 0 ? hintCheckPushedMs : hintCheckMs) * (1 + this.#context.random())
-    const changes = this.#changes
-    this.#setTimer('check', delay, () => {
-      if (this.#isKnown(hash)) return
-      const isMoving = this.#changes !== changes
-      if (isConnected && isMoving && checks < maxHintChecks) {
-        this.#check(hash, from, checks + 1)
-        return
-      }
-      this.#remember(hash)
-      const members = this.connectedMembers()
-      const agent = isConnected ? from : members[Math.floor(this.#context.random() * members.length)]
-      if (agent !== undefined) this.request(agent)
-    })
-  }
-
-  #isKnown(hash: Uint8Array): boolean {
-    return equalBytes(hash, this.log.vectorHash) || this.#recent.has(toHex(hash))
-  }
-
-  #remember(hash: Uint8Array): void {
-    this.#recent.add(toHex(hash))
-    if (this.#recent.size > maxRecentHashes) this.#recent.delete(this.#recent.keys().next().value as string)
-  }
-
-  #setTimer(name: TimerName, delayMs: number, work: () => void): void {
-    this.#stopTimer(name)
-    const stop = this.#context.scheduler.setTimer(delayMs, () => {
-      this.#timers.delete(name)
-      work()
-    })
-    this.#timers.set(name, stop)
-  }
-
-  #stopTimer(name: TimerName): void {
-    this.#timers.get(name)?.()
-    this.#timers.delete(name)
   }
 }
