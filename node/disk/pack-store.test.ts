@@ -59,3 +59,23 @@ test('stores a block once when many writers put it at the same time', async () =
   expect(results.filter((stored) => stored)).toHaveLength(1)
   await store.close()
 })
+
+test('reads into the caller’s memory, up to the end of the block and no further', async () => {
+  await using store = await PackStore.open({
+    directory: join(dir, 'packs'),
+    index: new MemoryKeyValueStore(),
+    keyPrefix: Uint8Array.of(1),
+    now: Date.now,
+  })
+  const namespace = await store.namespace('ns_a')
+  const block = randomBytes(5000)
+  await using writer = namespace.openWriter()
+  await writer.put(digestOf(block), block)
+  await writer.sync()
+  const memory = new Uint8Array(new SharedArrayBuffer(6000)).fill(7)
+  expect(await namespace.readInto(digestOf(block), memory.subarray(4))).toBe(5000)
+  expect(Buffer.from(memory)).toEqual(Buffer.concat([Buffer.alloc(4, 7), block, Buffer.alloc(996, 7)]))
+  expect(await namespace.readInto(digestOf(randomBytes(1)), memory)).toBeUndefined()
+  const tooShort = namespace.readInto(digestOf(block), memory.subarray(0, 4999))
+  await expect(tooShort).rejects.toMatchObject({ code: 'INTERNAL' })
+})

@@ -45,6 +45,26 @@ describe('the worker pool', () => {
     expect(Buffer.compare(chunk, seededBytes('chunk', length))).toBe(0)
   })
 
+  test('seals into and opens in shared memory, and touches nothing beside it', async () => {
+    const pool = openPool()
+    const chunk = seededBytes('chunk', 200_000)
+    const memory = pool.allocate(201_000).fill(7)
+    const { digest, block } = await pool.seal(chunk, testKeys, { into: memory.subarray(4) })
+    expect([block.buffer === memory.buffer, block.byteOffset, block.length]).toEqual([true, 4, 200_028])
+    expect(Buffer.compare(digest, sealLeaf(chunk, testKeys).digest)).toBe(0)
+    const opened = await pool.open(block, digest, testKeys.encryption)
+    expect(opened.buffer).toBe(memory.buffer)
+    expect(Buffer.compare(opened, chunk)).toBe(0)
+    expect(Buffer.compare(memory.subarray(0, 4), new Uint8Array(4).fill(7))).toBe(0)
+    expect(Buffer.compare(memory.subarray(200_032), new Uint8Array(968).fill(7))).toBe(0)
+  })
+
+  test('seals into memory that is not shared too', async () => {
+    const into = new Uint8Array(100_028)
+    await openPool().seal(seededBytes('chunk', 100_000), testKeys, { into })
+    expect(Buffer.compare(into, sealLeaf(seededBytes('chunk', 100_000), testKeys).block)).toBe(0)
+  })
+
   test('opens a leaf that is part of a larger buffer without touching the rest', async () => {
     const pool = openPool()
     const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)

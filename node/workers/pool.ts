@@ -17,6 +17,8 @@ import { type PendingJob, WorkerSlot } from './slot.ts'
 const inThreadBytes = 64 * 1024
 /** Jobs at a worker: one running, one ready when that ends. */
 const jobsPerWorker = 2
+/** Workers that start with a scan: there will be chunks to seal as soon as it has found the first ones, and a start takes 0.1 s. */
+const startedWithScan = 4
 /** Shared memory kept for the next upload, bytes: fresh pages cost time, and workers let go of old ones late. */
 const maxSpareBytes = 80 * 1024 * 1024
 
@@ -161,6 +163,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     const scansOf = (slot: WorkerSlot): number => this.#scans.get(slot) ?? 0
     const slot = this.#slots.reduce((least, other) => (scansOf(other) < scansOf(least) ? other : least))
     this.#scans.set(slot, scansOf(slot) + 1)
+    for (const other of this.#slots.slice(0, startedWithScan)) other.start()
     return slot
   }
 }

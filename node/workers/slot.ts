@@ -31,6 +31,11 @@ export class WorkerSlot {
     return this.#running.size
   }
 
+  /** Has a worker ready for the jobs to come. */
+  start(): void {
+    this.#worker ??= this.#start()
+  }
+
   send(pending: PendingJob): void {
     const worker = this.#worker ?? this.#start()
     const id = this.#nextId++

@@ -1,13 +1,13 @@
 import fc from 'fast-check'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { isHubError } from '../errors.ts'
 import { leafOverheadBytes, minChunkBytes, treeFanOut } from '../limits.ts'
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 import { MemoryBlocks, seededBytes, testKeys } from './content.test-helper.ts'
-import { inThreadEngine } from './engine.ts'
+import { type ContentEngine, inThreadEngine } from './engine.ts'
 import { ingestContent } from './ingest.ts'
 import { sealLeaf } from './leaf.ts'
-import { type ReadContentOptions, readContent } from './read.ts'
+import { type CopyContentOptions, copyContent, type ReadContentOptions, readContent } from './read.ts'
 import { TreeBuilder } from './tree.ts'
 import { type BlockReader, type ContentRef, type TreeBlock, walkTree } from './tree-walk.ts'
 
@@ -231,5 +231,137 @@ describe('reading', () => {
       if (read === 5) throw failure
     })
     await expect(readAll({ root, blocks: reader })).rejects.toBe(failure)
+  })
+})
+
+describe('copying', () => {
+  const bytes = seededBytes('content', 40 * MiB + 5)
+  let root: ContentRef
+  let blocks: MemoryBlocks
+  /** An engine whose memory is overwritten when it is given back. */
+  let engine: ContentEngine
+  let allocated = 0
+  let outstanding = 0
+
+  beforeAll(async () => {
+    const made = await stored(bytes)
+    root = made.root
+    blocks = made.blocks
+  })
+
+  beforeEach(() => {
+    allocated = 0
+    outstanding = 0
+    engine = {
+      ...inThreadEngine,
+      allocate: (length) => {
+        allocated++
+        outstanding++
+        return new Uint8Array(length)
+      },
+      free: (memory) => {
+        memory.fill(0xee)
+        outstanding--
+      },
+    }
+  })
+
+  const copying = (options: Partial<CopyContentOptions> & Pick<CopyContentOptions, 'write'>): Promise<void> =>
+    copyContent({ root, keys: testKeys, blocks, engine, ...options })
+
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+  test.each([
+    ['all', undefined, 0, bytes.length],
+    ['the end', { offset: 7 * MiB + 3 }, 7 * MiB + 3, bytes.length],
+    ['the middle', { offset: 9 * MiB + 1, length: 11 * MiB }, 9 * MiB + 1, 20 * MiB + 1],
+    ['nothing', { offset: 5, length: 0 }, 5, 5],
+  ])('writes %s in order, one write at a time, from memory that is bounded', async (_, range, start, end) => {
+    const copy = new Uint8Array(bytes.length)
+    let at = start
+    let writes = 0
+    await copying({
+      range,
+      write: async (parts, offset) => {
+        expect([writes++, offset]).toEqual([0, at])
+        for (let wait = 0; wait < 20; wait++) await turn()
+        for (const part of parts) {
+          copy.set(part, at)
+          at += part.length
+        }
+        writes--
+      },
+    })
+    expect(at).toBe(end)
+    expect(Buffer.compare(copy.subarray(start, end), bytes.subarray(start, end))).toBe(0)
+    expect(allocated).toBeLessThanOrEqual(24)
+    expect(outstanding).toBe(0)
+  })
+
+  test('gathers what became ready during a write into the next one', async () => {
+    const sizes: number[] = []
+    await copying({
+      write: async (parts) => {
+        sizes.push(parts.length)
+        for (let wait = 0; wait < 100; wait++) await turn()
+      },
+    })
+    expect(Math.max(...sizes)).toBe(4)
+  })
+
+  test('fails with what a write throws, and calls no other', async () => {
+    let writes = 0
+    const write = async (): Promise<void> => {
+      writes++
+      await turn()
+      throw new Error('the disk')
+    }
+    await expect(copying({ write })).rejects.toThrow('the disk')
+    expect([writes, outstanding]).toEqual([1, 0])
+  })
+
+  test('waits for the write under way before it tells of a damaged block, and never writes a byte of that', async () => {
+    const leaves = (await Array.fromAsync(walkTree({ root, blocks }))).filter((block) => block.kind === 'leaf')
+    const bad = leaves[10] as Extract<TreeBlock, { kind: 'leaf' }>
+    const damaged: CopyContentOptions['blocks'] = {
+      read: (digest) => blocks.read(digest),
+      readInto: async (digest, into) => {
+        const length = await blocks.readInto(digest, into)
+        if (Buffer.compare(digest, bad.digest) === 0) into[100] = (into[100] as number) ^ 1
+        return length
+      },
+    }
+    let written = 0
+    let writing = false
+    const write = async (parts: readonly Uint8Array[]): Promise<void> => {
+      writing = true
+      for (let wait = 0; wait < 50; wait++) await turn()
+      for (const part of parts) {
+        expect(Buffer.compare(part, bytes.subarray(written, written + part.length))).toBe(0)
+        written += part.length
+      }
+      writing = false
+    }
+    const error = await copying({ blocks: damaged, write }).catch((thrown: unknown) => thrown)
+    expect(isHubError(error, 'CORRUPT')).toBe(true)
+    expect([writing, outstanding]).toEqual([false, 0])
+    expect(written).toBeLessThanOrEqual(bad.offset)
+  })
+
+  test('names the block that is missing', async () => {
+    const missing: CopyContentOptions['blocks'] = {
+      read: (digest) => blocks.read(digest),
+      readInto: async () => undefined,
+    }
+    const error = await copying({ blocks: missing, write: async () => {} }).catch((thrown: unknown) => thrown)
+    expect(isHubError(error, 'UNAVAILABLE') && error.details.cid).toMatch(/^bafkrei/)
+    expect(outstanding).toBe(0)
+  })
+
+  test('stops with the signal’s reason', async () => {
+    const stop = new AbortController()
+    const write = async (): Promise<void> => stop.abort(new Error('enough'))
+    await expect(copying({ signal: stop.signal, write })).rejects.toThrow('enough')
+    expect(outstanding).toBe(0)
   })
 })
