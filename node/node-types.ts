@@ -1,6 +1,9 @@
 import type { UnixFS } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import type { Client } from '../sdk/client.ts'
+import type { FetchPolicy, Role } from '../sdk/peer-client.ts'
+import type { BlockServerCounters, Misbehaviour, SyncServiceCounters, TransferCounters } from '../src/exchange/index.ts'
+import type { NetworkMode } from './network/index.ts'
 
 /** Where log lines go. Never given a key, a passphrase or content. */
 export interface Logger {
@@ -15,10 +18,29 @@ export interface StartNodeOptions {
   readonly dataDir: string
   /** Protects `identity.key`: given at creation it is needed ever after (`ACCESS_DENIED` without or with another). */
   readonly passphrase?: string | undefined
-  /** Only `offline` (the default) does anything yet. */
-  readonly network?: 'offline' | undefined
-  /** Multiaddrs to listen on; must be empty while the only network is `offline`. */
+  /**
+   * Whom the node talks to. `offline`: nobody. `lan` (the default): whoever is near, found by multicast, or named by a ticket.
+   * `private`: only holders of `networkKey`. `public`: as `lan`, and it joins the public IPFS DHT.
+   */
+  readonly network?: NetworkMode | undefined
+  /**
+   * Multiaddrs to listen on (`/ip4/0.0.0.0/tcp/4001`); by default TCP and WebSocket on all addresses, at ports that the system
+   * picks. Empty: it dials and is not dialled. There is no multicast when all of them are loopback addresses.
+   */
   readonly listen?: readonly string[] | undefined
+  /** Nodes to stay connected to, multiaddrs ending in `/p2p/…`; they help to find others. */
+  readonly bootstrap?: readonly string[] | undefined
+  /** 32 bytes that all nodes of a `private` network share; there and nowhere else. */
+  readonly networkKey?: Uint8Array | undefined
+  /** Whether this node relays, within limits, for others that cannot be dialled. Default no. */
+  readonly relay?: boolean | undefined
+  /** Relays to be reachable through, for a node behind NAT; written like `bootstrap`. */
+  readonly relays?: readonly string[] | undefined
+  /**
+   * Tickets of namespaces that this node joins, as soon as it is granted a role there, and fetches eagerly. With the role
+   * `replica` it stores and serves them without their keys.
+   */
+  readonly replicate?: readonly string[] | undefined
   readonly logger?: Logger | undefined
   /** Aborts the start. */
   readonly signal?: AbortSignal | undefined
@@ -37,22 +59,121 @@ export interface DiskUsage {
   readonly entryBytes: number
 }
 
+/** How an agent can be reached, as far as this node knows. */
+export type PeerReach =
+  | { readonly state: 'direct' | 'relayed' }
+  /** `reason` is one word for programs, `message` says it to people. */
+  | { readonly state: 'unreachable'; readonly reason: string; readonly message: string; readonly since: Date }
+  /** Never tried. */
+  | { readonly state: 'unknown' }
+
+/** An agent that is connected, or a member of a namespace of this node. */
+export interface Peer {
+  readonly did: string
+  /** Its contact's name, if it has one here. */
+  readonly name: string | undefined
+  readonly reach: PeerReach
+  /** Names of this node's namespaces in which it has a role. */
+  readonly namespaces: readonly string[]
+  /** Present while it is connected. */
+  readonly connection?: {
+    /** Multiaddrs that the connections lead to. */
+    readonly addresses: readonly string[]
+    readonly encryption: 'tls' | 'noise'
+    /** Of the last ping. */
+    readonly latencyMs: number | undefined
+    readonly since: Date
+    readonly protocols: readonly string[]
+  }
+}
+
+/** A content being fetched. */
+export interface TransferStatus {
+  readonly namespace: string
+  readonly artifactId: string
+  /** Of the whole content, bytes of blocks. */
+  readonly totalBytes: number
+  /** Bytes of blocks that came from others since it began; what was held before is not fetched. */
+  readonly fetchedBytes: number
+  /** Over its life. */
+  readonly bytesPerSecond: number
+  readonly providers: readonly { readonly did: string; readonly fetchedBytes: number }[]
+}
+
+/** A chain of entries that goes on in two ways: its author's key was used twice for one place. */
+export interface ForkStatus {
+  /** DID of the author. */
+  readonly author: string
+  /** Where the chain parts. */
+  readonly seq: number
+  /** Newest entry of each branch, 64 hex digits: what `namespace.adopt` takes. */
+  readonly heads: readonly string[]
+}
+
+/** A namespace at a glance. */
+export interface NamespaceStatus {
+  readonly id: string
+  readonly name: string
+  readonly current: boolean
+  readonly plan: string
+  readonly artifacts: number
+  readonly usedBytes: number
+  readonly entries: number
+  /** What this agent is there; `undefined` once its role was taken away. */
+  readonly role: Role | undefined
+  readonly members: number
+  readonly policy: FetchPolicy
+  /** Contents that a node that fetches eagerly is still to fetch; 0 of others. */
+  readonly contentsToFetch: number
+  readonly sync: {
+    /** Entries known to be missing here. */
+    readonly behind: number
+    readonly lastSyncAt: Date | undefined
+    /** The latest failure, until a round works. */
+    readonly lastError: { readonly code: string; readonly message: string } | undefined
+    readonly peers: readonly {
+      readonly did: string
+      readonly lastSyncAt: Date | undefined
+      readonly outcome: 'same' | 'exchanged' | 'denied' | 'failed' | undefined
+    }[]
+  }
+  readonly forks: readonly ForkStatus[]
+  readonly owed: {
+    /** Keys are known to someone who is no member any more, and nobody with the right to has changed them yet. */
+    readonly rotation: boolean
+    /** DIDs of members who still lack the current key. */
+    readonly boxes: readonly string[]
+  }
+}
+
 /** A node at a glance; JSON-safe but for the dates. */
 export interface NodeStatus {
   readonly did: string
   readonly dataDir: string
   readonly version: string
-  readonly network: 'offline'
+  readonly network: NetworkMode
+  /** Multiaddrs at which it may be dialled. */
+  readonly addresses: readonly string[]
+  /** Relays that it was told to use, and whether it is reachable through each. */
+  readonly relays: readonly { readonly address: string; readonly reserved: boolean }[]
   readonly startedAt: Date
-  readonly namespaces: readonly {
-    readonly id: string
-    readonly name: string
-    readonly current: boolean
-    readonly plan: string
-    readonly artifacts: number
-    readonly usedBytes: number
-    readonly entries: number
-  }[]
+  readonly namespaces: readonly NamespaceStatus[]
+  /** As `peers()`. */
+  readonly peers: readonly Peer[]
+  readonly transfers: readonly TransferStatus[]
+  /** Namespaces (`ns_…`) that an agent says this one has a role in, and that are not on this node. Anyone may say so. */
+  readonly invitations: readonly { readonly namespace: string; readonly from: string }[]
+  /** What others did that they should not, by kind, and who (DIDs) is refused for it now. */
+  readonly misbehaviour: Readonly<Record<Misbehaviour, number>>
+  readonly refusedAgents: readonly string[]
+  /** Connections turned away, by the limit that they were over. */
+  readonly refusedConnections: { readonly host: number; readonly agent: number; readonly penalised: number }
+  /** Blocks and entries served to others, and how streams to providers ended. */
+  readonly counters: {
+    readonly blocksServed: Readonly<BlockServerCounters>
+    readonly syncServed: Readonly<SyncServiceCounters>
+    readonly fetches: TransferCounters
+  }
 }
 
 /** Something that `check` found wrong, and what `repair` did about it. */
@@ -135,6 +256,13 @@ export interface ArtifactHubNode extends AsyncDisposable {
   check(options?: CheckOptions): Promise<CheckReport>
   gc(options?: GcOptions): Promise<GcReport>
   du(options?: { signal?: AbortSignal | undefined }): Promise<readonly DiskUsage[]>
+  /** Connected agents, and members of this node's namespaces. */
+  peers(options?: { signal?: AbortSignal | undefined }): Promise<readonly Peer[]>
+  /**
+   * Round trip to an agent (contact's name, DID or ticket), milliseconds; dials it when there is no connection.
+   * @throws UNAVAILABLE (`details.reason` says why), NOT_FOUND for a name that no contact has
+   */
+  ping(agent: string, options?: { signal?: AbortSignal | undefined }): Promise<number>
   /** The Helia that shares this node's block store; started the first time it is asked for. */
   helia(): Promise<Helia>
   /** UnixFS over that Helia: `cat` of an artifact's `cid` gives its leaves, which are ciphertext, in order. */

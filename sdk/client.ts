@@ -1,4 +1,5 @@
 import type { PlanLimits, PlanName } from '../src/limits.ts'
+import type { AgentApi, MembershipApi, ReplicaOptions, ReplicationApi, WrittenArtifact } from './peer-client.ts'
 
 /** A JSON value, as metadata and snippets hold it. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
@@ -77,24 +78,24 @@ interface Description {
   readonly namespace?: string | undefined
 }
 
-export interface CreateOptions extends CallOptions, Description {
+export interface CreateOptions extends CallOptions, ReplicaOptions, Description {
   readonly data: ArtifactData
   readonly onProgress?: OnProgress | undefined
 }
 
-export interface UploadFileOptions extends CallOptions, Partial<Description> {
+export interface UploadFileOptions extends CallOptions, ReplicaOptions, Partial<Description> {
   /** A regular file. Its base name is the artifact's name when `name` is absent. */
   readonly path: string
   readonly onProgress?: OnProgress | undefined
 }
 
-export interface CreateSnippetOptions extends CallOptions, Description {
+export interface CreateSnippetOptions extends CallOptions, ReplicaOptions, Description {
   /** A string is stored as it is; anything else as indented JSON text. */
   readonly content: Json
 }
 
 /** At most one of `data`, `path`, `content` and `restore`; whatever is absent stays as it is. */
-export interface UpdateOptions extends CallOptions {
+export interface UpdateOptions extends CallOptions, ReplicaOptions {
   readonly artifactId: string
   readonly namespace?: string | undefined
   readonly data?: ArtifactData | undefined
@@ -210,17 +211,20 @@ export interface Page<T> {
 export interface Listing<T> extends PromiseLike<Page<T>>, AsyncIterable<T> {}
 
 export interface ArtifactApi {
-  create(options: CreateOptions): Promise<Artifact>
-  uploadFile(options: UploadFileOptions): Promise<Artifact>
-  createSnippet(options: CreateSnippetOptions): Promise<Artifact>
+  create(options: CreateOptions): Promise<WrittenArtifact>
+  uploadFile(options: UploadFileOptions): Promise<WrittenArtifact>
+  createSnippet(options: CreateSnippetOptions): Promise<WrittenArtifact>
   /**
    * A stale `expectedVersion` is refused before any of the content is read, and looked at again when the version is written.
    * What the content adds is not known ahead, so unlike with `create` it is counted against the plan while it is stored:
    * QUOTA_EXCEEDED may come midway, and then nothing has changed.
    */
-  update(options: UpdateOptions): Promise<Artifact>
+  update(options: UpdateOptions): Promise<WrittenArtifact>
   get(options: GetOptions): Promise<Artifact>
-  /** At most 2 GiB. */
+  /**
+   * At most 2 GiB. Here and below: what is not on this node is fetched from the other members, and kept.
+   * @throws UNAVAILABLE (`details.asked`: each provider and its answer) when nobody brings it, ACCESS_DENIED for one who has no key to it
+   */
   download(options: DownloadOptions): Promise<Uint8Array<ArrayBuffer>>
   downloadStream(options: DownloadOptions): AsyncIterable<Uint8Array<ArrayBuffer>>
   downloadFile(options: DownloadFileOptions): Promise<Artifact>
@@ -283,6 +287,7 @@ export interface NamespaceApi {
 export interface Client {
   /** DID of the agent that this client acts as. */
   readonly did: string
-  readonly artifact: ArtifactApi
-  readonly namespace: NamespaceApi
+  readonly agent: AgentApi
+  readonly artifact: ArtifactApi & ReplicationApi
+  readonly namespace: NamespaceApi & MembershipApi
 }

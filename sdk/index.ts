@@ -37,3 +37,21 @@ export type {
   VersionedRef,
   VersionRef,
 } from './client.ts'
+export type {
+  AgentApi,
+  AgentSelf,
+  ArtifactEvent,
+  ArtifactStatus,
+  Contact,
+  FetchPolicy,
+  GrantableRole,
+  Holding,
+  Member,
+  MembershipApi,
+  ReplicaOptions,
+  ReplicaReport,
+  ReplicationApi,
+  Role,
+  WatchOptions,
+  WrittenArtifact,
+} from './peer-client.ts'

@@ -21,12 +21,15 @@ export interface Contact {
   readonly addresses: readonly string[]
 }
 
-/** Wherever an agent is named in a call, a contact's name, a DID or an agent's ticket will do. */
+/** This agent and those that it has names for. Wherever an agent is named in a call, a contact's name, a DID or an agent's ticket will do. */
 export interface AgentApi {
   self(options?: CallOptions): Promise<AgentSelf>
   /** One copyable string: this agent's DID and the addresses it listens on. */
   ticket(options?: CallOptions): Promise<string>
-  /** Exactly one of `did` and `ticket`. @throws ALREADY_EXISTS for a name that is taken by another agent */
+  /**
+   * Exactly one of `did` and `ticket`. Adding an agent again under its name brings its addresses up to date.
+   * @throws ALREADY_EXISTS for a name that is taken by another agent
+   */
   add(
     options: CallOptions & {
       readonly name: string
@@ -93,13 +96,14 @@ export interface MembershipApi {
       readonly wait?: boolean | undefined
     },
   ): Promise<{ readonly id: string; readonly name: string; readonly role: Role }>
-  /** Forgets the namespace on this node, blocks and all. It does not end the membership. @throws CONFLICT for the current one */
+  /** Forgets the namespace on this node, blocks and all, as `delete`. It does not end the membership. @throws CONFLICT for the current one */
   leave(options: NamespaceRef): Promise<void>
   /**
    * Lets a branch of a forked chain count again, up to the entry that `head` names (64 hex digits; `status` shows both).
    * @throws ACCESS_DENIED, NOT_FOUND
    */
   adopt(options: CallOptions & { readonly namespace?: string | undefined; readonly head: string }): Promise<void>
+  /** Remembered in the data directory. A replica fetches eagerly whatever its policy says; `maxBytes` holds for it too. */
   setPolicy(options: CallOptions & FetchPolicy & { readonly namespace?: string | undefined }): Promise<void>
 }
 
@@ -113,9 +117,16 @@ export interface ReplicaOptions {
 
 /** What became of `replicas`. The write itself is durable here in any case. */
 export interface ReplicaReport {
+  /** How many were asked for. */
   readonly requested: number
   /** DIDs of nodes that confirmed that all of it is on their disk. */
   readonly confirmed: readonly string[]
+}
+
+/** A version that was just written. */
+export interface WrittenArtifact extends Artifact {
+  /** There if `replicas` were asked for. */
+  readonly replicas?: ReplicaReport
 }
 
 /** Something that happened to an artifact. */
@@ -130,6 +141,7 @@ export interface ArtifactEvent {
 }
 
 export interface WatchOptions extends CallOptions {
+  /** Name or id. Absent: all that this node has, those that it comes to have later too. */
   readonly namespace?: string | undefined
   readonly artifactId?: string | undefined
   /** Go on after the event that had it; absent: from now on. */
@@ -155,7 +167,8 @@ export interface ArtifactStatus {
 /** The replication half of `client.artifact`. */
 export interface ReplicationApi {
   /**
-   * What happens to artifacts, by any member, in the order in which this node learns of it.
+   * What happens to artifacts, by any member, in the order in which this node learns of it; from the moment of this call on, if
+   * no cursor says from where. A namespace that is deleted takes its events along.
    * @throws INVALID_ARGUMENT for a cursor that is not one, NOT_FOUND for one that is too old: list, and watch from now on
    */
   watch(options?: WatchOptions): AsyncIterable<ArtifactEvent>
