@@ -121,6 +121,13 @@ describe('forks', () => {
     expect(row(membershipOf(history), all)).toBe('111110110')
   })
 
+  it('above a cut are revived along the way to what is adopted', () => {
+    const { history, grant, trunk, left, all } = setup()
+    history.revoke([grant], [trunk[1] as TestEntry])
+    history.adopt(left[1] as TestEntry)
+    expect(row(membershipOf(history), all)).toBe('111110000')
+  })
+
   it('of a removed admin below its cut void what the other branch said', () => {
     const history = new History()
     const by = { author: eve, under: history.grant(eve, 'admin') }
