@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { Budget, type ContentRef, type Subtree } from '../content/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
-import { isHubError } from '../errors.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
 import { blockCreditBytes, blockIdleMs, blockReadAheadBytes, blockRefusalMs, maxRequestsWaiting } from '../limits.ts'
 import type { NamespaceBlocks } from '../storage/index.ts'
 import { FrameReader, FrameWriter } from './frame-stream.ts'
@@ -154,7 +154,10 @@ class BlockSession {
       }
       const frame = await next.frame
       if (frame.kind === 'node' || frame.kind === 'leaf') {
-        while (this.#credit <= 0) await this.#gate.wait(this.#signal)
+        while (this.#credit <= 0) {
+          if (this.#asked) throw new ArtifactHubError('UNAVAILABLE', 'The other side ended before it took everything')
+          await this.#gate.wait(this.#signal)
+        }
         this.#credit -= frame.bytes.length
         counters.sentBlocks++
         counters.sentBytes += frame.bytes.length

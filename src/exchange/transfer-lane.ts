@@ -58,6 +58,8 @@ export interface LaneHost {
   /** What to ask this provider for next. */
   take(lane: Lane): Assignment | undefined
   request(runs: readonly LeafRun[], nodes: boolean): AskerFrame
+  /** That block comes without having been taken: it was asked for before it was known. */
+  expects(lane: Lane, block: Subtree): void
   /** A node that hashes to its digest, and what it says of its children, who may share its memory. */
   receivedNode(node: Subtree, bytes: Uint8Array<ArrayBuffer>, children: readonly Subtree[]): Promise<void>
   /** A leaf that hashes to its digest. */
@@ -190,7 +192,9 @@ export class Lane {
     } catch (error) {
       const end = this.#endOf(error)
       this.#stop.abort(error)
-      if (end.kind === 'done' || end.kind === 'ended') await stream?.close().catch(() => {})
+      // What was asked for and is not wanted any more would go on coming.
+      const isThrough = this.#pending.length === 0 && (end.kind === 'done' || end.kind === 'ended')
+      if (isThrough) await stream?.close().catch(() => {})
       else stream?.abort(error instanceof Error ? error : new Error(end.answer))
       return end
     } finally {
@@ -271,6 +275,7 @@ export class Lane {
     if (child === undefined) throw malformed('a node without the leaf')
     current.at = child
     if (child.level === 0 && assignment.withLeaf) current.leaves.set(child.firstLeaf, child)
+    if (child.level > 0 || assignment.withLeaf) this.#options.host.expects(this, child)
     this.#receivedBlocks++
     this.#receivedBytes += bytes.length
     await this.#store(() => this.#options.host.receivedNode(at, bytes, children))
@@ -310,6 +315,7 @@ export class Lane {
       if (assignment.withLeaf) current.leaves.set(first, at)
       current.at = { ...at, level: 0 }
       host.lacks(this, assignment.node)
+      host.lacks(this, at)
       return
     }
     for (let index = first; index < first + count; index++) {

@@ -52,6 +52,13 @@ export class Wants {
     return want
   }
 
+  /** A block that is on its way though nobody waits for it. */
+  expect(block: Subtree, lane: Lane): void {
+    const want = this.get(block.digest) ?? new Want(block)
+    want.lanes.add(lane)
+    if (want.waiters.size === 0) this.#others.set(toHex(block.digest), want)
+  }
+
   /** The waiter gives up. What is under way still comes. */
   leave(want: Want, waiter: Waiter): void {
     want.waiters.delete(waiter)

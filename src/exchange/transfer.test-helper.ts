@@ -101,6 +101,8 @@ export class TestSwarm implements AsyncDisposable {
     name: string,
     content: TestContent,
     held: ReadonlyMap<string, Uint8Array<ArrayBuffer>> = content.blocks,
+    rootOf: (digest: Uint8Array) => ContentRef | undefined = (digest) =>
+      toHex(digest) === toHex(content.root.digest) ? content.root : undefined,
   ): TestProvider {
     const peer = this.peer(name)
     const blocks = new MemoryBlocks()
@@ -108,8 +110,7 @@ export class TestSwarm implements AsyncDisposable {
     const served: ServedNamespace = {
       blocks,
       roleOf: (agent) => (this.members.has(toHex(agent)) ? 'reader' : undefined),
-      rootOf: (id, digest) =>
-        toHex(id) === toHex(artifact) && toHex(digest) === toHex(content.root.digest) ? content.root : undefined,
+      rootOf: (id, digest) => (toHex(id) === toHex(artifact) ? rootOf(digest) : undefined),
     }
     const server = serveBlocks({
       network: peer,

@@ -181,6 +181,10 @@ export class Transfer implements LaneHost {
     return { kind: 'request', request: { namespace, artifact, root, runs, nodes } }
   }
 
+  expects(lane: Lane, block: Subtree): void {
+    this.#wants.expect(block, lane)
+  }
+
   async receivedNode(node: Subtree, bytes: Uint8Array<ArrayBuffer>, children: readonly Subtree[]): Promise<void> {
     await this.#writer.put(node.digest, bytes)
     this.#learn(children)
@@ -235,6 +239,7 @@ export class Transfer implements LaneHost {
 
   /** The bytes, for one who is urgent; `undefined` for others, and for all but one of those who are urgent. */
   async #want(block: Subtree, isUrgent: boolean, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    this.#assertWorks(signal)
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array<ArrayBuffer> | undefined>()
     const waiter: Waiter = { isUrgent, resolve, reject }
     const want = this.#wants.add(block, waiter)

@@ -1,23 +1,327 @@
 import { describe, expect, test } from 'vitest'
-import { contentOf, leavesThrough, TestSwarm, wrongOf } from './transfer.test-helper.ts'
+import { toHex } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { blockOpenMs, laneIdleMs } from '../limits.ts'
+import {
+  artifact,
+  contentOf,
+  leafOf,
+  leavesThrough,
+  makeContent,
+  namespace,
+  nextTurn,
+  type TestContent,
+  TestSwarm,
+  until,
+  wrongOf,
+} from './transfer.test-helper.ts'
+
+const content = await contentOf(40)
+
+function digestOf(known: TestContent, leaf: number): Uint8Array {
+  return Buffer.from(known.leaves[leaf] as string, 'hex')
+}
 
 describe('a fetch', () => {
   test('brings everything from one provider, and makes it durable before it says so', async () => {
     await using swarm = new TestSwarm()
-    const content = await contentOf(40)
-    swarm.provider('a', content)
+    const { server } = swarm.provider('a', content)
     await using transfer = swarm.open(content)
-    await transfer.whole()
+    let syncedAt = -1
+    swarm.blocks.beforeSync = () => {
+      syncedAt = swarm.blocks.blocks.size
+    }
+    await swarm.during(transfer.whole())
     expect(wrongOf(content, swarm.blocks)).toEqual([])
-    expect(swarm.blocks.syncs).toBeGreaterThan(0)
+    expect(syncedAt).toBe(content.blocks.size)
+    expect(server.counters.sentBlocks).toBe(content.blocks.size)
+    expect(transfer.progress.fetchedBytes).toBe(server.counters.sentBytes)
     expect(swarm.reader.penalties).toEqual([])
   })
 
-  test('gives blocks to a reader in order', async () => {
+  test('brings a content that is one leaf', async () => {
     await using swarm = new TestSwarm()
-    const content = await contentOf(10)
+    const small = await makeContent(['small'], 500)
+    swarm.provider('a', small)
+    await using transfer = swarm.open(small)
+    expect(await swarm.during(leavesThrough(small, (digest) => transfer.reader.read(digest)))).toEqual(small.leaves)
+    await swarm.during(transfer.whole())
+    expect(wrongOf(small, swarm.blocks)).toEqual([])
+  })
+
+  test('brings a content of two levels whose leaves repeat, each block once', async () => {
+    await using swarm = new TestSwarm()
+    const large = await makeContent(Array.from({ length: 2100 }, (_, index) => (index % 1000 === 7 ? 'rare' : 'often')))
+    const { server } = swarm.provider('a', large)
+    await using transfer = swarm.open(large)
+    await swarm.during(transfer.whole())
+    expect(wrongOf(large, swarm.blocks)).toEqual([])
+    // Leaves of three kinds; the root comes again on the way to each node below it.
+    expect(server.counters.sentBlocks).toBe(3 + 3 * 2)
+  })
+
+  test('gives the first leaf after the nodes above it and before anything else', async () => {
+    await using swarm = new TestSwarm()
+    const { server } = swarm.provider('a', content)
+    await using transfer = swarm.open(content)
+    const blocks = { read: (digest: Uint8Array) => transfer.reader.read(digest) }
+    expect(await swarm.during(blocks.read(content.root.digest))).toBeDefined()
+    expect(await swarm.during(blocks.read(digestOf(content, 0)))).satisfy(
+      (bytes) => Buffer.compare(bytes, leafOf(content, 0)) === 0,
+    )
+    expect(server.counters).toMatchObject({ requests: 1, sentBlocks: 2 })
+  })
+
+  test('gives a reader what it waits for before what only needs to get here', async () => {
+    await using swarm = new TestSwarm()
+    const { server } = swarm.provider('a', content)
+    await using transfer = swarm.open(content)
+    const whole = transfer.whole()
+    await swarm.during(transfer.reader.read(content.root.digest))
+    await swarm.during(transfer.reader.read(digestOf(content, 35)))
+    expect(server.counters.sentBlocks).toBeLessThan(25)
+    await swarm.during(whole)
+  })
+
+  test('asks for nothing that is here', async () => {
+    await using swarm = new TestSwarm()
+    const held = content.leaves.filter((_, index) => index % 3 === 0)
+    for (const key of held) swarm.blocks.blocks.set(key, content.blocks.get(key) as Uint8Array<ArrayBuffer>)
+    swarm.blocks.blocks.delete(content.leaves[0] as string)
+    const { server } = swarm.provider('a', content)
+    await using transfer = swarm.open(content)
+    await swarm.during(transfer.whole())
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+    expect(server.counters.sentBlocks).toBe(content.blocks.size - held.length + 1)
+  })
+
+  test('asks nobody when everything is here', async () => {
+    await using swarm = new TestSwarm()
+    for (const [key, bytes] of content.blocks) swarm.blocks.blocks.set(key, bytes)
+    await using transfer = swarm.open(content)
+    await swarm.during(transfer.whole())
+    expect(swarm.blocks.syncs).toBeGreaterThan(0)
+  })
+
+  test('brings the leaves of a range and no others but the first', async () => {
+    await using swarm = new TestSwarm()
     swarm.provider('a', content)
     await using transfer = swarm.open(content)
-    expect(await leavesThrough(content, (digest) => transfer.reader.read(digest))).toEqual(content.leaves)
+    const chunk = 512 * 1024
+    await swarm.during(transfer.whole({ offset: 5 * chunk + 1, length: 2 * chunk }))
+    const here = content.leaves.flatMap((key, index) => (swarm.blocks.blocks.has(key) ? [index] : []))
+    expect(here).toEqual([0, 5, 6, 7])
+  })
+
+  test('is shared by all who open it, and stops with the last of them', async () => {
+    await using swarm = new TestSwarm()
+    const { server } = swarm.provider('a', content)
+    const first = swarm.open(content)
+    const second = swarm.open(content)
+    const both = Promise.all([
+      first.whole(),
+      second.whole(),
+      leavesThrough(content, (digest) => first.reader.read(digest)),
+    ])
+    expect((await swarm.during(both))[2]).toEqual(content.leaves)
+    expect(server.counters.sentBlocks).toBe(content.blocks.size)
+    await first.close()
+    await expect(first.whole()).rejects.toMatchObject({ code: 'CLOSED' })
+    await second.whole()
+    expect(swarm.blocks.openWriters).toBe(1)
+    await second.close()
+    expect([swarm.blocks.openWriters, swarm.scheduler.pending]).toEqual([0, 0])
+    await until(() => swarm.network.openStreams === 0)
+  })
+
+  test('uses several providers, none of which has all of it', async () => {
+    await using swarm = new TestSwarm()
+    const servers = ['a', 'b', 'c', 'd', 'e', 'f'].map((name, at) => {
+      const held = [...content.blocks].filter(([key]) => {
+        const index = content.leaves.indexOf(key)
+        return index < 0 || index % 6 === at
+      })
+      return swarm.provider(name, content, new Map(held)).server
+    })
+    await using transfer = swarm.open(content)
+    await swarm.during(transfer.whole())
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+    expect(servers.every((server) => server.counters.sentBlocks > 0)).toBe(true)
+  })
+
+  test('goes on where it was when it is opened again', async () => {
+    await using swarm = new TestSwarm()
+    const { server } = swarm.provider('a', content)
+    const stop = new AbortController()
+    const first = swarm.open(content, stop.signal)
+    const whole = first.whole().catch((error) => error)
+    await until(() => swarm.blocks.blocks.size > 10)
+    stop.abort(new Error('enough'))
+    expect(await whole).toEqual(new Error('enough'))
+    await first.close()
+    await until(() => swarm.network.openStreams === 0)
+    const before = swarm.blocks.blocks.size
+    const sent = server.counters.sentBlocks
+    await using second = swarm.open(content)
+    await swarm.during(second.whole())
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+    expect(server.counters.sentBlocks - sent).toBeLessThanOrEqual(content.blocks.size - before + 1)
+  })
+
+  test('stops within a block of the abort, and leaves nothing open', async () => {
+    await using swarm = new TestSwarm()
+    swarm.provider('a', content)
+    const stop = new AbortController()
+    const transfer = swarm.open(content, stop.signal)
+    const whole = transfer.whole().catch((error) => error)
+    await until(() => swarm.blocks.blocks.size > 5)
+    const waiting = transfer.reader.read(digestOf(content, 39)).catch((error) => error)
+    stop.abort(new Error('stop'))
+    const had = swarm.blocks.blocks.size
+    expect(await whole).toMatchObject({ message: 'stop' })
+    expect(await waiting).toMatchObject({ message: 'stop' })
+    await transfer.close()
+    expect(swarm.blocks.blocks.size - had).toBeLessThanOrEqual(1)
+    await until(() => swarm.network.openStreams === 0)
+    expect([swarm.blocks.openWriters, swarm.scheduler.pending]).toEqual([0, 0])
+  })
+
+  test('fails one reader by its own signal, and no other', async () => {
+    await using swarm = new TestSwarm()
+    await using transfer = swarm.open(content)
+    const stop = new AbortController()
+    swarm.impostor('silent', async (_stream, signal) => await until(() => signal.aborted))
+    const one = transfer.reader.read(content.root.digest, { signal: stop.signal }).catch((error) => error)
+    const other = transfer.reader.read(content.root.digest)
+    await nextTurn()
+    stop.abort(new Error('me only'))
+    expect(await one).toEqual(new Error('me only'))
+    const late = swarm.provider('late', content)
+    swarm.network.disconnect(late.peer, swarm.reader)
+    swarm.network.connect(late.peer, swarm.reader)
+    expect(await swarm.during(other)).toEqual(content.blocks.get(toHex(content.root.digest)))
+  })
+
+  test('says that nobody is known when there is no provider, and asks again the next time', async () => {
+    await using swarm = new TestSwarm()
+    await using transfer = swarm.open(content)
+    await expect(swarm.during(transfer.whole())).rejects.toMatchObject({ code: 'UNAVAILABLE', details: { asked: [] } })
+    swarm.provider('a', content)
+    await swarm.during(transfer.whole())
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+  })
+
+  test('tells who could not be reached and why, and tries again the next time', async () => {
+    await using swarm = new TestSwarm()
+    const away = swarm.provider('away', content).peer
+    swarm.network.disconnect(away, swarm.reader)
+    const mute = swarm.peer('mute')
+    await using transfer = swarm.open(content)
+    const failure = await swarm.during(transfer.whole().catch((error) => error))
+    expect(failure.details.asked).toHaveLength(2)
+    expect(failure.details.asked.join()).toMatch('unknown address')
+    expect(failure.details.asked.join()).toMatch('protocol not spoken')
+    expect(mute.penalties).toEqual([])
+    swarm.network.connect(away, swarm.reader)
+    await swarm.during(transfer.whole())
+  })
+
+  test('passes a provider over that does not let itself be reached in time', async () => {
+    await using swarm = new TestSwarm()
+    swarm.providers.push(new Uint8Array(32))
+    const open = swarm.reader.open.bind(swarm.reader)
+    swarm.reader.open = async (agent, protocol, options) => {
+      if (agent[0] !== 0) return await open(agent, protocol, options)
+      return await new Promise((_, reject) => {
+        options?.signal?.addEventListener('abort', () => reject(options.signal?.reason))
+      })
+    }
+    await using transfer = swarm.open(content)
+    const began = swarm.scheduler.now()
+    const failure = await swarm.during(transfer.whole().catch((error) => error))
+    expect(failure.details.asked[0]).toMatch('took too long')
+    expect(swarm.scheduler.now() - began).toBeGreaterThanOrEqual(blockOpenMs)
+  })
+
+  test('goes on with a provider that was cut off after it had brought something', async () => {
+    await using swarm = new TestSwarm()
+    const { peer } = swarm.provider('a', content)
+    await using transfer = swarm.open(content)
+    const whole = transfer.whole()
+    await until(() => swarm.blocks.blocks.size > 5)
+    swarm.network.disconnect(peer, swarm.reader)
+    swarm.network.connect(peer, swarm.reader)
+    await swarm.during(whole)
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+    expect(swarm.transfers.counters.cut).toBe(1)
+  })
+
+  test('asks elsewhere for what is late', async () => {
+    await using swarm = new TestSwarm()
+    swarm.impostor('silent', async (_stream, signal) => await until(() => signal.aborted))
+    await using transfer = swarm.open(content)
+    const read = transfer.reader.read(content.root.digest)
+    const began = swarm.scheduler.now()
+    await nextTurn()
+    swarm.provider('b', content)
+    await swarm.during(read)
+    expect(swarm.scheduler.now() - began).toBeLessThan(5_000)
+    expect(swarm.transfers.counters.silent).toBe(0)
+  })
+
+  test('lets a stream go that it has had nothing to ask of for a while', async () => {
+    await using swarm = new TestSwarm()
+    swarm.provider('a', content)
+    await using transfer = swarm.open(content)
+    await swarm.during(transfer.whole())
+    expect(transfer.progress.providers).toHaveLength(1)
+    swarm.scheduler.advance(laneIdleMs)
+    await until(() => swarm.network.openStreams === 0)
+    expect(transfer.progress.providers).toHaveLength(0)
+    swarm.blocks.blocks.clear()
+    await swarm.during(transfer.whole())
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+  })
+
+  test.each(['beforePut', 'beforeSync'] as const)(
+    'fails with the disk’s own error when it fails (%s)',
+    async (moment) => {
+      await using swarm = new TestSwarm()
+      swarm.provider('a', content)
+      const full = new ArtifactHubError('STORAGE_FULL', 'full')
+      swarm.blocks[moment] = () => {
+        if (moment === 'beforeSync' || swarm.blocks.blocks.size > 5) throw full
+      }
+      const transfer = swarm.open(content)
+      await expect(swarm.during(transfer.whole())).rejects.toBe(full)
+      await transfer.close()
+      await until(() => swarm.network.openStreams === 0)
+      swarm.blocks[moment] = () => {}
+      await using again = swarm.open(content)
+      await swarm.during(again.whole())
+      expect(wrongOf(content, swarm.blocks)).toEqual([])
+      expect(swarm.reader.penalties).toEqual([])
+    },
+  )
+
+  test('keeps to the streams that one agent may have, however many contents are fetched', async () => {
+    await using swarm = new TestSwarm()
+    const contents = await Promise.all(Array.from({ length: 30 }, (_, index) => makeContent([`content ${index}`], 900)))
+    const all = new Map(contents.flatMap((each) => [...each.blocks]))
+    const roots = new Map(contents.map((each) => [toHex(each.root.digest), each.root]))
+    const served = swarm.provider('a', contents[0] as TestContent, all, (digest) => roots.get(toHex(digest)))
+    const open = contents.map((each) => swarm.open(each))
+    await swarm.during(Promise.all(open.map((transfer) => transfer.whole())))
+    expect(served.server.counters).toMatchObject({ floods: 0, sentBlocks: 30 })
+    expect(served.peer.penalties).toEqual([])
+    for (const transfer of open) await transfer.close()
+  })
+
+  test('refuses sizes that no content has', async () => {
+    await using swarm = new TestSwarm()
+    const root = { ...content.root, sizeBytes: content.root.sizeBytes + 1 }
+    const options = { namespace, artifact, root, blocks: swarm.blocks, providers: () => swarm.providers }
+    expect(() => swarm.transfers.open(options)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+    expect(swarm.blocks.openWriters).toBe(0)
   })
 })

@@ -125,7 +125,7 @@ export class Transfers implements TransferPool, AsyncDisposable {
     this.#isClosed = true
     this.#unlisten()
     this.#shared.clear()
-    await Promise.all([...this.#all].map((transfer) => this.#end(transfer)))
+    await Promise.all([...this.#all].map((transfer) => this.#end(transfer, closed())))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -143,11 +143,12 @@ export class Transfers implements TransferPool, AsyncDisposable {
     const close = (): Promise<void> => {
       closing ??= (async () => {
         outer?.removeEventListener('abort', close)
-        stop.abort(closed())
+        const reason: unknown = outer?.aborted === true ? outer.reason : closed()
+        stop.abort(reason)
         shared.users--
         if (shared.users > 0) return
         if (this.#shared.get(key) === shared) this.#shared.delete(key)
-        await this.#end(transfer)
+        await this.#end(transfer, reason)
       })()
       return closing
     }
@@ -163,8 +164,8 @@ export class Transfers implements TransferPool, AsyncDisposable {
     }
   }
 
-  async #end(transfer: Transfer): Promise<void> {
-    await transfer.close(closed())
+  async #end(transfer: Transfer, reason: unknown): Promise<void> {
+    await transfer.close(reason)
     this.#all.delete(transfer)
   }
 }

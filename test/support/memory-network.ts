@@ -11,6 +11,9 @@ export interface MemoryNetworkOptions {
   readonly pieceBytes?: () => number
 }
 
+/** What one stream delivers in one turn of the event loop at most. */
+const turnBytes = 256 * 1024
+
 /**
  * Agents' nodes in one process. Streams are ordered, cut bytes as they like, copy them (nobody sees a later change of what
  * it was handed), and hold at most a window a half. Nothing is delivered in the step that sent it.
@@ -259,6 +262,7 @@ class MemoryStream implements PeerStream {
   readonly #out: Half
   readonly #open: Set<MemoryStream>
   readonly #cut = new AbortController()
+  #sinceTurn = 0
   /** The end at the other agent. */
   other: MemoryStream | undefined
 
@@ -288,7 +292,15 @@ class MemoryStream implements PeerStream {
     for (;;) {
       if (this.#in.failure !== undefined) throw this.#failed(this.#in.failure)
       const piece = this.#in.take()
-      if (piece !== undefined) return piece
+      if (piece !== undefined) {
+        this.#sinceTurn += piece.length
+        // Bytes do not come without end while nothing else gets to run.
+        if (this.#sinceTurn >= turnBytes) {
+          this.#sinceTurn = 0
+          await nextStep()
+        }
+        return piece
+      }
       if (this.#in.ended || this.#in.unread) {
         this.#settle()
         return undefined
