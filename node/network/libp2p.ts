@@ -18,6 +18,7 @@ import { tls } from '@libp2p/tls'
 import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
+import { ArtifactHubError } from '../../src/errors.ts'
 import {
   dialAddressTimeoutMs,
   maxAddressesPerAgent,
@@ -62,6 +63,8 @@ export interface Libp2pParts {
   readonly privateKey: PrivateKey
   readonly mode: Exclude<NetworkMode, 'offline'>
   readonly listen: readonly string[]
+  /** Whether an address that cannot be listened on is an error. */
+  readonly mustListen: boolean
   /** Whether to look for other nodes by multicast. */
   readonly multicast: boolean
   readonly networkKey: Uint8Array | undefined
@@ -74,17 +77,21 @@ export interface Libp2pParts {
   readonly onNear: (peer: PeerInfo) => void
 }
 
-/** A started libp2p. Starting waits for no network: without one it listens where it can and dials nobody. */
+/**
+ * A started libp2p. Starting waits for no network: without one it listens where it can and dials nobody.
+ *
+ * @throws INVALID_ARGUMENT when it must listen on an address and cannot
+ */
 export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>> {
   const { mode, networkKey } = parts
   const encrypters = { tls: tls(), noise: noise() }
   const version = await packageVersion()
-  return await createLibp2p<Services>({
+  const starting = createLibp2p<Services>({
     privateKey: parts.privateKey,
     nodeInfo: { name: 'artifact-hub', version, userAgent: `artifact-hub/${version}` },
     datastore: parts.datastore,
     addresses: { listen: [...parts.listen] },
-    transportManager: { faultTolerance: FaultTolerance.NO_FATAL },
+    transportManager: { faultTolerance: parts.mustListen ? FaultTolerance.FATAL_ALL : FaultTolerance.NO_FATAL },
     transports: [
       tcp({
         maxConnections,
@@ -125,6 +132,10 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
       maxPeerAddrsToDial: maxAddressesPerAgent,
       dialTimeout: openTimeoutMs,
       addressDialTimeout: dialAddressTimeoutMs,
+      // A handshake is a few round trips, the choice of a stream's protocol one.
+      inboundUpgradeTimeout: 10_000,
+      inboundStreamProtocolNegotiationTimeout: 10_000,
+      outboundStreamProtocolNegotiationTimeout: 10_000,
       reconnectRetries: 3,
     },
     connectionMonitor: {
@@ -195,5 +206,13 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
         : {}),
       relays: ({ transportManager }) => new RelayListeners(transportManager),
     },
+  })
+  return await starting.catch((cause: unknown) => {
+    if (!(cause instanceof Error) || cause.name !== 'UnsupportedListenAddressesError') throw cause
+    const listen = [...parts.listen]
+    throw new ArtifactHubError('INVALID_ARGUMENT', `cannot listen on all of ${listen.join(', ')}`, {
+      details: { listen },
+      cause,
+    })
   })
 }

@@ -351,12 +351,19 @@ describe('starting', () => {
     ['a key without a private network', { networkKey: new Uint8Array(32) }],
     ['a short key', { mode: 'private', networkKey: new Uint8Array(31) }],
     ['no multiaddr to listen on', { listen: ['127.0.0.1:80'] }],
+    ['an address beside one that is none', { listen: ['/ip4/127.0.0.1/tcp/0', 'nonsense'] }],
     ['addresses that are not this machine’s', { listen: ['/ip4/203.0.113.1/tcp/0'] }],
     ['a bootstrap node without its peer id', { bootstrap: ['/ip4/127.0.0.1/tcp/1'] }],
     ['no encryption', { encryption: [] }],
     ['an offline node that listens', { mode: 'offline' }],
   ] as const)('refuses %s', async (_, options) => {
     await expect(nodes.start(options)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
+  test('refuses a port that is taken', async () => {
+    const { network } = await nodes.start()
+    const listen = network.addresses().map((address) => address.replace(/\/p2p\/.*/, ''))
+    await expect(nodes.start({ listen })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', details: { listen } })
   })
 
   test('offline finds nobody, says so, and loads nothing of libp2p', async () => {

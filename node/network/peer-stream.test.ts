@@ -87,6 +87,18 @@ test('a half that has ended leaves the other open', async () => {
   })
 })
 
+test('what was sent is there for a late reader, after both halves have ended', async () => {
+  const { here, there } = await bothEnds()
+  // Enough that the reader's side has to stop the stream, with some under way.
+  const bytes = randomBytes(streamQueueBytes + 100 * 1024)
+  await here.write(bytes)
+  await Promise.all([here.closeWrite(), there.closeWrite()])
+  expect(await here.read()).toBeUndefined()
+  const [connection] = b.network.libp2p?.getConnections() ?? []
+  await eventually(() => expect(connection?.streams.some((stream) => stream.protocol === protocol)).toBe(false))
+  expect((await readAll(there)).equals(bytes)).toBe(true)
+})
+
 test('all is delivered of a stream that was written and closed at once', async () => {
   const { promise, resolve } = Promise.withResolvers<void>()
   const got: string[] = []

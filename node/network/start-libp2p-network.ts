@@ -10,11 +10,12 @@ import { Libp2pNetwork } from './libp2p-network.ts'
 import { Penalties } from './penalties.ts'
 import type { OnlineOptions } from './start-network.ts'
 
-/** @throws INVALID_ARGUMENT for an address that is none, and when none of `listen` can be listened on; the signal's reason */
+/** @throws INVALID_ARGUMENT for an address that is none, and when one of `listen` cannot be listened on; the signal's reason */
 export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2pNetwork> {
   const { agent, mode, listen, logger, signal } = options
   const bootstrap = options.bootstrap.map((text) => namedPeer(text, 'bootstrap'))
   const relays = options.relays.map((text) => namedPeer(text, 'relays'))
+  const loopback = listen.map(isLoopback)
   const penalties = new Penalties(options.monotonic)
   const gate = new Gate(penalties, options.monotonic)
   let near: (peer: PeerInfo) => void = () => {}
@@ -22,7 +23,8 @@ export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2p
     privateKey: await privateKeyOf(agent),
     mode,
     listen,
-    multicast: !listen.every(isLoopback),
+    multicast: loopback.includes(false),
+    mustListen: options.mustListen,
     networkKey: options.networkKey,
     relay: options.relay,
     gater: gate.rules,
@@ -35,9 +37,6 @@ export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2p
   near = (peer) => network.foundNear(peer)
   try {
     signal?.throwIfAborted()
-    if (options.mustListen && listen.length > 0 && libp2p.getMultiaddrs().length === 0) {
-      throw new ArtifactHubError('INVALID_ARGUMENT', `none of the addresses can be listened on: ${listen.join(', ')}`)
-    }
     keep.start()
     return network
   } catch (error) {

@@ -47,7 +47,7 @@ export interface StartNetworkOptions {
 export interface OnlineOptions extends Omit<StartNetworkOptions, 'mode' | 'logger' | 'networkKey'> {
   readonly mode: Exclude<NetworkMode, 'offline'>
   readonly listen: readonly string[]
-  /** Whether `listen` was asked for, so that listening on nothing of it is an error. */
+  /** Whether `listen` was asked for, so that an address that cannot be listened on is an error. */
   readonly mustListen: boolean
   readonly bootstrap: readonly string[]
   readonly relays: readonly string[]
@@ -61,7 +61,7 @@ export interface OnlineOptions extends Omit<StartNetworkOptions, 'mode' | 'logge
  * Starts this node's part of the network. Waits for nobody: without a network it starts as quickly, and joins when there is
  * one. `offline` loads nothing of libp2p.
  *
- * @throws INVALID_ARGUMENT for options that do not go together, addresses that are none, and when none of `listen` can be
+ * @throws INVALID_ARGUMENT for options that do not go together, addresses that are none, and when one of `listen` cannot be
  *   listened on; the signal's reason
  */
 export async function startNetwork(options: StartNetworkOptions): Promise<Network> {
