@@ -139,10 +139,12 @@ export const maxSyncWants = 256
 export const maxSyncOffers = 2_048
 /** Batches in a row of which nothing was new: enough for a fork in a chain of 10,000s of entries, an end for floods. */
 export const maxUselessSyncBatches = 256
-/** Sync streams that one agent may have open here: some rounds at once, one of pushed entries, one of offers. */
+/** Sync streams other than of pushes that one agent may have open here: the rounds it begins at once, and offers. */
 export const maxSyncStreamsPerPeer = 16
-/** Sync streams served at once in all; each may hold one frame and one batch, so 32 MiB. */
+/** Sync streams other than of pushes served at once in all; each may hold one frame and one batch, so 32 MiB. */
 export const maxSyncStreams = 64
+/** Streams of pushes that one agent may have open here: one for all namespaces, and one that is closing. */
+export const maxPushStreamsPerPeer = 2
 /** Sync streams that one agent may open in a burst, and then a second. */
 export const syncStreamBurst = 200
 export const syncStreamsPerSecond = 20

@@ -66,6 +66,7 @@ export class Replicator implements AsyncDisposable {
       lookup: (namespace) => this.#followed.get(toHex(namespace))?.log,
       onRound: (log, agent, { result }) => this.#of(log)?.heardFrom(agent, result),
       onPushed: (log, agent, { unlinked }) => {
+        // Here is where it is known what is missing: the one who pushed does nothing about it.
         if (unlinked > 0) this.#of(log)?.request(agent)
       },
       onDenied: (namespace, agent, log) => {
@@ -197,8 +198,8 @@ export class Replicator implements AsyncDisposable {
       network,
       scheduler,
       signal: this.#ending.signal,
-      onDone: (log, { unlinked }) => {
-        if (unlinked > 0) this.#of(log)?.request(agent)
+      onDone: (log, { hash }) => {
+        if (equalBytes(hash, log.vectorHash)) this.#of(log)?.heardFrom(agent, 'same')
       },
       onLost: (log) => this.#of(log)?.request(agent),
     })

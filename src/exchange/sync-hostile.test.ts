@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { MemoryPeer } from '../../test/support/memory-network.ts'
 import { toHex } from '../encoding/index.ts'
 import {
+  maxPushStreamsPerPeer,
   maxSyncFrameBytes,
   maxSyncStreamsPerPeer,
   maxSyncVectorRows,
@@ -358,6 +359,29 @@ describe('pushes', () => {
     world.scheduler.advance(syncPushIdleMs)
     expect(await end(raw)).toBe('cut')
     expect(one.peer.penalties).toEqual([])
+  })
+
+  it('over many streams at once are a flood', async () => {
+    const { one, open, bobs, check } = withBob()
+    const [hash] = bobs.putMany(1)
+    const entry = (await bobs.entryBytes(hash as Uint8Array)) as Uint8Array
+    const streams: RawStream[] = []
+    for (let at = 0; at < maxPushStreamsPerPeer; at++) {
+      const raw = await open()
+      streams.push(raw)
+      await raw.send({ type: 'push', namespace: bobs.id, entries: [entry] })
+      expect(await raw.receive()).toMatchObject({ type: 'done', stored: at === 0 ? 1 : 0 })
+    }
+    const more = await open()
+    await more.send({ type: 'push', namespace: bobs.id, entries: [entry] })
+    expect(await end(more)).toBe('cut')
+    await check('flood')
+    for (const { stream } of streams) await stream.close()
+    await until(() => one.service.counters.failed === 1)
+    const again = await open()
+    await again.send({ type: 'push', namespace: bobs.id, entries: [entry] })
+    expect(await again.receive()).toMatchObject({ type: 'done', stored: 0 })
+    await again.stream.close()
   })
 
   it('of a stranger are denied, and without end a flood', async () => {

@@ -1,6 +1,7 @@
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import {
+  maxPushStreamsPerPeer,
   maxSyncStreams,
   maxSyncStreamsPerPeer,
   maxUselessSyncBatches,
@@ -78,7 +79,9 @@ export class SyncService implements AsyncDisposable {
   readonly #stop: () => void
   readonly #ending = new AbortController()
   readonly #running = new Set<Promise<void>>()
-  readonly #open = new Map<string, number>()
+  /** By agent, streams that are not of pushes, and those that are. */
+  readonly #rounds = new StreamCount()
+  readonly #pushing = new StreamCount()
   readonly #rates = new Map<string, { left: number; at: number }>()
 
   constructor(options: SyncServiceOptions) {
@@ -109,32 +112,27 @@ export class SyncService implements AsyncDisposable {
   async #serve(peerStream: PeerStream, signal: AbortSignal): Promise<void> {
     const { network, scheduler } = this.#options
     const name = toHex(peerStream.agent)
-    const open = this.#open.get(name) ?? 0
-    if (open >= maxSyncStreamsPerPeer || this.#running.size >= maxSyncStreams || !this.#mayOpen(name)) {
+    const isFull = this.#rounds.total >= maxSyncStreams
+    if (isFull || this.#rounds.of(name) >= maxSyncStreamsPerPeer || !this.#mayOpen(name)) {
       this.counters.floods += 1
-      if (this.#running.size < maxSyncStreams) network.penalise(peerStream.agent, 'flood')
-      const refused = new ArtifactHubError('UNAVAILABLE', 'too many streams', { details: { reason: 'busy' } })
-      peerStream.abort(refused)
+      // That all streams are in use is not this one's fault.
+      if (!isFull) network.penalise(peerStream.agent, 'flood')
+      peerStream.abort(new ArtifactHubError('UNAVAILABLE', 'too many streams', { details: { reason: 'busy' } }))
       return
     }
-    this.#open.set(name, open + 1)
     this.counters.streams += 1
-    const stream = new SyncStream(peerStream, {
-      network,
-      scheduler,
-      signal: AbortSignal.any([signal, this.#ending.signal]),
-    })
+    const ended = AbortSignal.any([signal, this.#ending.signal])
+    const stream = new SyncStream(peerStream, { network, scheduler, signal: ended })
+    const done = this.#rounds.add(name)
     try {
-      await this.#answer(stream)
+      await this.#answer(stream, done)
       await stream.end()
     } catch (error) {
       this.counters.failed += 1
       await stream.end(error)
       throw error
     } finally {
-      const left = (this.#open.get(name) ?? 1) - 1
-      if (left === 0) this.#open.delete(name)
-      else this.#open.set(name, left)
+      done()
     }
   }
 
@@ -149,11 +147,15 @@ export class SyncService implements AsyncDisposable {
     return refilled >= 1
   }
 
-  async #answer(stream: SyncStream): Promise<void> {
+  async #answer(stream: SyncStream, notRound: () => void): Promise<void> {
     const first = await stream.receive()
     if (first === undefined) return
     if (first.type === 'hello') return await this.#round(stream, first)
-    if (first.type === 'push') return await this.#pushes(stream, first)
+    if (first.type === 'push') {
+      // It may stay open and idle: it takes no place from rounds.
+      notRound()
+      return await this.#pushing.during(stream, () => this.#pushes(stream, first))
+    }
     if (first.type === 'offer') return await this.#offer(stream, first.rows)
     stream.misbehaved('bad-frame', `${first.type} at the start of a stream`)
   }
@@ -242,6 +244,43 @@ export class SyncService implements AsyncDisposable {
     for await (const entry of entries) {
       if (!mayRead(log, agent)) throw new ArtifactHubError('ACCESS_DENIED', 'this agent was removed')
       yield entry
+    }
+  }
+}
+
+/** Open streams of a kind, by agent. */
+class StreamCount {
+  readonly #open = new Map<string, number>()
+  total = 0
+
+  of(name: string): number {
+    return this.#open.get(name) ?? 0
+  }
+
+  /** Counts a stream until the returned function is called, once or more. */
+  add(name: string): () => void {
+    this.#open.set(name, this.of(name) + 1)
+    this.total += 1
+    let isOpen = true
+    return () => {
+      if (!isOpen) return
+      isOpen = false
+      this.total -= 1
+      const left = this.of(name) - 1
+      if (left === 0) this.#open.delete(name)
+      else this.#open.set(name, left)
+    }
+  }
+
+  /** Counts a stream of pushes while `work` runs. @throws CORRUPT when that agent has too many (held against it), what `work` throws */
+  async during(stream: SyncStream, work: () => Promise<void>): Promise<void> {
+    const name = toHex(stream.agent)
+    if (this.of(name) >= maxPushStreamsPerPeer) stream.misbehaved('flood', 'another stream of pushes')
+    const done = this.add(name)
+    try {
+      await work()
+    } finally {
+      done()
     }
   }
 }

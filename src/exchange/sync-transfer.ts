@@ -1,4 +1,3 @@
-import { isHubError } from '../errors.ts'
 import { maxSyncVectorRows, maxSyncWants, maxUselessSyncBatches } from '../limits.ts'
 import { entriesRoomBytes, roomOf, rowsInPage } from './sync-codec.ts'
 import type { Received, ReplicatedLog, VectorRow } from './sync-log.ts'
@@ -127,9 +126,4 @@ export async function wantsOf(log: ReplicatedLog): Promise<Uint8Array[]> {
 /** Both, one after the other. */
 export async function* inTurn<T>(...parts: readonly AsyncIterable<T>[]): AsyncIterable<T> {
   for (const part of parts) yield* part
-}
-
-/** Whether an error is the peer's fault or the network's, not this node's. */
-export function isOfPeer(error: unknown): boolean {
-  return ['UNAVAILABLE', 'CORRUPT', 'TOO_LARGE', 'UNSUPPORTED_FORMAT'].some((code) => isHubError(error, code as never))
 }
