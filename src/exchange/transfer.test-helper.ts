@@ -78,6 +78,8 @@ export class TestSwarm implements AsyncDisposable {
   readonly blocks = new MemoryBlocks()
   readonly providers: Uint8Array[] = []
   readonly servers: BlockServer[] = []
+  /** Namespaces that a provider has besides: agent and namespace in hex. */
+  readonly #others = new Map<string, ServedNamespace>()
   /** Agents that may read, in hex. Default: the reader. */
   readonly members = new Set<string>()
 
@@ -115,10 +117,19 @@ export class TestSwarm implements AsyncDisposable {
     const server = serveBlocks({
       network: peer,
       scheduler: this.scheduler,
-      lookup: (id) => (toHex(id) === toHex(namespace) ? served : undefined),
+      lookup: (id) => (toHex(id) === toHex(namespace) ? served : this.#others.get(`${toHex(peer.agent)} ${toHex(id)}`)),
     })
     this.servers.push(server)
     return { peer, server, blocks }
+  }
+
+  /** A namespace that a provider has for everybody, that names a content, and that has no block of it. */
+  namespaceOf({ peer }: TestProvider, id: Uint8Array, content: TestContent): void {
+    this.#others.set(`${toHex(peer.agent)} ${toHex(id)}`, {
+      blocks: new MemoryBlocks(),
+      roleOf: () => 'owner',
+      rootOf: () => content.root,
+    })
   }
 
   open(content: TestContent, signal?: AbortSignal): ReturnType<Transfers['open']> {
