@@ -95,6 +95,11 @@ export const maxRevokedGrants = 64
 /** Cuts of one revoke, 60 bytes each: half of what an entry holds. */
 export const maxCuts = 512
 
+/** Entries at one place of a forked chain that are kept: more proves nothing more. */
+export const maxSiblingEntries = 8
+/** How far beyond a fork that nobody has settled entries are kept, by seq: none of them counts. */
+export const maxBranchEntries = 1_000
+
 /** Artifact name, UTF-8 bytes. */
 export const maxNameBytes = 1 * KiB
 /** Content type, UTF-8 bytes (RFC 6838 allows 127 + 1 + 127, plus parameters). */

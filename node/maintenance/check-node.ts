@@ -192,7 +192,8 @@ class NamespaceCheck {
     const byEntry = new Map<string, string>()
     const { gte, lt } = log.keys.all('places')
     for await (const [key, place] of log.env.store.entries({ gte, lt }, signal && { signal })) {
-      if (places.has(toHex(place))) byEntry.set(toHex(key.subarray(gte.length)), toHex(place))
+      const name = toHex(place) + toHex(key.subarray(gte.length))
+      if (places.has(name)) byEntry.set(toHex(key.subarray(gte.length)), name)
     }
     const artifacts = new Map<string, Set<string>>()
     try {

@@ -8,7 +8,7 @@ import { guessContentType } from './content-type.ts'
 import { type Content, dataContent, fileContent } from './data-source.ts'
 import { type Description, describe, type RawDescription, snippetOf } from './description.ts'
 import type { LocalEnvironment } from './environment.ts'
-import { type Found, findById, saltOf } from './lookup.ts'
+import { type Found, findById } from './lookup.ts'
 import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
 import { holdContent } from './store-content.ts'
 
@@ -55,9 +55,7 @@ async function writeUpdate(
   options: UpdateCall,
 ): Promise<Found> {
   const { restore, expectedVersion } = options
-  const salt = await saltOf({ namespace, record })
-  const key = await namespace.log.artifactKey(record.artifact, record.root.keyId)
-  const handle = { artifact: record.artifact, salt, key }
+  const handle = await namespace.log.handleOf(record)
   await using file = options.path === undefined ? undefined : await env.files.openSource(options.path)
   const content = file === undefined ? updatedContent(options, given, record) : fileContent(file)
   // Looked at again when it is written; here it saves storing what is then refused.

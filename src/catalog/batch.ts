@@ -65,6 +65,15 @@ export class CatalogBatch {
     this.#newArtifacts.add(keyText(artifact))
   }
 
+  /** Looks for artifacts at one go. Gives those of which nothing is in the store, and spares looking for them again. */
+  async assumeUnseen(artifacts: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    // Every artifact that anything was said of has a head.
+    const heads = await this.#overlay.getMany(artifacts.map((artifact) => this.#keys.key(tables.head, artifact)))
+    const unseen = artifacts.filter((_, at) => heads[at] === undefined)
+    for (const artifact of unseen) this.assumeNew(artifact)
+    return unseen
+  }
+
   /** What to write, each key once. Everything that was applied is in it, whenever it is read. */
   get changes(): KeyValueChange[] {
     if (this.#counts === undefined) return this.#overlay.changes
@@ -150,6 +159,15 @@ export class CatalogBatch {
     const appeared = new Map(history.changed.appeared)
     for (const place of appeared.keys()) if (vanished.delete(place)) appeared.delete(place)
     return livenessOf({ began, ended, appeared, vanished }, before.head, history.head)
+  }
+
+  /** Hashes of the puts of an artifact whose state is not known here. */
+  async hiddenOf(artifact: Uint8Array): Promise<Uint8Array[]> {
+    const hashes: Uint8Array[] = []
+    for await (const [key] of this.#overlay.entries(within(this.#keys.key(tables.hidden, artifact)))) {
+      hashes.push(Uint8Array.from(key.subarray(key.length - entryBytes)))
+    }
+    return hashes
   }
 
   /** Hashes of all counted entries of an artifact. */

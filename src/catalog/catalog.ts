@@ -117,6 +117,14 @@ export class Catalog {
     return row && decodeLive(row).root
   }
 
+  /** Whether a version, by its place, has ended. */
+  async hasEnded(
+    artifact: Uint8Array,
+    version: { gen: number; clock: ClockReading; entry: Uint8Array },
+  ): Promise<boolean> {
+    return (await this.#store.get(this.#keys.key(tables.ended, artifact, placeOf(version)))) !== undefined
+  }
+
   /** Versions, and puts that wait to be versions, whose state is not known here, after one of them if it is named. */
   async *hidden(after?: HiddenVersion, { signal }: ScanOptions = {}): AsyncIterable<HiddenVersion> {
     const all = within(this.#keys.key(tables.hidden))

@@ -66,7 +66,19 @@ export class Overlay implements Reader {
   }
 
   async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    return Promise.all(keys.map((key) => this.get(key)))
+    const texts = keys.map((key) => keyText(key))
+    const missing = keys.filter((key, at) => !this.#isKnown(key, texts[at] as string))
+    const values = missing.length === 0 ? [] : await this.#store.getMany(missing)
+    for (const [at, key] of missing.entries()) this.#read.set(keyText(key), values[at])
+    return texts.map((text) => {
+      const change = this.#changes.get(text)
+      if (change !== undefined) return change.type === 'put' ? change.value : undefined
+      return this.#read.get(text)
+    })
+  }
+
+  #isKnown(key: Uint8Array, text: string): boolean {
+    return this.#changes.has(text) || this.#read.has(text) || this.#isNew(key)
   }
 
   async *entries(range: KeyRange, options?: { signal?: AbortSignal }): AsyncIterable<[Uint8Array, Uint8Array]> {

@@ -1,5 +1,5 @@
 /** Agents: Ed25519 keys and their DIDs, signing domains, sealed boxes, key wrapping, the identity file. */
-export { AgentKey, verifySignature } from './agent-key.ts'
+export { AgentKey, verifySignature, verifySignatureBeside } from './agent-key.ts'
 export { isUsablePublicKey } from './agreement.ts'
 export { formatDid, parseDid } from './did.ts'
 export type { SigningDomain } from './domains.ts'

@@ -1,7 +1,7 @@
 import type { ContentRoot } from '../catalog/index.ts'
 import { decodeCanonical, encodeCanonical, equalBytes, sha256 } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { boxedKeyBytes, boxTagBytes, verifySignature } from '../identity/index.ts'
+import { boxedKeyBytes, boxTagBytes, verifySignature, verifySignatureBeside } from '../identity/index.ts'
 import {
   leafOverheadBytes,
   maxBoxesInEntry,
@@ -115,6 +115,11 @@ export function decodeUnverifiedEntry(bytes: Uint8Array, { partial = false }: De
   const auth = decodeAuthBody(header, body)
   if (keys !== undefined) checkKeys(header, auth, keys)
   return { hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, auth, body, leaf }
+}
+
+/** As `isSignedByAuthor`, beside this thread. */
+export function isSignedBeside({ header, headerBytes, signature }: Entry): Promise<boolean> {
+  return verifySignatureBeside('entry', headerBytes, header.author, signature)
 }
 
 /** Whether the signature is the author's, over that header. */

@@ -13,5 +13,12 @@ export {
 } from './auth-body.ts'
 export { HybridClock } from './clock.ts'
 export type { DataHeader, Entry, EntryHeader, EntryKind, KeyBox, KeySection, KeyWrap } from './entry.ts'
-export { type DecodeOptions, decodeEntry, decodeUnverifiedEntry, encodeEntry, isSignedByAuthor } from './entry-codec.ts'
+export {
+  type DecodeOptions,
+  decodeEntry,
+  decodeUnverifiedEntry,
+  encodeEntry,
+  isSignedBeside,
+  isSignedByAuthor,
+} from './entry-codec.ts'
 export { beginEntry, type EntrySections, type HeaderDraft, signEntry } from './sign-entry.ts'

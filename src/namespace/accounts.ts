@@ -1,6 +1,13 @@
 import type { ContentRoot } from '../catalog/index.ts'
 import { rawCodec, walkTree } from '../content/index.ts'
-import { decodeCanonical, encodeCanonical, orderedUint64, readUint64 } from '../encoding/index.ts'
+import {
+  bytesText,
+  concatBytes,
+  decodeCanonical,
+  encodeCanonical,
+  orderedUint64,
+  readUint64,
+} from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import type { Overlay } from './overlay.ts'
@@ -8,14 +15,20 @@ import type { NamespaceKeys } from './tables.ts'
 
 /** What a namespace holds. */
 export interface Totals {
-  /** Distinct live leaves, bytes. */
+  /** Distinct live leaves, bytes. Of content whose tree is not whole here, what its version says. */
   readonly leafBytes: number
   /** Entries as stored, bytes. */
   readonly entryBytes: number
+  /** How many entries are stored. */
+  readonly entries: number
 }
+
+export const noTotals: Totals = { leafBytes: 0, entryBytes: 0, entries: 0 }
 
 const batchLeaves = 4_096
 const maxRowBytes = 64
+/** After the count in the row of a root whose leaves are not counted one by one. */
+const estimatedMark = 1
 
 /** One leaf: its digest and its block's length. */
 interface Leaf {
@@ -23,54 +36,61 @@ interface Leaf {
   readonly blockBytes: number
 }
 
+/** What accounts are kept of. */
+export interface AccountsInit {
+  readonly keys: NamespaceKeys
+  readonly overlay: Overlay
+  readonly blocks: NamespaceBlocks
+  readonly totals: Totals
+  /** Whether nothing of an artifact is in the store yet. */
+  readonly isNew: (artifact: Uint8Array) => boolean
+  /** Whether a root is to be estimated without looking for its blocks. */
+  readonly isEstimated?: ((rest: Uint8Array) => Promise<boolean>) | undefined
+}
+
 /**
  * Counts distinct live leaves: how many live versions hold each root, and how many live roots each leaf. Leaves are
- * never shared between artifacts, for each has a key of its own. This is this node's own bookkeeping and can be counted
- * again from the catalog and the blocks.
+ * never shared between artifacts, for each has a key of its own. A root whose tree is not whole here is *estimated*: it
+ * counts for as many bytes as its version says, until it is settled. This is this node's own bookkeeping and can be
+ * counted again from the catalog and the blocks.
  */
 export class Accounts {
-  readonly #keys: NamespaceKeys
-  readonly #overlay: Overlay
-  readonly #blocks: NamespaceBlocks
-  /** Whether nothing of an artifact is in the store yet. */
-  readonly #isNew: (artifact: Uint8Array) => boolean
-  readonly #startLeafBytes: number
+  readonly #init: AccountsInit
   #leafBytes: number
   #entryBytes: number
+  #entries: number
   #changed = false
 
-  constructor(
-    keys: NamespaceKeys,
-    overlay: Overlay,
-    blocks: NamespaceBlocks,
-    totals: Totals,
-    isNew: (artifact: Uint8Array) => boolean,
-  ) {
-    this.#keys = keys
-    this.#overlay = overlay
-    this.#blocks = blocks
-    this.#isNew = isNew
-    this.#startLeafBytes = totals.leafBytes
-    this.#leafBytes = totals.leafBytes
-    this.#entryBytes = totals.entryBytes
+  constructor(init: AccountsInit) {
+    this.#init = init
+    this.#leafBytes = init.totals.leafBytes
+    this.#entryBytes = init.totals.entryBytes
+    this.#entries = init.totals.entries
   }
 
   /** Leaf bytes that came (or, below 0, went) since the totals it began with. */
   get addedLeafBytes(): number {
-    return this.#leafBytes - this.#startLeafBytes
+    return this.#leafBytes - this.#init.totals.leafBytes
   }
 
   get totals(): Totals {
-    return { leafBytes: this.#leafBytes, entryBytes: this.#entryBytes }
+    return { leafBytes: this.#leafBytes, entryBytes: this.#entryBytes, entries: this.#entries }
   }
 
   /** What records the totals, if they were touched. */
   get changes(): KeyValueChange[] {
     if (!this.#changed) return []
-    const value = encodeCanonical([this.#leafBytes, this.#entryBytes])
-    return [{ type: 'put', key: this.#keys.key('totals'), value }]
+    const value = encodeCanonical([this.#leafBytes, this.#entryBytes, this.#entries])
+    return [{ type: 'put', key: this.#init.keys.key('totals'), value }]
   }
 
+  /** An entry of so many bytes is stored. */
+  addEntry(bytes: number): void {
+    this.#entries += 1
+    this.addEntryBytes(bytes)
+  }
+
+  /** An entry that is stored grew by so many bytes. */
   addEntryBytes(bytes: number): void {
     this.#entryBytes += bytes
     this.#changed = true
@@ -78,13 +98,14 @@ export class Accounts {
 
   /** Bytes of leaves that a live version with this root would add. */
   async wouldAdd(artifact: Uint8Array, root: ContentRoot): Promise<number> {
-    if (root.inline) return (await this.#count(artifact, root.digest)) === 0 ? root.storedBytes : 0
-    if (root.codec !== rawCodec && (await this.#count(artifact, root.digest)) > 0) return 0
+    const held = await this.#row(artifact, root.digest, root.storedBytes)
+    if (held !== undefined) return 0
+    if (root.codec === rawCodec) return root.storedBytes
     let bytes = 0
-    for await (const batch of this.#leaves(root)) {
-      const counts = await this.#counts(artifact, batch)
+    for (const batch of batches((await this.#walk(root)).leaves)) {
+      const rows = await this.#rows(artifact, batch)
       batch.forEach(({ blockBytes }, at) => {
-        if (counts[at] === undefined) bytes += blockBytes
+        if (rows[at] === undefined) bytes += blockBytes
       })
     }
     return bytes
@@ -92,92 +113,144 @@ export class Accounts {
 
   /** A version with this root became live. */
   async hold(artifact: Uint8Array, root: ContentRoot): Promise<void> {
-    if (root.codec !== rawCodec && (await this.#change(artifact, root.digest, 1)) > 1) return
-    await this.#changeLeaves(artifact, root, 1)
+    this.#changed = true
+    const { digest, storedBytes } = root
+    const row = await this.#row(artifact, digest, storedBytes)
+    if (root.codec === rawCodec) {
+      this.#changeLeaf(artifact, { digest, blockBytes: storedBytes }, 1, row)
+      return
+    }
+    if (row !== undefined) {
+      this.#write(artifact, digest, storedBytes, readCount(row) + 1, isEstimate(row))
+      return
+    }
+    const { keys, isEstimated } = this.#init
+    const mayBeWhole =
+      isEstimated === undefined || !(await isEstimated(keys.rest(this.#key(artifact, digest, storedBytes))))
+    const tree = mayBeWhole ? await this.#walk(root) : undefined
+    this.#write(artifact, digest, storedBytes, 1, tree?.whole !== true)
+    if (tree?.whole === true) await this.#changeLeaves(artifact, tree.leaves, 1)
+    else this.#leafBytes += storedBytes
   }
 
   /** A version with this root ended. */
   async release(artifact: Uint8Array, root: ContentRoot): Promise<void> {
-    if (root.codec !== rawCodec && (await this.#change(artifact, root.digest, -1)) > 0) return
-    await this.#changeLeaves(artifact, root, -1)
-  }
-
-  async #changeLeaves(artifact: Uint8Array, root: ContentRoot, by: 1 | -1): Promise<void> {
     this.#changed = true
-    // The one leaf of most artifacts: its entry says all that a walk would find.
-    if (root.inline) {
-      this.#changeLeaf(
-        artifact,
-        { digest: root.digest, blockBytes: root.storedBytes },
-        by,
-        await this.#count(artifact, root.digest),
-      )
+    const { digest, storedBytes } = root
+    const row = await this.#row(artifact, digest, storedBytes)
+    if (root.codec === rawCodec) {
+      this.#changeLeaf(artifact, { digest, blockBytes: storedBytes }, -1, row)
       return
     }
-    for await (const batch of this.#leaves(root)) {
-      const counts = await this.#counts(artifact, batch)
+    const count = readCount(row) - 1
+    this.#write(artifact, digest, storedBytes, count, isEstimate(row))
+    if (count > 0) return
+    if (isEstimate(row)) this.#leafBytes -= storedBytes
+    else await this.#changeLeaves(artifact, (await this.#walk(root)).leaves, -1)
+  }
+
+  /** Counts the leaves of a root that was estimated. `false` when it is not, or its tree is still not whole here. */
+  async settle(artifact: Uint8Array, root: ContentRoot): Promise<boolean> {
+    const { digest, storedBytes } = root
+    const row = await this.#row(artifact, digest, storedBytes)
+    if (row === undefined || !isEstimate(row)) return false
+    const { leaves, whole } = await this.#walk(root)
+    if (!whole) return false
+    this.#changed = true
+    this.#write(artifact, digest, storedBytes, readCount(row), false)
+    this.#leafBytes -= storedBytes
+    await this.#changeLeaves(artifact, leaves, 1)
+    return true
+  }
+
+  async #changeLeaves(artifact: Uint8Array, leaves: readonly Leaf[], by: 1 | -1): Promise<void> {
+    for (const batch of batches(leaves)) {
+      const rows = await this.#rows(artifact, batch)
       batch.forEach((leaf, at) => {
-        this.#changeLeaf(artifact, leaf, by, readCount(counts[at]))
+        this.#changeLeaf(artifact, leaf, by, rows[at])
       })
     }
   }
 
-  #changeLeaf(artifact: Uint8Array, { digest, blockBytes }: Leaf, by: 1 | -1, count: number): void {
-    if (by === 1 ? count === 0 : count === 1) this.#leafBytes += by * blockBytes
-    this.#write(artifact, digest, count + by)
+  #changeLeaf(artifact: Uint8Array, leaf: Leaf, by: 1 | -1, row: Uint8Array | undefined): void {
+    const count = readCount(row)
+    if (by === 1 ? count === 0 : count === 1) this.#leafBytes += by * leaf.blockBytes
+    this.#write(artifact, leaf.digest, leaf.blockBytes, count + by, false)
   }
 
-  /** A tree's distinct leaves in batches; none of a tree that is not whole here, for that takes no room here. */
-  async *#leaves(root: ContentRoot): AsyncGenerator<Leaf[]> {
+  /** A tree's distinct leaves, and whether all of its nodes are here; without one, the leaves up to it. */
+  async #walk(root: ContentRoot): Promise<{ leaves: Leaf[]; whole: boolean }> {
     const seen = new Set<string>()
-    let batch: Leaf[] = []
+    const leaves: Leaf[] = []
     try {
-      for await (const block of walkTree({ root, blocks: this.#blocks })) {
-        const name = Buffer.from(block.digest).toString('latin1')
+      for await (const block of walkTree({ root, blocks: this.#init.blocks })) {
+        const name = bytesText(block.digest)
         if (block.kind === 'node' || seen.has(name)) continue
         seen.add(name)
-        batch.push(block)
-        if (batch.length < batchLeaves) continue
-        yield batch
-        batch = []
+        leaves.push({ digest: block.digest, blockBytes: block.blockBytes })
       }
     } catch (error) {
       if (!isHubError(error, 'UNAVAILABLE') && !isHubError(error, 'CORRUPT')) throw error
-      return
+      return { leaves, whole: false }
     }
-    yield batch
+    return { leaves, whole: true }
   }
 
-  async #count(artifact: Uint8Array, digest: Uint8Array): Promise<number> {
-    return readCount(await this.#overlay.get(this.#key(artifact, digest), this.#isNew(artifact)))
+  #row(artifact: Uint8Array, digest: Uint8Array, bytes: number): Promise<Uint8Array | undefined> {
+    return this.#init.overlay.get(this.#key(artifact, digest, bytes), this.#init.isNew(artifact))
   }
 
-  #counts(artifact: Uint8Array, leaves: readonly Leaf[]): Promise<(Uint8Array | undefined)[]> {
-    const keys = leaves.map(({ digest }) => this.#key(artifact, digest))
-    return this.#overlay.getMany(keys, this.#isNew(artifact))
+  #rows(artifact: Uint8Array, leaves: readonly Leaf[]): Promise<(Uint8Array | undefined)[]> {
+    const keys = leaves.map(({ digest, blockBytes }) => this.#key(artifact, digest, blockBytes))
+    return this.#init.overlay.getMany(keys, this.#init.isNew(artifact))
   }
 
-  async #change(artifact: Uint8Array, digest: Uint8Array, by: 1 | -1): Promise<number> {
-    const count = (await this.#count(artifact, digest)) + by
-    this.#write(artifact, digest, count)
-    return count
+  #write(artifact: Uint8Array, digest: Uint8Array, bytes: number, count: number, estimated: boolean): void {
+    const key = this.#key(artifact, digest, bytes)
+    if (count <= 0) this.#init.overlay.del(key)
+    else this.#init.overlay.put(key, estimated ? concatBytes(orderedUint64(count), mark) : orderedUint64(count))
   }
 
-  #write(artifact: Uint8Array, digest: Uint8Array, count: number): void {
-    const key = this.#key(artifact, digest)
-    if (count > 0) this.#overlay.put(key, orderedUint64(count))
-    else this.#overlay.del(key)
+  /** The size is in the key, for a hostile version may lie about it: what each says is counted by itself. */
+  #key(artifact: Uint8Array, digest: Uint8Array, bytes: number): Uint8Array {
+    return referenceKey(this.#init.keys, artifact, { digest, storedBytes: bytes })
   }
+}
 
-  #key(artifact: Uint8Array, digest: Uint8Array): Uint8Array {
-    return this.#keys.key('references', artifact, digest)
-  }
+const mark = Uint8Array.of(estimatedMark)
+
+/** The row that counts who holds a root or a leaf. */
+function referenceKey(
+  keys: NamespaceKeys,
+  artifact: Uint8Array,
+  { digest, storedBytes }: Pick<ContentRoot, 'digest' | 'storedBytes'>,
+): Uint8Array {
+  return keys.key('references', artifact, digest, orderedUint64(storedBytes))
+}
+
+/** Whether the leaves of a live root are not counted one by one, for its tree was not whole here when it became live. */
+export async function isEstimatedRoot(
+  store: KeyValueStore,
+  keys: NamespaceKeys,
+  artifact: Uint8Array,
+  root: ContentRoot,
+): Promise<boolean> {
+  return root.codec !== rawCodec && isEstimate(await store.get(referenceKey(keys, artifact, root)))
+}
+
+/** Whether the row of a root says that it is estimated. */
+export function isEstimate(row: Uint8Array | undefined): boolean {
+  return row?.[8] === estimatedMark
+}
+
+function* batches(leaves: readonly Leaf[]): Generator<readonly Leaf[]> {
+  for (let at = 0; at < leaves.length; at += batchLeaves) yield leaves.slice(at, at + batchLeaves)
 }
 
 /** The totals as last recorded. @throws CORRUPT */
 export async function loadTotals(store: KeyValueStore, keys: NamespaceKeys): Promise<Totals> {
   const value = await store.get(keys.key('totals'))
-  if (value === undefined) return { leafBytes: 0, entryBytes: 0 }
+  if (value === undefined) return noTotals
   const totals = readTotals(value)
   if (totals === undefined) throw new ArtifactHubError('CORRUPT', 'the totals of a namespace are damaged')
   return totals
@@ -187,8 +260,8 @@ export async function loadTotals(store: KeyValueStore, keys: NamespaceKeys): Pro
 export function readTotals(value: Uint8Array): Totals | undefined {
   try {
     const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'the totals' })
-    if (!Array.isArray(row) || row.length !== 2 || !row.every(Number.isSafeInteger)) return undefined
-    return { leafBytes: row[0], entryBytes: row[1] }
+    if (!Array.isArray(row) || row.length !== 3 || !row.every(Number.isSafeInteger)) return undefined
+    return { leafBytes: row[0], entryBytes: row[1], entries: row[2] }
   } catch (error) {
     if (!isHubError(error)) throw error
     return undefined
@@ -196,5 +269,5 @@ export function readTotals(value: Uint8Array): Totals | undefined {
 }
 
 function readCount(value: Uint8Array | undefined): number {
-  return value === undefined ? 0 : readUint64(value)
+  return value === undefined ? 0 : readUint64(value.subarray(0, 8))
 }

@@ -1,18 +1,14 @@
-import {
-  type ArtifactState,
-  type ContentRoot,
-  endedState,
-  type Operation,
-  type VersionRecord,
-  type VersionRef,
-} from '../catalog/index.ts'
+import type { ArtifactState, ContentRoot, Operation, VersionRecord, VersionRef } from '../catalog/index.ts'
 import { equalBytes, formatArtifactId } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxVersionHeads } from '../limits.ts'
-import type { DataHeader, Entry, KeyWrap } from '../log/index.ts'
+import { maxBoxesInEntry, maxVersionHeads } from '../limits.ts'
+import type { DataHeader, Entry, KeySection, KeyWrap } from '../log/index.ts'
+import { rankOf } from '../membership/index.ts'
 import type { ArtifactKey } from '../sharing/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
 import { encodeBody } from './body.ts'
+import { isSuperseded } from './key-rows.ts'
+import { appendRotate } from './members.ts'
 import type { Namespace } from './namespace.ts'
 import type { Quota, Reservation } from './quota.ts'
 import type { Transaction } from './transaction.ts'
@@ -31,18 +27,20 @@ export interface ArtifactHandle {
   readonly artifact: Uint8Array
   readonly salt: Uint8Array
   readonly key: ArtifactKey
+  /** Whether no entry has used the key yet: the one that does carries it to those who may know it. */
+  readonly isFresh: boolean
 }
 
 interface WriteOptions {
-  readonly handle: ArtifactHandle
+  readonly handle: Omit<ArtifactHandle, 'isFresh'>
   readonly quota: Quota
   /** What the caller has reserved of the quota for this write. */
   readonly reservation: Reservation | undefined
 }
 
 export interface FirstVersionOptions extends WriteOptions {
-  /** The key's wrap: the entry that first uses a key carries it. */
-  readonly wrap: KeyWrap
+  /** The key's wrap, if it is known: used if its epoch is the one to write under by then. */
+  readonly wrap: KeyWrap | undefined
   readonly state: Omit<ArtifactState, 'sha256'>
   readonly content: StoredContent
   /** Whether the artifact's salt was drawn in this very call, so that nothing of it can be anywhere. */
@@ -55,16 +53,18 @@ export interface FirstVersionOptions extends WriteOptions {
 export function writeFirstVersion(namespace: Namespace, options: FirstVersionOptions): Promise<VersionRecord> {
   const { handle, content, wrap, state, also } = options
   return namespace.commit(async (tx, mark) => {
+    requireWriter(tx)
     if (options.isNew) tx.beginArtifact(handle.artifact)
     const takeReservation = await checkQuota(tx, options, content.root)
     mark()
     takeReservation()
     for (const change of also) tx.add(change)
-    return await appendPut(namespace, tx, handle, [], 1, state, content, wrap)
+    return await appendPut(namespace, tx, { ...handle, isFresh: true }, [], 1, state, content, wrap)
   })
 }
 
 export interface NextVersionOptions extends WriteOptions {
+  readonly handle: ArtifactHandle
   /** `CONFLICT` unless this is the current version. */
   readonly expectedVersion: VersionRef | undefined
   /** The version to go on from, if not the current one. */
@@ -82,13 +82,15 @@ export interface NextVersionOptions extends WriteOptions {
  * Writes an artifact's next version. The version that it goes on from is live at the moment of writing, so there is no
  * moment at which gc sees neither.
  *
- * @throws NOT_FOUND, CONFLICT, QUOTA_EXCEEDED, UNAVAILABLE
+ * @throws NOT_FOUND, QUOTA_EXCEEDED, UNAVAILABLE, ACCESS_DENIED; CONFLICT also when the handle's key went out of force meanwhile
  */
 export function writeNextVersion(namespace: Namespace, options: NextVersionOptions): Promise<VersionRecord> {
   const { handle, expectedVersion, restore, also } = options
   const { artifact } = handle
   return namespace.commit(async (tx, mark) => {
+    requireWriter(tx)
     const current = await currentVersion(tx, artifact)
+    await requireInForce(tx, handle)
     if (expectedVersion !== undefined) await checkExpected(tx, current, expectedVersion)
     const base = restore === undefined ? current : await tx.catalog.version(artifact, restore)
     if (base === undefined) throw noSuchVersion(artifact, restore)
@@ -107,6 +109,7 @@ export function writeNextVersion(namespace: Namespace, options: NextVersionOptio
 export function writeDelete(namespace: Namespace, handle: Pick<ArtifactHandle, 'artifact' | 'salt'>): Promise<void> {
   const { artifact, salt } = handle
   return namespace.commit(async (tx, mark) => {
+    requireWriter(tx)
     await currentVersion(tx, artifact)
     const { entries: parents } = await tx.catalog.versionHeads(artifact)
     mark()
@@ -126,6 +129,7 @@ export function writeDrop(
 ): Promise<void> {
   const { artifact, salt } = handle
   return namespace.commit(async (tx, mark) => {
+    requireWriter(tx)
     const found = await tx.catalog.version(artifact, version)
     if (found === undefined) throw noSuchVersion(artifact, version)
     mark()
@@ -150,14 +154,14 @@ export function noSuchVersion(artifact: Uint8Array, version: VersionRef | undefi
 }
 
 /**
- * What an entry of the log says to the catalog; `undefined` for an auth entry.
+ * What an entry of the log says to the catalog; `undefined` for an entry that says nothing to it.
  *
- * @param state what its body says; absent in other entries than puts, and when it was erased
+ * @param state what its body says; `undefined` in other entries than puts, and when it cannot be read here
  */
 export function operationOf(
   artifact: Uint8Array,
   entry: Entry,
-  state: ArtifactState = endedState,
+  state: ArtifactState | undefined,
 ): Operation | undefined {
   const { data, kind } = entry.header
   if (data === undefined) return undefined
@@ -171,7 +175,7 @@ export function operationOf(
 async function appendPut(
   namespace: Namespace,
   tx: Transaction,
-  { artifact, salt, key }: ArtifactHandle,
+  { artifact, salt, key, isFresh }: ArtifactHandle,
   parents: readonly Uint8Array[],
   gen: number,
   description: Omit<ArtifactState, 'sha256'>,
@@ -179,8 +183,9 @@ async function appendPut(
   wrap: KeyWrap | undefined,
 ): Promise<VersionRecord> {
   const state = { ...description, sha256 }
+  // First, for it may write an entry before this one.
+  const [keys, ...more] = isFresh ? await keySections(tx, artifact, key, wrap) : []
   const body = key.sealBody(encodeBody(state), tx.nextPlace, namespace.env.random(12))
-  const keys = wrap === undefined ? undefined : { wraps: [wrap], ephemeral: undefined, boxes: [] }
   const data = dataHeader({ artifactSalt: salt, parents, gen, root })
   const entry = await tx.append({ kind: 'put', keyId: key.id, data }, { keys, body, leaf }, (signed) => ({
     kind: 'put',
@@ -189,10 +194,54 @@ async function appendPut(
     root,
     state,
   }))
+  for (const section of more) {
+    await tx.append({ kind: 'keys', keyId: key.id, data: dataHeader({ artifactSalt: salt }) }, { keys: section })
+  }
   const record = await tx.catalog.version(artifact, `${gen}-${Buffer.from(entry.hash).toString('hex')}`)
   if (record === undefined)
     throw new ArtifactHubError('INTERNAL', 'a version that was just written is not in the catalog')
   return record
+}
+
+/**
+ * How those who may read come by a fresh key: wrapped under the epoch to write under. Without one that this agent can open, it begins
+ * one if it may; else the key is sealed to the members by name, until somebody has.
+ */
+async function keySections(
+  tx: Transaction,
+  artifact: Uint8Array,
+  key: ArtifactKey,
+  wrap: KeyWrap | undefined,
+): Promise<KeySection[]> {
+  const { keyring, membership } = tx
+  const mayRotate = rankOf(membership.roleOf(tx.agent.publicKey) ?? 'reader') >= 2
+  const epoch = tx.epoch ?? (mayRotate ? await appendRotate(tx) : undefined)
+  if (epoch !== undefined) {
+    const isStill = wrap !== undefined && equalBytes(wrap.under, epoch.id) && equalBytes(wrap.keyId, key.id)
+    return [{ wraps: [isStill ? wrap : keyring.wrap(key, artifact, epoch)], ephemeral: undefined, boxes: [] }]
+  }
+  const readers = membership.members.filter(({ role }) => role !== 'replica').map(({ agent }) => agent)
+  const sections: KeySection[] = []
+  for (let at = 0; at < readers.length; at += maxBoxesInEntry) {
+    sections.push(keyring.sealKey(key, artifact, readers.slice(at, at + maxBoxesInEntry), tx.random(32)))
+  }
+  return sections
+}
+
+/** @throws ACCESS_DENIED */
+function requireWriter(tx: Transaction): void {
+  void tx.nextPlace
+}
+
+/** @throws CONFLICT when a key that was in force when the content was sealed is not any more */
+async function requireInForce(tx: Transaction, { artifact, key, isFresh }: ArtifactHandle): Promise<void> {
+  if (isFresh) return
+  const row = await tx.get(tx.keys.key('artifactKeys', artifact, key.id))
+  if (!isSuperseded(tx.membership, row, key.id)) return
+  throw new ArtifactHubError(
+    'CONFLICT',
+    'a member left while this was stored: write it again, under a key that they do not know',
+  )
 }
 
 function common(artifact: Uint8Array, entry: Entry, data: DataHeader) {

@@ -1,17 +1,28 @@
 import type { ClockReading } from '../catalog/index.ts'
-import { decodeCanonical, encodeCanonical, equalBytes, prefixEnd, toHex } from '../encoding/index.ts'
+import {
+  bytesText,
+  concatBytes,
+  decodeCanonical,
+  encodeCanonical,
+  equalBytes,
+  orderedUint64,
+  prefixEnd,
+  sha256,
+} from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { maxParentHeads } from '../limits.ts'
-import { decodeEntry } from '../log/index.ts'
+import { decodeEntry, decodeUnverifiedEntry, type Entry } from '../log/index.ts'
 import type { KeyRange, KeyValueChange, KeyValueStore } from '../storage/index.ts'
 import { chainIdOf, type NamespaceKeys, placeOf } from './tables.ts'
 
 const chainBytes = 16
+const seqBytes = 8
 
-/** The newest entry of a chain. */
-export interface ChainHead {
+/** An entry that none follows. A chain has one; a forked one has one for each branch. */
+export interface Tip {
   /** 16 bytes: see `chainIdOf`. */
   readonly chain: Uint8Array
+  readonly author: Uint8Array
   readonly grant: Uint8Array
   readonly incarnation: Uint8Array
   readonly seq: number
@@ -19,25 +30,29 @@ export interface ChainHead {
   readonly clock: ClockReading
 }
 
-/** The heads of all chains of a namespace, in memory: one row each, however long the chains. */
+/** The tips of all chains of a namespace, in memory: one row each, however long the chains. */
 export class Chains {
-  readonly #heads = new Map<string, ChainHead>()
+  /** By chain, ascending by (seq, hash). */
+  readonly #tips = new Map<string, readonly Tip[]>()
   /** By chain, the seq up to which this node's entries have named it. */
   readonly #named = new Map<string, number>()
   /** Chains whose newest entry is not what it was, or gone: nothing may follow it. */
   readonly #broken = new Set<string>()
+  #vector: { rows: Tip[]; hash: Uint8Array } | undefined
 
   /**
-   * The heads as the log has them: a recorded head is believed only where the chain's last entry cannot be read, or is
-   * gone. Two seeks and one entry a chain.
+   * The tips as the log has them: recorded ones are believed only where the chain's last entry is one of them, cannot be read,
+   * or is gone. Two seeks and one entry a chain.
+   *
+   * @param author whose chains are written on here: their last entries are checked to the signature
    */
-  static async load(store: KeyValueStore, keys: NamespaceKeys): Promise<Chains> {
+  static async load(store: KeyValueStore, keys: NamespaceKeys, author: Uint8Array): Promise<Chains> {
     const chains = new Chains()
-    for await (const [, value] of store.entries(keys.all('chains'))) {
-      const recorded = readHead(value)
+    for await (const [, value] of store.entries(keys.all('tips'))) {
+      const recorded = readTip(value)
       if (recorded === undefined) continue
-      chains.set(recorded)
-      chains.#broken.add(toHex(recorded.chain))
+      chains.#add(recorded)
+      chains.#broken.add(bytesText(recorded.chain))
     }
     const { gte, lt } = keys.all('entries')
     for (let from = gte; ; ) {
@@ -46,41 +61,56 @@ export class Chains {
       const chain = first[0].slice(gte.length, gte.length + chainBytes)
       const range = { gte: keys.key('entries', chain), lt: prefixEnd(keys.key('entries', chain)) as Uint8Array }
       const [key, bytes] = (await firstRow(store, { ...range, reverse: true })) ?? first
-      chains.#setLast(chain, headAt(key.subarray(gte.length), bytes))
+      chains.#setLast(chain, tipAt(key.subarray(gte.length), bytes, author))
       from = range.lt
     }
   }
 
-  #setLast(chain: Uint8Array, last: ChainHead | undefined): void {
-    const name = toHex(chain)
-    const recorded = this.#heads.get(name)
-    if (last !== undefined) this.#heads.set(name, last)
-    if (last === undefined || (recorded !== undefined && recorded.seq > last.seq)) this.#broken.add(name)
+  #setLast(chain: Uint8Array, last: Tip | undefined): void {
+    const name = bytesText(chain)
+    const recorded = this.#tips.get(name) ?? []
+    const isRecorded = last !== undefined && recorded.some(({ hash }) => equalBytes(hash, last.hash))
+    if (last !== undefined && !isRecorded) this.#tips.set(name, [last])
+    if (last === undefined || recorded.some(({ seq }) => seq > last.seq)) this.#broken.add(name)
     else this.#broken.delete(name)
+  }
+
+  #add(tip: Tip): void {
+    const name = bytesText(tip.chain)
+    this.#tips.set(name, [...(this.#tips.get(name) ?? []), tip].sort(compareTips))
   }
 
   /** Whether the chain's newest entry is damaged or gone: what would be appended could stand beside another entry. */
   isBroken(chain: Uint8Array): boolean {
-    return this.#broken.has(toHex(chain))
+    return this.#broken.has(bytesText(chain))
   }
 
-  get(chain: Uint8Array): ChainHead | undefined {
-    return this.#heads.get(toHex(chain))
+  /** Ascending by (seq, hash). */
+  tipsOf(chain: Uint8Array): readonly Tip[] {
+    return this.#tips.get(bytesText(chain)) ?? []
   }
 
-  set(head: ChainHead): void {
-    this.#heads.set(toHex(head.chain), head)
+  /** A chain has these tips now, all of them. */
+  set(tips: readonly Tip[]): void {
+    const [first] = tips
+    if (first === undefined) return
+    this.#vector = undefined
+    this.#tips.set(bytesText(first.chain), tips)
   }
 
-  values(): Iterable<ChainHead> {
-    return this.#heads.values()
+  /** Every tip, in no order. */
+  *all(): Generator<Tip> {
+    for (const tips of this.#tips.values()) yield* tips
   }
 
-  /** Entries in all chains. */
-  get entries(): number {
-    let count = 0
-    for (const { seq } of this.#heads.values()) count += seq + 1
-    return count
+  /** Every tip, ascending by chain, then hash; and the SHA-256 over chain ‖ seq (8) ‖ hash of each. */
+  get vector(): { readonly rows: readonly Tip[]; readonly hash: Uint8Array } {
+    if (this.#vector === undefined) {
+      const rows = [...this.all()].sort((a, b) => Buffer.compare(a.chain, b.chain) || Buffer.compare(a.hash, b.hash))
+      const parts = rows.flatMap(({ chain, seq, hash }) => [chain, orderedUint64(seq), hash])
+      this.#vector = { rows, hash: sha256(concatBytes(...parts)) }
+    }
+    return this.#vector
   }
 
   /**
@@ -88,10 +118,13 @@ export class Chains {
    * incarnations never grow, so they are not named for ever.
    */
   headsBeside(chain: Uint8Array): Uint8Array[] {
-    const own = toHex(chain)
-    return [...this.#heads]
-      .filter(([id, { seq }]) => id !== own && seq > (this.#named.get(id) ?? -1))
-      .map(([, head]) => head)
+    const own = bytesText(chain)
+    const grown: Tip[] = []
+    for (const [id, tips] of this.#tips) {
+      const newest = tips.at(-1)
+      if (id !== own && newest !== undefined && newest.seq > (this.#named.get(id) ?? -1)) grown.push(newest)
+    }
+    return grown
       .sort((a, b) => b.clock.wallMs - a.clock.wallMs || b.clock.counter - a.clock.counter)
       .slice(0, maxParentHeads)
       .map(({ hash }) => hash)
@@ -100,50 +133,83 @@ export class Chains {
 
   /** Notes that an entry of this node names what `headsBeside` gave. */
   noteNamed(): void {
-    for (const [id, { seq }] of this.#heads) this.#named.set(id, seq)
+    for (const [id, tips] of this.#tips) this.#named.set(id, tips.at(-1)?.seq ?? -1)
   }
 }
 
-/** The change that records a head. */
-export function headChange(keys: NamespaceKeys, head: ChainHead): KeyValueChange {
-  const { chain, grant, incarnation, seq, hash, clock } = head
-  const value = encodeCanonical([chain, grant, incarnation, seq, hash, clock.wallMs, clock.counter])
-  return { type: 'put', key: keys.key('chains', chain), value }
+/** The tips of a chain once an entry is stored: it is one, and the entry before it no longer is. */
+export function withTip(tips: readonly Tip[], tip: Tip, previous: Uint8Array | undefined): readonly Tip[] {
+  const [first] = tips
+  // Nearly every chain: no fork, one after the other.
+  if (first === undefined) return [tip]
+  if (previous !== undefined && tips.length === 1 && equalBytes(first.hash, previous)) return [tip]
+  const replaced = [tip.hash, ...(previous === undefined ? [] : [previous])]
+  const others = tips.filter(({ hash }) => !replaced.some((one) => equalBytes(one, hash)))
+  return [...others, tip].sort(compareTips)
 }
 
-/** A recorded head, or `undefined` when the row is damaged. */
-export function readHead(value: Uint8Array): ChainHead | undefined {
+function compareTips(a: Tip, b: Tip): number {
+  return a.seq - b.seq || Buffer.compare(a.hash, b.hash)
+}
+
+/** The chain that an entry stands in. */
+export function chainOf({ header, hash }: Pick<Entry, 'header' | 'hash'>): Uint8Array {
+  return chainIdOf(header.author, header.grant ?? hash, header.incarnation)
+}
+
+/** An entry as a tip. */
+export function tipOf(entry: Pick<Entry, 'header' | 'hash'>, chain: Uint8Array): Tip {
+  const { author, grant, incarnation, seq, clock } = entry.header
+  return { chain, author, grant: grant ?? entry.hash, incarnation, seq, hash: entry.hash, clock }
+}
+
+/** The row of a tip. */
+export function tipKey(keys: NamespaceKeys, chain: Uint8Array, hash: Uint8Array): Uint8Array {
+  return keys.key('tips', chain, hash)
+}
+
+/** The change that records a tip. */
+export function tipChange(keys: NamespaceKeys, tip: Tip): KeyValueChange {
+  const { chain, author, grant, incarnation, seq, hash, clock } = tip
+  const value = encodeCanonical([chain, author, grant, incarnation, seq, hash, clock.wallMs, clock.counter])
+  return { type: 'put', key: tipKey(keys, chain, hash), value }
+}
+
+/** A recorded tip, or `undefined` when the row is damaged. */
+export function readTip(value: Uint8Array): Tip | undefined {
   try {
-    return decodeHead(value)
+    return decodeTip(value)
   } catch (error) {
     if (!isHubError(error)) throw error
     return undefined
   }
 }
 
-function decodeHead(value: Uint8Array): ChainHead {
-  const row = decodeCanonical(value, { maxBytes: 512, what: 'a chain head' })
-  if (!Array.isArray(row) || row.length !== 7) throw damagedHead()
-  const [chain, grant, incarnation, seq, hash, wallMs, counter] = row
+function decodeTip(value: Uint8Array): Tip {
+  const row = decodeCanonical(value, { maxBytes: 512, what: 'the tip of a chain' })
+  if (!Array.isArray(row) || row.length !== 8) throw damagedTip()
+  const [chain, author, grant, incarnation, seq, hash, wallMs, counter] = row
   const isWell =
-    [chain, grant, incarnation, hash].every((bytes) => bytes instanceof Uint8Array) &&
+    [chain, author, grant, incarnation, hash].every((bytes) => bytes instanceof Uint8Array) &&
     [seq, wallMs, counter].every((figure) => Number.isSafeInteger(figure) && figure >= 0)
-  if (!isWell) throw damagedHead()
-  return { chain, grant, incarnation, seq, hash, clock: { wallMs, counter } }
+  if (!isWell) throw damagedTip()
+  return { chain, author, grant, incarnation, seq, hash, clock: { wallMs, counter } }
 }
 
-function damagedHead(): ArtifactHubError {
-  return new ArtifactHubError('CORRUPT', 'a chain head is damaged')
+function damagedTip(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'the tip of a chain is damaged')
 }
 
-/** The head that an entry is, or `undefined` when it is damaged or not where it says. */
-function headAt(place: Uint8Array, bytes: Uint8Array): ChainHead | undefined {
+/** The tip that an entry is, or `undefined` when it is damaged or not where it says. */
+function tipAt(row: Uint8Array, bytes: Uint8Array, author: Uint8Array): Tip | undefined {
   try {
-    const { header, hash } = decodeEntry(bytes)
-    const { author, incarnation, seq, clock } = header
-    const grant = header.grant ?? hash
-    const chain = chainIdOf(author, grant, incarnation)
-    return equalBytes(placeOf(chain, seq), place) ? { chain, grant, incarnation, seq, hash, clock } : undefined
+    const unverified = decodeUnverifiedEntry(bytes)
+    const entry = equalBytes(unverified.header.author, author) ? decodeEntry(bytes) : unverified
+    const chain = chainOf(entry)
+    const isThere =
+      equalBytes(placeOf(chain, entry.header.seq), row.subarray(0, chainBytes + seqBytes)) &&
+      equalBytes(entry.hash, row.subarray(chainBytes + seqBytes))
+    return isThere ? tipOf(entry, chain) : undefined
   } catch (error) {
     if (!isHubError(error)) throw error
     return undefined

@@ -1,21 +1,23 @@
 import { Catalog } from '../catalog/index.ts'
-import { equalBytes } from '../encoding/index.ts'
+import { concatBytes, equalBytes, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
-import { decodeEntry, type Entry } from '../log/index.ts'
+import { decodeEntry, decodeUnverifiedEntry, type Entry } from '../log/index.ts'
+import { type AuthEntry, type EntryPlace, Membership } from '../membership/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
-import { readTotals } from './accounts.ts'
+import { isEstimate, noTotals, readTotals, type Totals } from './accounts.ts'
 import { operationOf } from './artifact-writes.ts'
-import { type ChainHead, Chains, headChange, readHead } from './chains.ts'
+import { admitAll, ownPrefixesIn, unreadGenesis } from './auth-log.ts'
+import { Chains, chainOf, readTip, type Tip, tipChange, tipOf } from './chains.ts'
 import type { Namespace } from './namespace.ts'
-import { chainIdOf, derivedTables, keySpaces, NamespaceKeys, placeOf, type TableName } from './tables.ts'
-import { decodeWraps, Transaction } from './transaction.ts'
+import { derivedTables, keySpaces, NamespaceKeys, placeOf, type TableName } from './tables.ts'
+import { Transaction } from './transaction.ts'
 
 const batchEntries = 500
 const batchKeys = 5_000
 
 /** An entry that is not what the log's rules ask for. */
 export interface LogFinding {
-  /** Chain (16) ‖ seq (8). */
+  /** Chain (16) ‖ seq (8) ‖ hash (32). */
   readonly place: Uint8Array
   readonly problem: string
 }
@@ -37,7 +39,7 @@ export async function deriveFromLog(
   const derivation = new Derivation(namespace, target, options)
   await derivation.indexEntries()
   await derivation.findLostEnds()
-  await namespace.loadEpochs(target)
+  await derivation.judgeAuthors()
   await derivation.applyOperations()
   return derivation.findings
 }
@@ -105,11 +107,9 @@ type Judge = (live: Uint8Array | undefined, made: Uint8Array) => boolean
 /** Which rows that a damaged log makes are better than those that are there; tables not named stay as they are. */
 const takenFromDamaged: Readonly<Partial<Record<TableName, Judge>>> = {
   places: () => true,
-  epochs: () => true,
+  auth: () => true,
   inlineLeaves: () => true,
   artifactKeys: (live) => live === undefined,
-  // A head further on names an entry that was there once.
-  chains: (live, made) => ((live && readHead(live)?.seq) ?? -1) <= (readHead(made)?.seq ?? -1),
   totals: (live) => live === undefined || readTotals(live) === undefined,
 }
 
@@ -209,6 +209,9 @@ class Derivation {
   readonly #target: NamespaceKeys
   readonly #options: DeriveOptions
   readonly #catalog: Catalog
+  #membership: Membership
+  readonly #auth: AuthEntry[] = []
+  readonly #links: EntryPlace[] = []
   #tx: Transaction
   #pending = 0
   #done = 0
@@ -218,82 +221,102 @@ class Derivation {
     this.#target = target
     this.#options = options
     this.#catalog = new Catalog({ store: namespace.env.store, prefix: target.key('catalog') })
-    this.#tx = this.#begin({ leafBytes: 0, entryBytes: 0 })
+    this.#membership = namespace.membership
+    this.#tx = this.#begin(noTotals)
   }
 
-  /** The public half: where entries are, chains, epochs, wraps, inline leaves. Before the rest, for keys may come later than what they open. */
+  /** The public half: where entries are, tips, keys, inline leaves. Before the rest, for keys and grants may come later than what they are for. */
   async indexEntries(): Promise<void> {
-    let head: ChainHead | undefined
+    let walk: ChainWalk | undefined
     for await (const { place, bytes } of this.#namespace.allEntries(this.#options.signal)) {
       const entry = this.#decode(place, bytes)
       if (entry === undefined) continue
-      const { author, incarnation, seq, clock, previous } = entry.header
-      const grant = entry.header.grant ?? entry.hash
-      const chain = chainIdOf(author, grant, incarnation)
-      if (!equalBytes(placeOf(chain, seq), place)) {
-        this.findings.push({ place, problem: 'is not where its header says' })
+      const chain = chainOf(entry)
+      if (!equalBytes(concatBytes(placeOf(chain, entry.header.seq), entry.hash), place)) {
+        this.findings.push({ place: place.slice(), problem: 'is not where its header says' })
         continue
       }
-      const before = head !== undefined && equalBytes(head.chain, chain) ? head : undefined
-      const follows =
-        before === undefined
-          ? seq === 0
-          : seq === before.seq + 1 && previous !== undefined && equalBytes(previous, before.hash)
-      if (!follows) this.findings.push({ place, problem: 'does not follow the entry before it' })
-      head = { chain, grant, incarnation, seq, hash: entry.hash, clock }
-      this.#tx.add(headChange(this.#target, head))
+      if (walk === undefined || !equalBytes(walk.chain, chain)) {
+        this.#recordTips(walk)
+        walk = new ChainWalk(chain)
+      }
+      if (!walk.take(entry))
+        this.findings.push({ place: place.slice(), problem: 'does not follow the entry before it' })
       await this.#tx.index(entry, chain, bytes.length)
+      if (entry.auth !== undefined) this.#auth.push(entry as AuthEntry)
+      if (entry.header.grant !== undefined && !equalBytes(entry.header.grant, this.#namespace.id)) {
+        this.#links.push(...walk.takeBranches())
+      }
       await this.#step()
     }
+    this.#recordTips(walk)
     await this.#write()
+  }
+
+  /** Evaluates who may do what, and takes in the keys that are sealed to this agent. */
+  async judgeAuthors(): Promise<void> {
+    const { env, keyring, membership } = this.#namespace
+    const genesis = this.#auth.find(({ header }) => header.kind === 'genesis')
+    const owner = this.#auth.find(
+      ({ header }) => header.grant !== undefined && equalBytes(header.grant, this.#namespace.id),
+    )
+    const adopted = new Set(this.#auth.flatMap(({ auth }) => (auth.kind === 'adopt' ? [toHex(auth.hash)] : [])))
+    for (const name of adopted) {
+      const hash = new Uint8Array(Buffer.from(name, 'hex'))
+      const place = await env.store.get(this.#target.key('places', hash))
+      const bytes = place && (await env.store.get(this.#namespace.keys.key('entries', place, hash)))
+      const entry = bytes && this.#decode(undefined, bytes)
+      if (entry !== undefined) this.#links.push(entry)
+    }
+    const beginning = genesis ?? unreadGenesis(this.#namespace.id, owner?.header.author ?? membership.owner)
+    this.#membership = Membership.of(beginning).with({ auth: this.#auth, links: this.#links })
+    admitAll({ keyring, ownPrefixes: new Set(ownPrefixesIn(this.#auth, env.agent.publicKey)) }, this.#auth)
+    this.#tx = this.#begin(this.#tx.accounts.totals)
   }
 
   /** Chains whose newest entries are gone, as those tables still say that were made while they were there. */
   async findLostEnds(): Promise<void> {
     const { env, keys } = this.#namespace
-    for await (const [, value] of env.store.entries(keys.all('chains'))) {
-      const recorded = readHead(value)
+    for await (const [, value] of env.store.entries(keys.all('tips'))) {
+      const recorded = readTip(value)
       if (recorded === undefined) continue
       const place = placeOf(recorded.chain, recorded.seq)
       const named = await env.store.get(keys.key('places', recorded.hash))
       if (named === undefined || !equalBytes(named, place)) continue
-      if ((await env.store.get(keys.key('entries', place))) === undefined)
-        this.findings.push({ place, problem: 'is missing' })
+      if ((await env.store.get(keys.key('entries', place, recorded.hash))) === undefined)
+        this.findings.push({ place: concatBytes(place, recorded.hash), problem: 'is missing' })
     }
   }
 
-  /** The secret half: what the bodies say to the catalog. */
+  /** The secret half: what the bodies of entries that count say to the catalog. */
   async applyOperations(): Promise<void> {
     for await (const { place, bytes } of this.#namespace.allEntries(this.#options.signal)) {
       const entry = this.#decode(undefined, bytes)
       const salt = entry?.header.data?.artifactSalt
-      if (entry === undefined || salt === undefined) continue
+      if (entry === undefined || salt === undefined || !this.#membership.counts(entry)) continue
       try {
-        const artifact = this.#namespace.artifactOf(salt)
-        const operation = operationOf(artifact, entry, await this.#stateOf(artifact, entry))
+        const state = await this.#namespace.stateOf(entry, this.#target)
+        const operation = operationOf(this.#namespace.artifactOf(salt), entry, state)
         if (operation !== undefined) await this.#tx.apply(operation)
       } catch (error) {
-        if (!isHubError(error, 'CORRUPT') && !isHubError(error, 'ACCESS_DENIED')) throw error
-        this.findings.push({ place, problem: error.message })
+        if (!isHubError(error, 'CORRUPT')) throw error
+        this.findings.push({ place: place.slice(), problem: error.message })
       }
       await this.#step()
     }
     await this.#write()
   }
 
-  async #stateOf(artifact: Uint8Array, entry: Entry) {
-    const { keyId } = entry.header
-    if (keyId === undefined) return undefined
-    const row = await this.#namespace.env.store.get(this.#target.key('artifactKeys', artifact, keyId))
-    return await this.#namespace.stateOf(entry, decodeWraps(row, keyId))
+  #recordTips(walk: ChainWalk | undefined): void {
+    for (const tip of walk?.tips ?? []) this.#tx.add(tipChange(this.#target, tip))
   }
 
   #decode(place: Uint8Array | undefined, bytes: Uint8Array): Entry | undefined {
     try {
-      return decodeEntry(bytes)
+      return place === undefined ? decodeUnverifiedEntry(bytes) : decodeEntry(bytes)
     } catch (error) {
       if (!isHubError(error) || error.code === 'UNSUPPORTED_FORMAT') throw error
-      if (place !== undefined) this.findings.push({ place, problem: error.message })
+      if (place !== undefined) this.findings.push({ place: place.slice(), problem: error.message })
       return undefined
     }
   }
@@ -312,10 +335,68 @@ class Derivation {
     this.#options.onProgress?.(this.#done, 2 * this.#namespace.entries)
   }
 
-  #begin(totals: { leafBytes: number; entryBytes: number }): Transaction {
-    const { id: namespace, blocks, env } = this.#namespace
-    const { store, agent, incarnation, clock } = env
-    const shared = { namespace, store, keys: this.#target, catalog: this.#catalog, blocks, chains: new Chains() }
-    return new Transaction({ ...shared, totals, agent, incarnation, clock })
+  #begin(totals: Totals): Transaction {
+    const { id: namespace, blocks, env, keys, keyring } = this.#namespace
+    return new Transaction({
+      ...env,
+      namespace,
+      blocks,
+      keyring,
+      totals,
+      keys: this.#target,
+      catalog: this.#catalog,
+      chains: new Chains(),
+      membership: this.#membership,
+      nodeIncarnation: env.incarnation,
+      nextFeedRow: undefined,
+      // What is estimated stays so until it is settled, whatever has come meanwhile.
+      isEstimated: async (rest) => isEstimate(await env.store.get(keys.key('references', rest))),
+    })
+  }
+}
+
+/** One chain, entry by entry in order of seq. */
+class ChainWalk {
+  readonly chain: Uint8Array
+  readonly #tips = new Map<string, Tip>()
+  #seq = -1
+  /** Entries at `#seq`, and hashes of those one below. */
+  #level: Entry[] = []
+  #below = new Set<string>()
+  #isForked = false
+  #branches: Entry[] = []
+
+  constructor(chain: Uint8Array) {
+    this.chain = chain
+  }
+
+  get tips(): Iterable<Tip> {
+    return this.#tips.values()
+  }
+
+  /** Whether the entry follows one that was taken. */
+  take(entry: Entry): boolean {
+    const { seq, previous } = entry.header
+    if (seq !== this.#seq) {
+      this.#below = new Set(seq === this.#seq + 1 ? this.#level.map(({ hash }) => toHex(hash)) : [])
+      this.#level = []
+      this.#seq = seq
+    }
+    this.#level.push(entry)
+    if (previous !== undefined) this.#tips.delete(toHex(previous))
+    this.#tips.set(toHex(entry.hash), tipOf(entry, this.chain))
+    if (this.#isForked) this.#branches.push(entry)
+    else if (this.#level.length > 1) {
+      this.#isForked = true
+      this.#branches.push(...this.#level)
+    }
+    return previous === undefined ? seq === 0 : this.#below.has(toHex(previous))
+  }
+
+  /** Entries from the lowest fork up that were not given yet. */
+  takeBranches(): Entry[] {
+    const taken = this.#branches
+    this.#branches = []
+    return taken
   }
 }

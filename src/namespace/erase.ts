@@ -33,7 +33,9 @@ export async function eraseBodies(
 async function eraseSome(namespace: Namespace, hashes: readonly Uint8Array[]): Promise<number> {
   const { store } = namespace.env
   const places = await store.getMany(hashes.map((hash) => namespace.keys.key('places', hash)))
-  const rows = places.filter((place) => place !== undefined).map((place) => namespace.keys.key('entries', place))
+  const rows = places.flatMap((place, at) =>
+    place === undefined ? [] : [namespace.keys.key('entries', place, hashes[at] as Uint8Array)],
+  )
   const stored = await store.getMany(rows)
   const erasures: { changes: KeyValueChange[]; freedBytes: number }[] = []
   stored.forEach((bytes, at) => {

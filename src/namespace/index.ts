@@ -18,9 +18,11 @@ export {
   replaceDerived,
 } from './derive.ts'
 export { eraseBodies, removeStaleUploads } from './erase.ts'
+export type { FeedEvent } from './feed.ts'
 export { leafRowChanges, loadLeafRows, removeStaleLeafRows } from './leaf-rows.ts'
-export { Namespace, type NamespaceEnvironment } from './namespace.ts'
+export { Namespace, type NamespaceChange, type NamespaceEnvironment } from './namespace.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'
+export type { Received, RefusedEntry } from './receive.ts'
 export {
   forgetNamespace,
   incarnationStampKey,

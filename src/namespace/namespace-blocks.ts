@@ -54,8 +54,8 @@ export class EntryAndPackBlocks implements NamespaceBlocks {
   async #readInline(digest: Uint8Array): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const prefix = this.#keys.key('inlineLeaves', digest)
     let damage: ArtifactHubError | undefined
-    for await (const [, place] of this.#store.entries({ gte: prefix, lt: prefixEnd(prefix) })) {
-      const bytes = await this.#store.get(this.#keys.key('entries', place))
+    for await (const [key, place] of this.#store.entries({ gte: prefix, lt: prefixEnd(prefix) })) {
+      const bytes = await this.#store.get(this.#keys.key('entries', place, key.subarray(prefix.length)))
       try {
         const leaf = bytes === undefined ? undefined : decodeEntry(bytes).leaf
         if (leaf !== undefined) return leaf.slice()

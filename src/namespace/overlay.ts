@@ -5,6 +5,8 @@ import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
 export class Overlay {
   readonly #store: KeyValueStore
   readonly #changes = new Map<string, KeyValueChange>()
+  /** Rows looked up ahead of their use. */
+  readonly #primed = new Map<string, Uint8Array | undefined>()
 
   constructor(store: KeyValueStore) {
     this.#store = store
@@ -26,11 +28,20 @@ export class Overlay {
     this.#changes.set(bytesText(change.key), change)
   }
 
+  /** Reads rows at one go, so that `get` has them at hand. Gives what the store has. */
+  async prime(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    const values = await this.#store.getMany(keys)
+    for (const [at, key] of keys.entries()) this.#primed.set(bytesText(key), values[at])
+    return values
+  }
+
   /** @param isNew nothing of it is in the store, as the caller knows: only the changes are looked at */
   async get(key: Uint8Array, isNew = false): Promise<Uint8Array | undefined> {
-    const change = this.#changes.get(bytesText(key))
-    if (change === undefined) return isNew ? undefined : await this.#store.get(key)
-    return change.type === 'put' ? change.value : undefined
+    const name = bytesText(key)
+    const change = this.#changes.get(name)
+    if (change !== undefined) return change.type === 'put' ? change.value : undefined
+    if (isNew) return undefined
+    return this.#primed.has(name) ? this.#primed.get(name) : await this.#store.get(key)
   }
 
   /** As `get`, for each. */

@@ -5,26 +5,34 @@ export const keySpaces = { node: 0x01, namespace: 0x02, packIndex: 0x03, scratch
 
 /** Second half of a namespace's prefix: one byte a table. Layouts are in this folder's README. */
 const tables = {
-  /** chain (16) ‖ seq (8) → entry */
+  /** chain (16) ‖ seq (8) ‖ entry hash (32) → entry: both branches of a fork have their rows */
   entries: 0x65,
   /** entry hash (32) → chain (16) ‖ seq (8) */
   places: 0x68,
-  /** chain (16) → grant, incarnation, seq, hash, clock of its newest entry */
-  chains: 0x63,
-  /** artifact (20) ‖ key id (16) → wraps of that artifact key */
+  /** chain (16) ‖ hash (32) of a tip: an entry that none follows → author, grant, incarnation, seq, hash, clock of it */
+  tips: 0x63,
+  /** artifact (20) ‖ key id (16) → wraps of that artifact key, and entries with boxes of it */
   artifactKeys: 0x6b,
   /** digest of an inline leaf (32) ‖ entry hash (32) → nothing: several entries may carry one leaf */
   inlineLeaves: 0x6c,
-  /** artifact (20) ‖ digest (32) → how many live versions (of a root), or live roots (of a leaf), hold it */
+  /** artifact (20) ‖ digest (32) ‖ bytes (8) → how many live versions (of a root), or live roots (of a leaf), hold it */
   references: 0x72,
   /** → what the namespace holds */
   totals: 0x75,
-  /** key id of an epoch's secret (16) → chain (16) ‖ seq (8) of the rotate that brought it */
-  epochs: 0x6f,
+  /** hash of an auth entry (32) → chain (16) ‖ seq (8) */
+  auth: 0x61,
   /** upload (32) → what an unfinished upload needs to find its blocks again */
   uploads: 0x70,
   /** artifact (20) ‖ key id (16) ‖ row (4) → nonces and digests of the leaves of its newest big version, sealed */
   leafRows: 0x6d,
+  /** number (8) → one change of what a member sees */
+  feed: 0x66,
+  /** entry hash (32) → nothing: a stored entry that counts and lacks its body or leaf */
+  stripped: 0x73,
+  /** → the incarnation that this namespace writes under in place of the node's */
+  incarnation: 0x69,
+  /** → there while keys have come that hidden versions were not tried with */
+  revealing: 0x76,
   /** → there while the derived tables are being made again */
   rebuilding: 0x62,
   /** → there while the log is known to have damaged entries */
@@ -39,8 +47,8 @@ export type TableName = keyof typeof tables
 /** Tables that follow from the log and the blocks, and can be made again from them. */
 export const derivedTables = [
   'places',
-  'chains',
-  'epochs',
+  'tips',
+  'auth',
   'artifactKeys',
   'inlineLeaves',
   'references',
@@ -71,8 +79,14 @@ export class NamespaceKeys {
     return concatBytes(this.#prefix, Uint8Array.of(tables[name]), ...parts)
   }
 
-  entry(chain: Uint8Array, seq: number): Uint8Array {
-    return this.key('entries', placeOf(chain, seq))
+  /** What stands behind the table in a key. */
+  rest(key: Uint8Array): Uint8Array {
+    return key.subarray(this.#prefix.length + 1)
+  }
+
+  /** The row of an entry. */
+  entry(chain: Uint8Array, seq: number, hash: Uint8Array): Uint8Array {
+    return this.key('entries', placeOf(chain, seq), hash)
   }
 }
 

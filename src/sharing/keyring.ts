@@ -1,6 +1,5 @@
 import { toHex } from '../encoding/index.ts'
-import { ArtifactHubError } from '../errors.ts'
-import { type AgentKey, type HmacKey, openSealed, unwrapKey, wrapKey, wrappingKey } from '../identity/index.ts'
+import { type AgentKey, type HmacKey, openSealed, Sealer, unwrapKey, wrapKey, wrappingKey } from '../identity/index.ts'
 import type { KeySection, KeyWrap } from '../log/index.ts'
 import { ArtifactKey, keyIdOf } from './artifact-key.ts'
 
@@ -11,68 +10,172 @@ const noSubject = new Uint8Array(0)
 export interface EpochSecret {
   readonly id: Uint8Array
   readonly secret: Uint8Array
-  /** What it wraps artifact keys with. */
+  /** What it wraps other keys with. */
   readonly wrapping: HmacKey
 }
 
-/** The keys that one agent can open in one namespace. Epoch secrets stay in memory; artifact keys are opened when asked for. */
+/**
+ * The keys that one agent can open in one namespace: a bag of secrets, each of which its id commits to. Which of them to
+ * use is for whoever knows the members. Epoch secrets stay in memory; artifact keys are opened when asked for.
+ */
 export class Keyring {
   readonly #namespace: Uint8Array
+  readonly #agent: AgentKey
   readonly #epochs = new Map<string, EpochSecret>()
+  /** Epoch secrets wrapped under an epoch, by that epoch's id. */
+  readonly #wrapped = new Map<string, KeyWrap[]>()
   readonly #opened = new Map<string, ArtifactKey>()
-  #current: EpochSecret | undefined
 
-  constructor(namespace: Uint8Array) {
+  constructor(namespace: Uint8Array, agent: AgentKey) {
     this.#namespace = namespace
+    this.#agent = agent
   }
 
-  /** The epoch that new keys are wrapped under. @throws ACCESS_DENIED when this agent holds none */
-  get currentEpoch(): EpochSecret {
-    if (this.#current === undefined)
-      throw new ArtifactHubError('ACCESS_DENIED', 'this agent holds no key of the namespace')
-    return this.#current
+  /** How many epochs this agent can open. */
+  get size(): number {
+    return this.#epochs.size
   }
 
-  /** Takes in the secret that a rotate entry introduces under `keyId`; `false` when nothing in it is sealed to `agent`. */
-  admitEpoch(keyId: Uint8Array, keys: KeySection, agent: AgentKey): boolean {
-    const context = { kind: 'epoch' as const, namespace: this.#namespace, subject: noSubject, keyId }
-    const boxes = keys.boxes.filter((box) => toHex(box.keyId) === toHex(keyId))
-    const secret = keys.ephemeral === undefined ? undefined : openSealed(keys.ephemeral, boxes, agent, context)
-    // The id commits to the key: a sealer that boxed another one to some members would split them.
-    if (secret === undefined || toHex(keyIdOf(secret)) !== toHex(keyId)) return false
-    this.#current = { id: keyId, secret, wrapping: wrappingKey(secret) }
-    this.#epochs.set(toHex(keyId), this.#current)
-    return true
+  /** The secret of an epoch; `undefined` when this agent does not hold it. */
+  epoch(id: Uint8Array): EpochSecret | undefined {
+    return this.#epochs.get(toHex(id))
   }
 
-  /** Wraps an artifact key under the current epoch. */
-  wrap(key: ArtifactKey, artifact: Uint8Array): KeyWrap {
-    const epoch = this.currentEpoch
+  /** The epochs held of which no other one held is known to wrap them: whoever is given these can open all. */
+  epochHeads(): EpochSecret[] {
+    const below = new Set<string>()
+    for (const [under, wraps] of this.#wrapped) {
+      if (this.#epochs.has(under)) for (const { keyId } of wraps) below.add(toHex(keyId))
+    }
+    return [...this.#epochs].filter(([id]) => !below.has(id)).map(([, epoch]) => epoch)
+  }
+
+  /** Takes in an epoch's secret, and those of the older epochs that are known to be wrapped under it. */
+  admitEpoch(secret: Uint8Array): EpochSecret {
+    const epoch: EpochSecret = { id: keyIdOf(secret), secret, wrapping: wrappingKey(secret) }
+    this.#epochs.set(toHex(epoch.id), epoch)
+    const open = [epoch]
+    for (let newer = open.pop(); newer !== undefined; newer = open.pop()) {
+      for (const wrap of this.#wrapped.get(toHex(newer.id)) ?? []) {
+        const older = this.#unwrapEpoch(wrap, newer)
+        if (older !== undefined) open.push(older)
+      }
+    }
+    return epoch
+  }
+
+  /**
+   * Takes in what the keys section of an auth entry gives this agent: the secret `keyId` if one of its boxes is sealed to it, and the older epochs that
+   * it wraps. Gives whether any secret is new.
+   *
+   * @param mayBeSealed whether one of the boxes can be this agent's: trying costs an agreement
+   */
+  admit(keyId: Uint8Array, section: KeySection, mayBeSealed: boolean): boolean {
+    const before = this.#epochs.size
+    for (const wrap of section.wraps) this.#admitWrap(wrap)
+    if (!mayBeSealed || this.#epochs.has(toHex(keyId))) return this.#epochs.size > before
+    const secret = this.#openBox('epoch', noSubject, keyId, section)
+    if (secret !== undefined) this.admitEpoch(secret)
+    return this.#epochs.size > before
+  }
+
+  /** Wraps an artifact key under an epoch. */
+  wrap(key: ArtifactKey, artifact: Uint8Array, epoch: EpochSecret): KeyWrap {
     const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId: key.id }
     return { keyId: key.id, under: epoch.id, box: wrapKey(key.secret, epoch.wrapping, context) }
   }
 
-  /** The artifact key of that id out of its wraps; `undefined` when none of them opens. */
+  /** Wraps an older epoch under a newer one. */
+  wrapEpoch(older: EpochSecret, under: EpochSecret): KeyWrap {
+    const context = { kind: 'epoch' as const, namespace: this.#namespace, subject: noSubject, keyId: older.id }
+    return { keyId: older.id, under: under.id, box: wrapKey(older.secret, under.wrapping, context) }
+  }
+
+  /**
+   * Seals an epoch secret to agents (raw public keys), a box each in their order.
+   *
+   * @param seed 32 fresh random bytes
+   */
+  sealEpoch(epoch: EpochSecret, recipients: readonly Uint8Array[], seed: Uint8Array): KeySection {
+    const context = { kind: 'epoch' as const, namespace: this.#namespace, subject: noSubject, keyId: epoch.id }
+    const sealer = new Sealer(seed)
+    const boxes = recipients.map((agent) => ({ keyId: epoch.id, ...sealer.seal(epoch.secret, agent, context) }))
+    return { wraps: [], ephemeral: sealer.ephemeral, boxes }
+  }
+
+  /** Seals an artifact key to agents directly, for when there is no epoch to wrap it under. As `sealEpoch`. */
+  sealKey(key: ArtifactKey, artifact: Uint8Array, recipients: readonly Uint8Array[], seed: Uint8Array): KeySection {
+    const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId: key.id }
+    const sealer = new Sealer(seed)
+    const boxes = recipients.map((agent) => ({ keyId: key.id, ...sealer.seal(key.secret, agent, context) }))
+    return { wraps: [], ephemeral: sealer.ephemeral, boxes }
+  }
+
+  /** The artifact key of that id, if it was opened of late, or out of its wraps; `undefined` when none of them opens. */
   open(artifact: Uint8Array, keyId: Uint8Array, wraps: readonly KeyWrap[]): ArtifactKey | undefined {
-    const name = toHex(artifact) + toHex(keyId)
-    const cached = this.#opened.get(name)
+    const cached = this.#opened.get(toHex(artifact) + toHex(keyId))
     if (cached !== undefined) return cached
-    for (const { under, box } of wraps) {
+    for (const { keyId: wrapped, under, box } of wraps) {
       const epoch = this.#epochs.get(toHex(under))
-      if (epoch === undefined) continue
+      if (epoch === undefined || toHex(wrapped) !== toHex(keyId)) continue
       const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId }
-      const secret = unwrapKey(box, epoch.wrapping, context)
-      if (secret === undefined || toHex(keyIdOf(secret)) !== toHex(keyId)) continue
-      const key = new ArtifactKey(secret, this.#namespace, artifact)
-      this.remember(artifact, key)
-      return key
+      const key = this.#keyOf(artifact, keyId, unwrapKey(box, epoch.wrapping, context))
+      if (key !== undefined) return key
     }
     return undefined
+  }
+
+  /** The artifact key of that id out of a box sealed to this agent; `undefined` when none is. */
+  openSealed(artifact: Uint8Array, keyId: Uint8Array, section: KeySection): ArtifactKey | undefined {
+    return this.#keyOf(artifact, keyId, this.#openBox('artifact', artifact, keyId, section))
   }
 
   /** Keeps an opened key at hand. */
   remember(artifact: Uint8Array, key: ArtifactKey): void {
     if (this.#opened.size >= maxCachedKeys) this.#opened.delete(this.#opened.keys().next().value as string)
     this.#opened.set(toHex(artifact) + toHex(key.id), key)
+  }
+
+  #openBox(
+    kind: 'artifact' | 'epoch',
+    subject: Uint8Array,
+    keyId: Uint8Array,
+    { ephemeral, boxes }: KeySection,
+  ): Uint8Array | undefined {
+    const own = boxes.filter((box) => toHex(box.keyId) === toHex(keyId))
+    if (ephemeral === undefined || own.length === 0) return undefined
+    const secret = openSealed(ephemeral, own, this.#agent, { kind, namespace: this.#namespace, subject, keyId })
+    // The id commits to the key: a sealer that boxed another one to some members would split them.
+    return secret !== undefined && toHex(keyIdOf(secret)) === toHex(keyId) ? secret : undefined
+  }
+
+  #keyOf(artifact: Uint8Array, keyId: Uint8Array, secret: Uint8Array | undefined): ArtifactKey | undefined {
+    if (secret === undefined) return undefined
+    const key = new ArtifactKey(secret, this.#namespace, artifact)
+    if (toHex(key.id) !== toHex(keyId)) return undefined
+    this.remember(artifact, key)
+    return key
+  }
+
+  #admitWrap(wrap: KeyWrap): void {
+    const under = toHex(wrap.under)
+    const known = this.#wrapped.get(under)
+    if (known?.some(({ box }) => toHex(box) === toHex(wrap.box)) === true) return
+    if (known === undefined) this.#wrapped.set(under, [wrap])
+    else known.push(wrap)
+    const epoch = this.#epochs.get(under)
+    const older = epoch && this.#unwrapEpoch(wrap, epoch)
+    if (older !== undefined) this.admitEpoch(older.secret)
+  }
+
+  /** Takes in one wrapped epoch; gives it when it opens and is new. */
+  #unwrapEpoch({ keyId, box }: KeyWrap, under: EpochSecret): EpochSecret | undefined {
+    if (this.#epochs.has(toHex(keyId))) return undefined
+    const context = { kind: 'epoch' as const, namespace: this.#namespace, subject: noSubject, keyId }
+    const secret = unwrapKey(box, under.wrapping, context)
+    if (secret === undefined || toHex(keyIdOf(secret)) !== toHex(keyId)) return undefined
+    const epoch = { id: keyId, secret, wrapping: wrappingKey(secret) }
+    this.#epochs.set(toHex(keyId), epoch)
+    return epoch
   }
 }

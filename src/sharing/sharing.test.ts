@@ -6,7 +6,8 @@ import { sha256 } from '@noble/hashes/sha2.js'
 import { describe, expect, it } from 'vitest'
 import { encodeCanonical } from '../encoding/index.ts'
 import { AgentKey, Sealer } from '../identity/index.ts'
-import { ArtifactKey, Keyring, keyIdOf } from './index.ts'
+import type { KeySection } from '../log/index.ts'
+import { ArtifactKey, type EpochSecret, Keyring, keyIdOf } from './index.ts'
 
 const namespace = new Uint8Array(32).fill(1)
 const artifact = new Uint8Array(20).fill(2)
@@ -90,25 +91,65 @@ describe('keyrings', () => {
 
   it('opens an artifact key that was wrapped under an epoch sealed to its agent', () => {
     const { keyId, keys } = rotate(randomBytes(32), owner)
-    const writer = new Keyring(namespace)
-    expect(writer.admitEpoch(keyId, keys, owner)).toBe(true)
+    const writer = new Keyring(namespace, owner)
+    expect(writer.admit(keyId, keys, true)).toBe(true)
+    expect(writer.admit(keyId, keys, true)).toBe(false)
     const key = new ArtifactKey(randomBytes(32), namespace, artifact)
-    const wrap = writer.wrap(key, artifact)
-    const reader = new Keyring(namespace)
-    reader.admitEpoch(keyId, keys, owner)
+    const wrap = writer.wrap(key, artifact, writer.epoch(keyId) as EpochSecret)
+    const reader = new Keyring(namespace, owner)
+    reader.admit(keyId, keys, true)
     expect(reader.open(artifact, key.id, [wrap])?.secret).toEqual(new Uint8Array(key.secret))
-    expect(new Keyring(namespace).open(artifact, key.id, [wrap])).toBeUndefined()
-    const elsewhere = new Keyring(namespace)
-    elsewhere.admitEpoch(keyId, keys, owner)
+    expect(new Keyring(namespace, owner).open(artifact, key.id, [wrap])).toBeUndefined()
+    const elsewhere = new Keyring(namespace, owner)
+    elsewhere.admit(keyId, keys, true)
     expect(elsewhere.open(new Uint8Array(20), key.id, [wrap])).toBeUndefined()
   })
 
   it('does not admit an epoch that is sealed to another, or whose id is not its key’s', () => {
-    const stranger = new AgentKey(new Uint8Array(32).fill(7))
     const { keyId, keys } = rotate(randomBytes(32), owner)
-    expect(new Keyring(namespace).admitEpoch(keyId, keys, stranger)).toBe(false)
+    expect(new Keyring(namespace, stranger).admit(keyId, keys, true)).toBe(false)
     const lie = rotate(randomBytes(32), owner, keyIdOf(randomBytes(32)))
-    expect(new Keyring(namespace).admitEpoch(lie.keyId, lie.keys, owner)).toBe(false)
-    expect(() => new Keyring(namespace).currentEpoch).toThrow(expect.objectContaining({ code: 'ACCESS_DENIED' }))
+    const keyring = new Keyring(namespace, owner)
+    expect(keyring.admit(lie.keyId, lie.keys, true)).toBe(false)
+    expect(keyring.epoch(lie.keyId)).toBeUndefined()
+  })
+
+  it('opens every epoch that the newest wraps, in whatever order the rotates come, and names the newest alone as head', () => {
+    const first = new Keyring(namespace, owner)
+    const sections: { id: Uint8Array; keys: KeySection }[] = []
+    for (let at = 0; at < 50; at++) {
+      const [older] = first.epochHeads()
+      const epoch = first.admitEpoch(randomBytes(32))
+      const wraps = older === undefined ? [] : [first.wrapEpoch(older, epoch)]
+      const keys = { wraps, ephemeral: undefined, boxes: [] }
+      first.admit(epoch.id, keys, false)
+      sections.push({ id: epoch.id, keys })
+    }
+    expect(first.epochHeads().map(({ id }) => id)).toEqual([sections.at(-1)?.id])
+    const newest = first.epoch(sections.at(-1)?.id as Uint8Array) as EpochSecret
+    const sealed = first.sealEpoch(newest, [stranger.publicKey], randomBytes(32))
+    for (const order of [sections, [...sections].reverse()]) {
+      const newcomer = new Keyring(namespace, stranger)
+      for (const { id, keys } of order) expect(newcomer.admit(id, keys, true)).toBe(false)
+      expect(newcomer.admit(newest.id, sealed, true)).toBe(true)
+      expect(newcomer.size).toBe(50)
+    }
+  })
+
+  it('opens an artifact key that is sealed to its agent by name', () => {
+    const key = new ArtifactKey(randomBytes(32), namespace, artifact)
+    const section = new Keyring(namespace, owner).sealKey(
+      key,
+      artifact,
+      [owner.publicKey, stranger.publicKey],
+      randomBytes(32),
+    )
+    expect(new Keyring(namespace, stranger).openSealed(artifact, key.id, section)?.secret).toEqual(
+      new Uint8Array(key.secret),
+    )
+    const third = new AgentKey(new Uint8Array(32).fill(8))
+    expect(new Keyring(namespace, third).openSealed(artifact, key.id, section)).toBeUndefined()
   })
 })
+
+const stranger = new AgentKey(new Uint8Array(32).fill(7))

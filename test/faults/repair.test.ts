@@ -106,8 +106,8 @@ for (const how of ['the signal', 'a batch that is not written', 'a batch that is
 
 for (const [table, count] of [
   ['totals', 1],
-  ['chains', 1],
-  ['epochs', 1],
+  ['tips', 1],
+  ['auth', 2],
 ] as const) {
   for (const [what, damage] of [
     ['altered', garbleRows],

@@ -61,6 +61,16 @@ export class MemoryKeyValueStore implements KeyValueStore {
     if (failure === 'after') throw batchFailed()
   }
 
+  /** Another store with the same rows. */
+  copy(): MemoryKeyValueStore {
+    const store = new MemoryKeyValueStore()
+    for (const [key, value] of this.#rows) {
+      store.#rows.set(key, value)
+      store.#durable.set(key, value)
+    }
+    return store
+  }
+
   /** How many batches a power cut could lose now. */
   get unsyncedBatches(): number {
     return this.#unsynced.length

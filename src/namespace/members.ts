@@ -1,0 +1,140 @@
+import { bytesText, equalBytes } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { maxBoxesInEntry, maxCuts, maxRevokedGrants } from '../limits.ts'
+import { type Cut, type Entry, encodeAuthBody, type GrantedRole, grantPrefix } from '../log/index.ts'
+import { type Grant, isWithin, type Member, rankOf } from '../membership/index.ts'
+import type { EpochSecret } from '../sharing/index.ts'
+import type { Chains, Tip } from './chains.ts'
+import type { Transaction } from './transaction.ts'
+
+/** The rank of the grant that this agent writes under. @throws ACCESS_DENIED when it has none to write with */
+function ownRank(tx: Transaction): number {
+  const { grant } = tx.nextPlace
+  const own = tx.membership.grantOf(grant)
+  return own === undefined ? 0 : rankOf(own.role)
+}
+
+/** @throws ACCESS_DENIED unless this agent ranks above what it is about to do */
+export function requireAbove(tx: Transaction, rank: number, what: string): void {
+  if (ownRank(tx) > Math.max(rank, 1)) return
+  const role = tx.membership.roleOf(tx.agent.publicKey) ?? null
+  throw new ArtifactHubError('ACCESS_DENIED', `this agent’s role does not let it ${what}`, { details: { role } })
+}
+
+/** Gives an agent a role, and the current epoch's secret if the role reads. */
+export async function appendGrant(tx: Transaction, agent: Uint8Array, role: GrantedRole): Promise<Entry> {
+  const sealed = role !== 'replica'
+  const epoch = sealed ? (tx.epoch ?? (await appendRotate(tx))) : undefined
+  const keys = epoch && tx.keyring.sealEpoch(epoch, [agent], tx.random(32))
+  const body = encodeAuthBody({ kind: 'grant', agent, role, sealed })
+  return await tx.append({ kind: 'grant', keyId: epoch?.id, data: undefined }, { body, keys })
+}
+
+/** Ends grants of one agent at what counts of their chains now. */
+export async function appendRevoke(
+  tx: Transaction,
+  chains: Chains,
+  agent: Uint8Array,
+  grants: readonly Grant[],
+): Promise<void> {
+  const sorted = [...grants].sort((a, b) => Buffer.compare(a.hash, b.hash))
+  for (let at = 0; at < sorted.length; at += maxRevokedGrants) {
+    const ended = sorted.slice(at, at + maxRevokedGrants)
+    const cuts = await cutsOf(tx, chains, agent, ended)
+    const body = encodeAuthBody({ kind: 'revoke', agent, grants: ended.map(({ hash }) => hash), cuts })
+    await tx.append({ kind: 'revoke', keyId: undefined, data: undefined }, { body })
+  }
+}
+
+/** Lets a chain count up to and with an entry of it. */
+export async function appendAdopt(tx: Transaction, { header, hash }: Entry): Promise<Entry> {
+  const { author: agent, grant, incarnation, seq } = header
+  const body = encodeAuthBody({ kind: 'adopt', agent, grant: grant as Uint8Array, incarnation, seq, hash })
+  return await tx.append({ kind: 'adopt', keyId: undefined, data: undefined }, { body })
+}
+
+/** Begins an epoch: a fresh secret, sealed to every member who reads, under which all epochs known are wrapped. */
+export async function appendRotate(tx: Transaction): Promise<EpochSecret> {
+  const older = tx.keyring.epochHeads().slice(-maxBoxesInEntry)
+  const epoch = tx.keyring.admitEpoch(tx.random(32))
+  const wraps = older.map((one) => tx.keyring.wrapEpoch(one, epoch))
+  const members = tx.membership.members.filter(({ role }) => role !== 'replica')
+  await appendSealing(tx, 'rotate', epoch, members, wraps)
+  return epoch
+}
+
+/** Seals an epoch's secret to members who lack it. */
+export async function appendBoxes(tx: Transaction, epoch: EpochSecret, members: readonly Member[]): Promise<void> {
+  if (members.length > 0) await appendSealing(tx, 'keys', epoch, members, [])
+}
+
+async function appendSealing(
+  tx: Transaction,
+  first: 'rotate' | 'keys',
+  epoch: EpochSecret,
+  members: readonly Member[],
+  wraps: ReturnType<typeof tx.keyring.wrapEpoch>[],
+): Promise<void> {
+  const recipients = [
+    ...new Map(
+      members.map(({ agent, grants }) => {
+        const prefix = grantPrefix((grants[0] as Grant).hash)
+        return [bytesText(prefix), { agent, prefix }] as const
+      }),
+    ),
+  ]
+    .sort(([one], [two]) => (one < two ? -1 : 1))
+    .map(([, recipient]) => recipient)
+  for (let at = 0; at < recipients.length; at += maxBoxesInEntry) {
+    const some = recipients.slice(at, at + maxBoxesInEntry)
+    const sealed = tx.keyring.sealEpoch(
+      epoch,
+      some.map(({ agent }) => agent),
+      tx.random(32),
+    )
+    const kind = at === 0 ? first : 'keys'
+    const body = encodeAuthBody({ kind, to: some.map(({ prefix }) => prefix) })
+    const keys = { ...sealed, wraps: at === 0 ? wraps : [] }
+    await tx.append({ kind, keyId: epoch.id, data: undefined }, { body, keys })
+  }
+}
+
+/** For each chain under the grants, the last entry that counts now. */
+async function cutsOf(tx: Transaction, chains: Chains, agent: Uint8Array, grants: readonly Grant[]): Promise<Cut[]> {
+  const newest = [...chainsOf(tx, chains, agent)].sort((a, b) => b.clock.wallMs - a.clock.wallMs)
+  const cuts: Cut[] = []
+  for (const tip of newest) {
+    const grant = grants.find(({ hash }) => equalBytes(hash, tip.grant))
+    if (grant === undefined || cuts.length === maxCuts) continue
+    const last = await lastCounting(tx, tip)
+    if (last !== undefined) cuts.push({ grant: grant.hash, incarnation: tip.incarnation, ...last })
+  }
+  return cuts.sort((a, b) => Buffer.compare(a.grant, b.grant) || Buffer.compare(a.incarnation, b.incarnation))
+}
+
+/** One tip of each chain of an agent. */
+function* chainsOf(tx: Transaction, chains: Chains, agent: Uint8Array): Generator<Tip> {
+  const seen = new Set<string>()
+  const grown = [...tx.tips].flat()
+  for (const tip of [...grown, ...chains.all()]) {
+    const name = bytesText(tip.chain)
+    if (seen.has(name) || !equalBytes(tip.author, agent)) continue
+    seen.add(name)
+    yield tx.tipsOf(tip.chain).at(-1) ?? tip
+  }
+}
+
+async function lastCounting(tx: Transaction, tip: Tip): Promise<{ seq: number; hash: Uint8Array } | undefined> {
+  const limit = tx.membership.limitOf(tip)
+  const tips = tx.tipsOf(tip.chain)
+  if (tips.length === 1 && isWithin(limit, tip.seq, Buffer.from(tip.hash).toString('hex'))) return tip
+  const [furthest] = [...limit.beyond].sort(([a, seqA], [b, seqB]) => seqB - seqA || (a < b ? -1 : 1))
+  if (furthest !== undefined) return { seq: furthest[1], hash: new Uint8Array(Buffer.from(furthest[0], 'hex')) }
+  const seq = Math.min(limit.below - 1, tip.seq)
+  if (seq < 0) return undefined
+  for await (const { header, hash } of tx.storedOf(tip.chain, seq)) {
+    if (header.seq === seq) return { seq, hash }
+    break
+  }
+  return undefined
+}

@@ -1,0 +1,250 @@
+import { bytesText, equalBytes } from '../encoding/index.ts'
+import { isHubError } from '../errors.ts'
+import { maxBranchEntries, maxSiblingEntries } from '../limits.ts'
+import { decodeUnverifiedEntry, type Entry, encodeEntry, isSignedBeside } from '../log/index.ts'
+import { type Chains, chainOf } from './chains.ts'
+import type { Namespace } from './namespace.ts'
+import { isStripped, operationFrom, recount, revealArtifacts } from './recount.ts'
+import { placeOf } from './tables.ts'
+import type { Transaction } from './transaction.ts'
+
+/** What became of entries that were handed over. */
+export interface Received {
+  /** Entries that were not held before and are durable now. */
+  readonly stored: number
+  /** Entries that were held already. */
+  readonly known: number
+  /** Hashes of entries that could not be stored, for what they stand on (the entry before them, their grant) is not held. */
+  readonly unlinked: readonly Uint8Array[]
+  /** Entries that were not stored and never will be: malformed, wrongly signed, of another namespace, of a newer release. */
+  readonly refused: readonly RefusedEntry[]
+}
+
+/** An entry that was not stored. */
+export interface RefusedEntry {
+  readonly hash: Uint8Array | undefined
+  readonly code: string
+  readonly why: string
+}
+
+interface ReceiveContext {
+  readonly namespace: Namespace
+  readonly chains: () => Chains
+  /** Takes in the keys that auth entries hold for this agent, and gives whether any is new. */
+  readonly learn: (entries: readonly Entry[]) => Promise<boolean>
+}
+
+interface Candidate {
+  readonly entry: Entry
+  readonly bytes: Uint8Array
+}
+
+/** Stores what is well of a batch, in one durable batch. Gives whether keys came that hidden versions were not tried with. */
+export async function receiveEntries(
+  context: ReceiveContext,
+  batch: readonly Uint8Array[],
+): Promise<{ received: Received; needsReveal: boolean }> {
+  const { namespace } = context
+  const refused: RefusedEntry[] = []
+  const decoded = decodeBatch(namespace.id, batch, refused)
+  const { fresh, held } = await splitKnown(namespace, decoded)
+  const completions = await findCompletions(namespace, held)
+  const signed = await checkSignatures(namespace, [...fresh, ...completions], refused)
+  const candidates = fresh.filter((candidate) => signed.has(candidate))
+  const whole = completions.filter((candidate) => signed.has(candidate))
+  const needsReveal = await context.learn(candidates.map(({ entry }) => entry).filter(({ auth }) => auth !== undefined))
+  const outcome = { stored: 0, known: held.length, unlinked: [] as Uint8Array[] }
+  if (candidates.length > 0 || whole.length > 0) {
+    await namespace.commit(async (tx, mark) => {
+      const already = await tx.prime(candidates.map(({ entry }) => namespace.keys.key('places', entry.hash)))
+      mark()
+      if (needsReveal) tx.add({ type: 'put', key: namespace.keys.key('revealing'), value: new Uint8Array(0) })
+      const open = candidates.filter(
+        ({ entry }, at) => already[at] === undefined && tx.storedEntry(entry.hash) === undefined,
+      )
+      outcome.known += candidates.length - open.length
+      const linker = new Linker(tx, namespace)
+      const stored = await linker.storeAll(open)
+      outcome.stored = stored.length
+      outcome.unlinked = linker.unlinked
+      const data = stored.filter(({ header }) => header.data !== undefined)
+      const seen = await tx.primeArtifacts(data)
+      await recount(tx, context.chains(), data)
+      await revealArtifacts(tx, seen)
+      for (const candidate of whole) await complete(tx, namespace, candidate)
+    })
+  }
+  return { received: { ...outcome, refused }, needsReveal }
+}
+
+function decodeBatch(id: Uint8Array, batch: readonly Uint8Array[], refused: RefusedEntry[]): Candidate[] {
+  const found = new Map<string, Candidate>()
+  for (const bytes of batch) {
+    try {
+      const entry = decodeUnverifiedEntry(bytes)
+      if (equalBytes(entry.header.namespace ?? entry.hash, id)) found.set(bytesText(entry.hash), { entry, bytes })
+      else refused.push({ hash: entry.hash, code: 'CORRUPT', why: 'it is of another namespace' })
+    } catch (error) {
+      if (!isHubError(error)) throw error
+      refused.push({ hash: undefined, code: error.code, why: error.message })
+    }
+  }
+  return [...found.values()]
+}
+
+async function splitKnown(
+  { env: { store }, keys }: Namespace,
+  decoded: readonly Candidate[],
+): Promise<{ fresh: Candidate[]; held: Candidate[] }> {
+  const places = await store.getMany(decoded.map(({ entry }) => keys.key('places', entry.hash)))
+  return {
+    fresh: decoded.filter((_, at) => places[at] === undefined),
+    held: decoded.filter((_, at) => places[at] !== undefined),
+  }
+}
+
+/** Copies of entries that are held without their body or leaf. */
+async function findCompletions({ env: { store }, keys }: Namespace, held: readonly Candidate[]): Promise<Candidate[]> {
+  const whole = held.filter(({ entry }) => entry.header.data?.root !== undefined && !isStripped(entry))
+  if (whole.length === 0) return []
+  const rows = await store.getMany(whole.map(({ entry }) => keys.key('stripped', entry.hash)))
+  return whole.filter((_, at) => rows[at] !== undefined)
+}
+
+async function checkSignatures(
+  { env }: Namespace,
+  candidates: readonly Candidate[],
+  refused: RefusedEntry[],
+): Promise<ReadonlySet<Candidate>> {
+  const entries = candidates.map(({ entry }) => entry)
+  const verdicts = await (env.verify?.(entries) ?? Promise.all(entries.map((entry) => isSignedBeside(entry))))
+  const signed = candidates.filter((_, at) => verdicts[at] === true)
+  for (const [at, { entry }] of candidates.entries()) {
+    if (verdicts[at] === true) continue
+    refused.push({ hash: entry.hash, code: 'CORRUPT', why: 'the signature is not the author’s' })
+  }
+  return new Set(signed)
+}
+
+/** Stores entries whose predecessors and grants are held, in whatever order a batch has them. */
+class Linker {
+  readonly unlinked: Uint8Array[] = []
+  readonly #tx: Transaction
+  readonly #namespace: Namespace
+  readonly #grantees = new Map<string, Uint8Array | undefined>()
+
+  constructor(tx: Transaction, namespace: Namespace) {
+    this.#tx = tx
+    this.#namespace = namespace
+  }
+
+  async storeAll(candidates: readonly Candidate[]): Promise<Entry[]> {
+    const stored: Entry[] = []
+    let open = candidates
+    for (let before = -1; before !== stored.length && open.length > 0; ) {
+      before = stored.length
+      const left: Candidate[] = []
+      for (const candidate of open) {
+        const { entry, bytes } = candidate
+        const chain = chainOf(entry)
+        if (!(await this.#isLinked(entry, chain))) {
+          left.push(candidate)
+          continue
+        }
+        if (await this.#isOverBounds(entry, chain)) {
+          this.unlinked.push(entry.hash)
+          continue
+        }
+        // Somebody writes under this node's own incarnation: a copy of it, restored elsewhere.
+        if (this.#tx.isOwnChain(entry)) this.#tx.leaveIncarnation('entries of its own chain came from elsewhere')
+        await this.#tx.storeEntry(entry, bytes, chain)
+        this.#tx.received += 1
+        this.#namespace.env.clock.merge(entry.header.clock)
+        stored.push(entry)
+      }
+      open = left
+    }
+    for (const { entry } of open) this.unlinked.push(entry.hash)
+    return stored
+  }
+
+  async #isLinked({ header }: Entry, chain: Uint8Array): Promise<boolean> {
+    const { seq, previous, grant, author } = header
+    if (grant === undefined) return false
+    const tips = this.#tx.tipsOf(chain)
+    if (previous === undefined) return equalBytes((await this.#granteeOf(grant)) ?? new Uint8Array(0), author)
+    if (tips.some((tip) => tip.seq === seq - 1 && equalBytes(tip.hash, previous))) return true
+    if (tips.length === 0) return false
+    const stored = this.#tx.storedEntry(previous)
+    if (stored !== undefined) return stored.header.seq === seq - 1 && equalBytes(chainOf(stored), chain)
+    const place = await this.#tx.get(this.#namespace.keys.key('places', previous))
+    return place !== undefined && equalBytes(place, placeOf(chain, seq - 1))
+  }
+
+  /** Whom a grant that is held names, whether or not it counts: nobody else's entries may stand under it. */
+  async #granteeOf(grant: Uint8Array): Promise<Uint8Array | undefined> {
+    const { membership } = this.#tx
+    if (equalBytes(grant, membership.namespace)) return membership.owner
+    const name = bytesText(grant)
+    const known = this.#grantees.get(name)
+    if (known !== undefined) return known
+    const entry = await this.#tx.entry(grant)
+    const agent = entry?.auth?.kind === 'grant' ? entry.auth.agent : undefined
+    if (agent !== undefined) this.#grantees.set(name, agent)
+    return agent
+  }
+
+  /** Whether a forked chain, of anyone but the owner, has as much as is kept of one. */
+  async #isOverBounds({ header }: Entry, chain: Uint8Array): Promise<boolean> {
+    const { seq, previous, grant, author, incarnation } = header
+    const tips = this.#tx.tipsOf(chain)
+    if (grant === undefined || equalBytes(grant, this.#namespace.id)) return false
+    const extendsOne =
+      tips.length === 1 && previous !== undefined && equalBytes((tips[0] as { hash: Uint8Array }).hash, previous)
+    if (tips.length === 0 || extendsOne) return false
+    let siblings = 0
+    for await (const held of this.#tx.storedOf(chain, seq)) {
+      if (held.header.seq > seq) break
+      siblings += 1
+    }
+    for (const held of this.#tx.storedHere(chain)) if (held.header.seq === seq) siblings += 1
+    const fork = this.#tx.membership.forks.find(
+      (one) =>
+        equalBytes(one.grant, grant) && equalBytes(one.author, author) && equalBytes(one.incarnation, incarnation),
+    )
+    if (siblings < maxSiblingEntries && (fork === undefined || seq <= fork.seq + maxBranchEntries)) return false
+    this.#namespace.env.warn?.('dropped an entry of a chain that is forked too often', {
+      namespace: this.#namespace.idText,
+      seq,
+    })
+    return true
+  }
+}
+
+/** Puts back the body and leaf of an entry that is held without. */
+async function complete(tx: Transaction, namespace: Namespace, { entry }: Candidate): Promise<void> {
+  const { keys } = namespace
+  const row = keys.entry(chainOf(entry), entry.header.seq, entry.hash)
+  const stored = await tx.get(row)
+  if (stored === undefined || (await tx.get(keys.key('stripped', entry.hash))) === undefined) return
+  // The copy may be signed otherwise: one entry stays the bytes that it was.
+  const own = decodeUnverifiedEntry(stored)
+  const whole: Entry = { ...own, body: entry.body, leaf: entry.leaf }
+  const value = encodeEntry(whole)
+  tx.add({ type: 'put', key: row, value })
+  tx.add({ type: 'del', key: keys.key('stripped', entry.hash) })
+  tx.accounts.addEntryBytes(value.length - stored.length)
+  const { data } = entry.header
+  if (data?.root === undefined) return
+  if (entry.leaf !== undefined) {
+    tx.add({
+      type: 'put',
+      key: keys.key('inlineLeaves', data.root.digest, entry.hash),
+      value: placeOf(chainOf(entry), entry.header.seq),
+    })
+  }
+  tx.received += 1
+  if (!tx.membership.counts(entry)) return
+  const operation = await operationFrom(tx, whole)
+  if (operation !== undefined) await tx.apply(operation)
+}

@@ -1,0 +1,122 @@
+import type { Operation } from '../catalog/index.ts'
+import { artifactIdOf, bytesText, toHex } from '../encoding/index.ts'
+import type { Entry } from '../log/index.ts'
+import { isWithin, sameLimit } from '../membership/index.ts'
+import { operationOf } from './artifact-writes.ts'
+import type { Chains, Tip } from './chains.ts'
+import { readState } from './reveal.ts'
+import type { Transaction } from './transaction.ts'
+
+/**
+ * Makes the catalog what counts now: entries of others that were stored in this transaction, and those that are in the
+ * catalog by what counted before.
+ *
+ * @param fresh data entries stored here and not applied yet
+ */
+export async function recount(tx: Transaction, chains: Chains, fresh: readonly Entry[]): Promise<void> {
+  const before = tx.counted
+  const after = tx.membership
+  const isFresh = new Set(fresh.map(({ hash }) => bytesText(hash)))
+  const changed = new Map<string, Recounted>()
+  if (after !== before) {
+    for (const tip of touchedChains(tx, chains)) {
+      const [was, is] = [before.limitOf(tip), after.limitOf(tip)]
+      if (sameLimit(was, is)) continue
+      for await (const entry of entriesFrom(tx, tip, Math.min(was.below, is.below))) {
+        const { data, seq } = entry.header
+        const name = toHex(entry.hash)
+        if (data === undefined || isFresh.has(bytesText(entry.hash))) continue
+        const [did, does] = [
+          isWithin(was, seq, name) && before.counts(entry),
+          isWithin(is, seq, name) && after.counts(entry),
+        ]
+        if (did === does) continue
+        const artifact = artifactIdOf(tx.namespace, data.artifactSalt)
+        const found = changed.get(bytesText(artifact)) ?? { artifact, gained: [], lost: new Set<string>() }
+        changed.set(bytesText(artifact), found)
+        if (does) found.gained.push(entry)
+        else found.lost.add(name)
+      }
+    }
+  }
+  for (const one of changed.values()) await recountArtifact(tx, one)
+  for (const entry of fresh) {
+    if (!after.counts(entry)) continue
+    const operation = await operationFrom(tx, entry)
+    if (operation !== undefined) await tx.apply(operation)
+  }
+  tx.counted = after
+}
+
+interface Recounted {
+  readonly artifact: Uint8Array
+  readonly gained: Entry[]
+  /** Hashes, hex. */
+  readonly lost: Set<string>
+}
+
+async function recountArtifact(tx: Transaction, { artifact, gained, lost }: Recounted): Promise<void> {
+  const gainedOperations: Operation[] = []
+  for (const entry of gained) {
+    const operation = await operationFrom(tx, entry)
+    if (operation !== undefined) gainedOperations.push(operation)
+  }
+  if (lost.size === 0) {
+    for (const operation of gainedOperations) await tx.apply(operation)
+    return
+  }
+  const kept: Operation[] = []
+  for (const hash of await tx.catalog.entriesOf(artifact)) {
+    if (lost.has(toHex(hash))) continue
+    const entry = await tx.entry(hash)
+    const operation = entry && (await operationFrom(tx, entry))
+    if (operation !== undefined) kept.push(operation)
+  }
+  await tx.rebuildArtifact(artifact, [...kept, ...gainedOperations])
+}
+
+/** What an entry says to the catalog; notes it when it lacks what a live version needs. */
+export async function operationFrom(tx: Transaction, entry: Entry): Promise<Operation | undefined> {
+  const { data, kind } = entry.header
+  if (data === undefined) return undefined
+  const state = kind === 'put' ? await readState(tx, entry) : undefined
+  if (kind === 'put' && isStripped(entry)) {
+    tx.add({ type: 'put', key: tx.keys.key('stripped', entry.hash), value: new Uint8Array(0) })
+  }
+  return operationOf(artifactIdOf(tx.namespace, data.artifactSalt), entry, state)
+}
+
+/** Tries hidden versions of artifacts whose keys have come. */
+export async function revealArtifacts(tx: Transaction, artifacts: Iterable<Uint8Array>): Promise<void> {
+  for (const artifact of artifacts) {
+    for (const hash of await tx.catalog.hiddenOf(artifact)) {
+      const entry = await tx.entry(hash)
+      const operation = entry && (await operationFrom(tx, entry))
+      if (operation?.kind === 'put' && operation.state !== undefined) await tx.apply(operation)
+    }
+  }
+}
+
+/** Whether the body or the inline leaf that a header names is not there. */
+export function isStripped({ header, body, leaf }: Entry): boolean {
+  return (
+    (header.bodyHash !== undefined && body === undefined) || (header.data?.root?.inline === true && leaf === undefined)
+  )
+}
+
+/** One tip of each chain whose entries may count otherwise than before. */
+function* touchedChains(tx: Transaction, chains: Chains): Generator<Tip> {
+  const { touched } = tx
+  const seen = new Set<string>()
+  for (const tip of [...[...tx.tips].flat(), ...chains.all()]) {
+    const name = bytesText(tip.chain)
+    if (seen.has(name) || (touched !== undefined && !touched.has(toHex(tip.grant)))) continue
+    seen.add(name)
+    yield tip
+  }
+}
+
+async function* entriesFrom(tx: Transaction, { chain }: Tip, from: number): AsyncGenerator<Entry> {
+  yield* tx.storedOf(chain, from)
+  for (const entry of tx.storedHere(chain)) if (entry.header.seq >= from) yield entry
+}

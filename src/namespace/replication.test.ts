@@ -1,0 +1,480 @@
+import { describe, expect, test } from 'vitest'
+import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { equalBytes, toHex } from '../encoding/index.ts'
+import { decodeEntry } from '../log/index.ts'
+import { compareDerived, deriveFromLog, keySpaces, NamespaceKeys } from './index.ts'
+
+/** An owner with a namespace, and agents that have joined it; nobody has been granted anything. */
+async function setUp(count: number) {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const others: NamespaceNode[] = []
+  for (let at = 0; at < count; at++) others.push(await new NamespaceNode(2 + at, time).join(owner))
+  return { time, owner, others: others as [NamespaceNode, NamespaceNode, NamespaceNode] }
+}
+
+/** Whether what a node derived as entries came is what its log makes it. */
+async function differences({ ns }: NamespaceNode): Promise<string[]> {
+  const scratch = new NamespaceKeys(ns.id, keySpaces.scratch)
+  const findings = await deriveFromLog(ns, scratch, {})
+  const different = await compareDerived(ns, scratch, ns.keys)
+  for (const row of await Array.fromAsync(ns.env.store.entries(scratch.everything()))) {
+    await ns.env.store.batch([{ type: 'del', key: row[0] }], { sync: false })
+  }
+  return [...findings.map(({ problem }) => problem), ...different]
+}
+
+describe('a namespace that others have', () => {
+  test('shows a reader what was written before and after the grant, and keeps a stranger’s copy closed', async () => {
+    const { owner, others } = await setUp(2)
+    const [reader, stranger] = others
+    const before = await owner.write('before')
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const after = await owner.write('after')
+    await converge(owner, reader, stranger)
+
+    expect(await reader.names()).toEqual(['after', 'before'])
+    expect(await reader.read(before)).toBe('before')
+    expect(await reader.read(after)).toBe('after')
+    expect(reader.ns.roleOf(reader.id)).toBe('reader')
+    expect(await stranger.names()).toEqual([])
+    expect((await stranger.ns.catalog.counts()).versions).toBe(2)
+    expect(await Array.fromAsync(stranger.ns.catalog.liveRoots())).toHaveLength(2)
+    await expect(stranger.ns.artifactKey(before, new Uint8Array(16))).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    for (const node of [owner, reader, stranger]) expect(await differences(node)).toEqual([])
+    expect(toHex(reader.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+  })
+
+  test('lets writers write and nobody else', async () => {
+    const { owner, others } = await setUp(3)
+    const [writer, reader, stranger] = others
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await converge(owner, writer, reader, stranger)
+    const artifact = await writer.write('from the writer')
+    await converge(owner, writer, reader, stranger)
+    expect(await owner.read(artifact)).toBe('from the writer')
+    await owner.update(artifact, 'then the owner')
+    await converge(owner, writer, reader)
+    expect(await writer.read(artifact)).toBe('then the owner')
+    expect(await writer.read(artifact, 1)).toBe('from the writer')
+    const entries = reader.ns.entries
+    await expect(reader.write('no')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(stranger.write('no')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(reader.update(artifact, 'no')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(reader.delete(artifact)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(writer.ns.grant({ agent: stranger.id, role: 'reader' })).rejects.toMatchObject({
+      code: 'ACCESS_DENIED',
+    })
+    await expect(writer.ns.revoke({ agent: reader.id })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(writer.ns.rotate()).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(owner.ns.grant({ agent: owner.id, role: 'reader' })).rejects.toMatchObject({
+      code: 'INVALID_ARGUMENT',
+    })
+    await expect(owner.ns.revoke({ agent: stranger.id })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    expect(reader.ns.entries).toBe(entries)
+  })
+
+  test('keeps concurrent versions of both, and a delete ends what it saw', async () => {
+    const { owner, others } = await setUp(1)
+    const [writer] = others
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    const artifact = await owner.write('one')
+    await converge(owner, writer)
+    await owner.update(artifact, 'two of the owner')
+    await writer.update(artifact, 'two of the writer')
+    await converge(owner, writer)
+    const [mine, theirs] = [await owner.ns.catalog.get(artifact), await writer.ns.catalog.get(artifact)]
+    expect(mine).toEqual(theirs)
+    expect(mine?.siblings).toHaveLength(1)
+    expect(await owner.read(artifact, mine?.siblings[0] as string)).toMatch(/^two of the/)
+    await owner.delete(artifact)
+    await converge(owner, writer)
+    expect(await writer.names()).toEqual([])
+    for (const node of [owner, writer]) expect(await differences(node)).toEqual([])
+  })
+
+  test('opens again as it was: members, keys, hidden versions', async () => {
+    const { owner, others } = await setUp(2)
+    const [writer, replica] = others
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.grant({ agent: replica.id, role: 'replica' })
+    await converge(owner, writer, replica)
+    const artifact = await writer.write('kept')
+    await converge(owner, writer, replica)
+    for (const node of [owner, writer, replica]) {
+      const [hash, members] = [toHex(node.ns.vectorHash), node.ns.membership.members]
+      await node.open()
+      expect(toHex(node.ns.vectorHash)).toBe(hash)
+      expect(node.ns.membership.members).toEqual(members)
+      expect(await differences(node)).toEqual([])
+    }
+    expect(await writer.read(artifact)).toBe('kept')
+    expect(await replica.names()).toEqual([])
+    expect(replica.ns.roleOf(replica.id)).toBe('replica')
+  })
+})
+
+describe('removing a member', () => {
+  test('ends what it writes from then on, back-dated or not, and keeps what counted', async () => {
+    const { time, owner, others } = await setUp(2)
+    const [writer, reader] = others
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await converge(owner, writer, reader)
+    await writer.write('in time')
+    await converge(owner, writer, reader)
+    await owner.ns.revoke({ agent: writer.id })
+    await writer.write('late, and not told')
+    time.nowMs -= 3_600_000
+    await writer.write('back-dated')
+    time.nowMs += 7_200_000
+    // The reader sees them before the revoke, and shows them until it comes.
+    await reader.pull(writer)
+    expect(await reader.names()).toHaveLength(3)
+    await converge(owner, writer, reader)
+    for (const node of [owner, reader, writer]) {
+      expect(await node.names()).toEqual(['in time'])
+      expect(await differences(node)).toEqual([])
+    }
+    expect(writer.ns.roleOf(writer.id)).toBeUndefined()
+    await expect(writer.write('no')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+  })
+
+  test('leaves it nothing to open of what is written then, with all ciphertext and its keys in hand', async () => {
+    const { owner, others } = await setUp(2)
+    const [former, reader] = others
+    await owner.ns.grant({ agent: former.id, role: 'reader' })
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const shared = await owner.write('shared')
+    await converge(owner, former, reader)
+    expect(await former.read(shared)).toBe('shared')
+    await owner.ns.revoke({ agent: former.id })
+    const later = await owner.write('later')
+    await owner.update(shared, 'shared no more')
+    await converge(owner, former, reader)
+
+    expect(former.ns.entries).toBe(owner.ns.entries)
+    expect(await former.ns.catalog.get(later)).toBeUndefined()
+    expect(await former.read(shared)).toBe('shared')
+    for await (const { entry } of former.ns.catalog.liveRoots(shared)) {
+      const { header } = (await former.ns.entry(entry)) ?? {}
+      if (header?.data?.gen === 2) {
+        await expect(former.ns.artifactKey(shared, header.keyId as Uint8Array)).rejects.toMatchObject({
+          code: 'ACCESS_DENIED',
+        })
+      }
+    }
+    expect(await reader.read(shared)).toBe('shared no more')
+    expect(await reader.read(shared, 1)).toBe('shared')
+    expect(await reader.read(later)).toBe('later')
+  })
+
+  test('goes on under the old key and epoch where nobody left', async () => {
+    const { owner } = await setUp(0)
+    const artifact = await owner.write('one')
+    const keyId = (await owner.ns.catalog.get(artifact))?.root.keyId as Uint8Array
+    await owner.ns.rotate()
+    await owner.update(artifact, 'two')
+    expect((await owner.ns.catalog.get(artifact))?.root.keyId).toEqual(keyId)
+  })
+
+  test('shows a newcomer the history of earlier epochs', async () => {
+    const { owner, others } = await setUp(2)
+    const [former, newcomer] = others
+    const first = await owner.write('first')
+    for (let round = 0; round < 5; round++) {
+      await owner.ns.grant({ agent: former.id, role: 'reader' })
+      await owner.ns.revoke({ agent: former.id })
+      await owner.update(first, `round ${round}`)
+    }
+    await owner.ns.grant({ agent: newcomer.id, role: 'reader' })
+    await converge(owner, newcomer)
+    expect(await newcomer.read(first)).toBe('round 4')
+    expect(await newcomer.read(first, 1)).toBe('first')
+    expect(await newcomer.read(first, 3)).toBe('round 1')
+    expect(await differences(newcomer)).toEqual([])
+  })
+
+  test('that only a writer knows of makes it seal its keys by name, and whoever may rotates', async () => {
+    const { owner, others } = await setUp(3)
+    const [admin, writer, former] = others
+    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.grant({ agent: former.id, role: 'reader' })
+    const old = await owner.write('old')
+    await converge(owner, admin, writer, former)
+    // Two admins at once: one rotates for a newcomer while the other removes a member, so that no epoch excludes the former.
+    await owner.ns.revoke({ agent: former.id })
+    const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
+    const withoutRotate = entries.filter((bytes) => decodeEntry(bytes).header.kind !== 'rotate')
+    expect(withoutRotate.length).toBe(entries.length - 1)
+    await writer.ns.receive(withoutRotate)
+    expect(writer.ns.owed.rotation).toBe(true)
+    expect(await writer.ns.heal()).toBe(0)
+    const artifact = await writer.write('by name')
+    await writer.update(old, 'old, by name')
+    await former.pull(writer)
+    expect(await former.ns.catalog.get(artifact)).toBeUndefined()
+    expect(await former.read(old)).toBe('old')
+    await admin.pull(writer)
+    expect(await admin.read(artifact)).toBe('by name')
+    expect(await admin.read(old)).toBe('old, by name')
+    expect(await admin.ns.heal()).toBeGreaterThan(0)
+    expect(admin.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+    await converge(owner, admin, writer, former)
+    await writer.update(artifact, 'under an epoch again')
+    await converge(owner, admin, writer, former)
+    expect(await owner.read(artifact)).toBe('under an epoch again')
+    expect(await former.names()).toEqual(['old'])
+    for (const node of [owner, admin, writer, former]) expect(await differences(node)).toEqual([])
+  })
+})
+
+describe('two admins', () => {
+  test('who act at once converge, and the lower rank gives way', async () => {
+    const { owner, others } = await setUp(3)
+    const [one, two, writer] = others
+    await owner.ns.grant({ agent: one.id, role: 'admin' })
+    await owner.ns.grant({ agent: two.id, role: 'admin' })
+    await converge(owner, one, two, writer)
+    await one.ns.grant({ agent: writer.id, role: 'writer' })
+    await converge(owner, one, two, writer)
+    await writer.write('kept')
+    await converge(owner, one, two, writer)
+    // One removes the writer while the other gives it another role, and the owner removes the first.
+    await one.ns.revoke({ agent: writer.id })
+    await two.ns.grant({ agent: writer.id, role: 'reader' })
+    await expect(one.ns.revoke({ agent: two.id })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await owner.ns.revoke({ agent: one.id })
+    await converge(owner, one, two, writer)
+    const roles = [owner, one, two, writer].map((node) => [one, two, writer].map(({ id }) => node.ns.roleOf(id)))
+    // What the first did before its cut counts; its revoke came after. The other’s took the role away that was there.
+    for (const row of roles) expect(row).toEqual([undefined, 'admin', 'reader'])
+    for (const node of [owner, one, two, writer]) {
+      expect(await node.names()).toEqual(['kept'])
+      expect(await differences(node)).toEqual([])
+      expect(toHex(node.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+    }
+  })
+
+  test('an admin’s late grant brings back what was written under it', async () => {
+    const { owner, others } = await setUp(2)
+    const [admin, writer] = others
+    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await converge(owner, admin)
+    await admin.ns.grant({ agent: writer.id, role: 'writer' })
+    await converge(admin, writer)
+    await writer.write('under a grant of a removed admin')
+    await owner.ns.revoke({ agent: admin.id })
+    await converge(owner, admin, writer)
+    // The cut is where the owner saw the admin's chain end: before the grant.
+    expect(await owner.names()).toEqual([])
+    const grant = (await Array.fromAsync(admin.ns.authEntries())).find(({ bytes }) => {
+      const { auth } = decodeEntry(bytes)
+      return auth?.kind === 'grant' && equalBytes(auth.agent, writer.id)
+    })
+    await owner.ns.adopt({ hash: grant?.hash as Uint8Array })
+    await converge(owner, admin, writer)
+    for (const node of [owner, admin, writer]) {
+      expect(await node.names()).toEqual(['under a grant of a removed admin'])
+      expect(await differences(node)).toEqual([])
+    }
+  })
+})
+
+describe('forks', () => {
+  test('of a copied store with the same incarnation are proven, cut, and repaired by an adopt', async () => {
+    const { time, owner, others } = await setUp(1)
+    const [writer] = others
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await converge(owner, writer)
+    await writer.write('common')
+    await converge(owner, writer)
+    const twin = await new NamespaceNode(2, time, { copyOf: writer }).open(writer.ns.id)
+    await writer.write('of the first')
+    await writer.write('of the first too')
+    await twin.write('of the twin')
+    await converge(owner, writer)
+    expect(await owner.names()).toHaveLength(3)
+    await converge(owner, writer, twin)
+    for (const node of [owner, writer, twin]) {
+      expect(await node.names()).toEqual(['common'])
+      expect(node.ns.membership.forks).toHaveLength(1)
+      expect(await differences(node)).toEqual([])
+    }
+    // Both go on under chains of their own.
+    await writer.write('on a new chain')
+    await twin.write('on another')
+    await converge(owner, writer, twin)
+    expect(await owner.names()).toEqual(['common', 'on a new chain', 'on another'])
+    const [tip] = owner.ns.vector().filter(({ seq, author }) => seq === 2 && equalBytes(author, writer.id))
+    await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
+    await converge(owner, writer, twin)
+    for (const node of [owner, writer, twin]) {
+      expect(node.ns.membership.forks).toEqual([])
+      expect((await node.names()).sort()).toEqual([
+        'common',
+        'of the first',
+        'of the first too',
+        'on a new chain',
+        'on another',
+      ])
+      expect(await differences(node)).toEqual([])
+      await node.open()
+      expect(node.ns.membership.forks).toEqual([])
+    }
+    // A restart of the twin does not go back to the shared incarnation.
+    await twin.write('after a restart')
+    await converge(owner, writer, twin)
+    expect(owner.ns.membership.forks).toEqual([])
+    expect(await owner.names()).toContain('after a restart')
+  })
+
+  test('of the owner’s own chain count on both branches', async () => {
+    const { time, owner, others } = await setUp(1)
+    const [reader] = others
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const twin = await new NamespaceNode(1, time, { copyOf: owner }).open(owner.ns.id)
+    await owner.write('one')
+    await twin.write('two')
+    await twin.write('three')
+    await converge(owner, twin, reader)
+    for (const node of [owner, twin, reader]) {
+      expect((await node.names()).sort()).toEqual(['one', 'three', 'two'])
+      expect(node.ns.membership.forks).toEqual([])
+      expect(await differences(node)).toEqual([])
+    }
+    await owner.write('four')
+    await converge(owner, twin, reader)
+    expect(await reader.names()).toHaveLength(4)
+  })
+})
+
+describe('receiving', () => {
+  test('refuses what no honest peer sends, and leaves what does not link', async () => {
+    const { time, owner, others } = await setUp(1)
+    const [writer] = others
+    const elsewhere = await new NamespaceNode(9, time).create()
+    await elsewhere.write('elsewhere')
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
+    const foreign = await Array.fromAsync(elsewhere.ns.entriesBeyond([]))
+    const flipped = Uint8Array.from(entries[0] as Uint8Array)
+    const at = Buffer.from(flipped).indexOf(Buffer.from(decodeEntry(flipped).signature))
+    flipped[at] = (flipped[at] as number) ^ 1
+    const got = await writer.ns.receive([...foreign, flipped, Uint8Array.of(1, 2, 3), entries[1] as Uint8Array])
+    expect(got).toMatchObject({ stored: 0, known: 0 })
+    expect(got.unlinked).toHaveLength(1)
+    expect(got.refused).toHaveLength(foreign.length + 2)
+    expect(writer.ns.entries).toBe(1)
+    expect(await writer.ns.receive([...entries].reverse())).toMatchObject({ stored: 2, unlinked: [], refused: [] })
+    expect(await writer.ns.receive(entries)).toMatchObject({ stored: 0, known: 2 })
+  })
+
+  test('stores nothing of agents whom no grant names', async () => {
+    const { time, owner, others } = await setUp(1)
+    const [writer] = others
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await converge(owner, writer)
+    await writer.write('mine')
+    // Another agent signs entries that stand under the writer's grant.
+    const thief = new NamespaceNode(77, time)
+    const forged: Uint8Array[] = []
+    for (const { chain } of [writer.ns.vector()[0] as { chain: Uint8Array }]) void chain
+    const own = (await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))).map((bytes) => decodeEntry(bytes))
+    const { signEntry } = await import('../log/index.ts')
+    for (const { header, keys, body, leaf } of own) {
+      const { author: _, keysHash: _k, bodyHash: _b, ...draft } = header
+      forged.push(signEntry(thief.agent, draft, { keys, body, leaf }).bytes)
+    }
+    const got = await owner.ns.receive(forged)
+    expect(got.stored).toBe(0)
+    expect(got.unlinked).toHaveLength(1)
+  })
+
+  test('shows hidden versions at once when a grant comes ahead of its place in the chain', async () => {
+    const { owner, others } = await setUp(1)
+    const [reader] = others
+    for (let at = 0; at < 30; at++) await owner.write(`snippet ${at}`)
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const entries = await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))
+    expect((await reader.ns.receive([entries.at(-1) as Uint8Array])).unlinked).toHaveLength(1)
+    await reader.ns.receive(entries.slice(0, 10))
+    expect((await reader.names()).length).toBeGreaterThan(5)
+    await reader.ns.receive(entries.slice(10))
+    expect(await reader.names()).toHaveLength(30)
+    expect(await differences(reader)).toEqual([])
+  })
+
+  test('takes back the bodies that a peer lacked', async () => {
+    const { owner, others } = await setUp(1)
+    const [reader] = others
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const artifact = await owner.write('whole')
+    const entries = await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))
+    const { encodeEntry } = await import('../log/index.ts')
+    const stripped = entries.map((bytes) => {
+      const entry = decodeEntry(bytes)
+      return entry.header.kind === 'put' ? encodeEntry({ ...entry, body: undefined, leaf: undefined }) : bytes
+    })
+    await reader.ns.receive(stripped)
+    expect(await reader.names()).toEqual([])
+    const incomplete = await Array.fromAsync(reader.ns.incomplete())
+    expect(incomplete).toHaveLength(1)
+    const whole = await owner.ns.entryBytes(incomplete[0] as Uint8Array)
+    await reader.ns.receive([whole as Uint8Array])
+    expect(await reader.read(artifact)).toBe('whole')
+    expect(await Array.fromAsync(reader.ns.incomplete())).toEqual([])
+    expect(await differences(reader)).toEqual([])
+  })
+
+  test('counts content that is not here in full until it is settled, and then by its leaves', async () => {
+    const { owner, others } = await setUp(1)
+    const [reader] = others
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const artifact = await owner.writeLarge(new Uint8Array(7_000_000).fill(7), 'large')
+    await converge(owner, reader)
+    const { root } = (await reader.ns.catalog.get(artifact)) ?? {}
+    if (root === undefined) throw new Error('it is not listed')
+    expect(reader.ns.totals.leafBytes).toBe(root.storedBytes)
+    expect(await reader.ns.settle(artifact, root)).toBe(false)
+    for (const [name, bytes] of owner.blocks.held) reader.blocks.held.set(name, bytes)
+    expect(await differences(reader)).toEqual([])
+    expect(await reader.ns.settle(artifact, root)).toBe(true)
+    expect(reader.ns.totals).toEqual(owner.ns.totals)
+    expect(owner.ns.totals.leafBytes).toBeLessThan(root.storedBytes)
+    expect(await differences(reader)).toEqual([])
+  })
+})
+
+describe('the feed', () => {
+  test('tells each change once, in order, across a restart', async () => {
+    const { owner, others } = await setUp(1)
+    const [reader] = others
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const a = await owner.write('a')
+    await converge(owner, reader)
+    const seen: string[] = []
+    let cursor: number | undefined
+    const take = async (count: number) => {
+      for await (const event of reader.ns.feed({ after: cursor ?? -1 })) {
+        seen.push(`${event.kind} ${toHex(event.artifact).slice(0, 4)}`)
+        cursor = event.cursor
+        if (--count === 0) break
+      }
+    }
+    await take(1)
+    await owner.update(a, 'a2')
+    const b = await owner.write('b')
+    await converge(owner, reader)
+    await reader.open()
+    await take(2)
+    const waiting = take(1)
+    await owner.delete(a)
+    await converge(owner, reader)
+    await waiting
+    const [hexA, hexB] = [a, b].map((artifact) => toHex(artifact).slice(0, 4))
+    expect(seen).toEqual([`created ${hexA}`, `updated ${hexA}`, `created ${hexB}`, `deleted ${hexA}`])
+  })
+})
