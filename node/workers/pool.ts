@@ -20,7 +20,7 @@ const jobsPerWorker = 2
 /** Workers that start with a scan: there will be chunks to seal as soon as it has found the first ones, and a start takes 0.1 s. */
 const startedWithScan = 4
 /** Shared memory kept for the next upload, bytes: fresh pages cost time, and workers let go of old ones late. */
-const maxSpareBytes = 80 * 1024 * 1024
+const maxSpareBytes = 64 * 1024 * 1024
 
 /**
  * The content engine over worker threads, as many as there are cores and at least two. They start with the first
@@ -108,6 +108,8 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     encryptionKey: Uint8Array,
   ): Promise<Uint8Array<M>> {
     if (leaf.length <= inThreadBytes) return await inThreadEngine.open(leaf, digest, encryptionKey)
+    // A stream that is read hands out memory of its own; what uploads left would only stand beside it.
+    if (!isShared(leaf) && this.#openScans === 0) this.#spare.length = 0
     const own = isShared(leaf) || leaf.length === leaf.buffer.byteLength ? leaf : leaf.slice()
     const transfer = own.buffer instanceof ArrayBuffer ? [own.buffer] : []
     const moved = await this.#run<Uint8Array<M> | undefined>(
@@ -157,6 +159,12 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
       if (slot.load >= jobsPerWorker) return
       slot.send(this.#queue.shift() as PendingJob)
     }
+  }
+
+  get #openScans(): number {
+    let open = 0
+    for (const scans of this.#scans.values()) open += scans
+    return open
   }
 
   #slotForScan(): WorkerSlot {
