@@ -14,11 +14,17 @@ export class ProviderAnswers {
   /** Agents in hex that sent what no honest one sends: not asked again. */
   readonly #banned = new Map<string, { readonly agent: Uint8Array; readonly answer: string }>()
 
+  /** Agents in hex whose last stream ended before it brought anything. */
+  readonly #cut = new Set<string>()
+
   /** Takes in how a lane ended. */
   add({ agent, key, receivedBlocks }: Lane, { kind, answer }: LaneEnd): void {
     if (kind === 'bad-block' || kind === 'bad-frame' || kind === 'false-claim') this.#banned.set(key, { agent, answer })
-    // One that was cut off after it had brought something is as good as before.
-    const isAsGood = kind === 'done' || ((kind === 'cut' || kind === 'ended') && receivedBlocks > 0)
+    const isCut = kind === 'cut' || kind === 'ended'
+    // One that was cut off after it had brought something is as good as before; else it may be the connection's fault, once.
+    const isAsGood = kind === 'done' || (isCut && (receivedBlocks > 0 || !this.#cut.has(key)))
+    if (isCut && receivedBlocks === 0) this.#cut.add(key)
+    else this.#cut.delete(key)
     if (!isAsGood) this.#passed.set(key, { agent, answer })
   }
 

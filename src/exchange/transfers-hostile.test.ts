@@ -214,7 +214,8 @@ describe.each(attacks)('a provider that $what', ({ answer, counter, penalty }) =
     expect(failure.details.asked[0]).toMatch(`${formatDid(agentOf('hostile'))}: `)
     expect(failure.details.asked[0]).toMatch(/^[\x20-\x7e]+$/)
     await transfer.close()
-    expect(swarm.transfers.counters[counter]).toBe(1)
+    // A stream that ends early may be the connection's fault: there is a second one.
+    expect(swarm.transfers.counters[counter]).toBe(counter === 'cut' ? 2 : 1)
     expect(swarm.reader.penalties.map(({ misbehaviour }) => misbehaviour)).toEqual(
       penalty === undefined ? [] : [penalty],
     )
