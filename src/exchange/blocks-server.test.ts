@@ -8,6 +8,7 @@ import {
   blockRefusalMs,
   maxBlockBytes,
   maxBlockRequestBytes,
+  maxBlockStreams,
   maxBlockStreamsOfAgent,
   maxRequestsWaiting,
 } from '../limits.ts'
@@ -290,6 +291,30 @@ describe('a server of blocks', () => {
     expect(provider.server.counters.floods).toBe(1)
     askers[0]?.send(credit, request())
     await until(() => askers[0]?.kinds.includes('end') === true)
+  })
+
+  test('serves a member though strangers hold all streams that there are', async () => {
+    await using swarm = new TestSwarm()
+    const provider = swarm.provider('a', content)
+    const strangers: Asker[] = []
+    for (let count = 0; count < maxBlockStreams; count++) {
+      const name = `stranger ${Math.floor(count / maxBlockStreamsOfAgent)}`
+      const peer = swarm.network.find(agentOf(name)) ?? swarm.network.join(agentOf(name))
+      swarm.network.connect(peer, provider.peer)
+      strangers.push(new Asker(await peer.open(provider.peer.agent, blocksProtocol)))
+    }
+    await settle()
+    expect(strangers.filter(({ isOver }) => isOver)).toEqual([])
+    const asker = await ask(swarm, provider)
+    asker.send(credit, request())
+    await until(() => asker.kinds.includes('end'))
+    expect(strangers.map(({ isOver }) => isOver).indexOf(true)).toBe(0)
+    expect(strangers.filter(({ isOver }) => isOver)).toHaveLength(1)
+    const late = swarm.network.join(agentOf('late'))
+    swarm.network.connect(late, provider.peer)
+    await late.open(provider.peer.agent, blocksProtocol)
+    await settle()
+    expect(asker.isOver).toBe(false)
   })
 
   const stuck: readonly [string, (asker: Asker) => void][] = [

@@ -40,6 +40,8 @@ export function serveBlocks({ network, lookup, scheduler }: ServeBlocksOptions):
   }
   const stop = new AbortController()
   const streamsOf = new Map<string, number>()
+  /** Streams on which nothing was permitted so far, the oldest first. */
+  const unproven = new Set<AbortController>()
   const running = new Set<Promise<void>>()
 
   const count = (error: unknown, stream: PeerStream): void => {
@@ -53,16 +55,35 @@ export function serveBlocks({ network, lookup, scheduler }: ServeBlocksOptions):
     }
   }
 
+  /** Strangers, of whom there may be any number, do not keep those out who may read. */
+  const makeRoom = (): void => {
+    const [oldest] = unproven
+    const full = new ArtifactHubError('UNAVAILABLE', 'Too many streams are open here')
+    if (oldest === undefined) throw full
+    unproven.delete(oldest)
+    oldest.abort(full)
+  }
+
   const serve = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
     const agent = toHex(stream.agent)
     const streams = streamsOf.get(agent) ?? 0
     try {
       if (streams >= maxBlockStreamsOfAgent) throw new Flood('more streams than one agent may have')
-      if (running.size >= maxBlockStreams) throw new ArtifactHubError('UNAVAILABLE', 'Too many streams are open here')
+      if (running.size >= maxBlockStreams) makeRoom()
       streamsOf.set(agent, streams + 1)
+      const own = new AbortController()
+      unproven.add(own)
       try {
-        await serveStream({ stream, lookup, scheduler, counters, signal: AbortSignal.any([signal, stop.signal]) })
+        await serveStream({
+          stream,
+          lookup,
+          scheduler,
+          counters,
+          onPermitted: () => unproven.delete(own),
+          signal: AbortSignal.any([signal, stop.signal, own.signal]),
+        })
       } finally {
+        unproven.delete(own)
         const left = (streamsOf.get(agent) ?? 1) - 1
         if (left === 0) streamsOf.delete(agent)
         else streamsOf.set(agent, left)

@@ -43,6 +43,8 @@ export interface BlockSessionOptions {
   readonly lookup: (namespace: Uint8Array) => ServedNamespace | undefined
   readonly scheduler: Scheduler
   readonly counters: BlockServerCounters
+  /** Told when a request was not refused. */
+  readonly onPermitted: () => void
   readonly signal: AbortSignal
 }
 
@@ -182,6 +184,7 @@ class BlockSession {
         this.#push({ kind: 'refuse', code: 'ACCESS_DENIED', message: 'Not for this agent, or not here' })
         return
       }
+      this.#options.onPermitted()
       this.#push({ kind: 'accept' })
       if (request.nodes) await this.#pushNodes(served.tree, (request.runs[0] as LeafRun).first)
       for (const run of request.runs) {
