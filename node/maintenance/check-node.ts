@@ -220,6 +220,8 @@ class NamespaceCheck {
       for await (const { artifact, root } of log.catalog.liveRoots(undefined, { signal })) {
         versions += 1
         this.#options.onProgress?.({ step: 'versions', done: versions, total })
+        // What was never whole here is not lost; a fetch brings it.
+        if (await log.isEstimated(artifact, root)) continue
         const seen = await this.#missing(root)
         cutShort ||= seen.cutShort
         for (const [digest, kind] of seen.missing) {

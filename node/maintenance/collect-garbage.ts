@@ -1,6 +1,6 @@
 import type { LocalEnvironment, OpenNamespace } from '../../sdk/local/index.ts'
 import type { VersionRoot } from '../../src/catalog/index.ts'
-import { walkTree } from '../../src/content/index.ts'
+import { childrenOf, type Subtree, subtreeOfRoot, walkTree } from '../../src/content/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import { gcGraceMs } from '../../src/limits.ts'
 import { eraseBodies, isKnownDamaged, removeStaleLeafRows, removeStaleUploads } from '../../src/namespace/index.ts'
@@ -105,14 +105,41 @@ async function sweep(
 }
 
 async function mark(
-  { blocks }: OpenNamespace['log'],
-  { root }: VersionRoot,
+  log: OpenNamespace['log'],
+  { artifact, root }: VersionRoot,
   live: DigestSet,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   // A tree whose root is marked was walked for another version.
   if (root.inline || live.has(root.digest)) return
-  for await (const { digest } of walkTree({ root, blocks, signal })) live.add(digest)
+  if (await log.isEstimated(artifact, root)) return await markHeld(log, root, live, signal)
+  for await (const { digest } of walkTree({ root, blocks: log.blocks, signal })) live.add(digest)
+}
+
+/** Of content that was never whole here, what a fetch that was cut off left: the next one goes on from it. */
+async function markHeld(
+  { blocks }: OpenNamespace['log'],
+  root: VersionRoot['root'],
+  live: DigestSet,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const childrenIn = <T>(read: () => T[]): T[] => {
+    try {
+      return read()
+    } catch (error) {
+      // Sizes that no content has: nothing is fetched for such a version.
+      if (!isHubError(error, 'CORRUPT')) throw error
+      return []
+    }
+  }
+  const open: Subtree[] = childrenIn(() => [subtreeOfRoot(root)])
+  for (let tree = open.pop(); tree !== undefined; tree = open.pop()) {
+    signal?.throwIfAborted()
+    live.add(tree.digest)
+    const node = tree.level === 0 ? undefined : await blocks.read(tree.digest)
+    const parent = tree
+    if (node !== undefined) open.push(...childrenIn(() => childrenOf(parent, node)))
+  }
 }
 
 function ignoreMissing(error: unknown): void {

@@ -50,8 +50,8 @@ export interface AccountsInit {
 
 /**
  * Counts distinct live leaves: how many live versions hold each root, and how many live roots each leaf. Leaves are
- * never shared between artifacts, for each has a key of its own. A root whose tree is not whole here is *estimated*: it
- * counts for as many bytes as its version says, until it is settled. This is this node's own bookkeeping and can be
+ * never shared between artifacts, for each has a key of its own. A root that is not whole here is *estimated*: it counts
+ * for as many bytes as its version says, until it is settled. This is this node's own bookkeeping and can be
  * counted again from the catalog and the blocks.
  */
 export class Accounts {
@@ -117,17 +117,15 @@ export class Accounts {
     const { digest, storedBytes } = root
     const row = await this.#row(artifact, digest, storedBytes)
     if (root.codec === rawCodec) {
-      this.#changeLeaf(artifact, { digest, blockBytes: storedBytes }, 1, row)
+      const isHere = root.inline || (row === undefined ? await this.#isHere(artifact, root) : !isEstimate(row))
+      this.#changeLeaf(artifact, { digest, blockBytes: storedBytes }, 1, row, !isHere)
       return
     }
     if (row !== undefined) {
       this.#write(artifact, digest, storedBytes, readCount(row) + 1, isEstimate(row))
       return
     }
-    const { keys, isEstimated } = this.#init
-    const mayBeWhole =
-      isEstimated === undefined || !(await isEstimated(keys.rest(this.#key(artifact, digest, storedBytes))))
-    const tree = mayBeWhole ? await this.#walk(root) : undefined
+    const tree = (await this.#mayBeHere(artifact, root)) ? await this.#walk(root) : undefined
     this.#write(artifact, digest, storedBytes, 1, tree?.whole !== true)
     if (tree?.whole === true) await this.#changeLeaves(artifact, tree.leaves, 1)
     else this.#leafBytes += storedBytes
@@ -139,7 +137,7 @@ export class Accounts {
     const { digest, storedBytes } = root
     const row = await this.#row(artifact, digest, storedBytes)
     if (root.codec === rawCodec) {
-      this.#changeLeaf(artifact, { digest, blockBytes: storedBytes }, -1, row)
+      this.#changeLeaf(artifact, { digest, blockBytes: storedBytes }, -1, row, isEstimate(row))
       return
     }
     const count = readCount(row) - 1
@@ -154,6 +152,11 @@ export class Accounts {
     const { digest, storedBytes } = root
     const row = await this.#row(artifact, digest, storedBytes)
     if (row === undefined || !isEstimate(row)) return false
+    if (root.codec === rawCodec) {
+      if (!(await this.#isHere(artifact, root))) return false
+      this.#write(artifact, digest, storedBytes, readCount(row), false)
+      return true
+    }
     const { leaves, whole } = await this.#walk(root)
     if (!whole) return false
     this.#changed = true
@@ -167,15 +170,25 @@ export class Accounts {
     for (const batch of batches(leaves)) {
       const rows = await this.#rows(artifact, batch)
       batch.forEach((leaf, at) => {
-        this.#changeLeaf(artifact, leaf, by, rows[at])
+        this.#changeLeaf(artifact, leaf, by, rows[at], false)
       })
     }
   }
 
-  #changeLeaf(artifact: Uint8Array, leaf: Leaf, by: 1 | -1, row: Uint8Array | undefined): void {
+  #changeLeaf(artifact: Uint8Array, leaf: Leaf, by: 1 | -1, row: Uint8Array | undefined, estimated: boolean): void {
     const count = readCount(row)
     if (by === 1 ? count === 0 : count === 1) this.#leafBytes += by * leaf.blockBytes
-    this.#write(artifact, leaf.digest, leaf.blockBytes, count + by, false)
+    this.#write(artifact, leaf.digest, leaf.blockBytes, count + by, estimated)
+  }
+
+  /** Whether the one block of content that is a single leaf is here. */
+  async #isHere(artifact: Uint8Array, root: ContentRoot): Promise<boolean> {
+    return (await this.#mayBeHere(artifact, root)) && (await this.#init.blocks.has([root.digest]))[0] === true
+  }
+
+  async #mayBeHere(artifact: Uint8Array, { digest, storedBytes }: ContentRoot): Promise<boolean> {
+    const { keys, isEstimated } = this.#init
+    return isEstimated === undefined || !(await isEstimated(keys.rest(this.#key(artifact, digest, storedBytes))))
   }
 
   /** A tree's distinct leaves, and whether all of its nodes are here; without one, the leaves up to it. */
@@ -235,7 +248,7 @@ export async function isEstimatedRoot(
   artifact: Uint8Array,
   root: ContentRoot,
 ): Promise<boolean> {
-  return root.codec !== rawCodec && isEstimate(await store.get(referenceKey(keys, artifact, root)))
+  return !root.inline && isEstimate(await store.get(referenceKey(keys, artifact, root)))
 }
 
 /** Whether the row of a root says that it is estimated. */

@@ -24,6 +24,12 @@ export class MemoryBlocks implements NamespaceBlocks {
     return this.held.get(toHex(digest))?.slice()
   }
 
+  async readInto(digest: Uint8Array, into: Uint8Array): Promise<number | undefined> {
+    const bytes = this.held.get(toHex(digest))
+    if (bytes !== undefined) into.set(bytes)
+    return bytes?.length
+  }
+
   async has(digests: readonly Uint8Array[]): Promise<boolean[]> {
     return digests.map((digest) => this.held.has(toHex(digest)))
   }
