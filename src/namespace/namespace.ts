@@ -53,6 +53,8 @@ export interface NamespaceEnvironment {
 export interface NamespaceChange {
   /** Entries that this agent wrote. */
   readonly appended: number
+  /** Their stored bytes, in the order of its chain. */
+  readonly written: readonly Uint8Array[]
   /** Entries of others that were stored. */
   readonly received: number
   /** Whether who may do what may have changed. */
@@ -353,6 +355,11 @@ export class Namespace {
     return () => this.#listeners.delete(own)
   }
 
+  /** The cursor of the newest change in the feed; -1 before the first. */
+  get feedCursor(): number {
+    return this.#feedRow - 1
+  }
+
   /**
    * What a member sees change, in this node's order, from after a cursor on (without one: from now on), and then as it happens. Ends
    * when the namespace is closed.
@@ -448,7 +455,7 @@ export class Namespace {
   async close(): Promise<void> {
     this.#closed = true
     await this.#queue.idle()
-    for (const listener of this.#listeners) listener({ appended: 0, received: 0, authChanged: false, artifacts: [] })
+    for (const listener of this.#listeners) listener({ appended: 0, written: [], received: 0, authChanged: false, artifacts: [] })
   }
 
   /** A fresh artifact key. */
@@ -701,8 +708,8 @@ export class Namespace {
     this.#feedRow = tx.nextFeedRow ?? this.#feedRow
     tx.releaseReservations()
     if (this.#listeners.size === 0) return
-    const { appended, received } = tx
-    const change = { appended, received, authChanged, artifacts: [...tx.changedArtifacts] }
+    const { appended, received, written } = tx
+    const change = { appended, written, received, authChanged, artifacts: [...tx.changedArtifacts] }
     for (const listener of this.#listeners) listener(change)
   }
 }

@@ -72,6 +72,8 @@ export class Transaction {
   readonly accounts: Accounts
   /** Entries of this agent that were written here. */
   appended = 0
+  /** Their stored bytes, whole once all are signed. */
+  readonly written: Uint8Array[] = []
   /** Entries of others that were stored here. */
   received = 0
   /** By which membership the catalog, with what was done here, is what counts. */
@@ -318,6 +320,7 @@ export class Transaction {
     if (entry.leaf !== undefined && draft.data?.root !== undefined)
       this.#leaves.set(bytesText(draft.data.root.digest), entry.leaf)
     await this.storeEntry(entry, bytes, chain)
+    this.written.push(bytes)
     if (this.#seat !== undefined) this.#seat = { ...this.#seat, tip: tipOf(entry, chain) }
     if (operation !== undefined) await this.apply(operation(entry))
     return entry
