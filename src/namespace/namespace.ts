@@ -455,7 +455,8 @@ export class Namespace {
   async close(): Promise<void> {
     this.#closed = true
     await this.#queue.idle()
-    for (const listener of this.#listeners) listener({ appended: 0, written: [], received: 0, authChanged: false, artifacts: [] })
+    for (const listener of this.#listeners)
+      listener({ appended: 0, written: [], received: 0, authChanged: false, artifacts: [] })
   }
 
   /** A fresh artifact key. */
@@ -568,6 +569,21 @@ export class Namespace {
     for (const hash of hashes.values()) {
       const bytes = await this.entryBytes(hash)
       if (bytes !== undefined) yield { hash, bytes }
+    }
+  }
+
+  /**
+   * Stored bytes of the entries that hold the keys of the time for an agent: its grants, and the rotate of the epoch to write
+   * under. Handed to `receive` ahead of the log they do not link yet, but what comes after them is readable at once, where else
+   * it would be tried a second time when they come in their place.
+   */
+  async *lettersFor(agent: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+    const epoch = this.#membership.epochs.find(({ id }) => this.#membership.isGoodEpoch(id))
+    const hashes = this.#membership.grantsOf(agent).map(({ hash }) => hash)
+    if (epoch !== undefined) hashes.push(epoch.rotate)
+    for (const hash of hashes) {
+      const bytes = await this.entryBytes(hash)
+      if (bytes !== undefined) yield bytes
     }
   }
 
