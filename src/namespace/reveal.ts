@@ -1,7 +1,7 @@
-import type { ArtifactState } from '../catalog/index.ts'
+import type { ArtifactState, HiddenVersion } from '../catalog/index.ts'
 import { artifactIdOf } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
-import type { Entry, KeyWrap } from '../log/index.ts'
+import { decodeUnverifiedEntry, type Entry, type KeyWrap } from '../log/index.ts'
 import type { ArtifactKey, Keyring } from '../sharing/index.ts'
 import { operationOf } from './artifact-writes.ts'
 import { decodeBody } from './body.ts'
@@ -67,19 +67,20 @@ export async function readState(reader: StateReader, entry: Entry): Promise<Arti
 /** Tries every hidden version with the keys that are there now, some to a batch. */
 export async function revealHidden(namespace: Namespace, signal: AbortSignal | undefined): Promise<void> {
   const { catalog, env, keys } = namespace
-  let last: { artifact: Uint8Array; entry: Uint8Array } | undefined
+  let last: HiddenVersion | undefined
   for (;;) {
     signal?.throwIfAborted()
-    const found: { entry: Entry; state: ArtifactState }[] = []
-    let seen = 0
-    for await (const version of catalog.hidden(last, { signal })) {
+    const some: HiddenVersion[] = []
+    for await (const { artifact, entry } of catalog.hidden(last, { signal })) {
       // Copies: the rows are the store's.
-      last = { artifact: version.artifact.slice(), entry: version.entry.slice() }
-      seen += 1
-      const entry = await namespace.entry(last.entry)
-      const state = entry && (await namespace.stateOf(entry))
-      if (entry !== undefined && state !== undefined) found.push({ entry, state })
-      if (seen === batchVersions) break
+      some.push({ artifact: artifact.slice(), entry: entry.slice() })
+      if (some.length === batchVersions) break
+    }
+    last = some.at(-1) ?? last
+    const found: { entry: Entry; state: ArtifactState }[] = []
+    for (const entry of await storedEntries(namespace, some)) {
+      const state = await namespace.stateOf(entry)
+      if (state !== undefined) found.push({ entry, state })
     }
     if (found.length > 0) {
       await namespace.commit(async (tx, mark) => {
@@ -93,7 +94,20 @@ export async function revealHidden(namespace: Namespace, signal: AbortSignal | u
         }
       })
     }
-    if (seen < batchVersions) break
+    if (some.length < batchVersions) break
   }
   await env.store.batch([{ type: 'del', key: keys.key('revealing') }], { sync: false })
+}
+
+/** Entries by hash, as they are stored: they were checked when they came. */
+async function storedEntries(
+  { env: { store }, keys }: Namespace,
+  versions: readonly HiddenVersion[],
+): Promise<Entry[]> {
+  const places = await store.getMany(versions.map(({ entry }) => keys.key('places', entry)))
+  const rows = versions.flatMap(({ entry }, at) => {
+    const place = places[at]
+    return place === undefined ? [] : [keys.key('entries', place, entry)]
+  })
+  return (await store.getMany(rows)).flatMap((bytes) => (bytes === undefined ? [] : [decodeUnverifiedEntry(bytes)]))
 }

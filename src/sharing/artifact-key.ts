@@ -32,14 +32,20 @@ export class ArtifactKey {
     const derive = (label: string) => hkdfExpand(pseudorandomKey, encodeCanonical([label, namespace, artifact]))
     this.secret = secret
     this.id = hkdfExpand(pseudorandomKey, keyIdInfo, keyIdBytes)
-    let chunking: Uint8Array | undefined
+    // Whoever only reads what versions say needs none of these, and only what is longer than one chunk needs the last.
+    const derived: { encryption?: Uint8Array; nonce?: Uint8Array; chunking?: Uint8Array } = {}
     this.content = {
-      encryption: derive('content/enc'),
-      nonce: derive('content/nonce'),
-      // Only what is longer than one chunk needs it.
+      get encryption() {
+        derived.encryption ??= derive('content/enc')
+        return derived.encryption
+      },
+      get nonce() {
+        derived.nonce ??= derive('content/nonce')
+        return derived.nonce
+      },
       get chunking() {
-        chunking ??= derive('content/chunk')
-        return chunking
+        derived.chunking ??= derive('content/chunk')
+        return derived.chunking
       },
     }
     this.leafRowsKey = () => derive('leaf-rows')
