@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { type Budget, childrenOf, type Subtree } from '../content/index.ts'
+import { type Budget, type ContentEngine, childrenOf, type Subtree } from '../content/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
@@ -78,6 +78,7 @@ export interface LaneOptions {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
   readonly host: LaneHost
+  readonly engine: Pick<ContentEngine, 'verify'>
   /** Bytes received and not yet stored, of all lanes of a transfer. */
   readonly unstored: Budget
   readonly signal: AbortSignal
@@ -186,6 +187,8 @@ export class Lane {
       this.#waitForWork()
       this.pump()
       await this.#receive(reader)
+      await Promise.all(this.#storing)
+      this.#signal.throwIfAborted()
       throw this.#pending.length > 0
         ? new LaneFailure('cut', 'ended the stream in the middle')
         : new LaneFailure('ended', 'ended the stream')
@@ -261,7 +264,7 @@ export class Lane {
   async #takeNode(bytes: Uint8Array<ArrayBuffer>, current: Pending): Promise<void> {
     const { at, assignment } = current
     if (assignment.kind !== 'path' || at.level === 0) throw malformed('a node that was not asked for')
-    if (!isBlock(bytes, at)) throw new LaneFailure('bad-block', 'sent bytes that are not the block')
+    if (!isBlock(bytes, at)) throw badBlock()
     this.#send({ kind: 'credit', bytes: bytes.length })
     let children: readonly Subtree[]
     try {
@@ -284,24 +287,38 @@ export class Lane {
   async #takeLeaf(index: number, bytes: Uint8Array<ArrayBuffer>, current: Pending): Promise<void> {
     const leaf = current.leaves.get(index)
     if (leaf === undefined) throw malformed('a leaf that was not asked for')
-    if (bytes.length !== leaf.leafBytes || !isBlock(bytes, leaf)) {
-      throw new LaneFailure('bad-block', 'sent bytes that are not the block')
-    }
+    if (bytes.length !== leaf.leafBytes) throw badBlock()
     current.leaves.delete(index)
-    this.#receivedBlocks++
-    this.#receivedBytes += bytes.length
-    const { unstored, host } = this.#options
+    const { unstored } = this.#options
     // It is we who are slow now.
     this.#cancelTimer()
     await unstored.take(bytes.length)
     this.#watchProgress()
-    this.#send({ kind: 'credit', bytes: Math.max(1, bytes.length) })
-    const length = bytes.length
-    const storing = this.#store(() => host.receivedLeaf(leaf, bytes)).finally(() => {
+    this.#send({ kind: 'credit', bytes: bytes.length })
+    const { length } = bytes
+    const storing = this.#store(() => this.#verifyAndStore(leaf, bytes)).finally(() => {
       unstored.give(length)
       this.#storing.delete(storing)
     })
     this.#storing.add(storing)
+  }
+
+  /** Next to what arrives meanwhile. Of a lane that has failed nothing more is stored. */
+  async #verifyAndStore(leaf: Subtree, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { engine, host } = this.#options
+    const { length } = bytes
+    let verified: Uint8Array<ArrayBuffer>
+    try {
+      verified = await engine.verify(bytes, leaf.digest)
+    } catch (error) {
+      if (!isHubError(error, 'CORRUPT')) throw error
+      this.#fail(badBlock())
+      return
+    }
+    if (this.#signal.aborted) return
+    this.#receivedBlocks++
+    this.#receivedBytes += length
+    await host.receivedLeaf(leaf, verified)
   }
 
   #takeMissing({ first, count }: LeafRun, current: Pending): void {
@@ -393,6 +410,10 @@ export class Lane {
     }
     return { kind: 'cut', answer: cause instanceof ArtifactHubError ? cause.message : 'cut the stream' }
   }
+}
+
+function badBlock(): LaneFailure {
+  return new LaneFailure('bad-block', 'sent bytes that are not the block')
 }
 
 function isBlock(bytes: Uint8Array, block: Subtree): boolean {

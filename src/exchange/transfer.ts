@@ -1,6 +1,7 @@
 import {
   type BlockReader,
   Budget,
+  type ContentEngine,
   type ContentRef,
   childrenOf,
   type Subtree,
@@ -48,6 +49,7 @@ export interface ContentRange {
 export interface TransferPool {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  readonly engine: Pick<ContentEngine, 'verify'>
   /** Whether one more stream to an agent (in hex) may be opened. When that changes, transfers are refreshed. */
   hasRoom(agent: string): boolean
   /** A stream to an agent (in hex) is being opened. */
@@ -320,12 +322,13 @@ export class Transfer implements LaneHost {
   }
 
   #startLane(agent: Uint8Array): void {
-    const { network, scheduler } = this.#pool
+    const { network, scheduler, engine } = this.#pool
     const lane = new Lane({
       agent,
       network,
       scheduler,
       host: this,
+      engine,
       unstored: this.#unstored,
       signal: this.#stop.signal,
     })

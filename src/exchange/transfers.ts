@@ -1,4 +1,4 @@
-import type { BlockReader } from '../content/index.ts'
+import type { BlockReader, ContentEngine } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxBlockStreamsToAgent } from '../limits.ts'
@@ -50,10 +50,19 @@ const misbehaviours: Partial<Record<LaneEndKind, Misbehaviour>> = {
   'false-claim': 'false-claim',
 }
 
+/** What a node's fetches are made from. */
+export interface TransfersOptions {
+  readonly network: PeerNetwork
+  readonly scheduler: Scheduler
+  /** Hashes what arrives. On a pool of threads that costs the one that reads the network a fifth of it. */
+  readonly engine: Pick<ContentEngine, 'verify'>
+}
+
 /** All fetches of a node: one for each content of a namespace, shared by those who read it. */
 export class Transfers implements TransferPool, AsyncDisposable {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  readonly engine: Pick<ContentEngine, 'verify'>
   readonly #counters: Record<LaneEndKind, number> = {
     done: 0,
     ended: 0,
@@ -73,9 +82,10 @@ export class Transfers implements TransferPool, AsyncDisposable {
   readonly #unlisten: () => void
   #isClosed = false
 
-  constructor(options: { readonly network: PeerNetwork; readonly scheduler: Scheduler }) {
+  constructor(options: TransfersOptions) {
     this.network = options.network
     this.scheduler = options.scheduler
+    this.engine = options.engine
     this.#unlisten = options.network.onPeer((agent, isConnected) => {
       if (isConnected) for (const transfer of this.#all) transfer.refresh(agent)
     })
