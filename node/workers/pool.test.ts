@@ -79,6 +79,15 @@ describe('the worker pool', () => {
     expect([larger[999], larger[1000 + sealed.block.length], larger.length]).toEqual([7, 7, 300_000])
   })
 
+  test.each([100, 200_000])('verifies a leaf of %i bytes, and gives its bytes back', async (length) => {
+    const pool = openPool()
+    const leaf = seededBytes('leaf', length)
+    const digest = createHash('sha256').update(leaf).digest()
+    expect(Buffer.compare(await pool.verify(leaf.slice(), digest), leaf)).toBe(0)
+    expect(Buffer.compare(await pool.verify(Buffer.concat([leaf, leaf]).subarray(length), digest), leaf)).toBe(0)
+    await expect(pool.verify(seededBytes('other', length), digest)).rejects.toEqual(withCode('CORRUPT'))
+  })
+
   test('hands an error of a job on with its code and details, and the worker lives', async () => {
     const pool = openPool(1)
     const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)

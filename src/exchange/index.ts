@@ -13,4 +13,10 @@ export { runSync, type SyncOutcome, type SyncRunOptions, syncProtocol } from './
 export type { SyncServiceCounters } from './sync-serve.ts'
 export type { SyncScope } from './sync-view.ts'
 export type { ContentRange, TransferProgress, TransferTarget } from './transfer.ts'
-export { type OpenTransfer, type OpenTransferOptions, type TransferCounters, Transfers } from './transfers.ts'
+export {
+  type OpenTransfer,
+  type OpenTransferOptions,
+  type TransferCounters,
+  Transfers,
+  type TransfersOptions,
+} from './transfers.ts'

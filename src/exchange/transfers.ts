@@ -54,7 +54,7 @@ const misbehaviours: Partial<Record<LaneEndKind, Misbehaviour>> = {
 export interface TransfersOptions {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
-  /** Hashes what arrives. On a pool of threads that costs the one that reads the network a fifth of it. */
+  /** Hashes what arrives. Other threads take most of it off the one that reads the network, for about a tenth more work in all. */
   readonly engine: Pick<ContentEngine, 'verify'>
 }
 

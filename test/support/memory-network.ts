@@ -383,15 +383,6 @@ export class ManualScheduler implements Scheduler {
   }
 }
 
-/** The machine's own time. */
-export const realScheduler: Scheduler = {
-  now: () => Date.now(),
-  setTimer: (delayMs, work) => {
-    const timer = setTimeout(work, delayMs)
-    return () => clearTimeout(timer)
-  },
-}
-
 function addressOf(agent: Uint8Array): string {
   return `/memory/${toHex(agent)}`
 }
