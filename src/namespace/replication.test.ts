@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
-import { decodeEntry } from '../log/index.ts'
+import { decodeEntry, encodeEntry, signEntry } from '../log/index.ts'
 import { compareDerived, deriveFromLog, keySpaces, NamespaceKeys } from './index.ts'
 
 /** An owner with a namespace, and agents that have joined it; nobody has been granted anything. */
@@ -381,9 +381,7 @@ describe('receiving', () => {
     // Another agent signs entries that stand under the writer's grant.
     const thief = new NamespaceNode(77, time)
     const forged: Uint8Array[] = []
-    for (const { chain } of [writer.ns.vector()[0] as { chain: Uint8Array }]) void chain
     const own = (await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))).map((bytes) => decodeEntry(bytes))
-    const { signEntry } = await import('../log/index.ts')
     for (const { header, keys, body, leaf } of own) {
       const { author: _, keysHash: _k, bodyHash: _b, ...draft } = header
       forged.push(signEntry(thief.agent, draft, { keys, body, leaf }).bytes)
@@ -413,7 +411,6 @@ describe('receiving', () => {
     await owner.ns.grant({ agent: reader.id, role: 'reader' })
     const artifact = await owner.write('whole')
     const entries = await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))
-    const { encodeEntry } = await import('../log/index.ts')
     const stripped = entries.map((bytes) => {
       const entry = decodeEntry(bytes)
       return entry.header.kind === 'put' ? encodeEntry({ ...entry, body: undefined, leaf: undefined }) : bytes
