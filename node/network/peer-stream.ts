@@ -28,6 +28,7 @@ export class LibP2pStream implements PeerStream {
   #failure: ArtifactHubError | undefined
   #over = false
   #resuming = false
+  #told = false
   #writing: Promise<void> = Promise.resolve()
   #closingWrite: Promise<void> | undefined
   #closing: Promise<void> | undefined
@@ -153,7 +154,16 @@ export class LibP2pStream implements PeerStream {
     for (const part of data instanceof Uint8Array ? [data] : data) this.#queue.push(part)
     this.#queuedBytes += data.byteLength
     this.#pauseIfFull()
+    if (this.#told) return
+    // The first bytes of a turn of the event loop wake the reader at once, the rest together: TLS brings them 16 KiB at a time.
+    this.#told = true
+    setImmediate(this.#onTurn)
     this.#notify()
+  }
+
+  readonly #onTurn = (): void => {
+    this.#told = false
+    if (this.#queue.length > 0) this.#notify()
   }
 
   /** A pause inside `resume` is undone by libp2p when `resume` returns: it waits until then. */
@@ -206,6 +216,7 @@ export class LibP2pStream implements PeerStream {
   }
 
   #notify(): void {
+    if (this.#wake.size === 0) return
     const waiting = [...this.#wake]
     this.#wake.clear()
     for (const wake of waiting) wake()
