@@ -27,12 +27,14 @@ const othersDelayMs = 100
 const everyMs = 500
 /** An unknown hash is looked into after this, and twice as long at most: the entries may be on their way. */
 const checkMs = 25
-/** As long as entries come, hashes are bound to differ: it is looked into again after this. */
+/** As long as entries come, hashes are bound to differ: it is looked into again after this; and so soon after somebody was asked. */
 const checkAgainMs = 500
 /** How often that is put off. */
 const maxChecks = 10
-/** Hashes of the log, or looked into, that are remembered. */
+/** Hashes that were told, and that were looked into, of which each so many are remembered. */
 const maxRecent = 64
+/** Agents whose hints wait to be looked into. */
+const maxNews = 64
 
 /**
  * The gossip about one log: tells the hash of what is held here when that has changed, and notices hashes that are not known here. A
@@ -41,8 +43,13 @@ const maxRecent = 64
 export class LogHints {
   readonly #options: LogHintsOptions
   readonly #topic: string
-  readonly #timers: NamedTimers<'hint' | 'rest' | 'check'>
-  readonly #recent = new Set<string>()
+  readonly #timers: NamedTimers<'hint' | 'rest' | 'check' | 'asked'>
+  /** Hashes that this log had when it told of them. */
+  readonly #told = new Set<string>()
+  /** What agents told, and was asked about, as agent and hash: a second time would bring no more. */
+  readonly #askedFor = new Set<string>()
+  /** By agent, its latest hint that is not known here. */
+  readonly #news = new Map<string, { readonly agent: Uint8Array; readonly hash: Uint8Array }>()
   readonly #stop: () => void
   #isDue = false
   #changes = 0
@@ -60,12 +67,6 @@ export class LogHints {
     this.#tell(own ? ownDelayMs : othersDelayMs)
   }
 
-  /** That hash needs no looking into. */
-  remember(hash: Uint8Array): void {
-    this.#recent.add(toHex(hash))
-    if (this.#recent.size > maxRecent) this.#recent.delete(this.#recent.keys().next().value as string)
-  }
-
   /** Neither tells nor hears any more. Idempotent. */
   close(): void {
     this.#stop()
@@ -79,7 +80,7 @@ export class LogHints {
     this.#timers.set('hint', delayMs, () => {
       this.#isDue = false
       const hash = this.#options.log.vectorHash
-      this.remember(hash)
+      remember(this.#told, toHex(hash))
       this.#options.network.hint(this.#topic, hash)
       this.#timers.set('rest', everyMs, () => {
         if (this.#isDue) this.#tell(ownDelayMs)
@@ -94,27 +95,49 @@ export class LogHints {
       this.#options.network.penalise(from, 'bad-frame')
       return
     }
-    if (!this.#timers.has('check') && !this.#isKnown(payload)) this.#check(payload, from, 0)
+    if (equalBytes(payload, this.#options.log.vectorHash) || this.#askedFor.has(toHex(from) + toHex(payload))) return
+    if (this.#told.has(toHex(payload))) {
+      // It is where this log once was: it has not heard what came since.
+      this.#tell(othersDelayMs)
+      return
+    }
+    if (this.#news.size < maxNews || this.#news.has(toHex(from)))
+      this.#news.set(toHex(from), { agent: from, hash: payload })
+    if (!this.#timers.has('check')) this.#check(0)
   }
 
-  #check(hash: Uint8Array, from: Uint8Array, checks: number): void {
+  #check(checks: number): void {
     const { random, connectedMembers, onNews } = this.#options
     const changes = this.#changes
-    this.#timers.set('check', (checks === 0 ? checkMs : checkAgainMs) * (1 + random()), () => {
-      if (this.#isKnown(hash)) return
-      const members = connectedMembers()
-      const isConnected = members.some((agent) => equalBytes(agent, from))
-      if (isConnected && this.#changes !== changes && checks < maxChecks) {
-        this.#check(hash, from, checks + 1)
+    const isSoon = checks === 0 && !this.#timers.has('asked')
+    this.#timers.set('check', (isSoon ? checkMs : checkAgainMs) * (1 + random()), () => {
+      const known = toHex(this.#options.log.vectorHash)
+      for (const [name, { hash }] of this.#news) {
+        if (toHex(hash) === known || this.#told.has(toHex(hash))) this.#news.delete(name)
+      }
+      if (this.#news.size === 0) return
+      if (this.#changes !== changes && checks < maxChecks) {
+        this.#check(checks + 1)
         return
       }
-      this.remember(hash)
-      const agent = isConnected ? from : members[Math.floor(random() * members.length)]
-      if (agent !== undefined) onNews(agent)
+      const members = connectedMembers()
+      const asked = new Set<string>()
+      for (const { agent, hash } of this.#news.values()) {
+        remember(this.#askedFor, toHex(agent) + toHex(hash))
+        const isConnected = members.some((member) => equalBytes(member, agent))
+        const whom = isConnected ? agent : members[Math.floor(random() * members.length)]
+        if (whom === undefined || asked.has(toHex(whom))) continue
+        asked.add(toHex(whom))
+        onNews(whom)
+      }
+      this.#news.clear()
+      // Whoever tells of one hash after the other has this node ask twice a second, no more.
+      this.#timers.set('asked', checkAgainMs, () => {})
     })
   }
+}
 
-  #isKnown(hash: Uint8Array): boolean {
-    return equalBytes(hash, this.#options.log.vectorHash) || this.#recent.has(toHex(hash))
-  }
+function remember(hashes: Set<string>, hash: string): void {
+  hashes.add(hash)
+  if (hashes.size > maxRecent) hashes.delete(hashes.values().next().value as string)
 }

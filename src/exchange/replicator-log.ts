@@ -238,7 +238,6 @@ export class ReplicatedNamespace {
   }
 
   #succeeded(peer: SyncPeer, outcome: SyncOutcome): void {
-    if (outcome.theirHash !== undefined) this.#hints.remember(outcome.theirHash)
     if (outcome.result === 'denied') {
       peer.inTouch = false
       peer.outcome = 'denied'

@@ -140,6 +140,39 @@ describe('connected members', () => {
     }
   })
 
+  it('that differ on connecting are in step all the same when the one whose part it is does not begin', async () => {
+    const [a, b] = two()
+    a.putMany(4)
+    const [one, other] = [world.follow(a), world.follow(b)]
+    const [first, second] = Buffer.compare(owner.publicKey, ann.publicKey) < 0 ? [one, other] : [other, one]
+    const { open } = first.peer
+    // It offers, and then cannot open a stream for a while.
+    let opened = 0
+    first.peer.open = async (...args) => {
+      opened += 1
+      if (opened > 1) throw new ArtifactHubError('UNAVAILABLE', 'no streams left')
+      return await open(...args)
+    }
+    world.connect(first, second)
+    await world.pass(2_500)
+    expect(b.hashes).toEqual(a.hashes)
+  })
+
+  it('have all of what is written while a push is under way', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    await world.pass(100)
+    for (let turn = 0; turn < 300; turn++) {
+      a.put(1)
+      // At every point of a push, the very last included.
+      for (let step = 0; step < turn % 30; step++) await Promise.resolve()
+      if (turn % 7 === 0) for (let step = 0; step < turn % 12; step++) await new Promise((r) => setImmediate(r))
+    }
+    await world.work()
+    expect(b.hashes).toEqual(a.hashes)
+  })
+
   it('that differ on connecting run one round, whoever of them is behind', async () => {
     const [a, b] = two()
     a.putMany(40)
@@ -254,6 +287,22 @@ describe('who may know of a namespace', () => {
     expect(one.opened.streams).toBe(0)
   })
 
+  it('one that comes to ask without having been offered anything is asked in return', async () => {
+    const [a, m] = two()
+    a.grant(bob, 'writer')
+    const b = a.copy(bob)
+    b.putMany(3)
+    const middle = world.follow(m)
+    const newcomer = world.add(bob)
+    world.connect(newcomer, middle)
+    await world.pass(100)
+    newcomer.replicator.follow(b)
+    // It asks at once, before any offer.
+    expect(await newcomer.replicator.syncNow(b.id)).toBe(0)
+    for (let turn = 0; turn < 10; turn++) await world.work()
+    expect(m.hashes).toEqual(b.hashes)
+  })
+
   it('a stranger that is connected hears nothing, whatever is written, and its own words are not heard', async () => {
     const [a, b] = two()
     const [one, other] = [world.follow(a), world.follow(b)]
@@ -277,6 +326,20 @@ describe('who may know of a namespace', () => {
     await world.pass(120_000, 500)
     expect(asked).toBe(0)
     expect(b.hashes).toEqual(a.hashes)
+  })
+
+  it('a member whose hints all lie, though it answers, causes two rounds a second at most', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.follow(b)]
+    world.connect(one, other)
+    await world.pass(1_000)
+    const before = one.opened.streams
+    for (let hint = 0; hint < 200; hint++) {
+      other.peer.hint(hintTopic(a.id), new Uint8Array(32).fill(hint + 1))
+      await world.pass(20, 10)
+    }
+    expect(one.opened.streams - before).toBeGreaterThan(2)
+    expect(one.opened.streams - before).toBeLessThan(15)
   })
 
   it('a member whose hints all lie causes a bounded number of rounds', async () => {
@@ -430,7 +493,7 @@ describe('many nodes', () => {
         expect(world.scheduler.pending).toBe(0)
         world = new World()
       }),
-      { numRuns: 12 },
+      { numRuns: 20 },
     )
   })
 })

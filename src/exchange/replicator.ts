@@ -228,17 +228,23 @@ export class Replicator implements AsyncDisposable {
     const { signal } = this.#ending
     const all = logs.map(([, { log }]) => log)
     this.#keep(
-      sendOffer({ network, scheduler, self, signal }, agent, all).catch(() => {
-        // A round says why that agent cannot be talked to.
-        for (const [, followed] of logs) followed.request(agent)
-      }),
+      sendOffer({ network, scheduler, self, signal }, agent, all).then(
+        (inStep) => {
+          for (const log of inStep) this.#of(log)?.heardFrom(agent, 'same')
+        },
+        () => {
+          // A round says why that agent cannot be talked to.
+          for (const [, followed] of logs) followed.request(agent)
+        },
+      ),
     )
     if (logs.length === maxSyncOffers) this.#offerSoon()
   }
 
-  #onOffer(agent: Uint8Array, rows: readonly OfferRow[]): number[] {
+  #onOffer(agent: Uint8Array, rows: readonly OfferRow[]): { same: number[]; unknown: number[] } {
     const { self } = this.#options
     const logs = new Map([...this.#followed.values()].map((f) => [toHex(offerTag(f.log.id, self, agent)), f]))
+    const same: number[] = []
     const unknown: number[] = []
     rows.forEach(({ tag, state }, index) => {
       const followed = logs.get(toHex(tag))
@@ -248,12 +254,15 @@ export class Replicator implements AsyncDisposable {
       }
       const { log } = followed
       const isMember = log.roleOf(agent) !== undefined
-      if (isMember && equalBytes(offerState(tag, log.vectorHash), state)) followed.heardFrom(agent, 'same')
+      if (isMember && equalBytes(offerState(tag, log.vectorHash), state)) {
+        same.push(index)
+        followed.heardFrom(agent, 'same')
+      }
       // Both sides see the difference, if both know each other as members: one begins.
       else if (!isMember || Buffer.compare(self, agent) < 0) followed.request(agent, { urgent: isMember, wants: true })
       else this.#unlessItBegins(followed, agent)
     })
-    return unknown
+    return { same, unknown }
   }
 
   #unlessItBegins(followed: ReplicatedNamespace, agent: Uint8Array): void {

@@ -16,7 +16,7 @@ export type SyncMessage =
   | DoneMessage
   | PushMessage
   | OfferMessage
-  | UnknownMessage
+  | OfferedMessage
   | NamesMessage
 
 /** Begins a round. */
@@ -94,10 +94,13 @@ export interface OfferRow {
   readonly state: Uint8Array
 }
 
-/** Rows of an offer that the receiver does not recognise, by index, ascending. */
-export interface UnknownMessage {
-  readonly type: 'unknown'
-  readonly indexes: readonly number[]
+/** What the receiver of an offer makes of it: indexes of rows, ascending. */
+export interface OfferedMessage {
+  readonly type: 'offered'
+  /** It has just the same. */
+  readonly same: readonly number[]
+  /** It does not recognise them, and asks for their names. */
+  readonly unknown: readonly number[]
 }
 
 /** The namespaces behind those rows, told to an agent that has a role in each. */
@@ -116,7 +119,7 @@ const codes = {
   done: 5,
   push: 6,
   offer: 7,
-  unknown: 8,
+  offered: 8,
   names: 9,
 } as const
 /** What a list of entries costs beside them in a frame, bytes, and each entry in it. */
@@ -161,8 +164,8 @@ function membersOf(message: SyncMessage): unknown[] {
       return [formatVersion, message.namespace, message.entries]
     case 'offer':
       return [formatVersion, message.rows.map(({ tag, state }) => [tag, state])]
-    case 'unknown':
-      return [message.indexes]
+    case 'offered':
+      return [message.same, message.unknown]
     case 'names':
       return [message.namespaces]
   }
@@ -224,12 +227,9 @@ export function decodeSyncMessage(bytes: Uint8Array): SyncMessage {
       checkCount(members, 2)
       return { type: 'offer', rows: listOf(rows, maxSyncOffers).map(offerRowOf) }
     }
-    case codes.unknown: {
-      checkCount(members, 1)
-      const indexes = listOf(members[0], maxSyncOffers).map(countOf)
-      if (indexes.some((index, at) => at > 0 && index <= (indexes[at - 1] as number))) throw malformed()
-      return { type: 'unknown', indexes }
-    }
+    case codes.offered:
+      checkCount(members, 2)
+      return { type: 'offered', same: indexesOf(members[0]), unknown: indexesOf(members[1]) }
     case codes.names:
       checkCount(members, 1)
       return { type: 'names', namespaces: listOf(members[0], maxSyncOffers).map((id) => bytesOf(id, 32)) }
@@ -269,6 +269,12 @@ function countOf(value: unknown): number {
 function listOf(value: unknown, max: number): unknown[] {
   if (Array.isArray(value) && value.length <= max) return value
   throw malformed()
+}
+
+function indexesOf(value: unknown): number[] {
+  const indexes = listOf(value, maxSyncOffers).map(countOf)
+  if (indexes.some((index, at) => at > 0 && index <= (indexes[at - 1] as number))) throw malformed()
+  return indexes
 }
 
 function entriesOf(value: unknown): Uint8Array[] {

@@ -94,6 +94,7 @@ describe('frames', () => {
   it('of random bytes and changed ones are never read as a message that encodes otherwise', () => {
     const bytes32 = fc.uint8Array({ minLength: 32, maxLength: 32 })
     const bytes16 = fc.uint8Array({ minLength: 16, maxLength: 16 })
+    const indexes = fc.uniqueArray(fc.nat(), { maxLength: 5 }).map((list) => list.sort((a, b) => a - b))
     const row = fc.record({ chain: bytes16, seq: fc.maxSafeNat(), hash: bytes32 })
     const message: fc.Arbitrary<SyncMessage> = fc.oneof(
       fc.record({
@@ -126,10 +127,7 @@ describe('frames', () => {
         type: fc.constant('offer' as const),
         rows: fc.array(fc.record({ tag: bytes32, state: bytes16 }), { maxLength: 5 }),
       }),
-      fc.record({
-        type: fc.constant('unknown' as const),
-        indexes: fc.uniqueArray(fc.nat(), { maxLength: 5 }).map((list) => list.sort((a, b) => a - b)),
-      }),
+      fc.record({ type: fc.constant('offered' as const), same: indexes, unknown: indexes }),
       fc.record({ type: fc.constant('names' as const), namespaces: fc.array(bytes32, { maxLength: 5 }) }),
     )
     fc.assert(

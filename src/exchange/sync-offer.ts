@@ -32,33 +32,36 @@ export function hintTopic(namespace: Uint8Array): string {
 }
 
 /** The row that offers a log to an agent. */
-export function offerRow(log: ReplicatedLog, from: Uint8Array, to: Uint8Array): OfferRow {
+function offerRow(log: ReplicatedLog, from: Uint8Array, to: Uint8Array): OfferRow {
   const tag = offerTag(log.id, from, to)
   return { tag, state: offerState(tag, log.vectorHash) }
 }
 
 /**
  * Offers logs to an agent that has a role in each of them, and names those that it does not know and asks for: that is how it learns
- * of a grant.
+ * of a grant. Resolves with the logs of which it has just the same.
  * @throws UNAVAILABLE, CORRUPT; the signal's reason
  */
 export async function sendOffer(
   options: { network: PeerNetwork; scheduler: Scheduler; self: Uint8Array; signal: AbortSignal },
   agent: Uint8Array,
   logs: readonly ReplicatedLog[],
-): Promise<void> {
+): Promise<ReplicatedLog[]> {
   const { network, self, signal } = options
   const stream = new SyncStream(await network.open(agent, syncProtocol, { signal }), options)
   try {
     await stream.send({ type: 'offer', rows: logs.map((log) => offerRow(log, self, agent)) })
-    const { indexes } = await stream.expect('unknown')
-    if (indexes.length > 0) {
-      const namespaces = indexes.map((index) => logs[index]?.id ?? stream.misbehaved('bad-frame', 'an unknown index'))
-      await stream.send({ type: 'names', namespaces })
+    const { same, unknown } = await stream.expect('offered')
+    const at = (index: number): ReplicatedLog =>
+      logs[index] ?? stream.misbehaved('bad-frame', 'the index of a row that was not offered')
+    const inStep = same.map(at)
+    if (unknown.length > 0) {
+      await stream.send({ type: 'names', namespaces: unknown.map((index) => at(index).id) })
       await stream.closeWrite()
       await stream.receive()
     }
     await stream.end()
+    return inStep
   } catch (error) {
     await stream.end(error)
     throw error

@@ -11,7 +11,7 @@ import {
 import { mayRead } from './may-read.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { HelloMessage, OfferRow, PushMessage } from './sync-codec.ts'
+import type { HelloMessage, OfferedMessage, OfferRow, PushMessage } from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
 import { syncProtocol } from './sync-run.ts'
 import { SyncStream } from './sync-stream.ts'
@@ -38,8 +38,10 @@ export interface SyncServiceOptions {
   readonly onPushed?: ((log: ReplicatedLog, agent: Uint8Array, tally: Readonly<SyncTally>) => void) | undefined
   /** An agent asked for a namespace and was denied; `log` is there when this node has it. */
   readonly onDenied?: ((namespace: Uint8Array, agent: Uint8Array, log: ReplicatedLog | undefined) => void) | undefined
-  /** An agent offers namespaces; gives the indexes of those not recognised whose ids are of interest, ascending. */
-  readonly onOffer?: ((agent: Uint8Array, rows: readonly OfferRow[]) => readonly number[]) | undefined
+  /** An agent offers namespaces; gives the indexes of those in step, and of those not recognised whose ids are of interest. */
+  readonly onOffer?:
+    | ((agent: Uint8Array, rows: readonly OfferRow[]) => Pick<OfferedMessage, 'same' | 'unknown'>)
+    | undefined
   /** The ids behind rows that were not recognised. */
   readonly onNames?: ((agent: Uint8Array, namespaces: readonly Uint8Array[]) => void) | undefined
 }
@@ -219,11 +221,11 @@ export class SyncService implements AsyncDisposable {
   }
 
   async #offer(stream: SyncStream, rows: readonly OfferRow[]): Promise<void> {
-    const indexes = this.#options.onOffer?.(stream.agent, rows) ?? []
-    await stream.send({ type: 'unknown', indexes })
-    if (indexes.length === 0) return
+    const { same, unknown } = this.#options.onOffer?.(stream.agent, rows) ?? { same: [], unknown: [] }
+    await stream.send({ type: 'offered', same, unknown })
+    if (unknown.length === 0) return
     const { namespaces } = await stream.expect('names')
-    if (namespaces.length !== indexes.length) stream.misbehaved('bad-frame', 'other names than were asked for')
+    if (namespaces.length !== unknown.length) stream.misbehaved('bad-frame', 'other names than were asked for')
     this.#options.onNames?.(stream.agent, namespaces)
   }
 

@@ -1,0 +1,231 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
+import { NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { equalBytes, toHex } from '../encoding/index.ts'
+import { Namespace } from '../namespace/index.ts'
+import { Replicator } from './replicator.ts'
+import { joinNamespace } from './replicator-join.ts'
+import { runSync, type SyncRunOptions } from './sync-run.ts'
+import { SyncService } from './sync-serve.ts'
+
+/** Real namespaces of several agents, whose nodes are connected. */
+class Members {
+  readonly scheduler = new ManualScheduler()
+  readonly network: MemoryNetwork
+  readonly peers = new Map<NamespaceNode, MemoryPeer>()
+
+  constructor(pieceBytes: () => number = () => 64 * 1024) {
+    this.network = new MemoryNetwork({ pieceBytes, windowBytes: 64 * 1024 })
+  }
+
+  peerOf(node: NamespaceNode): MemoryPeer {
+    const found = this.peers.get(node)
+    if (found !== undefined) return found
+    const peer = this.network.join(node.id)
+    for (const other of this.peers.values()) this.network.connect(peer, other)
+    this.peers.set(node, peer)
+    return peer
+  }
+
+  serve(node: NamespaceNode): SyncService {
+    const network = this.peerOf(node)
+    const lookup = (id: Uint8Array): Namespace | undefined => (equalBytes(id, node.ns.id) ? node.ns : undefined)
+    return new SyncService({ network, scheduler: this.scheduler, lookup })
+  }
+
+  sync(from: NamespaceNode, to: NamespaceNode, more: Partial<SyncRunOptions> = {}) {
+    const { scheduler } = this
+    return runSync({ network: this.peerOf(from), scheduler, log: from.ns, agent: to.id, ...more })
+  }
+
+  join(node: NamespaceNode, id: Uint8Array, provider: Uint8Array) {
+    return joinNamespace({
+      network: this.peerOf(node),
+      scheduler: this.scheduler,
+      id,
+      providers: [{ agent: provider, addresses: [] }],
+      create: async (genesis) => {
+        await (await Namespace.join(node.env, id, genesis, () => [])).close()
+        return (await node.open(id)).ns
+      },
+    })
+  }
+
+  async pass(ms: number, stepMs: number): Promise<void> {
+    for (let passed = 0; passed <= ms; passed += stepMs) {
+      this.scheduler.advance(passed === 0 ? 0 : stepMs)
+      for (let turn = 0; turn < 60; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
+    }
+  }
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise<void>((resolve) => setImmediate(resolve))
+}
+
+describe('namespaces', () => {
+  it('are joined by whoever was granted a role, who reads what is there; then nothing more moves', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const reader = new NamespaceNode(2, time)
+    members.serve(owner)
+    const first = await owner.write('written before')
+    await expect(members.join(reader, owner.ns.id, owner.id)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const { outcome } = await members.join(reader, owner.ns.id, owner.id)
+    expect(outcome).toMatchObject({ result: 'exchanged', sent: 0, unlinked: 0, lacking: 0 })
+    expect(await reader.read(first)).toBe('written before')
+    expect(await reader.names()).toEqual(['written before'])
+    const round = await members.sync(reader, owner)
+    expect(round.result).toBe('same')
+    expect(round.sentBytes + round.receivedBytes).toBeLessThan(150)
+    await until(() => members.network.openStreams === 0)
+  })
+
+  it('serve a removed member nothing, not even that they exist', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const writer = new NamespaceNode(2, time)
+    const service = members.serve(owner)
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await members.join(writer, owner.ns.id, owner.id)
+    await owner.ns.revoke({ agent: writer.id })
+    await writer.write('too late')
+    const { entries } = owner.ns
+    expect(await members.sync(writer, owner)).toMatchObject({ result: 'denied', sent: 0, stored: 0 })
+    expect(owner.ns.entries).toBe(entries)
+    expect(service.counters.denied).toBe(1)
+  })
+
+  it('bring one artifact alone, and all that says who may do what', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const replica = new NamespaceNode(2, time)
+    members.serve(owner)
+    await owner.ns.grant({ agent: replica.id, role: 'replica' })
+    await members.join(replica, owner.ns.id, owner.id)
+    const wanted = await owner.write('wanted')
+    await owner.write('other')
+    const scope = { kind: 'artifact', artifact: wanted } as const
+    const outcome = await members.sync(replica, owner, { scope })
+    expect(outcome).toMatchObject({ result: 'exchanged', stored: 1 })
+    expect(await Array.fromAsync(replica.ns.artifactEntries(wanted))).toHaveLength(1)
+    expect(await members.sync(replica, owner, { scope })).toMatchObject({ result: 'same' })
+  })
+
+  it('end alike whatever was written by whom and wherever rounds were cut, copies of one machine included', async () => {
+    const steps = fc.array(
+      fc.record({
+        action: fc.constantFrom('write', 'write', 'update', 'delete', 'revoke', 'sync', 'sync', 'sync'),
+        from: fc.nat(3),
+        to: fc.nat(3),
+        cutAfter: fc.option(fc.integer({ min: 1, max: 25 }), { nil: undefined }),
+      }),
+      { maxLength: 16 },
+    )
+    await fc.assert(
+      fc.asyncProperty(steps, fc.integer({ min: 50, max: 4_000 }), async (plan, pieceBytes) => {
+        let readsLeft: number | undefined
+        let cut = (): void => {}
+        const members = new Members(() => {
+          if (readsLeft !== undefined && --readsLeft === 0) cut()
+          return pieceBytes
+        })
+        const time = new TestTime()
+        const owner = await new NamespaceNode(1, time).create()
+        const others = [new NamespaceNode(2, time), new NamespaceNode(3, time)]
+        members.serve(owner)
+        for (const node of others) {
+          await owner.ns.grant({ agent: node.id, role: 'writer' })
+          await members.join(node, owner.ns.id, owner.id)
+          members.serve(node)
+        }
+        const nodes = [owner, ...others]
+        // The last step of the first writer is made twice: on its machine, and on a restored copy of it that is heard by one node.
+        const [forker] = others as [NamespaceNode]
+        const copy = await new NamespaceNode(2, time, { copyOf: forker }).open(forker.ns.id)
+        await copy.write('of the copy')
+        await forker.write('of the machine')
+        await others[1]?.pull(copy)
+        for (const { action, from, to, cutAfter } of plan) {
+          const [one, two] = [nodes[from % 3], nodes[to % 3]] as [NamespaceNode, NamespaceNode]
+          const refused = (error: { code: string }): void => {
+            expect(error.code).toMatch(/ACCESS_DENIED|NOT_FOUND/)
+          }
+          const { items } = await one.ns.catalog.list({ limit: 10 })
+          const artifact = items[to % Math.max(1, items.length)]?.artifact
+          if (action === 'write') await one.write(`${from}-${time.nowMs}`).catch(refused)
+          if (action === 'update' && artifact) await one.update(artifact, `${time.nowMs}`).catch(refused)
+          if (action === 'delete' && artifact) await one.delete(artifact).catch(refused)
+          if (action === 'revoke' && cutAfter === 7) await owner.ns.revoke({ agent: two.id }).catch(() => {})
+          if (action !== 'sync' || one === two) continue
+          const [here, there] = [members.peerOf(one), members.peerOf(two)]
+          readsLeft = cutAfter
+          cut = () => members.network.disconnect(here, there)
+          await members.sync(one, two).catch(({ code }) => expect(code).toMatch(/UNAVAILABLE|ACCESS_DENIED/))
+          readsLeft = undefined
+          members.network.connect(here, there)
+        }
+        const left = nodes.filter(({ id }) => owner.ns.roleOf(id) !== undefined)
+        for (let turn = 0; turn < 4; turn++) {
+          for (const one of left) for (const two of left) if (one !== two) await members.sync(one, two)
+        }
+        for (const node of left) {
+          expect(toHex(node.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+          expect(await node.names()).toEqual(await owner.names())
+          expect(members.peerOf(node).penalties).toEqual([])
+        }
+      }),
+      { numRuns: 15 },
+    )
+  })
+
+  it('are kept in step by replicators: told of a grant, joined, written to from both sides, and closed to who was removed', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const writer = new NamespaceNode(2, time)
+    const reader = new NamespaceNode(3, time)
+    const invited: Uint8Array[] = []
+    const replicate = (node: NamespaceNode) =>
+      new Replicator({
+        network: members.peerOf(node),
+        scheduler: members.scheduler,
+        random: () => 0.5,
+        self: node.id,
+        onInvited: (namespace) => invited.push(namespace),
+      })
+    const [one, two, three] = [replicate(owner), replicate(writer), replicate(reader)] as const
+    one.follow(owner.ns)
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await members.pass(20, 5)
+    expect(invited.map(toHex)).toEqual([toHex(owner.ns.id), toHex(owner.ns.id)])
+    for (const [node, replicator] of [
+      [writer, two],
+      [reader, three],
+    ] as const) {
+      const { log } = await members.join(node, owner.ns.id, owner.id)
+      replicator.follow(log)
+    }
+    await members.pass(100, 5)
+    const artifact = await writer.write('from the writer')
+    await until(() => owner.ns.entries === writer.ns.entries && reader.ns.entries === writer.ns.entries)
+    expect(await reader.read(artifact)).toBe('from the writer')
+    await owner.update(artifact, 'from the owner')
+    await until(() => writer.ns.entries === owner.ns.entries)
+    expect(await writer.read(artifact)).toBe('from the owner')
+    await owner.ns.revoke({ agent: reader.id })
+    await owner.write('not for the reader')
+    await members.pass(1_000, 10)
+    expect(await writer.names()).toHaveLength(2)
+    expect(await reader.names()).toHaveLength(1)
+    await Promise.all([one.close(), two.close(), three.close()])
+    expect(members.network.openStreams).toBe(0)
+    expect(members.scheduler.pending).toBe(0)
+  })
+})
