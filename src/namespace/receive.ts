@@ -1,4 +1,4 @@
-import { bytesText, equalBytes } from '../encoding/index.ts'
+import { artifactIdOf, bytesText, equalBytes } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { maxBranchEntries, maxSiblingEntries } from '../limits.ts'
 import { decodeUnverifiedEntry, type Entry, encodeEntry, isSignedBeside } from '../log/index.ts'
@@ -63,6 +63,7 @@ export async function receiveEntries(
         ({ entry }, at) => already[at] === undefined && tx.storedEntry(entry.hash) === undefined,
       )
       outcome.known += candidates.length - open.length
+      await tx.prime(keyRowsOf(namespace, open))
       const linker = new Linker(tx, namespace)
       const stored = await linker.storeAll(open)
       outcome.stored = stored.length
@@ -124,6 +125,16 @@ async function checkSignatures(
     refused.push({ hash: entry.hash, code: 'CORRUPT', why: 'the signature is not the author’s' })
   }
   return new Set(signed)
+}
+
+/** The rows of artifact keys that entries will be noted in. */
+function keyRowsOf({ keys, id }: Namespace, candidates: readonly Candidate[]): Uint8Array[] {
+  return candidates.flatMap(({ entry }) => {
+    const { data } = entry.header
+    if (data === undefined || entry.keys === undefined) return []
+    const artifact = artifactIdOf(id, data.artifactSalt)
+    return entry.keys.wraps.map(({ keyId }) => keys.key('artifactKeys', artifact, keyId))
+  })
 }
 
 /** Stores entries whose predecessors and grants are held, in whatever order a batch has them. */
