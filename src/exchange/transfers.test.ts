@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { inPieces, MemoryBlocks, seededBytes, testKeys } from '../content/content.test-helper.ts'
+import { ingestContent, inThreadEngine, readContent } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { blockOpenMs, laneIdleMs } from '../limits.ts'
@@ -37,6 +39,28 @@ describe('a fetch', () => {
     expect(server.counters.sentBlocks).toBe(content.blocks.size)
     expect(transfer.progress.fetchedBytes).toBe(server.counters.sentBytes)
     expect(swarm.reader.penalties).toEqual([])
+  })
+
+  test('lets a download stream what is elsewhere: the plaintext, all of it or a range', async () => {
+    await using swarm = new TestSwarm({ pieceBytes: () => 5_000 })
+    const plaintext = seededBytes('plaintext', 5_000_000)
+    const origin = new MemoryBlocks()
+    const source = inPieces(plaintext, 100_000)
+    const engine = inThreadEngine
+    const root = await ingestContent({ source, keys: testKeys, engine, blocks: origin.openWriter() })
+    const { server } = swarm.provider('a', { root, blocks: origin.blocks, leaves: [] })
+    await using transfer = swarm.open({ root, blocks: origin.blocks, leaves: [] })
+    const read = async (range?: { offset: number; length: number }): Promise<Buffer> => {
+      const pieces: Uint8Array[] = []
+      const content = readContent({ root, keys: testKeys, engine, blocks: transfer.reader, range })
+      for await (const piece of content) pieces.push(piece)
+      return Buffer.concat(pieces)
+    }
+    const range = await swarm.during(read({ offset: 4_000_000, length: 10 }))
+    expect(Buffer.compare(range, plaintext.subarray(4_000_000, 4_000_010))).toBe(0)
+    expect(server.counters.sentBlocks).toBeLessThanOrEqual(3)
+    expect(Buffer.compare(await swarm.during(read()), plaintext)).toBe(0)
+    expect(server.counters.sentBlocks).toBe(origin.blocks.size)
   })
 
   test('brings a content that is one leaf', async () => {
