@@ -49,8 +49,11 @@ test('rows are the bytes of the frozen fixture', async () => {
     await readFile(new URL('../../test/fixtures/catalog-v0.json', import.meta.url), 'utf8'),
   ) as {
     rows: string[]
+    hidden: string[]
   }
   expect(await dumpStore(store)).toEqual(fixture.rows)
+  const hidden = await built([{ ...makePut({ label: 'hidden' }), state: undefined }])
+  expect(await dumpStore(hidden.store)).toEqual(fixture.hidden)
 })
 
 test('a put can be got and is listed, from the batch and from the store', async () => {
