@@ -1,8 +1,16 @@
-import { createLocalClient, type LocalEnvironment, LocalNamespaces, OpenCalls } from '../sdk/local/index.ts'
+import {
+  createLocalClient,
+  Fetches,
+  type LocalEnvironment,
+  LocalNamespaces,
+  OpenCalls,
+  Replication,
+} from '../sdk/local/index.ts'
 import { LeafMemory } from '../src/content/index.ts'
 import { keySpaces } from '../src/namespace/index.ts'
 import { PackStore, type PackStoreOptions } from './disk/index.ts'
 import { localFiles } from './local-files.ts'
+import type { Network } from './network/index.ts'
 import type { Logger } from './node-types.ts'
 import { RunningNode } from './running-node.ts'
 
@@ -16,6 +24,8 @@ export interface NodeParts
     'store' | 'agent' | 'incarnation' | 'clock' | 'random' | 'engine' | 'now' | 'monotonic'
   > {
   readonly dataDir: string
+  /** Being started; closed by whoever made it, after all that is opened here. */
+  readonly network: Promise<Network>
   readonly packs: Pick<PackStoreOptions, 'directory' | 'files' | 'maxPackBytes'>
   /** Closed with the node, last first; what is opened here goes on top. Whoever made it disposes of it if this throws. */
   readonly resources: AsyncDisposableStack
@@ -25,19 +35,28 @@ export interface NodeParts
 /**
  * Puts a node together from its parts. `startNode` takes them from the machine; tests of faults take some that fail.
  *
- * @throws CORRUPT, UNSUPPORTED_FORMAT, STORAGE_FULL, STORAGE_FAILED
+ * @throws CORRUPT, UNSUPPORTED_FORMAT, STORAGE_FULL, STORAGE_FAILED, what the network's start throws
  */
 export async function composeNode({
   dataDir,
   packs: packOptions,
+  network: startingNetwork,
   resources,
   logger,
   ...parts
 }: NodeParts): Promise<RunningNode> {
   const index = { index: parts.store, keyPrefix: Uint8Array.of(keySpaces.packIndex), now: parts.now }
   const packs = resources.use(await PackStore.open({ ...packOptions, ...index }))
+  const network = await startingNetwork
+  const scheduler = { now: parts.now, setTimer }
+  const { agent, engine, monotonic } = parts
+  const fetches = resources.use(new Fetches({ network, scheduler, engine, monotonic, self: agent.publicKey }))
   const env: LocalEnvironment = {
     ...parts,
+    network,
+    isOnline: network.mode !== 'offline',
+    scheduler,
+    fetches,
     files: localFiles,
     leafMemory: new LeafMemory(maxRememberedLeaves),
     packs: (id) => packs.namespace(id),
@@ -46,15 +65,22 @@ export async function composeNode({
   }
   const namespaces = await LocalNamespaces.open(env)
   resources.defer(() => namespaces.close())
+  const replication = resources.use(await Replication.open(env, namespaces))
   const calls = new OpenCalls()
   return new RunningNode({
     dataDir,
     env,
-    namespaces,
+    network,
+    replication,
     packs,
-    client: createLocalClient(env, namespaces, calls),
+    client: createLocalClient(replication, calls),
     calls,
     resources,
     logger,
   })
+}
+
+function setTimer(delayMs: number, work: () => void): () => void {
+  const timer = setTimeout(work, delayMs)
+  return () => clearTimeout(timer)
 }

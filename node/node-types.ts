@@ -168,10 +168,10 @@ export interface NodeStatus {
   readonly refusedAgents: readonly string[]
   /** Connections turned away, by the limit that they were over. */
   readonly refusedConnections: { readonly host: number; readonly agent: number; readonly penalised: number }
-  /** Blocks and entries served to others, and how streams to providers ended. */
+  /** Blocks and entries served to others (absent offline), and how streams to providers ended. */
   readonly counters: {
-    readonly blocksServed: Readonly<BlockServerCounters>
-    readonly syncServed: Readonly<SyncServiceCounters>
+    readonly blocksServed?: Readonly<BlockServerCounters>
+    readonly syncServed?: Readonly<SyncServiceCounters>
     readonly fetches: TransferCounters
   }
 }

@@ -1,10 +1,13 @@
 import type { UnixFS } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import type { Client } from '../sdk/index.ts'
-import type { LocalEnvironment, LocalNamespaces, OpenCalls } from '../sdk/local/index.ts'
+import type { LocalEnvironment, LocalNamespaces, OpenCalls, Replication } from '../sdk/local/index.ts'
+import { ArtifactHubError } from '../src/errors.ts'
 import type { PackStore } from './disk/index.ts'
+import type { StartedHelia } from './helia.ts'
 import { checkNode } from './maintenance/check-node.ts'
 import { collectGarbage } from './maintenance/collect-garbage.ts'
+import type { Network } from './network/index.ts'
 import type {
   ArtifactHubNode,
   CheckOptions,
@@ -14,13 +17,15 @@ import type {
   GcReport,
   Logger,
   NodeStatus,
+  Peer,
 } from './node-types.ts'
-import { packageVersion } from './version.ts'
+import { nodeStatus, peersOf } from './status.ts'
 
 interface RunningNodeInit {
   readonly dataDir: string
   readonly env: LocalEnvironment
-  readonly namespaces: LocalNamespaces
+  readonly network: Network
+  readonly replication: Replication
   readonly packs: PackStore
   readonly client: Client
   readonly calls: OpenCalls
@@ -35,7 +40,7 @@ export class RunningNode implements ArtifactHubNode {
   readonly dataDir: string
   readonly #init: RunningNodeInit
   readonly #startedAt: Date
-  #helia: Promise<Helia> | undefined
+  #helia: Promise<StartedHelia> | undefined
   #maintenance: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
 
@@ -48,17 +53,42 @@ export class RunningNode implements ArtifactHubNode {
   }
 
   status(options: { signal?: AbortSignal | undefined } = {}): Promise<NodeStatus> {
-    return this.#init.calls.run(options, () => this.#status())
+    const { did, dataDir } = this
+    const { network, replication, calls } = this.#init
+    return calls.run(options, ({ signal }) =>
+      nodeStatus({ did, dataDir, startedAt: this.#startedAt, network, replication }, signal),
+    )
   }
 
   check(options: CheckOptions = {}): Promise<CheckReport> {
-    const { env, dataDir, packs, namespaces } = this.#init
+    const { env, dataDir, packs } = this.#init
+    const namespaces = this.#namespaces
     return this.#maintain(options, (call) => checkNode({ env, dataDir, packs, namespaces: namespaces.all }, call))
   }
 
   gc(options: GcOptions = {}): Promise<GcReport> {
-    const { env, packs, namespaces, logger } = this.#init
+    const { env, packs, logger } = this.#init
+    const namespaces = this.#namespaces
     return this.#maintain(options, (call) => collectGarbage({ env, packs, namespaces: namespaces.all, logger }, call))
+  }
+
+  peers(options: { signal?: AbortSignal | undefined } = {}): Promise<readonly Peer[]> {
+    const { network, replication, calls } = this.#init
+    return calls.run(options, ({ signal }) => peersOf({ network, replication }, signal))
+  }
+
+  ping(agent: string, options: { signal?: AbortSignal | undefined } = {}): Promise<number> {
+    const { network, replication, calls } = this.#init
+    return calls.run(options, async ({ signal }) => {
+      if (typeof agent !== 'string' || agent === '')
+        throw new ArtifactHubError('INVALID_ARGUMENT', 'ping: agent must be a contact, a DID or a ticket')
+      return await network.ping(replication.contacts.resolve(agent).agent, { signal })
+    })
+  }
+
+  /** Joins and fetches the namespaces of these tickets from now on. @throws INVALID_ARGUMENT */
+  replicate(tickets: readonly string[]): void {
+    this.#init.replication.replicate(tickets)
   }
 
   du(options: { signal?: AbortSignal | undefined } = {}): Promise<readonly DiskUsage[]> {
@@ -66,11 +96,14 @@ export class RunningNode implements ArtifactHubNode {
   }
 
   helia(): Promise<Helia> {
-    const { packs, namespaces, calls } = this.#init
-    return calls.run({}, () => {
+    const { packs, env, calls } = this.#init
+    const namespaces = this.#namespaces
+    return calls.run({}, async () => {
       // Loaded when asked for: it takes longer to load than all the rest to start.
-      this.#helia ??= import('./helia.ts').then(({ startHelia }) => startHelia(packs, namespaces))
-      return this.#helia
+      this.#helia ??= import('./helia.ts').then(({ startHelia }) =>
+        startHelia({ packs, namespaces, fetches: env.fetches }),
+      )
+      return (await this.#helia).helia
     })
   }
 
@@ -79,29 +112,13 @@ export class RunningNode implements ArtifactHubNode {
     return unixfs(helia)
   }
 
-  async #status(): Promise<NodeStatus> {
-    const { namespaces } = this.#init
-    const rows = namespaces.all.map(async (namespace) => {
-      const { row, log } = namespace
-      const { artifacts } = await log.catalog.counts()
-      const { leafBytes: usedBytes } = log.totals
-      const current = namespaces.isCurrent(namespace)
-      return { id: log.idText, name: row.name, current, plan: row.plan, artifacts, usedBytes, entries: log.entries }
-    })
-    const { did, dataDir } = this
-    const version = await packageVersion()
-    return {
-      did,
-      dataDir,
-      version,
-      network: 'offline',
-      startedAt: this.#startedAt,
-      namespaces: await Promise.all(rows),
-    }
+  get #namespaces(): LocalNamespaces {
+    return this.#init.replication.namespaces
   }
 
   async #du(signal: AbortSignal | undefined): Promise<DiskUsage[]> {
-    const { packs, namespaces } = this.#init
+    const { packs } = this.#init
+    const namespaces = this.#namespaces
     const rows: DiskUsage[] = []
     for (const { row, log } of namespaces.all) {
       signal?.throwIfAborted()

@@ -1,28 +1,48 @@
 import { randomFillSync } from 'node:crypto'
 import { join } from 'node:path'
+import { namespaceTicket } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
 import { HybridClock } from '../src/log/index.ts'
 import { incarnationStampKey } from '../src/namespace/index.ts'
 import { composeNode } from './compose-node.ts'
 import { DataDir, DiskReserve, LevelStore, openIncarnation } from './disk/index.ts'
 import { loadIdentity } from './identity.ts'
+import { type NetworkMode, startNetwork } from './network/index.ts'
 import type { ArtifactHubNode, StartNodeOptions } from './node-types.ts'
 import { WorkerPool } from './workers/index.ts'
 
 /**
  * Starts a node on a data directory: the one place that takes a node's parts from the machine. The first start makes an
- * identity and a personal namespace.
+ * identity and a personal namespace. It waits for nobody: without a network, or with nobody on it, it starts as quickly.
  *
- * @throws INVALID_ARGUMENT, LOCKED, UNSUPPORTED_FORMAT, CORRUPT, STORAGE_FULL, STORAGE_FAILED; ACCESS_DENIED for the
+ * @throws INVALID_ARGUMENT, also when an address of `listen` cannot be listened on; LOCKED, UNSUPPORTED_FORMAT, CORRUPT, STORAGE_FULL, STORAGE_FAILED; ACCESS_DENIED for the
  *   passphrase, for an `identity.key` that is lost or another agent's, and for rights on the directory
  */
 export async function startNode(options: StartNodeOptions): Promise<ArtifactHubNode> {
-  const { passphrase, logger, signal } = checkedOptions(options)
+  const { passphrase, logger, signal, network: mode = 'lan', replicate = [] } = checkedOptions(options)
   signal?.throwIfAborted()
   const cleanUp = new AsyncDisposableStack()
   try {
     const { path: dataDir } = cleanUp.use(await DataDir.open({ path: options.dataDir }))
     const agent = await loadIdentity(dataDir, passphrase, random)
+    // Beside the rest: loading and starting libp2p takes as long as opening the database.
+    const network = startNetwork({
+      agent,
+      mode,
+      listen: options.listen,
+      bootstrap: options.bootstrap,
+      networkKey: options.networkKey,
+      relay: options.relay,
+      relays: options.relays,
+      now: Date.now,
+      monotonic,
+      random,
+      logger,
+      signal,
+    })
+    cleanUp.defer(async () => {
+      await (await network.catch(() => undefined))?.close()
+    })
     const store = cleanUp.use(
       await LevelStore.open({ path: join(dataDir, 'db'), reserve: new DiskReserve(join(dataDir, 'reserve')) }),
     )
@@ -38,6 +58,7 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
     const node = await composeNode({
       dataDir,
       store,
+      network,
       packs: { directory: join(dataDir, 'packs') },
       agent,
       incarnation,
@@ -45,11 +66,12 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
       random,
       engine,
       now: Date.now,
-      monotonic: () => performance.now(),
+      monotonic,
       resources: cleanUp,
       logger,
     })
     signal?.throwIfAborted()
+    node.replicate(replicate)
     return node
   } catch (error) {
     await cleanUp.disposeAsync()
@@ -62,14 +84,30 @@ function checkedOptions(options: StartNodeOptions): StartNodeOptions {
     throw new ArtifactHubError('INVALID_ARGUMENT', `startNode: ${message}`)
   }
   if (typeof options !== 'object' || options === null) return refuse('options are missing')
-  const { dataDir, passphrase, network = 'offline', listen = [] } = options
+  const { dataDir, passphrase, network = 'lan', networkKey, relay } = options
   if (typeof dataDir !== 'string' || dataDir === '') return refuse('dataDir must be a path')
   if (passphrase !== undefined && (typeof passphrase !== 'string' || passphrase === ''))
     return refuse('passphrase must be a non-empty string')
-  if (network !== 'offline') return refuse('network can only be offline: this release does not replicate yet')
-  if (!Array.isArray(listen) || listen.length > 0) return refuse('listen must be empty while network is offline')
+  if (!modes.includes(network)) return refuse(`network must be one of ${modes.join(', ')}`)
+  for (const name of ['listen', 'bootstrap', 'relays', 'replicate'] as const) {
+    const list = options[name] ?? []
+    if (!Array.isArray(list) || !list.every((text) => typeof text === 'string' && text !== ''))
+      return refuse(`${name} must be a list of texts`)
+  }
+  if (networkKey !== undefined && !(networkKey instanceof Uint8Array && networkKey.length === 32))
+    return refuse('networkKey must be 32 bytes')
+  if ((network === 'private') !== (networkKey !== undefined))
+    return refuse('a private network needs a networkKey, and others take none')
+  if (relay !== undefined && typeof relay !== 'boolean') return refuse('relay must be true or false')
+  const asked = [options.listen, options.bootstrap, options.relays, options.replicate].some((list) => list?.length)
+  if (network === 'offline' && (asked === true || relay === true))
+    return refuse('an offline node listens, dials, relays and replicates nothing')
+  for (const ticket of options.replicate ?? []) namespaceTicket(ticket)
   return options
 }
+
+const modes: readonly NetworkMode[] = ['offline', 'lan', 'private', 'public']
+const monotonic = (): number => performance.now()
 
 /** Drawn ahead: a call into the system for each key, salt and nonce is a tenth of what creating an artifact costs. */
 const drawn = new Uint8Array(4_096)

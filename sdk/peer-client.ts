@@ -152,7 +152,7 @@ export interface WatchOptions extends CallOptions {
 export interface Holding {
   readonly version: number
   readonly versionId: string
-  /** Nodes that answered. */
+  /** Nodes that answered, this one first. */
   readonly nodes: readonly { readonly did: string; readonly holds: 'all' | 'part' | 'none' }[]
 }
 
@@ -172,5 +172,6 @@ export interface ReplicationApi {
    * @throws INVALID_ARGUMENT for a cursor that is not one, NOT_FOUND for one that is too old: list, and watch from now on
    */
   watch(options?: WatchOptions): AsyncIterable<ArtifactEvent>
+  /** Which members' nodes, and this one, hold what of the newest 100 versions. Members that are not connected are dialled. */
   status(options: ArtifactRef): Promise<ArtifactStatus>
 }

@@ -231,6 +231,28 @@ export const relayedConnectionBytes = 128 * MiB
 /** Relayed connections that one agent may open through this relay in an hour: with the above, 8 GiB. */
 export const maxRelayedPerHour = 64
 
+/** A message of the protocol that asks what is held, bytes: a few ids. */
+export const maxHoldingMessageBytes = 256
+/** How long an agent may have another wait for its answer, milliseconds; who wants to know longer asks again. */
+export const maxHoldingWaitMs = 60_000
+/** Questions that wait at a node, of one agent and in all: a writer with many writes under way has one each. */
+export const maxHoldingQuestionsOfAgent = 30
+export const maxHoldingQuestions = 512
+/** How long a write waits for its replicas when the caller does not say, milliseconds. */
+export const replicaTimeoutMs = 30_000
+/** Replicas that a write can ask for. */
+export const maxReplicas = 1_000
+/** Members that are asked at once whether they hold a content. */
+export const maxHoldersAsked = 16
+/** Contents that a node which fetches eagerly fetches at once, in each namespace: one fills the connection, the others its gaps. */
+export const maxEagerFetches = 3
+/** Waits of an eager fetch that failed, and of a node that waits to be granted a role, milliseconds: doubled from the first to the last. */
+export const retryBackoffMs = { from: 1_000, to: 60_000 }
+/** Contacts of one node. */
+export const maxContacts = 10_000
+/** Unasked-for news of roles that are kept. */
+export const maxInvitations = 64
+
 /** A ticket's text, characters: fits a chat message. */
 export const maxTicketText = 4 * KiB
 /** Peers that a ticket names. */

@@ -78,7 +78,7 @@ test('the installed package stores a file and gives it back, in process', () => 
     import { startNode } from 'artifact-hub'
     import { isHubError, plans } from 'artifact-hub/sdk'
     const data = crypto.getRandomValues(new Uint8Array(60_000))
-    await using node = await startNode({ dataDir: process.argv[2] })
+    await using node = await startNode({ network: 'offline', dataDir: process.argv[2] })
     const { artifact } = node.client
     const { id } = await artifact.create({ name: 'random.bin', data })
     const back = await artifact.download({ artifactId: id })
@@ -124,7 +124,7 @@ test('a program that uses the package type-checks, and a wrong one does not', ()
     import { startNode } from 'artifact-hub'
     import type { Artifact, Client } from 'artifact-hub/sdk'
     export const read = async (client: Client): Promise<Artifact> => client.artifact.get({ name: 'report.pdf' })
-    await using node = await startNode({ dataDir: 'data' })
+    await using node = await startNode({ network: 'offline', dataDir: 'data' })
     const bytes: Uint8Array = await node.client.artifact.download({ artifactId: (await read(node.client)).id })
     export const wrong: string = bytes
   `

@@ -17,7 +17,7 @@ const categories = ['reports', 'plans', 'logs', 'notes']
 
 const jobs = {
   open: async (dataDir: string): Promise<void> => {
-    node = await startNode({ dataDir })
+    node = await startNode({ network: 'offline', dataDir })
   },
   close: async (): Promise<void> => {
     await node?.close()

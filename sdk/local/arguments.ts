@@ -1,7 +1,8 @@
 import { types } from 'node:util'
 import { z } from 'zod'
 import { ArtifactHubError } from '../../src/errors.ts'
-import { maxLabelBytes, maxPageItems, plans } from '../../src/limits.ts'
+import { isTicket } from '../../src/identity/index.ts'
+import { maxLabelBytes, maxPageItems, maxReplicas, maxTicketText, plans } from '../../src/limits.ts'
 
 // What callers write in JavaScript is checked as if it came over a wire: types bind only those who use them.
 
@@ -30,17 +31,38 @@ const label = z
   .refine((value) => value.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(value), 'must not hold control characters')
   .refine((value) => !/^ns_[a-z2-7]{52}$/.test(value), 'must not look like a namespace id')
 
+const contactName = label.refine(
+  (value) => !value.startsWith('did:') && !isTicket(value.trim()),
+  'must look like neither a DID nor a ticket',
+)
+const ticket = z
+  .string()
+  .min(1)
+  .max(4 * maxTicketText)
+const agent = z
+  .string()
+  .min(1)
+  .max(4 * maxTicketText)
+const role = z.enum(['admin', 'writer', 'reader', 'replica'])
+const timeoutMs = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1)
+const replication = { replicas: count.max(maxReplicas).optional(), replicaTimeoutMs: timeoutMs.optional() }
+
 const description = { name: anything, contentType: anything, metadata: anything, namespace, signal }
 const one = { artifactId: text, namespace, signal }
 const range = z.strictObject({ offset: count, length: count.optional() }).optional()
 
 /** The shape of every call's options. */
 export const shapes = {
-  create: z.strictObject({ ...description, data: anything, onProgress: progress }),
-  uploadFile: z.strictObject({ ...description, path, onProgress: progress }),
-  createSnippet: z.strictObject({ ...description, content: anything }),
+  create: z.strictObject({ ...description, ...replication, data: anything, onProgress: progress }),
+  uploadFile: z.strictObject({ ...description, ...replication, path, onProgress: progress }),
+  createSnippet: z.strictObject({ ...description, ...replication, content: anything }),
   update: z.strictObject({
     ...description,
+    ...replication,
     artifactId: text,
     data: anything,
     path: path.optional(),
@@ -83,6 +105,21 @@ export const shapes = {
   namespace: z.strictObject({ namespace: text, signal }),
   maybeNamespace: z.strictObject({ namespace, signal }),
   nothing: z.strictObject({ signal }),
+  contactAdd: z.union([
+    z.strictObject({ name: contactName, did: text, ticket: z.undefined().optional(), signal }),
+    z.strictObject({ name: contactName, ticket, did: z.undefined().optional(), signal }),
+  ]),
+  contact: z.strictObject({ name: text, signal }),
+  grant: z.strictObject({ namespace, agent, role, signal }),
+  member: z.strictObject({ namespace, agent, signal }),
+  join: z.strictObject({ ticket, name: label.optional(), wait: z.boolean().optional(), signal }),
+  adopt: z.strictObject({
+    namespace,
+    head: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hex digits, as status shows them'),
+    signal,
+  }),
+  policy: z.strictObject({ namespace, fetch: z.enum(['eager', 'lazy']), maxBytes: count.optional(), signal }),
+  watch: z.strictObject({ namespace, artifactId: text.optional(), cursor, signal }),
 } as const
 
 /**

@@ -1,34 +1,40 @@
 import { writeDelete, writeDrop } from '../../src/namespace/index.ts'
-import type { Artifact, ArtifactApi } from '../client.ts'
+import type { Artifact, ArtifactApi, CallOptions } from '../client.ts'
+import type { ReplicaOptions, WrittenArtifact } from '../peer-client.ts'
 import { checked, shapes } from './arguments.ts'
 import { createArtifact, createSnippet, uploadFile } from './create.ts'
 import { download, downloadFile, downloadStream } from './downloads.ts'
-import type { LocalEnvironment } from './environment.ts'
 import { createListing } from './listing.ts'
 import { type Found, findById, findByName, saltOf } from './lookup.ts'
-import type { LocalNamespaces } from './namespaces.ts'
 import type { OpenCalls } from './open-calls.ts'
 import { presentArtifact, presentVersion } from './present.ts'
+import { confirmReplicas } from './replication/confirm-replicas.ts'
+import type { Replication } from './replication/replication.ts'
 import { updateArtifact } from './update.ts'
 
 /** The artifact calls over this process's own namespaces. */
-export function createArtifactApi(env: LocalEnvironment, namespaces: LocalNamespaces, calls: OpenCalls): ArtifactApi {
+export function createArtifactApi({ env, namespaces }: Replication, calls: OpenCalls): ArtifactApi {
+  const confirming = { ...env, self: env.agent.publicKey }
+  const written = async (found: Found, call: ReplicaOptions & CallOptions): Promise<WrittenArtifact> => {
+    const replicas = await confirmReplicas(confirming, found, call)
+    return replicas === undefined ? present(found) : { ...present(found), replicas }
+  }
   return {
     create: async (options) =>
       await calls.run(checked('create', shapes.create, options), async (call) =>
-        present(await createArtifact(env, namespaces, call)),
+        written(await createArtifact(env, namespaces, call), call),
       ),
     uploadFile: async (options) =>
       await calls.run(checked('uploadFile', shapes.uploadFile, options), async (call) =>
-        present(await uploadFile(env, namespaces, call)),
+        written(await uploadFile(env, namespaces, call), call),
       ),
     createSnippet: async (options) =>
       await calls.run(checked('createSnippet', shapes.createSnippet, options), async (call) =>
-        present(await createSnippet(env, namespaces, call)),
+        written(await createSnippet(env, namespaces, call), call),
       ),
     update: async (options) =>
       await calls.run(checked('update', shapes.update, options), async (call) =>
-        present(await updateArtifact(env, namespaces, call)),
+        written(await updateArtifact(env, namespaces, call), call),
       ),
     get: async (options) =>
       await calls.run(checked('get', shapes.get, options), async (call) =>

@@ -7,6 +7,7 @@ import type { ByteRange, OnProgress } from '../client.ts'
 import type { LocalEnvironment, TargetFile } from './environment.ts'
 import type { Found } from './lookup.ts'
 import { ProgressMeter } from './progress.ts'
+import type { OpenFetch } from './replication/fetches.ts'
 
 interface TransferOptions {
   readonly range?: ByteRange | undefined
@@ -14,7 +15,7 @@ interface TransferOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** A version's plaintext in order, every block verified before a byte of it is given. */
+/** A version's plaintext in order, every block verified before a byte of it is given; what is not here is fetched meanwhile. */
 export async function* downloadStream(
   env: LocalEnvironment,
   found: Found,
@@ -23,11 +24,13 @@ export async function* downloadStream(
   const total = wantedBytes(found.record, range)
   const meter = new ProgressMeter(onProgress, total, env.monotonic)
   let loaded = 0
-  for await (const piece of readContent(await versionOf(env, found, range, signal))) {
+  await using fetch = fetchOf(env, found, signal)
+  for await (const piece of readContent({ ...(await versionOf(env, found, range, signal)), blocks: fetch.blocks })) {
     yield piece
     loaded += piece.length
     meter.report(loaded)
   }
+  if (total === found.record.root.sizeBytes && (await fetch.mayBeNews())) await fetch.whole()
   meter.finish(total)
 }
 
@@ -85,16 +88,24 @@ async function fill(
 ): Promise<void> {
   const { sizeBytes } = found.record.root
   const meter = new ProgressMeter(onProgress, sizeBytes, env.monotonic, from)
+  await using fetch = fetchOf(env, found, signal)
   await copyContent({
     ...(await versionOf(env, found, { offset: from }, signal)),
-    blocks: found.namespace.log.blocks,
+    blocks: fetch.blocks,
     write: async (parts, offset) => {
       await target.write(parts, offset)
       meter.report(parts.reduce((at, part) => at + part.length, offset))
     },
   })
   await target.truncate(sizeBytes)
+  if (from === 0 && (await fetch.mayBeNews())) await fetch.whole()
   meter.finish(sizeBytes)
+}
+
+/** Its blocks, wherever they are; who wrote it is asked first. */
+function fetchOf(env: LocalEnvironment, { namespace, record }: Found, signal: AbortSignal | undefined): OpenFetch {
+  const { artifact, root, author } = record
+  return env.fetches.open(namespace.log, { artifact, root, author }, signal)
 }
 
 async function versionOf(
@@ -102,10 +113,10 @@ async function versionOf(
   { namespace, record }: Found,
   range: ByteRange | undefined,
   signal: AbortSignal | undefined,
-): Promise<ReadContentOptions> {
+): Promise<Omit<ReadContentOptions, 'blocks'>> {
   const { root } = record
   const { content: keys } = await namespace.log.artifactKey(record.artifact, root.keyId)
-  return { root, keys, blocks: namespace.log.blocks, engine: env.engine, range, signal }
+  return { root, keys, engine: env.engine, range, signal }
 }
 
 /** @throws RANGE_INVALID */

@@ -1,5 +1,7 @@
 import type { ContentEngine, LeafMemory, PositionedSource } from '../../src/content/index.ts'
+import type { PeerNetwork, Scheduler } from '../../src/exchange/index.ts'
 import type { NamespaceEnvironment } from '../../src/namespace/index.ts'
+import type { Fetches } from './replication/fetches.ts'
 
 /** A regular file being uploaded. Close it on every path. */
 export interface SourceFile extends PositionedSource, AsyncDisposable {
@@ -42,6 +44,12 @@ export interface LocalEnvironment extends NamespaceEnvironment {
   /** Leaves sealed of late, by their nonces: a new version need not seal them again. */
   readonly leafMemory: LeafMemory
   readonly files: LocalFiles
+  readonly network: PeerNetwork
+  /** Whether there are others on the network: offline nothing is served, kept in step or fetched ahead. */
+  readonly isOnline: boolean
+  readonly scheduler: Scheduler
+  /** How contents are read, wherever their blocks are. */
+  readonly fetches: Fetches
   /** Milliseconds since 1970. */
   readonly now: () => number
   /** Milliseconds of a clock that never jumps; for rates. */

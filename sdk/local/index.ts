@@ -4,3 +4,5 @@ export type { LocalEnvironment, LocalFiles, SourceFile, TargetFile } from './env
 export { createLocalClient } from './local-client.ts'
 export { LocalNamespaces, type OpenNamespace } from './namespaces.ts'
 export { OpenCalls } from './open-calls.ts'
+export { Fetches, type OpenFetch } from './replication/fetches.ts'
+export { namespaceTicket, Replication } from './replication/replication.ts'

@@ -1,15 +1,18 @@
 import type { Client } from '../client.ts'
+import { createAgentApi } from './agent-api.ts'
 import { createArtifactApi } from './artifact-api.ts'
-import type { LocalEnvironment } from './environment.ts'
+import { createMembershipApi } from './membership-api.ts'
 import { createNamespaceApi } from './namespace-api.ts'
-import type { LocalNamespaces } from './namespaces.ts'
 import type { OpenCalls } from './open-calls.ts'
+import type { Replication } from './replication/replication.ts'
+import { createReplicationApi } from './replication-api.ts'
 
-/** A client whose calls run in this process, as the agent of `env`, until `calls` is closed. */
-export function createLocalClient(env: LocalEnvironment, namespaces: LocalNamespaces, calls: OpenCalls): Client {
+/** A client whose calls run in this process, as the agent of the node, until `calls` is closed. */
+export function createLocalClient(replication: Replication, calls: OpenCalls): Client {
   return {
-    did: env.agent.did,
-    artifact: createArtifactApi(env, namespaces, calls),
-    namespace: createNamespaceApi(namespaces, calls),
+    did: replication.env.agent.did,
+    agent: createAgentApi(replication, calls),
+    artifact: { ...createArtifactApi(replication, calls), ...createReplicationApi(replication, calls) },
+    namespace: { ...createNamespaceApi(replication, calls), ...createMembershipApi(replication, calls) },
   }
 }

@@ -1,5 +1,5 @@
 import type { VersionRecord, VersionRef } from '../../src/catalog/index.ts'
-import { parseArtifactId } from '../../src/encoding/index.ts'
+import { formatArtifactId, parseArtifactId } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { noSuchVersion } from '../../src/namespace/index.ts'
 import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
@@ -20,10 +20,26 @@ export async function findById(
   for (const namespace of among) {
     const record = await namespace.log.catalog.get(artifact, options.version)
     if (record !== undefined) return { namespace, record }
-    if (options.version === undefined || (await namespace.log.catalog.get(artifact)) === undefined) continue
+    if (options.version === undefined || (await namespace.log.catalog.get(artifact)) === undefined) {
+      await checkNotHidden(namespace, artifact)
+      continue
+    }
     throw noSuchVersion(artifact, options.version)
   }
   throw noSuchVersion(artifact, undefined)
+}
+
+/** @throws ACCESS_DENIED for an artifact that is here and that this agent cannot read */
+async function checkNotHidden({ log, row }: OpenNamespace, artifact: Uint8Array): Promise<void> {
+  for await (const _ of log.catalog.liveRoots(artifact)) {
+    const role = log.roleOf(log.env.agent.publicKey) ?? null
+    const why = role === 'replica' ? 'a replica has no keys' : 'nobody has sealed its key to this agent yet'
+    throw new ArtifactHubError(
+      'ACCESS_DENIED',
+      `artifact ${formatArtifactId(artifact)} of namespace ${JSON.stringify(row.name)} cannot be read here: ${why}`,
+      { details: { artifactId: formatArtifactId(artifact), namespace: log.idText, role, reason: 'no-key' } },
+    )
+  }
 }
 
 /** Finds an artifact by name: of several, the most recently updated. @throws NOT_FOUND, INVALID_ARGUMENT */

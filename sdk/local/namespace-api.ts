@@ -1,11 +1,13 @@
 import { formatDid } from '../../src/identity/index.ts'
 import type { Namespace, NamespaceApi } from '../client.ts'
 import { checked, shapes } from './arguments.ts'
-import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
+import type { OpenNamespace } from './namespaces.ts'
 import type { OpenCalls } from './open-calls.ts'
+import type { Replication } from './replication/replication.ts'
 
 /** The namespace calls over this process's own namespaces. */
-export function createNamespaceApi(namespaces: LocalNamespaces, calls: OpenCalls): NamespaceApi {
+export function createNamespaceApi(replication: Replication, calls: OpenCalls): NamespaceApi {
+  const { namespaces } = replication
   const present = (namespace: OpenNamespace): Namespace => {
     const { name, plan, owner, createdMs } = namespace.row
     const current = namespaces.isCurrent(namespace)
@@ -27,9 +29,11 @@ export function createNamespaceApi(namespaces: LocalNamespaces, calls: OpenCalls
         present(await namespaces.use(namespace)),
       ),
     setPlan: async (options) =>
-      await calls.run(checked('namespace.setPlan', shapes.namespacePlan, options), async ({ namespace, plan }) =>
-        present(await namespaces.setPlan(namespace, plan)),
-      ),
+      await calls.run(checked('namespace.setPlan', shapes.namespacePlan, options), async ({ namespace, plan }) => {
+        const changed = await namespaces.setPlan(namespace, plan)
+        replication.planChanged(changed)
+        return present(changed)
+      }),
     usage: async (options) =>
       await calls.run(checked('namespace.usage', shapes.maybeNamespace, options), async ({ namespace }) => {
         const { row, log, quota } = namespaces.find(namespace)

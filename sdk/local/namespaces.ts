@@ -1,6 +1,7 @@
 import { equalBytes, formatNamespaceId, isNamespaceId, parseNamespaceId } from '../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
+import { decodeEntry } from '../../src/log/index.ts'
 import {
   forgetNamespace,
   loadCurrentNamespace,
@@ -14,6 +15,7 @@ import {
   removeRows,
 } from '../../src/namespace/index.ts'
 import type { LocalEnvironment } from './environment.ts'
+import { deleteSettings } from './replication/rows.ts'
 
 /** A namespace that this node has open. */
 export interface OpenNamespace {
@@ -24,7 +26,15 @@ export interface OpenNamespace {
   readonly uploading: Set<string>
 }
 
+/** Told of namespaces that come and go. */
+export interface NamespaceObserver {
+  opened(namespace: OpenNamespace): void
+  /** Before it is closed: what is under way in it ends when this resolves. */
+  closing(namespace: OpenNamespace): Promise<void>
+}
+
 const personalName = 'personal'
+const defaultPlan: PlanName = 'enterprise'
 
 /** How work fails whose namespace goes away under it. */
 const endings: ReadonlySet<string> = new Set(['CLOSED', 'CORRUPT', 'UNAVAILABLE'])
@@ -33,6 +43,7 @@ const endings: ReadonlySet<string> = new Set(['CLOSED', 'CORRUPT', 'UNAVAILABLE'
 export class LocalNamespaces {
   readonly #env: LocalEnvironment
   readonly #open = new Map<string, OpenNamespace>()
+  readonly #observers = new Set<NamespaceObserver>()
   #current: OpenNamespace | undefined
   /** Namespaces whose making or removal failed, and may have happened all the same. */
   readonly #unsettled = new Map<string, Uint8Array>()
@@ -44,7 +55,7 @@ export class LocalNamespaces {
   }
 
   /** Opens what the store has; the first time, makes the personal namespace. */
-  static async open(env: LocalEnvironment, defaultPlan: PlanName = 'enterprise'): Promise<LocalNamespaces> {
+  static async open(env: LocalEnvironment): Promise<LocalNamespaces> {
     const namespaces = new LocalNamespaces(env)
     for (const id of await loadRemovals(env.store)) await namespaces.#remove(id)
     for (const row of await loadNamespaceRows(env.store)) {
@@ -85,6 +96,12 @@ export class LocalNamespaces {
     })
   }
 
+  /** Tells of namespaces that are opened or about to be closed, from now on, until the returned function is called. */
+  observe(observer: NamespaceObserver): () => void {
+    this.#observers.add(observer)
+    return () => this.#observers.delete(observer)
+  }
+
   /**
    * Runs work on a namespace.
    * @throws NOT_FOUND when it fails because the namespace was deleted meanwhile, STORAGE_FAILED when that was tried in vain;
@@ -122,27 +139,71 @@ export class LocalNamespaces {
   /** @throws ALREADY_EXISTS */
   create(name: string, plan: PlanName): Promise<OpenNamespace> {
     return this.#exclusively(async () => {
-      if (this.all.some(({ row }) => row.name === name)) {
-        throw new ArtifactHubError('ALREADY_EXISTS', `there is a namespace ${JSON.stringify(name)} already`, {
-          details: { namespace: name },
-        })
-      }
+      this.#checkName(name)
       const common = { name, plan, owner: this.#env.agent.publicKey, createdMs: this.#env.now() }
       let id: Uint8Array | undefined
-      try {
-        const log = await Namespace.create(this.#env, (drawn) => {
+      const make = () =>
+        Namespace.create(this.#env, (drawn) => {
           id = drawn
           return [putNamespaceRow({ id: drawn, ...common })]
         })
-        return this.#add({ id: log.id, ...common }, log)
-      } catch (error) {
-        const made = id && (await this.#settleFailed(id))
-        if (made === undefined) throw error
-        // It is there; this makes sure that it stays.
-        await this.#env.store.batch([putNamespaceRow(made.row)], { sync: true })
-        return made
-      }
+      return await this.#make(make, common, () => id)
     })
+  }
+
+  /**
+   * Makes room for a namespace that others have: its log comes by replication.
+   * @param options.genesis its first entry, whose hash the id is
+   * @throws ALREADY_EXISTS, CORRUPT when that is not its genesis
+   */
+  join({ id, name, genesis }: { id: Uint8Array; name: string; genesis: Uint8Array }): Promise<OpenNamespace> {
+    return this.#exclusively(async () => {
+      this.checkNew({ id, name })
+      const owner = decodeEntry(genesis).header.author
+      const common = { name, plan: defaultPlan, owner, createdMs: this.#env.now() }
+      const make = () => Namespace.join(this.#env, id, genesis, () => [putNamespaceRow({ id, ...common })])
+      return await this.#make(make, common, () => id)
+    })
+  }
+
+  /** @throws ALREADY_EXISTS when this node has that namespace, or another one of that name */
+  checkNew({ id, name }: { id: Uint8Array; name: string }): void {
+    const known = this.#open.get(formatNamespaceId(id))
+    if (known !== undefined) {
+      throw new ArtifactHubError(
+        'ALREADY_EXISTS',
+        `this node has that namespace, as ${JSON.stringify(known.row.name)}`,
+        {
+          details: { namespace: known.log.idText },
+        },
+      )
+    }
+    this.#checkName(name)
+  }
+
+  #checkName(name: string): void {
+    if (this.all.every(({ row }) => row.name !== name)) return
+    throw new ArtifactHubError('ALREADY_EXISTS', `there is a namespace ${JSON.stringify(name)} already`, {
+      details: { namespace: name },
+    })
+  }
+
+  async #make(
+    make: () => Promise<Namespace>,
+    common: Omit<NamespaceRow, 'id'>,
+    madeId: () => Uint8Array | undefined,
+  ): Promise<OpenNamespace> {
+    try {
+      const log = await make()
+      return this.#add({ id: log.id, ...common }, log)
+    } catch (error) {
+      const id = madeId()
+      const made = id && (await this.#settleFailed(id))
+      if (made === undefined) throw error
+      // It is there; this makes sure that it stays.
+      await this.#env.store.batch([putNamespaceRow(made.row)], { sync: true })
+      return made
+    }
   }
 
   use(nameOrId: string): Promise<OpenNamespace> {
@@ -176,10 +237,11 @@ export class LocalNamespaces {
         )
       }
       this.#open.delete(namespace.log.idText)
+      await Promise.all([...this.#observers].map((observer) => observer.closing(namespace)))
       await namespace.log.close()
       const { id } = namespace.row
       try {
-        await this.#env.store.batch(forgetNamespace(id), { sync: true })
+        await this.#env.store.batch([...forgetNamespace(id), deleteSettings(id)], { sync: true })
       } catch (error) {
         if ((await this.#settleFailed(id)) !== undefined || this.#unsettled.size > 0) throw error
         return
@@ -197,6 +259,7 @@ export class LocalNamespaces {
   #add(row: NamespaceRow, log: Namespace): OpenNamespace {
     const namespace = { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes), uploading: new Set<string>() }
     this.#open.set(log.idText, namespace)
+    for (const observer of this.#observers) observer.opened(namespace)
     return namespace
   }
 

@@ -64,6 +64,7 @@ async function writeUpdate(
     await recallLeaves(env, namespace, handle, options.signal)
   await using held =
     content === undefined ? undefined : await holdContent(env, namespace, handle.key, content, false, options, file)
+  if (content === undefined) await haveInline(env, { namespace, record }, restore, options.signal)
   // Under its old name an artifact keeps its type; a new name with new content is as good as a new artifact.
   const guessed =
     held === undefined || given.name === undefined ? undefined : await guessContentType(given.name, held.head)
@@ -86,6 +87,22 @@ async function writeUpdate(
     }),
   })
   return { namespace, record: next }
+}
+
+/**
+ * A new entry carries small content again, so its bytes must be here. Larger content stays where it is: the new version names
+ * its root, and whoever reads it fetches it.
+ */
+async function haveInline(
+  env: LocalEnvironment,
+  { namespace: { log }, record }: Found,
+  restore: number | string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const kept = restore === undefined ? record : await log.catalog.get(record.artifact, restore)
+  if (kept?.root.inline !== true || (await log.blocks.has([kept.root.digest]))[0] === true) return
+  await using fetch = env.fetches.open(log, kept, signal)
+  await fetch.whole()
 }
 
 /** Has what was sealed under the artifact's key before this process began spared again. */

@@ -1,6 +1,15 @@
 /** Between agents: keeping logs in step, fetching blocks, and what the core asks of a network. */
 export { type BlockServer, type ServeBlocksOptions, serveBlocks } from './blocks-server.ts'
 export type { BlockServerCounters, ServedNamespace } from './blocks-session.ts'
+export { durableShare } from './durable-share.ts'
+export {
+  askHolding,
+  type HeldNamespace,
+  type HoldingServer,
+  type ServeHoldingOptions,
+  serveHolding,
+} from './holding.ts'
+export type { HoldingQuestion, Holds } from './holding-codec.ts'
 export { mayRead, type NamespaceRoots, type ReadableNamespace, readableRoot } from './may-read.ts'
 export type { Misbehaviour, PeerNetwork, PeerStream, StreamHandler } from './peer-network.ts'
 export { type KnownPeer, Replicator, type ReplicatorOptions } from './replicator.ts'

@@ -34,5 +34,5 @@ export {
   putNamespaceRow,
   removeRows,
 } from './registry.ts'
-export { keySpaces, NamespaceKeys } from './tables.ts'
+export { chainIdOf, keySpaces, NamespaceKeys } from './tables.ts'
 export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'

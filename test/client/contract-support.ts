@@ -39,6 +39,9 @@ export function useClient(open: OpenClient): Client {
     get did() {
       return client().did
     },
+    get agent() {
+      return client().agent
+    },
     get artifact() {
       return client().artifact
     },

@@ -10,7 +10,7 @@ export async function openInProcess(): Promise<
   OpenedClient & { readonly node: ArtifactHubNode; readonly folder: string }
 > {
   const folder = await mkdtemp(join(tmpdir(), 'artifact-hub-node-'))
-  const node = await startNode({ dataDir: join(folder, 'data') })
+  const node = await startNode({ network: 'offline', dataDir: join(folder, 'data') })
   return {
     client: node.client,
     node,

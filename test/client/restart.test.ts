@@ -48,7 +48,7 @@ describe('a node that is closed and started again', () => {
     let did: string
     let ids: { inline: string; chunked: string; dropped: string }
     {
-      await using node = await startNode({ dataDir })
+      await using node = await startNode({ network: 'offline', dataDir })
       const { artifact, namespace } = node.client
       did = node.did
       const other = await namespace.create({ name: 'other', plan: 'starter' })
@@ -67,7 +67,7 @@ describe('a node that is closed and started again', () => {
       ids = { inline: inline.id, chunked: chunked.id, dropped: dropped.id }
       before = await everythingOf(node.client)
     }
-    await using node = await startNode({ dataDir })
+    await using node = await startNode({ network: 'offline', dataDir })
     const { artifact, namespace } = node.client
     expect(node.did).toBe(did)
     expect(await everythingOf(node.client)).toEqual(before)
@@ -90,7 +90,7 @@ describe('a node that is closed and started again', () => {
     const dataDir = place()
     const dids = new Set<string>()
     for (let n = 1; n <= 4; n++) {
-      await using node = await startNode({ dataDir })
+      await using node = await startNode({ network: 'offline', dataDir })
       dids.add(node.did)
       await node.client.artifact.createSnippet({ name: 'counter', content: n })
       expect((await Array.fromAsync(node.client.artifact.list())).length).toBe(n)
@@ -125,7 +125,7 @@ describe('close', () => {
   })
 
   test('may be called again, and every call after it is CLOSED', async () => {
-    const node = await startNode({ dataDir: place() })
+    const node = await startNode({ network: 'offline', dataDir: place() })
     const { id } = await node.client.artifact.create({ name: 'x', data: big })
     await Promise.all([node.close(), node.close()])
     await node.close()
@@ -142,7 +142,7 @@ describe('close', () => {
 
   test('while calls are in flight: each is done or CLOSED, and what was done is there', async () => {
     const dataDir = place()
-    const node = await startNode({ dataDir })
+    const node = await startNode({ network: 'offline', dataDir })
     const { artifact } = node.client
     const { id: artifactId } = await artifact.create({ name: 'read', data: big })
     const work = [
@@ -161,7 +161,7 @@ describe('close', () => {
         expect(outcome.reason).toMatchObject({ name: 'ArtifactHubError', code: 'CLOSED' })
     }
     for (const outcome of await readOutcomes) if (outcome.status === 'fulfilled') expectBytes(outcome.value, big)
-    await using again = await startNode({ dataDir })
+    await using again = await startNode({ network: 'offline', dataDir })
     for (const outcome of await outcomes) {
       if (outcome.status === 'rejected') continue
       const { id, version, sha256 } = outcome.value
@@ -173,7 +173,7 @@ describe('close', () => {
 
   test('ends an upload whose source gives nothing, a stream that nobody reads, and lets the directory go', async () => {
     const dataDir = place()
-    const node = await startNode({ dataDir })
+    const node = await startNode({ network: 'offline', dataDir })
     const { artifact } = node.client
     const { promise: asked, resolve: onAsked } = Promise.withResolvers<void>()
     const { promise: never } = Promise.withResolvers<void>()
@@ -192,7 +192,7 @@ describe('close', () => {
     await asked
     await node.close()
     await outcome
-    await using again = await startNode({ dataDir })
+    await using again = await startNode({ network: 'offline', dataDir })
     expect((await again.client.artifact.list()).items.map(({ name }) => name)).toEqual(['unread'])
   })
 })
@@ -200,19 +200,19 @@ describe('close', () => {
 describe('one data directory', () => {
   test('a second node on it is LOCKED, says by whom, and does not disturb the first', async () => {
     const dataDir = place()
-    await using node = await startNode({ dataDir })
-    const { message, details } = await failureOf(startNode({ dataDir }), 'LOCKED')
+    await using node = await startNode({ network: 'offline', dataDir })
+    const { message, details } = await failureOf(startNode({ network: 'offline', dataDir }), 'LOCKED')
     expect(message).toContain(String(process.pid))
     expect(details).toMatchObject({ pid: process.pid })
     expect((await node.client.artifact.createSnippet({ name: 'x', content: 'x' })).version).toBe(1)
     await node.close()
-    await using next = await startNode({ dataDir })
+    await using next = await startNode({ network: 'offline', dataDir })
     expect((await next.client.artifact.list()).items).toHaveLength(1)
   })
 
   test('of several started at once one gets it', async () => {
     const dataDir = place()
-    const outcomes = await Promise.allSettled([1, 2, 3].map(() => startNode({ dataDir })))
+    const outcomes = await Promise.allSettled([1, 2, 3].map(() => startNode({ network: 'offline', dataDir })))
     const nodes = outcomes.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
     await Promise.all(nodes.map((node) => node.close()))
     expect(nodes).toHaveLength(1)
@@ -224,14 +224,14 @@ describe('one data directory', () => {
     const [dataDir, copyDir] = [place(), place()]
     let artifactId: string
     {
-      await using node = await startNode({ dataDir })
+      await using node = await startNode({ network: 'offline', dataDir })
       artifactId = (await node.client.artifact.create({ name: 'shared past', data: big })).id
     }
     await cp(dataDir, copyDir, { recursive: true, preserveTimestamps: true })
     const incarnations: unknown[] = []
     {
-      await using original = await startNode({ dataDir })
-      await using copy = await startNode({ dataDir: copyDir })
+      await using original = await startNode({ network: 'offline', dataDir })
+      await using copy = await startNode({ network: 'offline', dataDir: copyDir })
       expect(copy.did).toBe(original.did)
       for (const [n, { client }] of [original, copy].entries()) {
         expectBytes(await client.artifact.download({ artifactId }), big)
@@ -245,7 +245,7 @@ describe('one data directory', () => {
       }
     }
     expect(incarnations[0]).not.toBe(incarnations[1])
-    await using copy = await startNode({ dataDir: copyDir })
+    await using copy = await startNode({ network: 'offline', dataDir: copyDir })
     expect((await copy.client.artifact.get({ artifactId })).version).toBe(2)
     expect(new TextDecoder().decode(await copy.client.artifact.download({ artifactId }))).toBe('by 1')
     await checkClean(copy)
@@ -258,17 +258,20 @@ describe('startNode', () => {
     const passphrase = 'correct horse battery staple'
     let did: string
     {
-      await using node = await startNode({ dataDir, passphrase })
+      await using node = await startNode({ network: 'offline', dataDir, passphrase })
       did = node.did
       await node.client.artifact.createSnippet({ name: 'x', content: 'x' })
     }
     const wrong = 'Tr0ub4dor&3'
     for (const given of [undefined, wrong]) {
-      const { message, stack, details } = await failureOf(startNode({ dataDir, passphrase: given }), 'ACCESS_DENIED')
+      const { message, stack, details } = await failureOf(
+        startNode({ network: 'offline', dataDir, passphrase: given }),
+        'ACCESS_DENIED',
+      )
       for (const secret of [passphrase, wrong])
         expect(`${message} ${stack} ${JSON.stringify(details)}`).not.toContain(secret)
     }
-    await using node = await startNode({ dataDir, passphrase })
+    await using node = await startNode({ network: 'offline', dataDir, passphrase })
     expect(node.did).toBe(did)
     expect((await node.client.artifact.list()).items).toHaveLength(1)
     expect((await readFile(join(dataDir, 'identity.key'))).includes(passphrase)).toBe(false)
@@ -276,9 +279,9 @@ describe('startNode', () => {
 
   test('without a passphrase refuses one that is given later', async () => {
     const dataDir = place()
-    await (await startNode({ dataDir })).close()
-    await failureOf(startNode({ dataDir, passphrase: 'new' }), 'ACCESS_DENIED')
-    await (await startNode({ dataDir })).close()
+    await (await startNode({ network: 'offline', dataDir })).close()
+    await failureOf(startNode({ network: 'offline', dataDir, passphrase: 'new' }), 'ACCESS_DENIED')
+    await (await startNode({ network: 'offline', dataDir })).close()
   })
 
   test.each<[string, unknown]>([
@@ -287,8 +290,13 @@ describe('startNode', () => {
     ['an empty path', { dataDir: '' }],
     ['a number as a path', { dataDir: 7 }],
     ['an empty passphrase', { dataDir: 'x', passphrase: '' }],
-    ['another network', { dataDir: 'x', network: 'public' }],
-    ['addresses', { dataDir: 'x', listen: ['/ip4/0.0.0.0/tcp/0'] }],
+    ['an unknown network', { dataDir: 'x', network: 'moon' }],
+    ['addresses to listen on offline', { dataDir: 'x', network: 'offline', listen: ['/ip4/127.0.0.1/tcp/0'] }],
+    ['addresses that are no texts', { dataDir: 'x', listen: [7] }],
+    ['a private network without its key', { dataDir: 'x', network: 'private' }],
+    ['a network key elsewhere', { dataDir: 'x', network: 'lan', networkKey: new Uint8Array(32) }],
+    ['a network key of another length', { dataDir: 'x', network: 'private', networkKey: new Uint8Array(16) }],
+    ['what is no ticket', { dataDir: 'x', replicate: ['ahub1nothing'] }],
   ])('refuses %s', async (_, options) => {
     await failureOf(startNode(options as never), 'INVALID_ARGUMENT')
   })
@@ -296,7 +304,7 @@ describe('startNode', () => {
   test('aborted before it began gives the signal’s reason and leaves the directory free', async () => {
     const dataDir = place()
     const signal = AbortSignal.abort(new Error('not now'))
-    expect(await rejectionOf(startNode({ dataDir, signal }))).toBe(signal.reason)
-    await (await startNode({ dataDir })).close()
+    expect(await rejectionOf(startNode({ network: 'offline', dataDir, signal }))).toBe(signal.reason)
+    await (await startNode({ network: 'offline', dataDir })).close()
   })
 })

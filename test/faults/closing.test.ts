@@ -22,7 +22,7 @@ afterEach(() => {
 test('close amid uploads, downloads, check and gc resolves; what was acknowledged is there at the next start', async () => {
   const ledger = new Ledger()
   for (let round = 0; round < 6; round++) {
-    const node = await startNode({ dataDir: place.dataDir })
+    const node = await startNode({ network: 'offline', dataDir: place.dataDir })
     const { artifact } = node.client
     const ends: Promise<unknown>[] = []
     const create = (name: string, sizeBytes: number) => {
@@ -52,7 +52,7 @@ test('close amid uploads, downloads, check and gc resolves; what was acknowledge
     await expect(artifact.createSnippet({ name: 'late', content: 'too late' })).rejects.toMatchObject({
       code: 'CLOSED',
     })
-    await using next = await startNode({ dataDir: place.dataDir })
+    await using next = await startNode({ network: 'offline', dataDir: place.dataDir })
     await ledger.verify(next.client)
     expect((await next.check({ readData: true })).findings).toEqual([])
   }

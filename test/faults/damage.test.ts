@@ -21,7 +21,7 @@ let secondId: string
 let snippetId: string
 
 beforeEach(async () => {
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   const { artifact } = node.client
   const made = await artifact.create({ name: 'first', data: first })
   namespace = made.namespace
@@ -85,7 +85,7 @@ async function expectHeals(
 test('a flipped bit is CORRUPT when read, found, put aside and healed by the same content; others are unharmed', async () => {
   const path = await onlyPack()
   await change(path, 700_000, (bytes) => (bytes[0] = (bytes[0] as number) ^ 4))
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   await expect(node.client.artifact.download({ artifactId: firstId })).rejects.toMatchObject({ code: 'CORRUPT' })
   await expectReads(node, secondId, second)
   const before = (await stat(path)).size
@@ -99,7 +99,7 @@ test('a flipped bit is CORRUPT when read, found, put aside and healed by the sam
 
 test('a zeroed block is never given out, and heals', async () => {
   await change(await onlyPack(), 600_000, (bytes) => bytes.fill(0), 300_000)
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   await expectDamaged(node, firstId)
   await expectReads(node, secondId, second)
   await expectHeals(node, firstId, first, 'block-corrupt')
@@ -108,7 +108,7 @@ test('a zeroed block is never given out, and heals', async () => {
 test('a pack cut short loses only what was behind the cut', async () => {
   const path = await onlyPack()
   await truncate(path, (await stat(path)).size - 200_000)
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   await expectReads(node, firstId, first)
   await expectDamaged(node, secondId)
   await expectHeals(node, secondId, second, 'pack-truncated')
@@ -119,7 +119,7 @@ test('a missing pack costs its blocks, not the node; repair forgets none of them
   const [path, away] = [await onlyPack(), join(place.path, 'gone')]
   await rename(path, away)
   {
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await expectDamaged(node, firstId)
     await expectDamaged(node, secondId)
     await expectReads(node, snippetId, new TextEncoder().encode('some text'))
@@ -134,7 +134,7 @@ test('a missing pack costs its blocks, not the node; repair forgets none of them
     await node.gc({ now: true })
   }
   await rename(away, path)
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   await node.check({ repair: true })
   await node.gc({ now: true })
   await expectReads(node, firstId, first)
@@ -144,7 +144,7 @@ test('a missing pack costs its blocks, not the node; repair forgets none of them
 
 test('gc beside damage takes nothing of what is whole', async () => {
   await change(await onlyPack(), 700_000, (bytes) => (bytes[0] = (bytes[0] as number) ^ 4))
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   await node.gc({ now: true })
   await expectReads(node, secondId, second)
   await node.client.artifact.delete({ artifactId: firstId })
@@ -180,7 +180,7 @@ test('a damaged entry is found and named, and everything else goes on', async ()
       sync: true,
     })
   })
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   await expectReads(node, firstId, first)
   await expect(node.client.artifact.download({ artifactId: snippetId })).rejects.toMatchObject({ code: 'CORRUPT' })
   const { findings } = await node.check()
@@ -212,7 +212,7 @@ for (const [what, damage] of [
       await store.batch(damage(before.filter((_, at) => at % 2 === 0)), { sync: true })
     })
     {
-      await using node = await startNode({ dataDir: place.dataDir })
+      await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
       const { findings } = await node.check()
       expect(findings).toContainEqual(expect.objectContaining({ kind: 'catalog-differs', repaired: false }))
       const repaired = await node.check({ repair: true })
@@ -235,7 +235,7 @@ test('an index of packs that was thrown away row by row is no loss: check says w
       { sync: true },
     )
   })
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   await expectDamaged(node, firstId)
   expect((await node.check()).findings.flatMap(({ artifacts }) => artifacts)).toContain(firstId)
   await node.client.artifact.update({ artifactId: firstId, data: first })
@@ -256,7 +256,9 @@ test('a directory of a newer format is refused and stays as it is, byte for byte
   await using format = await open(join(place.dataDir, 'FORMAT'), 'w')
   await format.write('1\n')
   const before = await bytesBelow(place.dataDir)
-  await expect(startNode({ dataDir: place.dataDir })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
+  await expect(startNode({ network: 'offline', dataDir: place.dataDir })).rejects.toMatchObject({
+    code: 'UNSUPPORTED_FORMAT',
+  })
   expect(await bytesBelow(place.dataDir)).toEqual(before)
 })
 
@@ -264,6 +266,6 @@ test('a cut identity.key is CORRUPT and is not replaced by a fresh one', async (
   const path = join(place.dataDir, 'identity.key')
   const bytes = await readFile(path)
   await truncate(path, bytes.length - 1)
-  await expect(startNode({ dataDir: place.dataDir })).rejects.toMatchObject({ code: 'CORRUPT' })
+  await expect(startNode({ network: 'offline', dataDir: place.dataDir })).rejects.toMatchObject({ code: 'CORRUPT' })
   expect((await stat(path)).size).toBe(bytes.length - 1)
 })

@@ -15,7 +15,7 @@ const place = useFolder()
 test('a second process is LOCKED out with the pid of the first, and let in after a kill -9', async () => {
   await using first = new NodeProcess(place.dataDir, 'hold')
   expect(await first.until(() => true)).toEqual({ started: first.pid })
-  await expect(startNode({ dataDir: place.dataDir })).rejects.toMatchObject({
+  await expect(startNode({ network: 'offline', dataDir: place.dataDir })).rejects.toMatchObject({
     code: 'LOCKED',
     retryable: true,
     details: { pid: first.pid, host: hostname() },
@@ -24,7 +24,7 @@ test('a second process is LOCKED out with the pid of the first, and let in after
   await using second = new NodeProcess(place.dataDir, 'hold')
   expect(await second.until(() => true)).toMatchObject({ code: 'LOCKED', details: { pid: first.pid } })
   await first.kill()
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   await node.client.artifact.createSnippet({ name: 'mine', content: 'now' })
 })
 
@@ -95,13 +95,13 @@ async function expectSound(node: ArtifactHubNode, expected: readonly string[]): 
 test('a copy of a data directory, opened while the original goes on, writes a chain of its own', async () => {
   const copy = join(place.path, 'copy')
   {
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await write(node, 'before')
   }
   await cp(place.dataDir, copy, { recursive: true, preserveTimestamps: true })
   {
-    await using original = await startNode({ dataDir: place.dataDir })
-    await using restored = await startNode({ dataDir: copy })
+    await using original = await startNode({ network: 'offline', dataDir: place.dataDir })
+    await using restored = await startNode({ network: 'offline', dataDir: copy })
     expect(restored.did).toBe(original.did)
     for (let at = 0; at < 3; at++) {
       await Promise.all([write(original, `original ${at}`), write(restored, `copy ${at}`)])
@@ -118,12 +118,12 @@ test('a copy of a data directory, opened while the original goes on, writes a ch
 test('a snapshot put back in the place of the original writes a chain of its own, and can be written to ever after', async () => {
   const snapshot = join(place.path, 'snapshot')
   {
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await write(node, 'before')
   }
   await cp(place.dataDir, snapshot, { recursive: true, preserveTimestamps: true })
   {
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await write(node, 'lost')
   }
   const lost = await entriesOf(place.dataDir)
@@ -131,13 +131,13 @@ test('a snapshot put back in the place of the original writes a chain of its own
   await rename(snapshot, place.dataDir)
   let updated: string
   {
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     updated = await write(node, 'after')
     await expectSound(node, ['before', 'after'])
   }
   {
     // The same place now: no further incarnation.
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await write(node, 'later')
     await node.client.artifact.update({ artifactId: updated, content: 'again' })
     const before = (await node.client.artifact.get({ name: 'before' })).id
@@ -156,19 +156,19 @@ test('a snapshot put back in the place of the original writes a chain of its own
 test('of a backup, its database alone put back or its marker alone: no place in a chain is used twice', async () => {
   const backup = join(place.path, 'backup')
   {
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await write(node, 'before')
   }
   await cp(place.dataDir, backup, { recursive: true, preserveTimestamps: true })
   {
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await write(node, 'lost')
   }
   const lost = await entriesOf(place.dataDir)
   await rm(join(place.dataDir, 'db'), { recursive: true })
   await cp(join(backup, 'db'), join(place.dataDir, 'db'), { recursive: true, preserveTimestamps: true })
   {
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await write(node, 'after')
     await expectSound(node, ['before', 'after'])
   }
@@ -176,7 +176,7 @@ test('of a backup, its database alone put back or its marker alone: no place in 
   expectNoFork(lost, withOldDatabase)
   await writeFile(join(place.dataDir, 'incarnation'), await readFile(join(backup, 'incarnation')))
   {
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await write(node, 'last')
     await expectSound(node, ['before', 'after', 'last'])
   }
@@ -191,7 +191,7 @@ test('a snapshot taken of a node that was killed opens and goes on', async () =>
   await child.kill()
   const copy = join(place.path, 'copy')
   await cp(place.dataDir, copy, { recursive: true })
-  await using node = await startNode({ dataDir: copy })
+  await using node = await startNode({ network: 'offline', dataDir: copy })
   await write(node, 'goes on')
   await expectSound(node, ['goes on'])
 })

@@ -73,7 +73,7 @@ for (const { what, sizeBytes, atLeast } of [
     const dataDir = join(mounted as string, 'data')
     await writeFile(ballast(), Buffer.alloc(16_000_000))
     {
-      await using node = await startNode({ dataDir })
+      await using node = await startNode({ network: 'offline', dataDir })
       expect(await fill(node, ledger, sizeBytes)).toBeGreaterThanOrEqual(atLeast)
       // Full is full, however often one asks.
       await fill(node, ledger, sizeBytes)
@@ -94,7 +94,7 @@ for (const { what, sizeBytes, atLeast } of [
       await node.client.artifact.delete({ artifactId: id })
       expect((await node.check({ readData: true })).findings).toEqual([])
     }
-    await using again = await startNode({ dataDir })
+    await using again = await startNode({ network: 'offline', dataDir })
     await ledger.verify(again.client)
     expect((await again.check({ readData: true })).findings).toEqual([])
   }, 120_000)
@@ -103,7 +103,7 @@ for (const { what, sizeBytes, atLeast } of [
 test('a disk that somebody else fills stops writes, not reads, and writes go on once it is freed', async () => {
   const dataDir = join(mounted as string, 'data')
   const ledger = new Ledger()
-  await using node = await startNode({ dataDir })
+  await using node = await startNode({ network: 'offline', dataDir })
   for (const sizeBytes of [10, 40_000, 3_000_000]) {
     const data = bytesOf(random, sizeBytes)
     const key = ledger.begin({ kind: 'create', name: `${sizeBytes}`, sha256: sha256Of(data) })

@@ -10,13 +10,13 @@ let did: string
 let artifactId: string
 
 beforeEach(async () => {
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   did = node.did
   artifactId = (await node.client.artifact.create({ name: 'kept', data: content })).id
 })
 
 async function expectAllThere(): Promise<void> {
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   expect(node.did).toBe(did)
   expect(await node.client.artifact.download({ artifactId })).toEqual(content)
   expect((await node.check({ readData: true })).findings).toEqual([])
@@ -33,7 +33,7 @@ test.each([
     for (const name of away) await rename(join(place.dataDir, name), join(place.path, name))
     const before = (await readdir(place.dataDir)).sort()
     for (const passphrase of [undefined, 'new']) {
-      await expect(startNode({ dataDir: place.dataDir, passphrase })).rejects.toMatchObject({
+      await expect(startNode({ network: 'offline', dataDir: place.dataDir, passphrase })).rejects.toMatchObject({
         code: 'ACCESS_DENIED',
         message: expect.stringMatching(/identity\.key is missing.*restore it from a backup/),
       })
@@ -46,14 +46,14 @@ test.each([
 
 test('another agent’s identity.key is ACCESS_DENIED and names both; with the right one back, all is there', async () => {
   const other = join(place.path, 'other')
-  const { did: otherDid } = await startNode({ dataDir: other }).then(async (node) => {
+  const { did: otherDid } = await startNode({ network: 'offline', dataDir: other }).then(async (node) => {
     await node.close()
     return node
   })
   const own = join(place.dataDir, 'identity.key')
   await rename(own, join(place.path, 'own.key'))
   await copyFile(join(other, 'identity.key'), own)
-  await expect(startNode({ dataDir: place.dataDir })).rejects.toMatchObject({
+  await expect(startNode({ network: 'offline', dataDir: place.dataDir })).rejects.toMatchObject({
     code: 'ACCESS_DENIED',
     details: { did: otherDid, expectedDid: did },
   })
@@ -66,7 +66,7 @@ test('a first start that was cut off after the key was written goes on with that
     for (const name of await readdir(place.dataDir)) {
       if (name !== 'FORMAT' && !keeps.includes(name)) await rm(join(place.dataDir, name), { recursive: true })
     }
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     expect(node.did).toBe(did)
     await node.client.artifact.create({ name: 'new', data: content })
     expect((await node.check()).findings).toEqual([])
@@ -80,5 +80,5 @@ test('a directory that does not say whose it is yet is told so at the next start
   expect(await readFile(path, 'utf8')).toBe(`${did}\n`)
   expect((await stat(path)).mode & 0o777).toBe(0o600)
   await writeFile(path, 'nobody')
-  await expect(startNode({ dataDir: place.dataDir })).rejects.toMatchObject({ code: 'CORRUPT' })
+  await expect(startNode({ network: 'offline', dataDir: place.dataDir })).rejects.toMatchObject({ code: 'CORRUPT' })
 })

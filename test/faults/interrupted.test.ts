@@ -21,7 +21,7 @@ async function packBytes(node: ArtifactHubNode): Promise<number> {
 /** Small artifacts in such number that looking at them all takes a while; some large ones deleted between them. */
 async function prepare(): Promise<Ledger> {
   const ledger = new Ledger()
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   const create = async (name: string, sizeBytes: number) => {
     const data = bytesOf(random, sizeBytes)
     const key = ledger.begin({ kind: 'create', name, sha256: sha256Of(data) })
@@ -51,7 +51,7 @@ test('an upload that was killed, run again, stores only what is missing and give
     expect(code).toBeUndefined()
     await child.kill()
   }
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   expect((await node.client.artifact.list()).items).toEqual([])
   const before = await packBytes(node)
   // Killed past three fifths, a third of it at least was on the disk.
@@ -78,11 +78,11 @@ test('a gc that is killed anywhere leaves everything that is live, and the next 
     await Promise.race([finished, killed])
     await child.kill()
     await finished
-    await using node = await startNode({ dataDir: place.dataDir })
+    await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
     await ledger.verify(node.client)
     expect((await node.check({ readData: true })).findings).toEqual([])
   }
-  await using node = await startNode({ dataDir: place.dataDir })
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
   await node.gc({ now: true })
   expect(await node.du()).toMatchObject([{ deadBytes: 0 }])
   // Four large ones are left of twelve.
@@ -100,7 +100,7 @@ test('a repair that is killed anywhere is finished by the next start', async () 
     await child.until(({ step, done }) => done !== undefined || (step === 'log' && ++seen >= moment))
     await child.kill()
     {
-      await using node = await startNode({ dataDir: place.dataDir })
+      await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
       await node.check({ repair: true })
       await ledger.verify(node.client)
       expect((await node.check({ readData: true })).findings).toEqual([])

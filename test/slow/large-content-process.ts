@@ -36,7 +36,7 @@ const tell = (message: LargeContentMessage): void => {
   process.send?.(message)
 }
 
-await using node = await startNode({ dataDir })
+await using node = await startNode({ network: 'offline', dataDir })
 const { artifact } = node.client
 tell({ phase: 'in' })
 const wentIn = createHash('sha256')

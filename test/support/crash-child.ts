@@ -11,7 +11,7 @@ const [dataDir, seed, run] = process.argv.slice(2) as [string, string, string]
 let nextKey = 0
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`)
 
-const node = await startNode({ dataDir })
+const node = await startNode({ network: 'offline', dataDir })
 say({ started: true })
 await runWorkload({
   node,

@@ -38,7 +38,7 @@ export async function killRepeatedly({ seed, rounds }: { seed: number; rounds: n
       sum.kills += 1
       sum.acknowledged += acknowledged
       sum.unanswered += began - acknowledged
-      await using node = await startNode({ dataDir })
+      await using node = await startNode({ network: 'offline', dataDir })
       sum.versionsRead += await ledger.verify(node.client)
       const { findings } = await node.check({ readData: true })
       if (findings.length > 0) throw new Error(`check found ${JSON.stringify(findings)}`)

@@ -9,7 +9,7 @@ const [dataDir, action, path] = process.argv.slice(2) as [string, 'hold' | 'uplo
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`)
 
 try {
-  await using node = await startNode({ dataDir })
+  await using node = await startNode({ network: 'offline', dataDir })
   say({ started: process.pid })
   if (action === 'upload') {
     const { id } = await node.client.artifact.uploadFile({ path, onProgress: ({ loaded }) => say({ loaded }) })

@@ -1,6 +1,7 @@
 import { composeNode } from '../../node/compose-node.ts'
 import { numbers, SimulatedDisk } from '../../node/disk/test-support/simulated-disk.ts'
 import type { ArtifactHubNode, Logger } from '../../node/index.ts'
+import { startNetwork } from '../../node/network/index.ts'
 import { type ContentEngine, inThreadEngine } from '../../src/content/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { HybridClock } from '../../src/log/index.ts'
@@ -51,14 +52,19 @@ export class SimulatedMachine {
     const now = () => wallMs++
     const resources = new AsyncDisposableStack()
     try {
+      const agent = new AgentKey(bytes(identity, 32))
+      const incarnation = bytes(identity, 16)
+      const random = (length: number) => bytes(chance, length)
+      const network = startNetwork({ agent, mode: 'offline', now, monotonic: now, random })
       return await composeNode({
         dataDir: '/',
+        network,
         store: this.store,
         packs: { directory: '/packs', files: this.disk, maxPackBytes },
-        agent: new AgentKey(bytes(identity, 32)),
-        incarnation: bytes(identity, 16),
+        agent,
+        incarnation,
         clock: new HybridClock(now),
-        random: (length) => bytes(chance, length),
+        random,
         engine: options.engine ?? inThreadEngine,
         now,
         monotonic: now,

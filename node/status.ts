@@ -1,0 +1,130 @@
+import type { OpenNamespace, Replication } from '../sdk/local/index.ts'
+import { formatArtifactId, toHex } from '../src/encoding/index.ts'
+import { formatDid } from '../src/identity/index.ts'
+import { chainIdOf } from '../src/namespace/index.ts'
+import type { Network } from './network/index.ts'
+import type { ForkStatus, NamespaceStatus, NodeStatus, Peer, TransferStatus } from './node-types.ts'
+import { packageVersion } from './version.ts'
+
+interface StatusSource {
+  readonly network: Network
+  readonly replication: Replication
+}
+
+/** A node at a glance. @throws the signal's reason */
+export async function nodeStatus(
+  node: StatusSource & { readonly did: string; readonly dataDir: string; readonly startedAt: Date },
+  signal: AbortSignal | undefined,
+): Promise<NodeStatus> {
+  const { did, dataDir, startedAt, network, replication } = node
+  const { mode, addresses, relays, misbehaviour, refusedAgents, refusedConnections } = network.status()
+  return {
+    did,
+    dataDir,
+    version: await packageVersion(),
+    network: mode,
+    addresses,
+    relays,
+    startedAt,
+    namespaces: await Promise.all(
+      replication.namespaces.all.map((namespace) => namespaceStatus(replication, namespace)),
+    ),
+    peers: await peersOf(node, signal),
+    transfers: transfersOf(replication),
+    invitations: replication.joins.invitations,
+    misbehaviour,
+    refusedAgents,
+    refusedConnections,
+    counters: { ...replication.counters, fetches: replication.env.fetches.counters },
+  }
+}
+
+/** Connected agents first, then other members of this node's namespaces, each by DID. @throws the signal's reason */
+export async function peersOf(
+  { network, replication }: StatusSource,
+  signal: AbortSignal | undefined,
+): Promise<Peer[]> {
+  const { namespaces, contacts, env } = replication
+  const connections = new Map((await network.peers({ signal })).map((peer) => [toHex(peer.agent), peer]))
+  const roles = new Map<string, { readonly agent: Uint8Array; readonly namespaces: string[] }>()
+  for (const { agent } of connections.values()) roles.set(toHex(agent), { agent, namespaces: [] })
+  for (const { row, log } of namespaces.all) {
+    for (const agent of log.memberAgents()) {
+      const key = toHex(agent)
+      const known = roles.get(key) ?? { agent, namespaces: [] }
+      known.namespaces.push(row.name)
+      roles.set(key, known)
+    }
+  }
+  roles.delete(toHex(env.agent.publicKey))
+  const peers = [...roles].map(([key, { agent, namespaces: names }]): Peer => {
+    const common = {
+      did: formatDid(agent),
+      name: contacts.nameOf(agent),
+      reach: network.reachability(agent),
+      namespaces: names,
+    }
+    const connected = connections.get(key)
+    if (connected === undefined) return common
+    const { addresses, encryption, latencyMs, since, protocols } = connected
+    return { ...common, connection: { addresses, encryption, latencyMs, since, protocols } }
+  })
+  return peers.sort(
+    (a, b) => Number(b.connection !== undefined) - Number(a.connection !== undefined) || (a.did < b.did ? -1 : 1),
+  )
+}
+
+async function namespaceStatus(replication: Replication, namespace: OpenNamespace): Promise<NamespaceStatus> {
+  const { row, log } = namespace
+  const { artifacts } = await log.catalog.counts()
+  const sync = replication.syncStatus(namespace)
+  const { rotation, boxes } = log.owed
+  return {
+    id: log.idText,
+    name: row.name,
+    current: replication.namespaces.isCurrent(namespace),
+    plan: row.plan,
+    artifacts,
+    usedBytes: log.totals.leafBytes,
+    entries: log.entries,
+    role: log.roleOf(replication.env.agent.publicKey),
+    members: log.membership.members.length,
+    policy: replication.policyOf(namespace),
+    contentsToFetch: replication.missing(namespace),
+    sync: {
+      behind: sync?.behind ?? 0,
+      lastSyncAt: dateOf(sync?.lastSyncAt),
+      lastError: sync?.lastError,
+      peers: (sync?.peers ?? []).map(({ agent, lastSyncAt, outcome }) => ({
+        did: formatDid(agent),
+        lastSyncAt: dateOf(lastSyncAt),
+        outcome,
+      })),
+    },
+    forks: forksOf(namespace),
+    owed: { rotation, boxes: boxes.map(({ agent }) => formatDid(agent)) },
+  }
+}
+
+function forksOf({ log }: OpenNamespace): ForkStatus[] {
+  return log.membership.forks.map(({ author, grant, incarnation, seq }) => {
+    const chain = toHex(chainIdOf(author, grant, incarnation))
+    const tips = log.vector().filter((tip) => toHex(tip.chain) === chain)
+    return { author: formatDid(author), seq, heads: tips.map(({ hash }) => toHex(hash)).sort() }
+  })
+}
+
+function transfersOf({ env }: Replication): TransferStatus[] {
+  return env.fetches.underWay.map(({ log, artifact, root, fetchedBytes, elapsedMs, providers }) => ({
+    namespace: log.idText,
+    artifactId: formatArtifactId(artifact),
+    totalBytes: root.storedBytes,
+    fetchedBytes,
+    bytesPerSecond: elapsedMs > 0 ? (fetchedBytes * 1_000) / elapsedMs : 0,
+    providers: providers.map((provider) => ({ did: formatDid(provider.agent), fetchedBytes: provider.fetchedBytes })),
+  }))
+}
+
+function dateOf(ms: number | undefined): Date | undefined {
+  return ms === undefined ? undefined : new Date(ms)
+}

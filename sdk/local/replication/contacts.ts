@@ -1,0 +1,113 @@
+import { equalBytes } from '../../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../../src/errors.ts'
+import type { KnownPeer, PeerNetwork } from '../../../src/exchange/index.ts'
+import { formatDid, isTicket, parseDid, parseTicket } from '../../../src/identity/index.ts'
+import { maxContacts } from '../../../src/limits.ts'
+import type { KeyValueStore } from '../../../src/storage/index.ts'
+import { type ContactRow, deleteContact, loadContacts, putContact } from './rows.ts'
+
+/** Names for agents, local to this node, each unique. */
+export class Contacts {
+  readonly #store: KeyValueStore
+  readonly #network: Pick<PeerNetwork, 'addAddresses'>
+  readonly #rows = new Map<string, ContactRow>()
+  /** One change at a time: names must stay unique. */
+  #turn: Promise<unknown> = Promise.resolve()
+
+  private constructor(store: KeyValueStore, network: Pick<PeerNetwork, 'addAddresses'>) {
+    this.#store = store
+    this.#network = network
+  }
+
+  /** @throws CORRUPT */
+  static async open(store: KeyValueStore, network: Pick<PeerNetwork, 'addAddresses'>): Promise<Contacts> {
+    const contacts = new Contacts(store, network)
+    for (const row of await loadContacts(store)) {
+      contacts.#rows.set(row.name, row)
+      network.addAddresses(row.agent, row.addresses)
+    }
+    return contacts
+  }
+
+  /** By name. */
+  get all(): readonly ContactRow[] {
+    return [...this.#rows.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** The name of an agent, the first of several. */
+  nameOf(agent: Uint8Array): string | undefined {
+    return this.all.find((row) => equalBytes(row.agent, agent))?.name
+  }
+
+  /** @throws ALREADY_EXISTS for another agent's name, TOO_LARGE */
+  add(name: string, { agent, addresses }: KnownPeer): Promise<ContactRow> {
+    return this.#exclusively(async () => {
+      const known = this.#rows.get(name)
+      if (known !== undefined && !equalBytes(known.agent, agent)) {
+        throw new ArtifactHubError(
+          'ALREADY_EXISTS',
+          `${JSON.stringify(name)} is the name of ${formatDid(known.agent)}`,
+          {
+            details: { name, did: formatDid(known.agent) },
+          },
+        )
+      }
+      if (known === undefined && this.#rows.size >= maxContacts)
+        throw new ArtifactHubError('TOO_LARGE', `a node keeps at most ${maxContacts} contacts`)
+      const row = { name, agent, addresses: addresses.length > 0 ? addresses : (known?.addresses ?? []) }
+      await this.#store.batch([putContact(row)], { sync: true })
+      this.#rows.set(name, row)
+      this.#network.addAddresses(agent, row.addresses)
+      return row
+    })
+  }
+
+  /** @throws NOT_FOUND */
+  remove(name: string): Promise<void> {
+    return this.#exclusively(async () => {
+      if (!this.#rows.has(name)) throw noSuchContact(name)
+      await this.#store.batch([deleteContact(name)], { sync: true })
+      this.#rows.delete(name)
+    })
+  }
+
+  /**
+   * The agent that a text names: a contact's name, a DID or an agent's ticket, whose addresses are remembered.
+   * @throws NOT_FOUND for a name that is not known, INVALID_ARGUMENT for a damaged DID or ticket
+   */
+  resolve(text: string): KnownPeer {
+    const known = this.#rows.get(text)
+    const found = known ?? namedBy(text)
+    this.#network.addAddresses(found.agent, found.addresses)
+    return found
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+}
+
+/** The agent of a DID or a ticket. @throws NOT_FOUND for another text, INVALID_ARGUMENT */
+function namedBy(text: string): KnownPeer {
+  const trimmed = text.trim()
+  if (isTicket(trimmed)) return agentOfTicket(trimmed)
+  if (trimmed.startsWith('did:')) return { agent: parseDid(trimmed), addresses: [] }
+  throw noSuchContact(text)
+}
+
+/** The agent that a ticket is of, and where it may be dialled. @throws INVALID_ARGUMENT, also for a ticket of something else */
+export function agentOfTicket(text: string): KnownPeer {
+  const { kind, id, peers } = parseTicket(text)
+  if (kind !== 'agent')
+    throw new ArtifactHubError('INVALID_ARGUMENT', `this is the ticket of a ${kind}, and an agent’s is needed`)
+  return { agent: id, addresses: peers.find(({ agent }) => equalBytes(agent, id))?.addresses ?? [] }
+}
+
+function noSuchContact(name: string): ArtifactHubError {
+  const text = JSON.stringify(name.slice(0, 200))
+  return new ArtifactHubError('NOT_FOUND', `no contact is named ${text}, and it is neither a DID nor a ticket`, {
+    details: { name: name.slice(0, 200) },
+  })
+}

@@ -1,0 +1,123 @@
+import type { ContentRoot } from '../../../src/catalog/index.ts'
+import type { BlockReader } from '../../../src/content/index.ts'
+import {
+  type OpenTransfer,
+  type TransferCounters,
+  Transfers,
+  type TransfersOptions,
+} from '../../../src/exchange/index.ts'
+import type { Namespace } from '../../../src/namespace/index.ts'
+import type { NamespaceBlocks } from '../../../src/storage/index.ts'
+import { membersByReach } from './members-by-reach.ts'
+
+/** A content that is read, from here and from others. Close it on every path; `await using` does. */
+export interface OpenFetch extends AsyncDisposable {
+  /** Its blocks: those that are here at once, the others when a provider brings them. @throws as `OpenTransfer.reader` */
+  readonly blocks: BlockReader & Pick<NamespaceBlocks, 'readInto'>
+  /** Whether a block of it came from others, or it was not known to be whole here. */
+  mayBeNews(): Promise<boolean>
+  /** Resolves once all of it is here, durable and counted. @throws as `OpenTransfer.reader` */
+  whole(): Promise<void>
+}
+
+/** What is fetched: some content of an artifact. */
+export interface FetchTarget {
+  readonly artifact: Uint8Array
+  readonly root: ContentRoot
+  /** Who wrote it, asked before others. */
+  readonly author?: Uint8Array | undefined
+}
+
+/** A fetch under way. */
+export interface FetchUnderWay extends FetchTarget {
+  readonly log: Namespace
+  readonly fetchedBytes: number
+  readonly elapsedMs: number
+  readonly providers: readonly { readonly agent: Uint8Array; readonly fetchedBytes: number }[]
+}
+
+interface FetchesOptions extends TransfersOptions {
+  /** This node's agent, 32 bytes. */
+  readonly self: Uint8Array
+  /** Milliseconds of a clock that never jumps. */
+  readonly monotonic: () => number
+}
+
+/** The contents being read on this node, wherever their blocks are. */
+export class Fetches implements AsyncDisposable {
+  readonly #options: FetchesOptions
+  readonly #transfers: Transfers
+  readonly #open = new Set<{
+    readonly log: Namespace
+    readonly target: FetchTarget
+    readonly transfer: OpenTransfer
+    readonly since: number
+  }>()
+
+  constructor(options: FetchesOptions) {
+    this.#options = options
+    this.#transfers = new Transfers(options)
+  }
+
+  get counters(): TransferCounters {
+    return this.#transfers.counters
+  }
+
+  /** Those for which something came from others, or is being asked for. */
+  get underWay(): FetchUnderWay[] {
+    const now = this.#options.monotonic()
+    return [...this.#open].flatMap(({ log, target, transfer, since }) => {
+      const { fetchedBytes, providers } = transfer.progress
+      if (fetchedBytes === 0 && providers.length === 0) return []
+      return [{ ...target, log, fetchedBytes, providers, elapsedMs: now - since }]
+    })
+  }
+
+  /** @throws CORRUPT when no content has such sizes, CLOSED, the signal's reason */
+  open(log: Namespace, target: FetchTarget, signal?: AbortSignal | undefined): OpenFetch {
+    const { artifact, root, author } = target
+    const transfer = this.#transfers.open({
+      namespace: log.id,
+      artifact,
+      root,
+      blocks: log.blocks,
+      providers: () => membersByReach(log, this.#options, author),
+      signal,
+    })
+    const row = { log, target, transfer, since: this.#options.monotonic() }
+    this.#open.add(row)
+    const close = async (): Promise<void> => {
+      this.#open.delete(row)
+      await transfer.close()
+    }
+    const { reader } = transfer
+    return {
+      blocks: {
+        read: (digest, options) => reader.read(digest, options),
+        async readInto(digest, into, options) {
+          const length = await log.blocks.readInto(digest, into, options)
+          if (length !== undefined) return length
+          const bytes = await reader.read(digest, options)
+          if (bytes !== undefined) into.set(bytes)
+          return bytes?.length
+        },
+      },
+      mayBeNews: async () => transfer.progress.fetchedBytes > 0 || (await log.isEstimated(artifact, root)),
+      async whole() {
+        if (root.inline && (await log.blocks.has([root.digest]))[0] === true) return
+        await transfer.whole()
+        await log.settle(artifact, root)
+      },
+      [Symbol.asyncDispose]: close,
+    }
+  }
+
+  /** Stops all of them. Idempotent. */
+  async close(): Promise<void> {
+    await this.#transfers.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

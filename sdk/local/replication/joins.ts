@@ -1,0 +1,154 @@
+import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
+import { joinNamespace, type KnownPeer, type PeerNetwork, type Scheduler } from '../../../src/exchange/index.ts'
+import { formatDid } from '../../../src/identity/index.ts'
+import { maxInvitations, retryBackoffMs } from '../../../src/limits.ts'
+import type { Namespace } from '../../../src/namespace/index.ts'
+import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+
+interface JoinsOptions {
+  readonly network: PeerNetwork
+  readonly scheduler: Scheduler
+  /** A number from 0 up to 1, for jitter. */
+  readonly chance: () => number
+  /** This node's agent, 32 bytes. */
+  readonly self: Uint8Array
+  readonly namespaces: LocalNamespaces
+}
+
+/** What to join. */
+export interface JoinTarget {
+  /** 32 bytes. */
+  readonly id: Uint8Array
+  readonly name: string
+  /** Who may have it. */
+  readonly peers: readonly KnownPeer[]
+}
+
+/** Namespaces that this node is about to have, and those that others say it has a role in. */
+export class Joins {
+  readonly #options: JoinsOptions
+  /** Namespaces being joined, by id, and what wakes those who wait for a grant. */
+  readonly #open = new Map<string, { readonly told: Set<string>; wake: () => void }>()
+  /** Namespace → who says so, oldest first. */
+  readonly #invitations = new Map<string, Uint8Array>()
+
+  constructor(options: JoinsOptions) {
+    this.#options = options
+  }
+
+  /** Namespaces (`ns_…`) that are not here, and who (DID) says that this agent has a role in them. */
+  get invitations(): { namespace: string; from: string }[] {
+    return [...this.#invitations].map(([namespace, from]) => ({ namespace, from: formatDid(from) }))
+  }
+
+  /** Whether a namespace (32 bytes) is being joined. */
+  isJoining(id: Uint8Array): boolean {
+    return this.#open.has(toHex(id))
+  }
+
+  /** An agent says that this one has a role in a namespace that is not here. Anyone may say so. */
+  invited(namespace: Uint8Array, from: Uint8Array): void {
+    const waiting = this.#open.get(toHex(namespace))
+    if (waiting !== undefined) {
+      waiting.told.add(toHex(from))
+      waiting.wake()
+      return
+    }
+    this.#invitations.set(formatNamespaceId(namespace), Uint8Array.from(from))
+    if (this.#invitations.size > maxInvitations)
+      this.#invitations.delete(this.#invitations.keys().next().value as string)
+  }
+
+  /** It is here now. */
+  forget(namespace: string): void {
+    this.#invitations.delete(namespace)
+  }
+
+  /**
+   * Joins a namespace in which this agent has a role.
+   * @param wait whether to wait for the role until the signal fires: for news of it, for somebody to connect, and now and then
+   * @throws ACCESS_DENIED, UNAVAILABLE, ALREADY_EXISTS, CONFLICT while it is being joined already; the signal's reason
+   */
+  async join(target: JoinTarget, wait: boolean, signal: AbortSignal | undefined): Promise<OpenNamespace> {
+    const { namespaces } = this.#options
+    const key = toHex(target.id)
+    if (this.#open.has(key))
+      throw new ArtifactHubError('CONFLICT', 'this namespace is being joined already', {
+        details: { namespace: formatNamespaceId(target.id) },
+      })
+    namespaces.checkNew(target)
+    const waiting = { told: new Set<string>(), wake: (): void => {} }
+    this.#open.set(key, waiting)
+    try {
+      for (let failures = 0; ; failures++) {
+        // Before the try: news that come during it must not be missed.
+        const news = this.#news(target, waiting, failures)
+        try {
+          return await this.#attempt(target, waiting.told, signal)
+        } catch (error) {
+          const mayCome = isHubError(error, 'ACCESS_DENIED') || isHubError(error, 'UNAVAILABLE')
+          if (!wait || !mayCome) throw error
+          await news.wait(signal)
+        } finally {
+          news.end()
+        }
+      }
+    } finally {
+      this.#open.delete(key)
+    }
+  }
+
+  async #attempt(
+    target: JoinTarget,
+    told: ReadonlySet<string>,
+    signal: AbortSignal | undefined,
+  ): Promise<OpenNamespace> {
+    const { network, scheduler, namespaces, self } = this.#options
+    const { id, name, peers } = target
+    const others = [...told].map((agent) => ({ agent: new Uint8Array(Buffer.from(agent, 'hex')), addresses: [] }))
+    const providers = [...others, ...peers.filter(({ agent }) => !told.has(toHex(agent)))]
+    let joined: OpenNamespace | undefined
+    const create = async (genesis: Uint8Array): Promise<Namespace> => {
+      joined = await namespaces.join({ id, name, genesis })
+      return joined.log
+    }
+    let failure: unknown
+    try {
+      await joinNamespace({ network, scheduler, id, providers, create, signal })
+    } catch (error) {
+      failure = error
+    }
+    // Cut off in the middle, it goes on by itself; but without a role there is nothing to go on with.
+    if (joined !== undefined && joined.log.roleOf(self) !== undefined) return joined
+    if (joined !== undefined) await namespaces.delete(joined.log.idText)
+    throw failure ?? new ArtifactHubError('ACCESS_DENIED', 'this agent has no role in that namespace')
+  }
+
+  /** Notices what makes another try worth while. */
+  #news({ peers }: JoinTarget, waiting: { wake: () => void }, failures: number) {
+    const { network, scheduler, chance } = this.#options
+    const come = Promise.withResolvers<void>()
+    waiting.wake = come.resolve
+    const stopListening = network.onPeer((agent, isConnected) => {
+      if (isConnected && peers.some((peer) => equalBytes(peer.agent, agent))) come.resolve()
+    })
+    let stopTimer = (): void => {}
+    return {
+      wait: async (signal: AbortSignal | undefined): Promise<void> => {
+        const delayMs = Math.min(retryBackoffMs.to, retryBackoffMs.from * 2 ** Math.min(failures, 20))
+        stopTimer = scheduler.setTimer(delayMs * (0.5 + chance() / 2), come.resolve)
+        const onAbort = (): void => come.resolve()
+        signal?.addEventListener('abort', onAbort, { once: true })
+        if (signal?.aborted !== true) await come.promise
+        signal?.removeEventListener('abort', onAbort)
+        signal?.throwIfAborted()
+      },
+      end: (): void => {
+        stopListening()
+        stopTimer()
+        waiting.wake = () => {}
+      },
+    }
+  }
+}

@@ -1,0 +1,325 @@
+import { formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
+import {
+  type BlockServer,
+  durableShare,
+  type HoldingServer,
+  type Holds,
+  type KnownPeer,
+  type NamespaceSyncStatus,
+  Replicator,
+  type SyncServiceCounters,
+  serveBlocks,
+  serveHolding,
+} from '../../../src/exchange/index.ts'
+import { parseTicket, type Ticket } from '../../../src/identity/index.ts'
+import { gcGraceMs } from '../../../src/limits.ts'
+import type { FetchPolicy } from '../../peer-client.ts'
+import type { LocalEnvironment } from '../environment.ts'
+import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+import { Contacts } from './contacts.ts'
+import { EagerFetch } from './eager-fetch.ts'
+import { Joins } from './joins.ts'
+import { loadSettings, putSettings, type SettingsRow } from './rows.ts'
+
+/** What runs for a namespace while it is open. */
+interface Followed {
+  readonly namespace: OpenNamespace
+  readonly fetching: EagerFetch
+  /** Told when more of it may be here. */
+  readonly listeners: Set<() => void>
+  readonly unsubscribe: () => void
+}
+
+const noSettings: SettingsRow = { policy: { fetch: 'lazy' }, peers: [] }
+/** Agents whom tickets named that are remembered of one namespace. */
+const maxKnownPeers = 256
+
+/** Keeps this node's namespaces in step with other members' nodes, and serves them to those. Offline it only remembers. */
+export class Replication implements AsyncDisposable {
+  readonly env: LocalEnvironment
+  readonly namespaces: LocalNamespaces
+  readonly contacts: Contacts
+  readonly joins: Joins
+  readonly #replicator: Replicator | undefined
+  readonly #blockServer: BlockServer | undefined
+  readonly #holdingServer: HoldingServer | undefined
+  readonly #settings: Map<string, SettingsRow>
+  readonly #followed = new Map<string, Followed>()
+  readonly #ending = new AbortController()
+  readonly #background = new Set<Promise<void>>()
+  readonly #stops: (() => void)[]
+
+  private constructor(
+    env: LocalEnvironment,
+    namespaces: LocalNamespaces,
+    contacts: Contacts,
+    settings: Map<string, SettingsRow>,
+  ) {
+    const { network, scheduler, agent, isOnline } = env
+    this.env = env
+    this.namespaces = namespaces
+    this.contacts = contacts
+    this.#settings = settings
+    const self = agent.publicKey
+    const chance = (): number => this.#chance()
+    this.joins = new Joins({ network, scheduler, chance, self, namespaces })
+    if (isOnline) {
+      const lookup = (id: Uint8Array) => this.#followed.get(toHex(id))
+      this.#replicator = new Replicator({
+        network,
+        scheduler,
+        random: chance,
+        self,
+        onInvited: (namespace, from) => this.joins.invited(namespace, from),
+      })
+      this.#blockServer = serveBlocks({
+        network,
+        scheduler,
+        lookup: (id) => {
+          const log = lookup(id)?.namespace.log
+          if (log === undefined) return undefined
+          return {
+            blocks: log.blocks,
+            roleOf: (agent) => log.roleOf(agent),
+            rootOf: (artifact, digest) => log.rootOf(artifact, digest, { endedAfterMs: env.now() - gcGraceMs }),
+          }
+        },
+      })
+      this.#holdingServer = serveHolding({
+        network,
+        scheduler,
+        lookup: (id) => {
+          const followed = lookup(id)
+          if (followed === undefined) return undefined
+          const { namespace, listeners } = followed
+          return {
+            roleOf: (agent) => namespace.log.roleOf(agent),
+            holds: (artifact, root) => this.holds(namespace, artifact, root),
+            onMore: (listener) => {
+              listeners.add(listener)
+              return () => listeners.delete(listener)
+            },
+          }
+        },
+      })
+    }
+    this.#stops = [
+      namespaces.observe({
+        opened: (namespace) => {
+          // While it is being joined its log comes from one provider; the others follow.
+          if (!this.joins.isJoining(namespace.log.id)) this.#follow(namespace)
+        },
+        closing: (namespace) => this.#unfollow(namespace, true),
+      }),
+      network.onPeer((agent, isConnected) => {
+        if (isConnected) for (const { fetching } of this.#followed.values()) fetching.onConnected(agent)
+      }),
+    ]
+    for (const namespace of namespaces.all) this.#follow(namespace)
+  }
+
+  /** @throws CORRUPT */
+  static async open(env: LocalEnvironment, namespaces: LocalNamespaces): Promise<Replication> {
+    const contacts = await Contacts.open(env.store, env.network)
+    const settings = new Map((await loadSettings(env.store)).map(({ id, row }) => [toHex(id), row]))
+    return new Replication(env, namespaces, contacts, settings)
+  }
+
+  /** Counts of what was served to others; zeros offline. */
+  get counters(): { blocksServed: BlockServer['counters']; syncServed: Readonly<SyncServiceCounters> } | undefined {
+    if (this.#blockServer === undefined || this.#replicator === undefined) return undefined
+    return { blocksServed: { ...this.#blockServer.counters }, syncServed: { ...this.#replicator.counters } }
+  }
+
+  syncStatus({ log }: OpenNamespace): NamespaceSyncStatus | undefined {
+    return this.#replicator?.status(log.id)
+  }
+
+  policyOf({ log }: OpenNamespace): FetchPolicy {
+    return this.#settingsOf(log.id).policy
+  }
+
+  /** Contents that an eager node is still to fetch. */
+  missing({ log }: OpenNamespace): number {
+    return this.#followed.get(toHex(log.id))?.fetching.missing ?? 0
+  }
+
+  /** Agents whom tickets of a namespace named. */
+  peersOf({ log }: OpenNamespace): readonly KnownPeer[] {
+    return this.#settingsOf(log.id).peers
+  }
+
+  async setPolicy({ log }: OpenNamespace, policy: FetchPolicy): Promise<void> {
+    await this.#remember(log.id, { ...this.#settingsOf(log.id), policy })
+    this.#followed.get(toHex(log.id))?.fetching.refresh()
+  }
+
+  /** The plan is another: what was over it may be fetched now. */
+  planChanged({ log }: OpenNamespace): void {
+    this.#followed.get(toHex(log.id))?.fetching.refresh()
+  }
+
+  /** Remembers where members may be dialled, past a restart. */
+  async know(namespace: OpenNamespace, peers: readonly KnownPeer[]): Promise<void> {
+    const { log } = namespace
+    const { policy, peers: known } = this.#settingsOf(log.id)
+    const self = toHex(this.env.agent.publicKey)
+    const byAgent = new Map(known.map((peer) => [toHex(peer.agent), peer]))
+    for (const { agent, addresses } of peers) {
+      const key = toHex(agent)
+      if (key === self || addresses.length === 0) continue
+      byAgent.delete(key)
+      byAgent.set(key, { agent, addresses })
+    }
+    const rows = [...byAgent.values()].slice(-maxKnownPeers)
+    await this.#remember(log.id, { policy, peers: rows })
+    if (this.#followed.has(toHex(log.id))) this.#replicator?.follow(log, { peers: rows })
+  }
+
+  /**
+   * Joins the namespace of a ticket.
+   * @param options.isWaiting waits for a role until the signal fires
+   * @throws ACCESS_DENIED, UNAVAILABLE, ALREADY_EXISTS, CONFLICT, INVALID_ARGUMENT for another ticket; the signal's reason
+   */
+  async join(
+    ticket: Ticket,
+    { name, isWaiting, signal }: { name?: string | undefined; isWaiting: boolean; signal?: AbortSignal | undefined },
+  ): Promise<OpenNamespace> {
+    const target = {
+      id: ticket.id,
+      name: name ?? ticket.name ?? formatNamespaceId(ticket.id).slice(0, 12),
+      peers: ticket.peers,
+    }
+    for (const { agent, addresses } of ticket.peers) this.env.network.addAddresses(agent, addresses)
+    const namespace = await this.joins.join(target, isWaiting, signal)
+    this.joins.forget(namespace.log.idText)
+    await this.know(namespace, ticket.peers)
+    this.#follow(namespace)
+    return namespace
+  }
+
+  /**
+   * Joins namespaces by their tickets in the background, as soon as this agent has a role in them, and fetches them eagerly.
+   * @throws INVALID_ARGUMENT for what is no ticket of a namespace
+   */
+  replicate(tickets: readonly string[]): void {
+    for (const ticket of tickets.map(namespaceTicket)) {
+      const work = this.#replicate(ticket).catch((error) => {
+        if (this.#ending.signal.aborted) return
+        const namespace = formatNamespaceId(ticket.id)
+        this.env.warn?.('a namespace of a ticket is not replicated', { namespace, error: String(error) })
+      })
+      this.#background.add(work)
+      void work.finally(() => this.#background.delete(work))
+    }
+  }
+
+  /** How much of a content is durable on this node. */
+  async holds({ log }: OpenNamespace, artifact: Uint8Array, digest: Uint8Array): Promise<Holds> {
+    try {
+      const root = await log.rootOf(artifact, digest, { endedAfterMs: this.env.now() - gcGraceMs })
+      if (root === undefined) return 'none'
+      if (!root.inline) return await durableShare(root, log.blocks)
+      return (await log.blocks.has([digest]))[0] === true ? 'all' : 'none'
+    } catch (error) {
+      // A damaged block is not held.
+      if (isHubError(error, 'CORRUPT')) return 'part'
+      throw error
+    }
+  }
+
+  /** More of a namespace came to be here. */
+  gained({ log }: OpenNamespace): void {
+    for (const listener of this.#followed.get(toHex(log.id))?.listeners ?? []) listener()
+  }
+
+  /** Serves no more, and ends what is under way. Idempotent. */
+  async close(): Promise<void> {
+    this.#ending.abort(new ArtifactHubError('CLOSED', 'the node is closed'))
+    for (const stop of this.#stops.splice(0)) stop()
+    await Promise.all(this.#background)
+    await Promise.all([this.#blockServer?.close(), this.#holdingServer?.close()])
+    await Promise.all([...this.#followed.values()].map(({ namespace }) => this.#unfollow(namespace, false)))
+    await this.#replicator?.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #settingsOf(id: Uint8Array): SettingsRow {
+    return this.#settings.get(toHex(id)) ?? noSettings
+  }
+
+  async #remember(id: Uint8Array, row: SettingsRow): Promise<void> {
+    await this.env.store.batch([putSettings(id, row)], { sync: true })
+    this.#settings.set(toHex(id), row)
+  }
+
+  #follow(namespace: OpenNamespace): void {
+    const { env } = this
+    const { log } = namespace
+    const key = toHex(log.id)
+    if (!env.isOnline || this.#followed.has(key) || this.#ending.signal.aborted) return
+    const listeners = new Set<() => void>()
+    const gained = (): void => {
+      for (const listener of listeners) listener()
+    }
+    this.#followed.set(key, {
+      namespace,
+      listeners,
+      fetching: new EagerFetch({
+        namespace,
+        fetches: env.fetches,
+        scheduler: env.scheduler,
+        chance: () => this.#chance(),
+        self: env.agent.publicKey,
+        warn: (message, fields) => env.warn?.(message, fields),
+        policy: () => this.policyOf(namespace),
+        onFetched: gained,
+      }),
+      unsubscribe: log.subscribe(gained),
+    })
+    this.#replicator?.follow(log, { peers: this.peersOf(namespace) })
+  }
+
+  async #unfollow({ log }: OpenNamespace, isForgotten: boolean): Promise<void> {
+    const key = toHex(log.id)
+    const followed = this.#followed.get(key)
+    this.#followed.delete(key)
+    if (isForgotten) this.#settings.delete(key)
+    if (followed === undefined) return
+    followed.unsubscribe()
+    await Promise.all([followed.fetching.close(), this.#replicator?.unfollow(log.id)])
+  }
+
+  async #replicate(ticket: Ticket): Promise<void> {
+    const { signal } = this.#ending
+    const idText = formatNamespaceId(ticket.id)
+    const known = this.namespaces.all.find(({ log }) => log.idText === idText)
+    if (known !== undefined) await this.know(known, ticket.peers)
+    const namespace = known ?? (await this.join(ticket, { name: this.#freeName(ticket), isWaiting: true, signal }))
+    await this.setPolicy(namespace, { ...this.policyOf(namespace), fetch: 'eager' })
+  }
+
+  /** What the ticket calls it, or that with a number behind it. */
+  #freeName({ id, name = formatNamespaceId(id).slice(0, 12) }: Ticket): string {
+    const taken = new Set(this.namespaces.all.map(({ row }) => row.name))
+    for (let number = 1; ; number++) {
+      const free = number === 1 ? name : `${name} ${number}`
+      if (!taken.has(free)) return free
+    }
+  }
+
+  #chance(): number {
+    return new DataView(this.env.random(4).buffer).getUint32(0) / 2 ** 32
+  }
+}
+
+/** @throws INVALID_ARGUMENT unless it is the ticket of a namespace */
+export function namespaceTicket(text: string): Ticket {
+  const ticket = parseTicket(text)
+  if (ticket.kind === 'namespace') return ticket
+  throw new ArtifactHubError('INVALID_ARGUMENT', `this is the ticket of a ${ticket.kind}, and a namespace’s is needed`)
+}

@@ -1,0 +1,115 @@
+import { concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../../src/errors.ts'
+import type { KnownPeer } from '../../../src/exchange/index.ts'
+import { keySpaces } from '../../../src/namespace/index.ts'
+import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
+import type { FetchPolicy } from '../../peer-client.ts'
+
+// Beside `src/namespace/registry.ts`, which has 0x63, 0x69, 0x6e and 0x78 of the node's keys.
+const contactTable = 0x61
+const settingsTable = 0x73
+const maxRowBytes = 64 * 1024
+
+/** A contact as it is stored: name → `{ v: 0, agent, addresses }`. */
+export interface ContactRow {
+  readonly name: string
+  /** 32 bytes. */
+  readonly agent: Uint8Array
+  readonly addresses: readonly string[]
+}
+
+/** What this node remembers of a namespace for the sake of replication: id → `{ v: 0, fetch, maxBytes, peers }`. Never replicated. */
+export interface SettingsRow {
+  readonly policy: FetchPolicy
+  /** Whom tickets named. */
+  readonly peers: readonly KnownPeer[]
+}
+
+/** Every contact, by name. @throws CORRUPT */
+export async function loadContacts(store: KeyValueStore): Promise<ContactRow[]> {
+  const rows: ContactRow[] = []
+  for await (const [name, value] of rowsOf(store, contactTable)) {
+    const { agent, addresses } = decode(value)
+    if (!isBytes32(agent) || !isTexts(addresses)) throw damaged()
+    rows.push({ name: new TextDecoder().decode(name), agent, addresses })
+  }
+  return rows
+}
+
+/** The change that remembers a contact. */
+export function putContact({ name, agent, addresses }: ContactRow): KeyValueChange {
+  return { type: 'put', key: contactKey(name), value: encodeCanonical({ v: 0, agent, addresses }) }
+}
+
+/** The change that forgets one. */
+export function deleteContact(name: string): KeyValueChange {
+  return { type: 'del', key: contactKey(name) }
+}
+
+/** What is remembered of every namespace, by id. @throws CORRUPT */
+export async function loadSettings(store: KeyValueStore): Promise<{ id: Uint8Array; row: SettingsRow }[]> {
+  const rows: { id: Uint8Array; row: SettingsRow }[] = []
+  for await (const [id, value] of rowsOf(store, settingsTable)) {
+    const { fetch, maxBytes, peers } = decode(value)
+    const isWell = (fetch === 'eager' || fetch === 'lazy') && (maxBytes === null || Number.isSafeInteger(maxBytes))
+    if (!isWell || !Array.isArray(peers)) throw damaged()
+    rows.push({
+      id,
+      row: { policy: { fetch, maxBytes: (maxBytes as number | null) ?? undefined }, peers: peers.map(peerOf) },
+    })
+  }
+  return rows
+}
+
+/** The change that remembers a namespace's settings (id: 32 bytes). */
+export function putSettings(id: Uint8Array, { policy, peers }: SettingsRow): KeyValueChange {
+  const rows = peers.map(({ agent, addresses }) => [agent, addresses])
+  const value = encodeCanonical({ v: 0, fetch: policy.fetch, maxBytes: policy.maxBytes ?? null, peers: rows })
+  return { type: 'put', key: keyOf(settingsTable, id), value }
+}
+
+/** The change that forgets them. */
+export function deleteSettings(id: Uint8Array): KeyValueChange {
+  return { type: 'del', key: keyOf(settingsTable, id) }
+}
+
+async function* rowsOf(store: KeyValueStore, table: number): AsyncGenerator<[Uint8Array, Uint8Array]> {
+  const prefix = keyOf(table, new Uint8Array(0))
+  for await (const [key, value] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
+    yield [key.slice(prefix.length), value]
+  }
+}
+
+function decode(value: Uint8Array): Record<string, unknown> {
+  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a row of this node' })
+  if (typeof row !== 'object' || row === null) throw damaged()
+  if ((row as { v?: unknown }).v !== 0)
+    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a contact or a setting was recorded by a newer release')
+  return row as Record<string, unknown>
+}
+
+function peerOf(value: unknown): KnownPeer {
+  const [agent, addresses] = Array.isArray(value) ? value : []
+  if (!isBytes32(agent) || !isTexts(addresses)) throw damaged()
+  return { agent, addresses }
+}
+
+function keyOf(table: number, rest: Uint8Array): Uint8Array {
+  return concatBytes(Uint8Array.of(keySpaces.node, table), rest)
+}
+
+function contactKey(name: string): Uint8Array {
+  return keyOf(contactTable, new TextEncoder().encode(name))
+}
+
+function isBytes32(value: unknown): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === 32
+}
+
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string')
+}
+
+function damaged(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'what this node remembers of its contacts or settings is damaged')
+}

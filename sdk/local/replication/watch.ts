@@ -1,0 +1,137 @@
+import { decodeCanonical, encodeCanonical, equalBytes, formatArtifactId, toHex } from '../../../src/encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
+import type { FeedEvent } from '../../../src/namespace/index.ts'
+import type { ArtifactEvent } from '../../peer-client.ts'
+import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+import { presentArtifact } from '../present.ts'
+
+/** What is watched. */
+export interface WatchTarget {
+  /** Only this one; absent: all. */
+  readonly namespace: OpenNamespace | undefined
+  /** Only this artifact (20 bytes). */
+  readonly artifact: Uint8Array | undefined
+  /** Where each namespace's feed was left, by id; those that are not in it are read from their beginning. */
+  readonly places: ReadonlyMap<string, number>
+}
+
+/** An event that waits to be taken. */
+interface ReadyEvent {
+  readonly namespace: OpenNamespace
+  readonly event: FeedEvent
+  readonly taken: () => void
+}
+
+/** Where the feeds are now: what a cursor of this moment says. */
+export function placesNow(namespaces: readonly OpenNamespace[]): Map<string, number> {
+  return new Map(namespaces.map(({ log }) => [log.idText, log.feedCursor]))
+}
+
+/**
+ * Events of one namespace or all, in the order in which they come to be known here; of several namespaces, each in its own.
+ * @throws NOT_FOUND for a place that a feed no longer reaches back to; the signal's reason
+ */
+export async function* watchArtifacts(
+  namespaces: LocalNamespaces,
+  { namespace: only, artifact, places: from }: WatchTarget,
+  signal: AbortSignal,
+): AsyncGenerator<ArtifactEvent, void, undefined> {
+  const places = new Map(from)
+  const stop = new AbortController()
+  const both = AbortSignal.any([signal, stop.signal])
+  const read = new Map<OpenNamespace, Promise<void>>()
+  const ready: ReadyEvent[] = []
+  let failure: { readonly error: unknown } | undefined
+  let wake = (): void => {}
+  /** Holds one event at a time: what is not taken is not read. */
+  const readFeed = async (namespace: OpenNamespace): Promise<void> => {
+    const { log } = namespace
+    try {
+      for await (const event of log.feed({ after: places.get(log.idText) ?? -1, signal: both })) {
+        await new Promise<void>((taken) => {
+          ready.push({ namespace, event, taken })
+          both.addEventListener('abort', () => taken(), { once: true })
+          wake()
+        })
+      }
+    } catch (error) {
+      // A namespace that is deleted takes its feed along.
+      if (!log.closed || !isHubError(error)) failure ??= { error }
+    }
+    if (only !== undefined && log.closed) failure ??= { error: undefined }
+    wake()
+  }
+  const begin = (namespace: OpenNamespace): void => {
+    if (!read.has(namespace) && (only === undefined || only === namespace)) read.set(namespace, readFeed(namespace))
+  }
+  const stopListening = namespaces.observe({ opened: begin, closing: async () => {} })
+  try {
+    for (const namespace of namespaces.all) begin(namespace)
+    for (;;) {
+      signal.throwIfAborted()
+      const next = ready.shift()
+      if (next === undefined) {
+        if (failure !== undefined && failure.error === undefined) return
+        if (failure !== undefined) throw failure.error
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+        continue
+      }
+      const { namespace, event } = next
+      places.set(namespace.log.idText, event.cursor)
+      if (artifact === undefined || equalBytes(artifact, event.artifact))
+        yield await present(namespace, event, formatCursor(places))
+      next.taken()
+    }
+  } finally {
+    stopListening()
+    stop.abort()
+    await Promise.all(read.values())
+  }
+}
+
+async function present({ log }: OpenNamespace, event: FeedEvent, cursor: string): Promise<ArtifactEvent> {
+  const { kind, artifact } = event
+  const gen = kind === 'deleted' ? undefined : (await log.entry(event.entry))?.header.data?.gen
+  const record = gen === undefined ? undefined : await log.catalog.get(artifact, `${gen}-${toHex(event.entry)}`)
+  return {
+    kind,
+    namespace: log.idText,
+    artifactId: formatArtifactId(artifact),
+    artifact: record && presentArtifact(log.idText, record),
+    cursor,
+  }
+}
+
+/** Base64url of canonical DAG-CBOR `[[namespace, place]…]`. */
+function formatCursor(places: ReadonlyMap<string, number>): string {
+  return Buffer.from(encodeCanonical([...places].sort(([a], [b]) => (a < b ? -1 : 1)))).toString('base64url')
+}
+
+/** @throws INVALID_ARGUMENT */
+export function parseCursor(text: string): Map<string, number> {
+  const bytes = Buffer.from(text, 'base64url')
+  try {
+    if (bytes.toString('base64url') !== text) throw notOne()
+    const rows = decodeCanonical(new Uint8Array(bytes), { maxBytes: maxCursorBytes, what: 'a cursor' })
+    if (!Array.isArray(rows) || !rows.every(isRow)) throw notOne()
+    return new Map(rows)
+  } catch (cause) {
+    if (isHubError(cause, 'INVALID_ARGUMENT')) throw cause
+    throw notOne(cause)
+  }
+}
+
+/** Some 60 bytes a namespace. */
+const maxCursorBytes = 1024 * 1024
+
+function isRow(row: unknown): row is [string, number] {
+  return (
+    Array.isArray(row) && row.length === 2 && typeof row[0] === 'string' && Number.isSafeInteger(row[1]) && row[1] >= -1
+  )
+}
+
+function notOne(cause?: unknown): ArtifactHubError {
+  return new ArtifactHubError('INVALID_ARGUMENT', 'this is not a cursor that watch gave', { cause })
+}
