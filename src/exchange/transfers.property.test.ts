@@ -125,7 +125,7 @@ test('whatever providers do, a fetch ends: with the same bytes if honest ones ha
         expect([swarm.blocks.openWriters, swarm.scheduler.pending]).toEqual([0, 0])
       },
     ),
-    { numRuns: 60, interruptAfterTimeLimit: 60_000 },
+    { numRuns: 30, interruptAfterTimeLimit: 60_000 },
   )
 })
 
