@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
+import { AgentKey } from '../identity/index.ts'
 import { decodeEntry, encodeEntry, signEntry } from '../log/index.ts'
 import { compareDerived, deriveFromLog, keySpaces, NamespaceKeys } from './index.ts'
 
@@ -231,6 +232,57 @@ describe('removing a member', () => {
   })
 })
 
+describe('many members', () => {
+  test('are sealed to in as many entries as it takes, by a rotate and by name', async () => {
+    const { owner, others } = await setUp(2)
+    const [writer, last] = others
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    const crowd = Array.from({ length: 140 }, (_, at) => new AgentKey(new Uint8Array(32).fill(100 + at)).publicKey)
+    await Promise.all(crowd.map((agent) => owner.ns.grant({ agent, role: 'reader' })))
+    await owner.ns.grant({ agent: last.id, role: 'reader' })
+    await converge(owner, writer, last)
+    await owner.ns.revoke({ agent: crowd[0] as Uint8Array })
+    expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+    const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
+    const kinds = entries.map((bytes) => decodeEntry(bytes).header.kind)
+    expect(kinds).toEqual(['revoke', 'rotate', 'keys'])
+    await writer.ns.receive([entries[0] as Uint8Array])
+    const artifact = await writer.write('to each by name')
+    await last.pull(writer)
+    expect(await last.read(artifact)).toBe('to each by name')
+    await converge(owner, writer, last)
+    const after = await owner.write('under the epoch')
+    await converge(owner, last)
+    expect(await last.read(after)).toBe('under the epoch')
+    for (const node of [owner, writer, last]) expect(await differences(node)).toEqual([])
+  })
+
+  test('who act at once, on one node, share batches without getting into each other’s way', async () => {
+    const { owner, others } = await setUp(3)
+    const [admin, writer, reader] = others
+    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await converge(owner, admin)
+    const grant = await Array.fromAsync(owner.ns.entriesBeyond([]))
+    const artifacts = await Promise.all([
+      admin.write('a'),
+      admin.ns.grant({ agent: writer.id, role: 'writer' }).then(() => admin.write('b')),
+      admin.ns.grant({ agent: reader.id, role: 'reader' }).then(() => admin.write('c')),
+      admin.ns.rotate().then(() => admin.write('d')),
+      admin.ns.receive(grant).then(() => admin.write('e')),
+      admin.ns.revoke({ agent: reader.id }).then(
+        () => admin.write('f'),
+        () => admin.write('f'),
+      ),
+    ])
+    await converge(owner, admin, writer, reader)
+    for (const node of [owner, admin, writer]) {
+      expect(await node.names()).toEqual(['a', 'b', 'c', 'd', 'e', 'f'])
+      for (const artifact of artifacts) expect(await node.read(artifact)).toHaveLength(1)
+    }
+    for (const node of [owner, admin, writer, reader]) expect(await differences(node)).toEqual([])
+  })
+})
+
 describe('two admins', () => {
   test('who act at once converge, and the lower rank gives way', async () => {
     const { owner, others } = await setUp(3)
@@ -402,6 +454,28 @@ describe('receiving', () => {
     expect((await reader.names()).length).toBeGreaterThan(5)
     await reader.ns.receive(entries.slice(10))
     expect(await reader.names()).toHaveLength(30)
+    expect(await differences(reader)).toEqual([])
+  })
+
+  test('goes on with what keys have come for after it was cut off', async () => {
+    const { owner, others } = await setUp(1)
+    const [reader] = others
+    for (let at = 0; at < 5; at++) await owner.write(`snippet ${at}`)
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const batch = reader.store.batch.bind(reader.store)
+    let left = 1
+    reader.store.batch = async (changes, options) => {
+      if (left-- === 0) throw new Error('the power went out')
+      await batch(changes, options)
+    }
+    const entries = await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))
+    const withoutGrant = entries.slice(0, -1)
+    await reader.ns.receive(withoutGrant)
+    left = 1
+    await expect(reader.ns.receive(entries.slice(-1))).rejects.toThrow('the power went out')
+    reader.store.batch = batch
+    await reader.open()
+    expect(await reader.names()).toHaveLength(5)
     expect(await differences(reader)).toEqual([])
   })
 
