@@ -38,14 +38,14 @@ const closedPipeExitCode = 141
 /** What to do next. `INVALID_ARGUMENT` and `LOCKED` have none: their messages say it. */
 const hints: Partial<Record<ErrorCode, string>> = {
   ACCESS_DENIED:
-    'an identity with a passphrase needs it: on a terminal, or in a file that ARTIFACT_HUB_PASSPHRASE_FILE names',
+    'an identity with a passphrase needs it: on a terminal, or in a file that ARTIFACT_HUB_PASSPHRASE_FILE names; in a namespace an owner or admin gives rights with `artifact-hub ns grant`',
   NOT_FOUND: 'check the spelling; `artifact-hub ls` shows the artifacts, `artifact-hub ns ls` the namespaces',
   ALREADY_EXISTS: 'choose another name, or replace what is there with --force where the command has it',
   CONFLICT: 'look at the current version with `artifact-hub info`, then try again',
   QUOTA_EXCEEDED: '`artifact-hub ns usage` shows the figures; `artifact-hub ns plan NAME PLAN` raises the limit',
   TOO_LARGE: 'make it smaller: this limit is the same for every plan',
   RANGE_INVALID: '`artifact-hub info` shows the size',
-  UNAVAILABLE: 'try again when a node that holds it can be reached',
+  UNAVAILABLE: 'try again when a node that holds it can be reached; `artifact-hub peers` shows who can',
   STORAGE_FULL: 'free some space, then run it again; what was stored before is intact',
   STORAGE_FAILED: 'look at the disk and at the permissions of the data directory, then run it again',
   CORRUPT: '`artifact-hub check --read-data` shows all that is broken; with --repair it saves what can be saved',
@@ -86,7 +86,9 @@ export function failureText(failure: Failure, options: { json: boolean; stack?: 
   const { hint, ...error } = failure.told
   if (options.json) return `${jsonText({ error: { ...error, ...(hint === undefined ? {} : { hint }) } })}\n`
   const words = error.code === 'INTERRUPTED' ? error.message : `artifact-hub: ${error.message}`
-  return [words, ...(hint === undefined ? [] : [`  ${hint}`]), ...(options.stack ? [options.stack] : [])]
+  const { asked } = error.details
+  const answers = Array.isArray(asked) ? asked.map((answer) => `  ${answer}`) : []
+  return [words, ...answers, ...(hint === undefined ? [] : [`  ${hint}`]), ...(options.stack ? [options.stack] : [])]
     .map((line) => `${escapeLines(line)}\n`)
     .join('')
 }

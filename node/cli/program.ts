@@ -1,14 +1,19 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { type ErrorCode, errorTable } from '../../src/errors.ts'
-import type { Act } from './command.ts'
+import { type Act, collect } from './command.ts'
 import {
+  agentCommands,
   browseCommands,
   maintenanceCommands,
   namespaceCommands,
+  networkCommands,
   readCommands,
   removeCommands,
+  runCommands,
+  watchCommands,
   writeCommands,
 } from './commands/index.ts'
+import { networkModes } from './network-options.ts'
 
 /** Every command with its options; an action runs through `act`. Errors are thrown, not printed. */
 export function buildProgram(act: Act): Command {
@@ -21,6 +26,16 @@ export function buildProgram(act: Act): Command {
     .option('--ns <name>', 'namespace to work in, by name or id (default: the current one)')
     .option('--json', 'one JSON document on standard output; an error is one on standard error')
     .option('-q, --quiet', 'no progress and no remarks')
+    .addOption(
+      new Option(
+        '--network <mode>',
+        'whom to talk to (default: nobody, and lan for commands that need others)',
+      ).choices(networkModes),
+    )
+    .option('--listen <multiaddr>', 'where to be dialled: /ip4/0.0.0.0/tcp/4001; may be given again', collect)
+    .option('--bootstrap <multiaddr>', 'a node to stay connected to, ending in /p2p/…; may be given again', collect)
+    .option('--via-relay <multiaddr>', 'a relay to be reachable through, behind NAT; may be given again', collect)
+    .option('--network-key-file <path>', 'the key of a private network (made by network-key)')
     .addHelpText('after', helpEnd)
   for (const group of [
     writeCommands,
@@ -28,6 +43,10 @@ export function buildProgram(act: Act): Command {
     browseCommands,
     removeCommands,
     namespaceCommands,
+    agentCommands,
+    networkCommands,
+    watchCommands,
+    runCommands,
     maintenanceCommands,
   ]) {
     group(program, act)
@@ -46,10 +65,16 @@ Sizes: 1500, 10MB (decimal), 10MiB (binary). Times: 2h, 7d, 2026-11-03, 2026-11-
 With --json a result is one JSON document on standard output, and an error is
   {"error":{"code","message","retryable","details","hint"?}} on standard error.
 
+An agent is named by its name here, its DID or its ticket.
+Commands that need only this disk start no network, unless an option such as --network or --listen asks for one.
+
 Environment:
   ARTIFACT_HUB_DIR              the data directory
   ARTIFACT_HUB_PASSPHRASE_FILE  a file whose first line is the passphrase of the identity
                                 (given the first time, it protects the identity from then on)
+  ARTIFACT_HUB_NETWORK, ARTIFACT_HUB_LISTEN, ARTIFACT_HUB_BOOTSTRAP, ARTIFACT_HUB_NETWORK_KEY_FILE
+                                what --network, --listen, --bootstrap and --network-key-file
+                                are for commands that start the network (lists: space between)
   ARTIFACT_HUB_DEBUG            print stack traces
   NO_COLOR                      no colours
 
@@ -63,4 +88,7 @@ Examples:
   tar c src | artifact-hub put - --name src.tar
   artifact-hub ls --where author=me --since 7d
   artifact-hub get report.pdf -o /tmp/report.pdf
+  artifact-hub agent add bob ahub1… && artifact-hub ns grant bob writer
+  artifact-hub run --listen /ip4/0.0.0.0/tcp/4001
+  artifact-hub ns join ahub1… --name team && artifact-hub ls --ns team
 `

@@ -3,20 +3,24 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { styleText } from 'node:util'
 import type { Client } from '../../sdk/client.ts'
-import type { ArtifactHubNode } from '../node-types.ts'
+import type { ArtifactHubNode, StartNodeOptions } from '../node-types.ts'
+import { type Need, type NetworkOptions, networkStart } from './network-options.ts'
 import { openNode } from './open-node.ts'
 import type { Output } from './output.ts'
 import { ProgressLine } from './progress-line.ts'
 import { type Column, escapeLines, jsonText, Table } from './text/index.ts'
 
 /** Options that every command takes. */
-export interface CommonOptions {
+export interface CommonOptions extends NetworkOptions {
   readonly dataDir?: string | undefined
   /** Name or id of a namespace. */
   readonly ns?: string | undefined
   readonly json?: boolean | undefined
   readonly quiet?: boolean | undefined
 }
+
+/** What only nodes that stay on the network are told. */
+export type OnlineExtra = Pick<StartNodeOptions, 'replicate' | 'relay' | 'logger'>
 
 /**
  * One run of one command: its options, its streams and its node, which starts when it is first asked for and closes with the
@@ -31,6 +35,8 @@ export class Session implements AsyncDisposable {
   readonly output: Output
   readonly #options: CommonOptions
   #node: Promise<ArtifactHubNode> | undefined
+  #passphrase: string | undefined
+  #isOnline = false
 
   constructor(options: CommonOptions, output: Output, signal: AbortSignal) {
     this.#options = options
@@ -40,15 +46,45 @@ export class Session implements AsyncDisposable {
     this.signal = signal
   }
 
-  /** @throws LOCKED, ACCESS_DENIED, UNSUPPORTED_FORMAT, STORAGE_FAILED, CORRUPT */
+  /**
+   * The node, without a network unless an option asks for one.
+   * @throws LOCKED, ACCESS_DENIED, UNSUPPORTED_FORMAT, STORAGE_FAILED, CORRUPT
+   */
   node(): Promise<ArtifactHubNode> {
-    this.#node ??= this.#open()
+    this.#node ??= this.#open('disk', {})
     return this.#node
+  }
+
+  /**
+   * The node with its network, unless an option says that there is to be none. One that is open without is closed and started
+   * again: objects of it that the caller holds are of no use any more.
+   * @throws as `node`; INVALID_ARGUMENT for an address that cannot be listened on
+   */
+  async online(extra: OnlineExtra = {}): Promise<ArtifactHubNode> {
+    if (this.#node !== undefined && this.isOnline) return await this.#node
+    await (await this.#node)?.close()
+    this.#node = this.#open('peers', extra)
+    return await this.#node
+  }
+
+  /** Whether the node that was asked for last has a network. */
+  get isOnline(): boolean {
+    return this.#isOnline
+  }
+
+  /** Whether an option says that there is to be no network. */
+  get staysOffline(): boolean {
+    return this.#options.network === 'offline'
   }
 
   /** @throws as `node` */
   async client(): Promise<Client> {
     return (await this.node()).client
+  }
+
+  /** @throws as `online` */
+  async onlineClient(): Promise<Client> {
+    return (await this.online()).client
   }
 
   /** The result of the command: one JSON document with `--json`, else the text. */
@@ -80,10 +116,14 @@ export class Session implements AsyncDisposable {
     await node?.close()
   }
 
-  async #open(): Promise<ArtifactHubNode> {
+  async #open(need: Need, extra: OnlineExtra): Promise<ArtifactHubNode> {
     const dataDir = resolve(this.#options.dataDir ?? (process.env.ARTIFACT_HUB_DIR || join(homedir(), '.artifact-hub')))
     const fresh = !existsSync(dataDir)
-    const node = await openNode(dataDir, this.signal)
+    const network = await networkStart(this.#options, need)
+    this.#isOnline = network.network !== 'offline'
+    const start = { ...network, ...extra, dataDir, passphrase: this.#passphrase, signal: this.signal }
+    const { node, passphrase } = await openNode(start)
+    this.#passphrase = passphrase
     if (fresh) this.note(`created a new agent, ${node.did}, in ${dataDir}`)
     return node
   }

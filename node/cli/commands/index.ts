@@ -1,7 +1,11 @@
 /** The commands, one group a file. Each adds its commands to the program; none knows of another. */
+export { agentCommands } from './agents.ts'
 export { browseCommands } from './browse.ts'
 export { maintenanceCommands } from './maintenance.ts'
 export { namespaceCommands } from './namespaces.ts'
+export { networkCommands } from './network.ts'
 export { readCommands } from './read.ts'
 export { removeCommands } from './remove.ts'
+export { runCommands } from './run.ts'
+export { watchCommands } from './watch.ts'
 export { writeCommands } from './write.ts'

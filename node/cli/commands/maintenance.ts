@@ -1,13 +1,17 @@
 import { ArtifactHubError } from '../../../src/errors.ts'
-import type { CheckReport, DiskUsage, Finding, NodeStatus } from '../../node-types.ts'
+import type { CheckReport, DiskUsage, Finding } from '../../node-types.ts'
 import type { CommandGroup } from '../command.ts'
 import type { Session } from '../session.ts'
-import { escapeControls, fieldLines, formatBytes, formatCount, formatTime } from '../text/index.ts'
+import { escapeControls, fieldLines, formatBytes, formatCount } from '../text/index.ts'
+import { status } from './status.ts'
 
-/** Commands about the node itself: `id`, `status`, `check`, `gc`, `du`. */
+/** Commands about the node itself: `status`, `check`, `gc`, `du`. */
 export const maintenanceCommands: CommandGroup = (program, act) => {
-  program.command('id').description('print this agent’s DID').action(act(id))
-  program.command('status').description('show the node and its namespaces').action(act(status))
+  program
+    .command('status')
+    .description('show the node and its namespaces; with --network or --listen how it finds the others, too')
+    .option('--wait <duration>', 'with a network: how long to wait for a first sync', '3s')
+    .action(act(status))
   program
     .command('check')
     .description(
@@ -22,34 +26,6 @@ export const maintenanceCommands: CommandGroup = (program, act) => {
     .option('--now', 'whatever their age')
     .action(act(gc))
   program.command('du').description('show what each namespace takes on the disk').action(act(du))
-}
-
-async function id(session: Session): Promise<void> {
-  const { did } = await session.node()
-  await session.result({ did }, `${did}\n`)
-}
-
-async function status(session: Session): Promise<void> {
-  const node = await session.node()
-  const found = await node.status({ signal: session.signal })
-  const table = session.table<NodeStatus['namespaces'][number]>([
-    { title: '', cell: (row) => (row.current ? '*' : '') },
-    { title: 'NAMESPACE', cell: (row) => row.name, shrinkTo: 16 },
-    { title: 'PLAN', cell: (row) => row.plan },
-    { title: 'ARTIFACTS', cell: (row) => row.artifacts.toLocaleString('en-US'), align: 'right' },
-    { title: 'USED', cell: (row) => formatBytes(row.usedBytes), align: 'right' },
-    { title: 'ENTRIES', cell: (row) => row.entries.toLocaleString('en-US'), align: 'right' },
-    { title: 'ID', cell: (row) => row.id },
-  ])
-  const head = fieldLines([
-    ['agent', found.did],
-    ['data directory', found.dataDir],
-    ['release', found.version],
-    ['network', found.network],
-    ['started', formatTime(found.startedAt)],
-  ])
-  const { startedAt, ...rest } = found
-  await session.result({ ...rest, startedAt: startedAt.toISOString() }, `${head}\n${table.render(found.namespaces)}`)
 }
 
 async function check(session: Session, options: { readData?: boolean; repair?: boolean }): Promise<void> {

@@ -4,13 +4,16 @@ import { type PlanName, plans } from '../../../src/limits.ts'
 import type { CommandGroup } from '../command.ts'
 import type { Session } from '../session.ts'
 import { fieldLines, formatBytes, formatCount, formatTime } from '../text/index.ts'
+import { memberCommands } from './members.ts'
 import { mustConfirm } from './remove.ts'
 
 const planNames = Object.keys(plans) as PlanName[]
 
 /** `ns …`: namespaces, and what they may hold. */
 export const namespaceCommands: CommandGroup = (program, act) => {
-  const group = program.command('ns').description('namespaces: create, list, switch, delete, usage, plan')
+  const group = program
+    .command('ns')
+    .description('namespaces: create, list, switch, delete, usage, plan, members, tickets')
   group
     .command('create')
     .description('create a namespace')
@@ -40,6 +43,7 @@ export const namespaceCommands: CommandGroup = (program, act) => {
     .argument('<namespace>', 'name or id')
     .addArgument(new Argument('<plan>', 'the plan').choices(planNames))
     .action(act(setPlan))
+  memberCommands(group, act)
 }
 
 async function create(session: Session, options: { plan?: PlanName }, name: string): Promise<void> {

@@ -1,15 +1,29 @@
 import { basename } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
-import type { Artifact, Json, UpdateOptions } from '../../../sdk/client.ts'
+import type { Artifact, Client, Json, UpdateOptions } from '../../../sdk/client.ts'
+import type { ReplicaOptions, WrittenArtifact } from '../../../sdk/peer-client.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import { type CommandGroup, collect } from '../command.ts'
 import { resolveArtifactId } from '../resolve-artifact.ts'
 import type { Session } from '../session.ts'
-import { metadataFrom, parseJson, parseJsonObject, parseVersion } from '../text/index.ts'
+import {
+  formatCount,
+  metadataFrom,
+  parseCount,
+  parseDuration,
+  parseJson,
+  parseJsonObject,
+  parseVersion,
+} from '../text/index.ts'
 import { artifactJson, storedLine } from './artifact-json.ts'
 
-interface DescribeOptions {
+interface CopyOptions {
+  readonly replicas?: string
+  readonly replicaTimeout?: string
+}
+
+interface DescribeOptions extends CopyOptions {
   readonly name?: string
   readonly type?: string
   readonly meta?: string[]
@@ -29,8 +43,7 @@ export const writeCommands: CommandGroup = (program, act) => {
     .option('--restore <version>', 'make this older version the newest again')
     .option('--expect <version>', 'only if this is still the current version')
     .action(act(update))
-  program
-    .command('snippet')
+  copied(program.command('snippet'))
     .description('store a small JSON value (or text, with --text) as a new artifact')
     .argument('<name>', 'name of the artifact')
     .argument('[json]', 'the value, or - for standard input (the default)')
@@ -41,11 +54,31 @@ export const writeCommands: CommandGroup = (program, act) => {
 }
 
 function describable(command: Command, nameDefault: string): Command {
-  return command
+  return copied(command)
     .option('--name <name>', `name of the artifact (${nameDefault})`)
     .option('--type <type>', 'content type, such as text/csv (default: guessed)')
     .option('--meta <key=value>', 'metadata: key=text or key:=json, dots nest; may be given again', collect)
     .option('--meta-json <object>', 'metadata as one JSON object; --meta adds to it')
+}
+
+function copied(command: Command): Command {
+  return command
+    .option('--replicas <number>', 'wait until this many other nodes hold it, on their disks')
+    .option('--replica-timeout <duration>', 'how long to wait for them (default: 30s)')
+}
+
+/** The client to write with: waiting for others takes a network. */
+async function writer(session: Session, options: CopyOptions): Promise<{ client: Client; copies: ReplicaOptions }> {
+  const { replicas, replicaTimeout } = options
+  if (replicas === undefined) {
+    if (replicaTimeout === undefined) return { client: await session.client(), copies: {} }
+    throw new ArtifactHubError('INVALID_ARGUMENT', '--replica-timeout is for --replicas')
+  }
+  const copies = {
+    replicas: parseCount(replicas, '--replicas', { min: 1, max: 1_000 }),
+    replicaTimeoutMs: replicaTimeout === undefined ? undefined : parseDuration(replicaTimeout, '--replica-timeout'),
+  }
+  return { client: await session.onlineClient(), copies }
 }
 
 async function put(session: Session, options: DescribeOptions, file: string): Promise<void> {
@@ -54,9 +87,10 @@ async function put(session: Session, options: DescribeOptions, file: string): Pr
   if (fromInput && options.name === undefined) {
     throw new ArtifactHubError('INVALID_ARGUMENT', 'standard input has no name: give one with --name')
   }
-  const client = await session.client()
+  const { client, copies } = await writer(session, options)
   using progress = session.progress(options.name ?? basename(file))
   const common = {
+    ...copies,
     contentType: options.type,
     metadata,
     namespace: session.namespace,
@@ -87,12 +121,13 @@ async function update(
       'nothing to change: give a file, --restore, --name, --type, --meta or --meta-json',
     )
   }
-  const client = await session.client()
+  const { client, copies } = await writer(session, options)
   const { namespace, signal } = session
   const artifactId = await resolveArtifactId(client, reference, { namespace, signal })
   const current = await client.artifact.get({ artifactId, namespace, signal })
   using progress = session.progress(options.name ?? current.name)
   const request: UpdateOptions = {
+    ...copies,
     artifactId,
     namespace,
     name: options.name,
@@ -132,9 +167,12 @@ async function snippet(
   const metadata = describedMetadata(options)
   const source = given === undefined || given === '-' ? await text(standardInput(session)) : given
   const content: Json = options.text ? source : parseSnippet(source)
-  const client = await session.client()
+  const { client, copies } = await writer(session, options)
   const { namespace, signal } = session
-  await showStored(session, await client.artifact.createSnippet({ name, content, metadata, namespace, signal }))
+  await showStored(
+    session,
+    await client.artifact.createSnippet({ name, content, metadata, namespace, signal, ...copies }),
+  )
 }
 
 function parseSnippet(source: string): Json {
@@ -159,6 +197,15 @@ function standardInput(session: Session): NodeJS.ReadStream {
   return process.stdin
 }
 
-async function showStored(session: Session, artifact: Artifact): Promise<void> {
-  await session.result(artifactJson(artifact), storedLine(artifact))
+async function showStored(session: Session, artifact: WrittenArtifact): Promise<void> {
+  const { replicas } = artifact
+  await session.result(
+    { ...artifactJson(artifact), ...(replicas === undefined ? {} : { replicas }) },
+    storedLine(artifact),
+  )
+  if (replicas === undefined) return
+  const held = `${replicas.confirmed.length} of ${formatCount(replicas.requested, 'other node')} confirmed a copy`
+  session.note(
+    replicas.confirmed.length < replicas.requested ? `${held}; it is stored here, and others get it later` : held,
+  )
 }

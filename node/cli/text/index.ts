@@ -3,7 +3,9 @@ export { escapeControls, escapeLines, jsonText } from './escape.ts'
 export { fileNameFor } from './file-name.ts'
 export { filterFrom, metadataFrom, parseJson, parseJsonObject } from './metadata.ts'
 export {
+  parseBytes,
   parseCount,
+  parseDuration,
   parseMoment,
   parseRange,
   parseVersion,

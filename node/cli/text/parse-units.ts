@@ -17,6 +17,7 @@ const byteFactors: Readonly<Record<string, number>> = {
 }
 
 const durationFactorsMs: Readonly<Record<string, number>> = {
+  ms: 1,
   s: 1000,
   m: 60_000,
   min: 60_000,
@@ -38,16 +39,30 @@ export function parseBytes(text: string): number {
 }
 
 /**
- * Milliseconds from `90s`, `5m`, `1h`, `2d`, `1w`, `1h30m`; `undefined` when the text is no duration.
+ * Milliseconds from `500ms`, `90s`, `5m`, `1h`, `2d`, `1w`, `1h30m`; `undefined` when the text is no duration.
  */
 export function parseDurationMs(text: string): number | undefined {
-  if (!/^(\d+(\.\d+)?(s|min|m|h|d|w))+$/.test(text)) return undefined
+  if (!/^(\d+(\.\d+)?(ms|s|min|m|h|d|w))+$/.test(text)) return undefined
   let ms = 0
-  for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(min|[smhdw])/g)) {
+  for (const [, count, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|min|[smhdw])/g)) {
     ms += Number(count) * (durationFactorsMs[unit ?? ''] ?? Number.NaN)
   }
   return ms
 }
+
+/**
+ * Milliseconds from a duration that an option gives.
+ * @throws INVALID_ARGUMENT
+ */
+export function parseDuration(text: string, what: string): number {
+  const ms = parseDurationMs(text)
+  if (ms === undefined || !(ms <= longestMs))
+    throw invalid(`${what} must be a duration like 500ms, 30s or 5m, not "${text}"`)
+  return ms
+}
+
+/** What a timer takes: 2³¹ − 1. */
+const longestMs = 2_147_483_647
 
 /**
  * A moment: a duration before now (`2d`) or an ISO date or date and time (`2026-11-03`, `2026-11-03T14:05`), local unless

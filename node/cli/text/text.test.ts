@@ -4,7 +4,15 @@ import { isHubError } from '../../../src/errors.ts'
 import { escapeControls, escapeLines, jsonText } from './escape.ts'
 import { fileNameFor } from './file-name.ts'
 import { filterFrom, metadataFrom, parseJsonObject } from './metadata.ts'
-import { parseBytes, parseCount, parseDurationMs, parseMoment, parseRange, parseVersion } from './parse-units.ts'
+import {
+  parseBytes,
+  parseCount,
+  parseDuration,
+  parseDurationMs,
+  parseMoment,
+  parseRange,
+  parseVersion,
+} from './parse-units.ts'
 import { fieldLines, Table } from './table.ts'
 import { formatBytes, formatCount, formatDuration, formatTime } from './units.ts'
 import { displayWidth, padToWidth, truncateToWidth } from './width.ts'
@@ -136,11 +144,15 @@ describe('sizes and times', () => {
 
   test('reads durations', () => {
     expect(parseDurationMs('90s')).toBe(90_000)
+    expect(parseDurationMs('1s500ms')).toBe(1_500)
     expect(parseDurationMs('1h30m')).toBe(5_400_000)
     expect(parseDurationMs('5min')).toBe(300_000)
     expect(parseDurationMs('2d')).toBe(172_800_000)
     expect(parseDurationMs('1y')).toBeUndefined()
     expect(parseDurationMs('')).toBeUndefined()
+    expect(parseDuration('250ms', '--wait')).toBe(250)
+    for (const text of ['', '5', 'soon', '60d'])
+      refuses(() => parseDuration(text, '--wait'), /--wait must be a duration/)
   })
 
   test('reads moments: ago, a local day, a local or zoned time', () => {

@@ -1,0 +1,80 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { isHubError } from '../../src/errors.ts'
+import type { ArtifactHubNode, NamespaceStatus } from '../node-types.ts'
+
+/** Milliseconds between two looks at the state of a node: nothing tells of a round that is through. */
+const lookEveryMs = 50
+
+type SyncState = Pick<NamespaceStatus, 'members' | 'contentsToFetch' | 'sync'>
+
+/**
+ * Waits until each of the namespaces has been compared with a member's copy since a moment, or has no other members, or the
+ * time is up. Gives the state in which it ended.
+ */
+export async function awaitSync(
+  node: ArtifactHubNode,
+  options: { since: Date; timeoutMs: number; signal: AbortSignal; namespace?: string | undefined },
+): Promise<{ rows: readonly NamespaceStatus[]; isSynced: (row: SyncState) => boolean }> {
+  const { since, namespace, signal } = options
+  const isSynced = (row: SyncState): boolean =>
+    row.members <= 1 || (syncedWith(row, since).length > 0 && row.sync.behind + row.contentsToFetch === 0)
+  return await looking(options, async () => {
+    const { namespaces } = await node.status({ signal })
+    const rows = namespaces.filter((row) => namespace === undefined || row.id === namespace || row.name === namespace)
+    return { done: rows.every(isSynced), value: { rows, isSynced } }
+  })
+}
+
+/** Waits until an agent has a namespace's log as it is now, or the time is up; whether it has. */
+export async function awaitTold(
+  node: ArtifactHubNode,
+  options: { did: string; namespace: string; since: Date; timeoutMs: number; signal: AbortSignal },
+): Promise<boolean> {
+  return await looking(options, async () => {
+    const { namespaces } = await node.status({ signal: options.signal })
+    const row = namespaces.find(({ id }) => id === options.namespace)
+    const isTold = row !== undefined && syncedWith(row, options.since).includes(options.did)
+    return { done: isTold, value: isTold }
+  })
+}
+
+/**
+ * The round trip to an agent, milliseconds, once it can be reached: one that is found by multicast is not known at once.
+ * @throws as `ping`, when the time is up
+ */
+export async function awaitReached(
+  node: ArtifactHubNode,
+  { agent, timeoutMs, signal }: { agent: string; timeoutMs: number; signal: AbortSignal },
+): Promise<number> {
+  return await looking({ timeoutMs, signal }, async (isLast) => {
+    try {
+      return { done: true, value: await node.ping(agent, { signal }) }
+    } catch (error) {
+      if (isLast || !isHubError(error, 'UNAVAILABLE')) throw error
+      return { done: false, value: Number.NaN }
+    }
+  })
+}
+
+/** DIDs of those whose copy has been compared with this one since then. */
+export function syncedWith(row: Pick<NamespaceStatus, 'sync'>, since: Date): string[] {
+  return row.sync.peers
+    .filter(({ outcome, lastSyncAt }) => {
+      const isWell = outcome === 'same' || outcome === 'exchanged'
+      return isWell && lastSyncAt !== undefined && lastSyncAt >= since
+    })
+    .map(({ did }) => did)
+}
+
+async function looking<T>(
+  { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
+  look: (isLast: boolean) => Promise<{ done: boolean; value: T }>,
+): Promise<T> {
+  const endMs = performance.now() + timeoutMs
+  for (;;) {
+    const isLast = performance.now() >= endMs
+    const { done, value } = await look(isLast)
+    if (done || isLast) return value
+    await delay(lookEveryMs, undefined, { signal })
+  }
+}

@@ -1,0 +1,192 @@
+import { Argument, type Command, Option } from 'commander'
+import type { Client } from '../../../sdk/client.ts'
+import type { GrantableRole, Member } from '../../../sdk/peer-client.ts'
+import { isHubError } from '../../../src/errors.ts'
+import type { ArtifactHubNode } from '../../node-types.ts'
+import { awaitReached, awaitSync, awaitTold } from '../await-sync.ts'
+import type { Act } from '../command.ts'
+import type { Session } from '../session.ts'
+import { fieldLines, formatTime, parseBytes } from '../text/index.ts'
+import { mustConfirm } from './remove.ts'
+
+const roles = ['admin', 'writer', 'reader', 'replica'] as const satisfies readonly GrantableRole[]
+
+/** How long a change of members waits for others to have it, milliseconds. What they miss they get when they connect. */
+const tellMs = 5_000
+
+/** The part of `ns …` that is about members. */
+export function memberCommands(group: Command, act: Act): void {
+  group.command('members').description('list the members of a namespace').action(act(members))
+  group
+    .command('grant')
+    .description('give an agent a role in a namespace; one that can be reached is told before this ends')
+    .argument('<agent>', 'name, DID or ticket')
+    .addArgument(new Argument('<role>', 'replica: stores and serves without keys').choices(roles))
+    .addHelpText(
+      'after',
+      '\nExamples:\n  artifact-hub ns grant bob writer\n  artifact-hub ns grant did:key:z6Mk… reader --ns team',
+    )
+    .action(act(grant))
+  group
+    .command('revoke')
+    .description('end an agent’s membership: what it writes from now on counts nowhere, and new keys are not for it')
+    .argument('<agent>', 'name, DID or ticket')
+    .action(act(revoke))
+  group
+    .command('ticket')
+    .description(
+      'print a namespace’s ticket: one string with its id and where members can be dialled; it gives no right',
+    )
+    .addHelpText('after', '\nExample:\n  artifact-hub ns ticket --ns team --listen /ip4/192.0.2.7/tcp/4001')
+    .action(act(ticket))
+  group
+    .command('join')
+    .description('join a namespace in which this agent was granted a role')
+    .argument('<ticket>', 'the namespace’s ticket')
+    .option('--name <name>', 'its name on this node (default: what the ticket proposes)')
+    .option('--wait', 'wait for the grant, until Ctrl-C')
+    .action(act(join))
+  group
+    .command('leave')
+    .description('remove a namespace from this node, with its log and its blocks; the membership stays')
+    .argument('<namespace>', 'name or id')
+    .option('-y, --yes', 'do not ask')
+    .action(act(leave))
+  group
+    .command('adopt')
+    .description('let one branch of a forked chain count again')
+    .argument('<head>', 'newest entry of the branch: 64 hex digits, as `status` shows them')
+    .action(act(adopt))
+  group
+    .command('policy')
+    .description('say when this node fetches what others write')
+    .addArgument(
+      new Argument('<fetch>', 'lazy: when asked for; eager: as soon as it is known').choices(['lazy', 'eager']),
+    )
+    .addOption(new Option('--max-size <size>', 'leave larger files to be fetched when asked for: 100MB'))
+    .action(act(policy))
+}
+
+async function members(session: Session): Promise<void> {
+  const client = await session.client()
+  const { namespace, signal } = session
+  const found = await client.namespace.members({ namespace, signal })
+  const table = session.table<Member>([
+    { title: 'ROLE', cell: (row) => row.role },
+    {
+      title: 'NAME',
+      cell: (row) => (row.did === client.did ? `${row.name ?? ''}(this agent)` : (row.name ?? '')),
+      shrinkTo: 14,
+    },
+    { title: 'SINCE', cell: (row) => formatTime(row.since, 'short') },
+    ...(session.isOnline ? [{ title: 'CONNECTED', cell: (row: Member) => (row.connected ? 'yes' : '') }] : []),
+    { title: 'DID', cell: (row) => row.did },
+  ])
+  await session.result(found.map(memberJson), table.render(found))
+}
+
+async function grant(session: Session, _options: unknown, agent: string, role: string | undefined): Promise<void> {
+  const node = await session.online()
+  const { namespace, signal } = session
+  const member = await node.client.namespace.grant({ namespace, agent, role: role as GrantableRole, signal })
+  const told = await tell(session, node, { agent, did: member.did })
+  await session.result(
+    { ...memberJson(member), told },
+    fieldLines([[member.did, `${member.role}${told ? '' : '; learns of it when it connects'}`]]),
+  )
+}
+
+async function revoke(session: Session, _options: unknown, agent: string): Promise<void> {
+  const node = await session.online()
+  const { namespace, signal } = session
+  await node.client.namespace.revoke({ namespace, agent, signal })
+  const { isSynced, rows } = await awaitSync(node, {
+    since: new Date(),
+    timeoutMs: tellMs,
+    namespace: await namespaceId(session, node.client),
+    signal,
+  })
+  const told = rows.every(isSynced)
+  await session.result({ revoked: agent, told }, fieldLines([['revoked', agent]]))
+  if (!told) session.note('no other member could be reached: they learn of it when this node is on the network')
+}
+
+/** Whether the agent has learned of its role, within a bound. */
+async function tell(
+  session: Session,
+  node: ArtifactHubNode,
+  { agent, did }: { agent: string; did: string },
+): Promise<boolean> {
+  if (!session.isOnline) return false
+  const since = new Date()
+  const bounds = { timeoutMs: tellMs, signal: session.signal }
+  try {
+    // Makes a connection if there is none; what is owed over it goes by itself.
+    await awaitReached(node, { agent, ...bounds })
+  } catch (error) {
+    if (isHubError(error, 'UNAVAILABLE')) return false
+    throw error
+  }
+  const namespace = await namespaceId(session, node.client)
+  return await awaitTold(node, { did, namespace, since, ...bounds })
+}
+
+/** The id of the namespace that the command is about. */
+async function namespaceId(session: Session, client: Client): Promise<string> {
+  const { namespace, signal } = session
+  if (namespace !== undefined) return (await client.namespace.get({ namespace, signal })).id
+  return (await client.namespace.usage({ signal })).namespace
+}
+
+async function ticket(session: Session): Promise<void> {
+  const client = await session.client()
+  const made = await client.namespace.ticket({ namespace: session.namespace, signal: session.signal })
+  await session.result({ ticket: made }, `${made}\n`)
+}
+
+async function join(session: Session, options: { name?: string; wait?: boolean }, given: string): Promise<void> {
+  const node = await session.online()
+  const { name, wait } = options
+  if (wait) session.note(`waiting for a grant to ${node.did}`)
+  const since = new Date()
+  const joined = await node.client.namespace.join({ ticket: given, name, wait, signal: session.signal })
+  const { rows, isSynced } = await awaitSync(node, {
+    since,
+    timeoutMs: tellMs,
+    namespace: joined.id,
+    signal: session.signal,
+  })
+  await session.result(
+    { id: joined.id, name: joined.name, role: joined.role },
+    fieldLines([[joined.id, `${joined.name}  ${joined.role}`]]),
+  )
+  if (!rows.every(isSynced)) session.note('its log is not all here yet: `artifact-hub sync` brings the rest')
+  session.note('`artifact-hub ns use` makes it the current one; --ns NAME uses it once')
+}
+
+async function leave(session: Session, options: { yes?: boolean }, reference: string): Promise<void> {
+  const client = await session.client()
+  const { signal } = session
+  const { id, name } = await client.namespace.get({ namespace: reference, signal })
+  await mustConfirm(session, options.yes, `Remove the namespace "${name}" from this node?`)
+  await client.namespace.leave({ namespace: id, signal })
+  await session.result({ left: { id, name } }, fieldLines([['left', name]]))
+}
+
+async function adopt(session: Session, _options: unknown, head: string): Promise<void> {
+  const client = await session.client()
+  await client.namespace.adopt({ namespace: session.namespace, head, signal: session.signal })
+  await session.result({ adopted: head }, fieldLines([['adopted', head]]))
+}
+
+async function policy(session: Session, options: { maxSize?: string }, fetch: string): Promise<void> {
+  const client = await session.client()
+  const maxBytes = options.maxSize === undefined ? undefined : parseBytes(options.maxSize)
+  const set = { fetch: fetch as 'eager' | 'lazy', maxBytes }
+  await client.namespace.setPolicy({ namespace: session.namespace, ...set, signal: session.signal })
+  await session.result({ fetch, maxBytes: maxBytes ?? null }, fieldLines([['fetch', fetch]]))
+}
+
+function memberJson({ did, role, name, since, connected }: Member): Record<string, unknown> {
+  return { did, role, name: name ?? null, since: since.toISOString(), connected }
+}
