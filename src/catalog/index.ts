@@ -4,15 +4,14 @@ export { Catalog, type EndedVersion, type HiddenVersion, type VersionRoot } from
 export type { ListOrder, ListQuery } from './list.ts'
 export { type Metadata, type MetadataValue, metadataText, parseMetadata, validateMetadata } from './metadata.ts'
 export { validateContentType, validateName } from './name.ts'
-export {
-  type ArtifactState,
-  type ClockReading,
-  type ContentRoot,
-  type DeleteOperation,
-  type DropOperation,
-  endedState,
-  type Operation,
-  type PutOperation,
+export type {
+  ArtifactState,
+  ClockReading,
+  ContentRoot,
+  DeleteOperation,
+  DropOperation,
+  Operation,
+  PutOperation,
 } from './operation.ts'
 export type { Page, PageOptions } from './page.ts'
 export type { CatalogCounts } from './rows.ts'

@@ -44,8 +44,8 @@ export interface AccountsInit {
   readonly totals: Totals
   /** Whether nothing of an artifact is in the store yet. */
   readonly isNew: (artifact: Uint8Array) => boolean
-  /** Whether a root is to be estimated without looking for its blocks. */
-  readonly isEstimated?: ((rest: Uint8Array) => Promise<boolean>) | undefined
+  /** Whether a root (the rest of its row's key) was estimated when it was counted before; `undefined` when that is not known. */
+  readonly isEstimated?: ((rest: Uint8Array) => Promise<boolean | undefined>) | undefined
 }
 
 /**
@@ -125,9 +125,12 @@ export class Accounts {
       this.#write(artifact, digest, storedBytes, readCount(row) + 1, isEstimate(row))
       return
     }
-    const tree = (await this.#mayBeHere(artifact, root)) ? await this.#walk(root) : undefined
-    this.#write(artifact, digest, storedBytes, 1, tree?.whole !== true)
-    if (tree?.whole === true) await this.#changeLeaves(artifact, tree.leaves, 1)
+    const known = await this.#knownEstimate(artifact, root)
+    const tree = known === true ? undefined : await this.#walk(root)
+    // What was whole here and is not any more is damage, which a fetch may not be taken to mend: gc must see it.
+    const isCounted = tree !== undefined && (tree.whole || known === false)
+    this.#write(artifact, digest, storedBytes, 1, !isCounted)
+    if (isCounted) await this.#changeLeaves(artifact, tree.leaves, 1)
     else this.#leafBytes += storedBytes
   }
 
@@ -153,7 +156,7 @@ export class Accounts {
     const row = await this.#row(artifact, digest, storedBytes)
     if (row === undefined || !isEstimate(row)) return false
     if (root.codec === rawCodec) {
-      if (!(await this.#isHere(artifact, root))) return false
+      if ((await this.#init.blocks.has([digest]))[0] !== true) return false
       this.#write(artifact, digest, storedBytes, readCount(row), false)
       return true
     }
@@ -183,12 +186,14 @@ export class Accounts {
 
   /** Whether the one block of content that is a single leaf is here. */
   async #isHere(artifact: Uint8Array, root: ContentRoot): Promise<boolean> {
-    return (await this.#mayBeHere(artifact, root)) && (await this.#init.blocks.has([root.digest]))[0] === true
+    const known = await this.#knownEstimate(artifact, root)
+    return known === undefined ? (await this.#init.blocks.has([root.digest]))[0] === true : !known
   }
 
-  async #mayBeHere(artifact: Uint8Array, { digest, storedBytes }: ContentRoot): Promise<boolean> {
+  /** Whether a root was estimated when it was counted before; `undefined` when it was not. */
+  async #knownEstimate(artifact: Uint8Array, { digest, storedBytes }: ContentRoot): Promise<boolean | undefined> {
     const { keys, isEstimated } = this.#init
-    return isEstimated === undefined || !(await isEstimated(keys.rest(this.#key(artifact, digest, storedBytes))))
+    return await isEstimated?.(keys.rest(this.#key(artifact, digest, storedBytes)))
   }
 
   /** A tree's distinct leaves, and whether all of its nodes are here; without one, the leaves up to it. */

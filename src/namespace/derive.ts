@@ -349,8 +349,11 @@ class Derivation {
       membership: this.#membership,
       nodeIncarnation: env.incarnation,
       nextFeedRow: undefined,
-      // What is estimated stays so until it is settled, whatever has come meanwhile.
-      isEstimated: async (rest) => isEstimate(await env.store.get(keys.key('references', rest))),
+      // What is estimated stays so until it is settled, whatever has come meanwhile; and what was not, whatever was lost.
+      isEstimated: async (rest) => {
+        const row = await env.store.get(keys.key('references', rest))
+        return row && isEstimate(row)
+      },
     })
   }
 }
