@@ -53,7 +53,7 @@ export function serveHolding({ network, scheduler, lookup }: ServeHoldingOptions
     }
     const holds = await holdsWithin(namespace, question, scheduler, signal)
     // It may have been removed while it waited.
-    const isMember = lookup(question.namespace) === namespace && mayRead(namespace, stream.agent)
+    const isMember = mayRead(lookup(question.namespace), stream.agent)
     await stream.write(encodeAnswer(isMember ? holds : 'denied'), { signal })
   }
 
