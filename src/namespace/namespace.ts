@@ -28,7 +28,7 @@ import { appendAdopt, appendBoxes, appendGrant, appendRevoke, appendRotate, requ
 import { EntryAndPackBlocks } from './namespace-blocks.ts'
 import { type Received, receiveEntries } from './receive.ts'
 import { recount } from './recount.ts'
-import { isReadable, readState, revealHidden } from './reveal.ts'
+import { openArtifactKey, readState, revealHidden } from './reveal.ts'
 import { NamespaceKeys } from './tables.ts'
 import { Transaction } from './transaction.ts'
 
@@ -506,7 +506,7 @@ export class Namespace {
 
   /** The artifact key of that id. @throws ACCESS_DENIED when this agent cannot open it */
   async artifactKey(artifact: Uint8Array, keyId: Uint8Array): Promise<ArtifactKey> {
-    const key = await isReadable(this.#reader(this.keys), artifact, keyId, [])
+    const key = await openArtifactKey(this.#reader(this.keys), artifact, keyId, [])
     if (key === undefined) throw new ArtifactHubError('ACCESS_DENIED', 'this agent cannot open the artifact’s key')
     return key
   }

@@ -25,7 +25,7 @@ export interface StateReader {
  *
  * @param wraps to try before those that are recorded
  */
-export async function isReadable(
+export async function openArtifactKey(
   reader: StateReader,
   artifact: Uint8Array,
   keyId: Uint8Array,
@@ -54,7 +54,7 @@ export async function readState(reader: StateReader, entry: Entry): Promise<Arti
   const { data, keyId, grant, author, incarnation, seq } = header
   if (data?.root === undefined || keyId === undefined || grant === undefined || body === undefined) return undefined
   const { namespace } = reader
-  const key = await isReadable(reader, artifactIdOf(namespace, data.artifactSalt), keyId, keys?.wraps ?? [])
+  const key = await openArtifactKey(reader, artifactIdOf(namespace, data.artifactSalt), keyId, keys?.wraps ?? [])
   if (key === undefined) return undefined
   try {
     return decodeBody(key.openBody(body, { namespace, author, grant, incarnation, seq }))
