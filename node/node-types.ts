@@ -119,6 +119,8 @@ export interface NamespaceStatus {
   readonly artifacts: number
   readonly usedBytes: number
   readonly entries: number
+  /** Two nodes at which it is the same hold the same log: 64 hex digits. */
+  readonly logHash: string
   /** What this agent is there; `undefined` once its role was taken away. */
   readonly role: Role | undefined
   readonly members: number

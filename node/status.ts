@@ -87,6 +87,7 @@ async function namespaceStatus(replication: Replication, namespace: OpenNamespac
     artifacts,
     usedBytes: log.totals.leafBytes,
     entries: log.entries,
+    logHash: toHex(log.vectorHash),
     role: log.roleOf(replication.env.agent.publicKey),
     members: log.membership.members.length,
     policy: replication.policyOf(namespace),
