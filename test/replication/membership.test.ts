@@ -46,9 +46,7 @@ test('without a grant joining is ACCESS_DENIED and leaves nothing; one that wait
   await failureOf(client.namespace.join({ ticket }), 'CONFLICT')
   const member = await owner.node.client.namespace.grant({ namespace: 'shared', agent: other.node.did, role: 'reader' })
   expect(member).toMatchObject({ did: other.node.did, role: 'reader', connected: true, name: undefined })
-  const [{ id }] = (await owner.node.client.namespace.list()).filter(({ name }) => name === 'shared') as [
-    { id: string },
-  ]
+  const { id } = await owner.node.client.namespace.get({ namespace: 'shared' })
   expect(await joined).toEqual({ id, name: 'theirs', role: 'reader' })
   expect(await client.namespace.get({ namespace: 'theirs' })).toMatchObject({
     id,
