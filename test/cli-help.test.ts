@@ -3,7 +3,10 @@ import { expect, test } from 'vitest'
 import { errorTable } from '../src/errors.ts'
 import { CliPlace } from './support/cli-process.ts'
 
-const commands = 'put get cat info ls versions update rm snippet ns id status check gc du'.split(' ')
+const commands =
+  'put get cat info ls versions update rm snippet ns id agent sync peers ping run replicate watch where network-key status check gc du'.split(
+    ' ',
+  )
 
 test('help lists every command and every exit code, on standard output', async () => {
   await using place = await CliPlace.create()

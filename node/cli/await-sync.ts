@@ -3,7 +3,7 @@ import { isHubError } from '../../src/errors.ts'
 import type { ArtifactHubNode, NamespaceStatus } from '../node-types.ts'
 
 /** Milliseconds between two looks at the state of a node: nothing tells of a round that is through. */
-const lookEveryMs = 50
+const lookEveryMs = 100
 
 type SyncState = Pick<NamespaceStatus, 'members' | 'contentsToFetch' | 'sync'>
 

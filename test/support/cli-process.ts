@@ -32,6 +32,8 @@ export class CliPlace implements AsyncDisposable {
       HOME: folder,
       TMPDIR: process.env.TMPDIR ?? tmpdir(),
       ARTIFACT_HUB_DIR: this.dataDir,
+      // Nothing of these tests is to be seen, or to see others, outside of this machine.
+      ARTIFACT_HUB_LISTEN: '/ip4/127.0.0.1/tcp/0',
       // Dozens of processes load the same files.
       NODE_COMPILE_CACHE: join(folder, 'compile-cache'),
     }

@@ -12,7 +12,7 @@ import { mustConfirm } from './remove.ts'
 const roles = ['admin', 'writer', 'reader', 'replica'] as const satisfies readonly GrantableRole[]
 
 /** How long a change of members waits for others to have it, milliseconds. What they miss they get when they connect. */
-const tellMs = 5_000
+const tellMs = 3_000
 
 /** The part of `ns …` that is about members. */
 export function memberCommands(group: Command, act: Act): void {

@@ -1,0 +1,268 @@
+import type { ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { readFile, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { CliPlace, errorOf } from './support/cli-process.ts'
+
+interface Introduction {
+  did: string
+  addresses: string[]
+  ticket: string
+  namespaces: { id: string; name: string; ticket: string }[]
+}
+
+interface Change {
+  namespace: string
+  name: string
+  role: string | null
+  artifacts: number
+  contentsToFetch: number
+}
+
+const large = randomBytes(3_000_000)
+
+let owner: CliPlace
+let reader: CliPlace
+let writer: CliPlace
+let dids: { owner: string; reader: string; writer: string }
+
+/** A command that stays until it is told to stop, and the lines of JSON that it prints. */
+class Staying implements AsyncDisposable {
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+  readonly #ended: Promise<unknown[]>
+
+  constructor(place: CliPlace, args: readonly string[], options?: { env?: Record<string, string> }) {
+    this.#child = place.start([...args, '--json'], options)
+    this.#child.stderr?.pipe(process.stderr)
+    this.#ended = once(this.#child, 'close')
+    this.#lines = createInterface(this.#child.stdout as NodeJS.ReadableStream)[Symbol.asyncIterator]()
+  }
+
+  async next<T>(): Promise<T> {
+    const { value, done } = await this.#lines.next()
+    if (done) throw new Error('it ended')
+    return JSON.parse(value) as T
+  }
+
+  async until<T>(wanted: (line: T) => boolean): Promise<T> {
+    for (;;) {
+      const line = await this.next<T>()
+      if (wanted(line)) return line
+    }
+  }
+
+  /** Sends the signal; its exit code. */
+  async stop(signal: NodeJS.Signals): Promise<number> {
+    this.#child.kill(signal)
+    return (await this.#ended)[0] as number
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop('SIGKILL')
+  }
+}
+
+async function didAndTicket(place: CliPlace): Promise<{ did: string; ticket: string }> {
+  const { ticket } = await place.json<{ ticket: string }>(['agent', 'ticket'])
+  return { did: (await place.json<{ did: string }>(['id'])).did, ticket }
+}
+
+beforeAll(async () => {
+  ;[owner, reader, writer] = await Promise.all([CliPlace.create(), CliPlace.create(), CliPlace.create()])
+  const [asOwner, asReader, asWriter] = await Promise.all([owner, reader, writer].map(didAndTicket))
+  dids = { owner: asOwner?.did ?? '', reader: asReader?.did ?? '', writer: asWriter?.did ?? '' }
+  await owner.json(['ns', 'create', 'team'])
+  await owner.json(['agent', 'add', 'rita', asReader?.ticket ?? ''])
+  await owner.json(['agent', 'add', 'walt', dids.writer])
+  await owner.json(['put', '-', '--name', 'large.bin', '--ns', 'team'], { input: large })
+  await owner.json(['ns', 'policy', 'eager', '--max-size', '10MB', '--ns', 'team'])
+})
+
+afterAll(async () => {
+  await Promise.all([owner, reader, writer].map((place) => place[Symbol.asyncDispose]()))
+})
+
+describe('agents through the CLI', () => {
+  test('have names, and keep their addresses when they are added again', async () => {
+    expect(await owner.json(['agent', 'ls'])).toEqual([
+      { name: 'rita', did: dids.reader, addresses: [] },
+      { name: 'walt', did: dids.writer, addresses: [] },
+    ])
+    const taken = await owner.run(['agent', 'add', 'rita', dids.writer, '--json'])
+    expect([taken.exitCode, errorOf(taken).code]).toEqual([5, 'ALREADY_EXISTS'])
+    expect((await owner.run(['agent', 'rm', 'nobody'])).exitCode).toBe(4)
+    await owner.json(['agent', 'add', 'gone', dids.reader])
+    expect(await owner.json(['agent', 'rm', 'gone'])).toEqual({ removed: { name: 'gone' } })
+    expect((await owner.run(['agent', 'add', 'x', 'ahub1nothing'])).exitCode).toBe(2)
+  })
+
+  test('are dialled where --listen says, and nowhere without it', async () => {
+    expect(await owner.json(['id'])).toEqual({ did: dids.owner, addresses: [] })
+    const { addresses } = await owner.json<{ addresses: string[] }>(['id', '--listen', '/ip4/127.0.0.1/tcp/0/ws'])
+    expect(addresses).toEqual([expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+\/ws\/p2p\/12D3Koo/)])
+    const refused = await owner.run(['id', '--listen', '/ip4/192.0.2.1/tcp/4001', '--json'])
+    expect([refused.exitCode, errorOf(refused).code]).toEqual([2, 'INVALID_ARGUMENT'])
+  })
+})
+
+describe('a namespace shared through the CLI', () => {
+  test('is granted, joined, read from others, written with copies, watched, and left', async () => {
+    const grant = ['ns', 'grant', '--ns', 'team', '--network', 'offline']
+    expect(await owner.json([...grant, 'rita', 'reader'])).toMatchObject({
+      did: dids.reader,
+      role: 'reader',
+      told: false,
+    })
+    expect((await owner.run([...grant, 'rita', 'emperor'])).exitCode).toBe(2)
+    await using run = new Staying(owner, ['run'])
+    const { did, addresses, ticket: agentTicket, namespaces } = await run.next<Introduction>()
+    expect([did, addresses]).toEqual([dids.owner, [expect.stringContaining('/ip4/127.0.0.1/tcp/')]])
+    const ticket = namespaces.find(({ name }) => name === 'team')?.ticket ?? ''
+
+    // One process has the directory.
+    expect((await owner.run(['ls'])).exitCode).toBe(11)
+    const denied = await writer.run(['ns', 'join', ticket, '--json'])
+    expect([denied.exitCode, errorOf(denied).code]).toEqual([3, 'ACCESS_DENIED'])
+
+    expect(await reader.json(['ns', 'join', ticket, '--name', 'ours'])).toMatchObject({ name: 'ours', role: 'reader' })
+    const { items } = await reader.json<{ items: { id: string }[] }>(['ls', '--ns', 'ours'])
+    expect(items).toMatchObject([{ name: 'large.bin', sizeBytes: large.length }])
+
+    const get = ['get', 'large.bin', '--ns', 'ours', '-o', 'copy.bin']
+    const alone = await reader.run([...get, '--network', 'offline', '--json'])
+    expect([alone.exitCode, errorOf(alone).code]).toEqual([10, 'UNAVAILABLE'])
+    const range = await reader.run(['cat', 'large.bin', '--ns', 'ours', '--range', '2000000-2000099'])
+    expect(range.stdout.equals(large.subarray(2_000_000, 2_000_100)), range.stderr).toBe(true)
+    // A part is here, the rest is elsewhere: no byte comes twice.
+    const whole = await reader.run(['cat', 'large.bin', '--ns', 'ours'])
+    expect(whole.stdout.equals(large), whole.stderr).toBe(true)
+    await reader.json([...get, '--network', 'offline'])
+    expect(await readFile(join(reader.folder, 'copy.bin'))).toEqual(large)
+
+    const where = await reader.json<{ versions: { nodes: unknown[] }[] }>(['where', 'large.bin', '--ns', 'ours'])
+    expect(where).toMatchObject({ artifactId: items[0]?.id, unreachable: [] })
+    expect(where.versions[0]?.nodes).toEqual([
+      { did: dids.reader, holds: 'all' },
+      { did: dids.owner, holds: 'all' },
+    ])
+    expect(await reader.json(['peers'])).toMatchObject([
+      { did: dids.owner, reach: { state: 'direct' }, namespaces: ['ours'], connection: { encryption: 'tls' } },
+    ])
+    const { latenciesMs } = await reader.json<{ latenciesMs: number[] }>(['ping', agentTicket, '--count', '2'])
+    expect(latenciesMs).toHaveLength(2)
+    for (const ms of latenciesMs) expect(ms).toBeGreaterThan(0)
+    expect(await reader.json(['sync'])).toContainEqual(
+      expect.objectContaining({ name: 'ours', synced: true, behind: 0, with: [dids.owner] }),
+    )
+    const status = await reader.json<{ namespaces: unknown[] }>(['status', '--network', 'lan'])
+    expect(status).toMatchObject({ network: 'lan', addresses: [expect.stringContaining('/tcp/')] })
+    expect(status.namespaces).toContainEqual(
+      expect.objectContaining({
+        name: 'ours',
+        role: 'reader',
+        members: 2,
+        forks: [],
+        owed: { rotation: false, boxes: [] },
+      }),
+    )
+    expect((await reader.run(['put', 'copy.bin', '--ns', 'ours'])).exitCode).toBe(3)
+    expect(await run.stop('SIGINT')).toBe(0)
+
+    const lonely = await reader.run(['sync', '--timeout', '500ms', '--json'])
+    expect([lonely.exitCode, errorOf(lonely).code]).toEqual([10, 'UNAVAILABLE'])
+    const leave = ['ns', 'leave', 'ours']
+    expect((await reader.run(leave)).exitCode).toBe(2)
+    await reader.json([...leave, '--yes'])
+    expect((await reader.run(['ls', '--ns', 'ours'])).exitCode).toBe(4)
+  })
+
+  test('tells of changes from a cursor on, keeps copies where asked to, and refuses whom it removed', async () => {
+    const port = '/ip4/127.0.0.1/tcp/0'
+    await owner.json(['ns', 'grant', 'walt', 'writer', '--ns', 'team', '--network', 'offline'])
+    let run = new Staying(owner, ['run'])
+    const { namespaces, addresses } = await run.next<Introduction>()
+    const ticket = namespaces.find(({ name }) => name === 'team')?.ticket ?? ''
+    // The owner comes back where it was.
+    const listen = addresses[0]?.replace(/\/p2p\/.*/, '') ?? port
+    await writer.json(['ns', 'join', ticket, '--name', 'team'])
+    await reader.json(['ns', 'join', ticket, '--name', 'team'])
+
+    await using watching = new Staying(reader, ['watch', '--ns', 'team', '--count', '1'])
+    // From the start of the watch on; it is there once its node has met the owner's.
+    await run.until<{ name: string; peers: string[] }>(
+      ({ name, peers }) => name === 'team' && peers.includes(dids.reader),
+    )
+    const put = await writer.json<{ id: string; replicas: unknown }>(
+      ['put', '-', '--name', 'copied.bin', '--ns', 'team', '--replicas', '1'],
+      { input: large.subarray(0, 200_000) },
+    )
+    expect(put.replicas).toEqual({ requested: 1, confirmed: [dids.owner] })
+    const first = await watching.next<{ kind: string; cursor: string }>()
+    expect(first).toMatchObject({ kind: 'created', artifactId: put.id, artifact: { name: 'copied.bin' } })
+
+    await writer.json(['update', put.id, '--name', 'renamed.bin', '--ns', 'team'])
+    await writer.json(['rm', put.id, '--yes', '--ns', 'team'])
+    await writer.json(['sync'])
+    const later = ['watch', put.id, '--ns', 'team', '--cursor', first.cursor, '--count', '2']
+    await using again = new Staying(reader, later)
+    expect(await again.next()).toMatchObject({ kind: 'updated', artifactId: put.id })
+    expect(await again.next()).toMatchObject({ kind: 'deleted', artifactId: put.id, artifact: null })
+    expect(await run.stop('SIGTERM')).toBe(0)
+
+    await using replica = await CliPlace.create()
+    const { did } = await replica.json<{ did: string }>(['id'])
+    await owner.json(['ns', 'grant', did, 'replica', '--ns', 'team', '--network', 'offline'])
+    run = new Staying(owner, ['run', '--listen', listen])
+    await run.next()
+    await using copying = new Staying(replica, ['replicate', ticket])
+    await copying.next()
+    const held = ({ name, artifacts, contentsToFetch }: Change): boolean =>
+      name === 'team' && artifacts > 0 && contentsToFetch === 0
+    expect(await copying.until<Change>(held)).toMatchObject({ role: 'replica' })
+    expect(await copying.stop('SIGINT')).toBe(0)
+    expect(await replica.json(['ls', '--ns', 'team'])).toMatchObject({ items: [] })
+    expect(await run.stop('SIGINT')).toBe(0)
+
+    expect(await owner.json(['ns', 'revoke', 'walt', '--ns', 'team', '--network', 'offline'])).toMatchObject({
+      told: false,
+    })
+    const members = await owner.json<{ did: string; role: string }[]>(['ns', 'members', '--ns', 'team'])
+    expect(members.map((member) => [member.did, member.role]).sort()).toEqual(
+      [
+        [dids.owner, 'owner'],
+        [dids.reader, 'reader'],
+        [did, 'replica'],
+      ].sort(),
+    )
+    await using last = new Staying(owner, ['run', '--listen', listen])
+    await last.next()
+    const late = ['put', '-', '--name', 'late', '--ns', 'team', '--replicas', '1', '--replica-timeout', '1s']
+    const { replicas } = await writer.json<{ replicas: unknown }>(late, { input: 'nobody told me' })
+    expect(replicas).toEqual({ requested: 1, confirmed: [] })
+    expect(await last.stop('SIGINT')).toBe(0)
+    const { items } = await owner.json<{ items: { name: string }[] }>(['ls', '--ns', 'team'])
+    expect(items.map(({ name }) => name)).toEqual(['large.bin'])
+    expect((await owner.run(['ns', 'adopt', 'not-a-hash', '--ns', 'team'])).exitCode).toBe(2)
+  })
+})
+
+describe('a private network through the CLI', () => {
+  test('is for those who have its key', async () => {
+    expect(await owner.json(['network-key', 'team.key'])).toEqual({ path: 'team.key' })
+    const key = join(owner.folder, 'team.key')
+    expect((await stat(key)).mode & 0o777).toBe(0o600)
+    expect((await owner.run(['network-key', 'team.key'])).exitCode).toBe(5)
+    await using run = new Staying(owner, ['run', '--network-key-file', key])
+    const { ticket } = await run.next<Introduction>()
+    const ping = ['ping', ticket, '--count', '1', '--timeout', '1s']
+    expect(await reader.json([...ping, '--network-key-file', key])).toMatchObject({ latenciesMs: [expect.any(Number)] })
+    const outside = await reader.run([...ping, '--json'])
+    expect([outside.exitCode, errorOf(outside).code]).toEqual([10, 'UNAVAILABLE'])
+    await writeFile(join(reader.folder, 'bad.key'), 'nothing')
+    expect((await reader.run([...ping, '--network-key-file', 'bad.key'])).exitCode).toBe(2)
+  })
+})
