@@ -42,10 +42,8 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
     })
     // Told when its turn comes; until then it must not count as unhandled.
     network.catch(() => {})
-    // It may fail while nobody waits for it yet.
-    const started = network.catch(() => undefined)
     cleanUp.defer(async () => {
-      await (await started)?.close()
+      await (await network.catch(() => undefined))?.close()
     })
     const store = cleanUp.use(
       await LevelStore.open({ path: join(dataDir, 'db'), reserve: new DiskReserve(join(dataDir, 'reserve')) }),
