@@ -84,7 +84,7 @@ test('a stranger gets no entry, no block and no word about what is held', async 
   await using nodes = new TestNodes()
   const owner = await nodes.start('owner')
   const secret = await owner.node.client.namespace.create({ name: 'secret' })
-  const data = seededBytes('secret', MiB)
+  const data = seededBytes('secret', 400_000)
   const written = await owner.node.client.artifact.create({ namespace: secret.id, name: 'secret', data })
   await using network = await startNetwork({
     agent: new AgentKey(randomBytes(32)),
