@@ -9,6 +9,7 @@ import { writeRandomFile } from './bench/large-files.ts'
 import { describeMachine } from './bench/machine.ts'
 import { sectionText, verdict } from './bench/print-report.ts'
 import { readBack } from './bench/read-back.ts'
+import { remoteFetch } from './bench/remote-fetch.ts'
 import { secondVersion } from './bench/second-version.ts'
 import type { Bench, Section } from './bench/section.ts'
 import { readSettings, type Settings, usage } from './bench/settings.ts'
@@ -16,7 +17,7 @@ import { smallArtifacts } from './bench/small-artifacts.ts'
 import { start } from './bench/start.ts'
 import { Workspace } from './bench/workspace.ts'
 
-const sections: readonly Section[] = [ingest, readBack, secondVersion, smallArtifacts, start]
+const sections: readonly Section[] = [ingest, readBack, secondVersion, smallArtifacts, start, remoteFetch]
 
 /** The most that any section has on the disk: sources, a store of every contender, and an output. */
 function neededBytes({ fileBytes, artifacts }: Settings): number {

@@ -8,6 +8,8 @@ export interface JobDone<T> {
   readonly result: T
   /** Of the job itself, as that process measured it, milliseconds. */
   readonly ms: number
+  /** Processor time of that process meanwhile, all threads, milliseconds. */
+  readonly cpuMs: number
   /** The most memory that the process has had resident since it started, bytes. */
   readonly peakRssBytes: number
 }

@@ -11,7 +11,7 @@ export interface JobRequest {
 
 /** What came of it. */
 export type JobReply =
-  | { readonly result: unknown; readonly ms: number; readonly peakRssBytes: number }
+  | { readonly result: unknown; readonly ms: number; readonly cpuMs: number; readonly peakRssBytes: number }
   | { readonly error: string }
 
 /** Does the jobs that the parent process asks for, one after the other, until it lets go. */
@@ -23,10 +23,12 @@ export function serveJobs(jobs: Jobs): void {
 
 async function perform(job: (argument: unknown) => Promise<unknown>, argument: unknown): Promise<JobReply> {
   const startedMs = performance.now()
+  const startedCpu = process.cpuUsage()
   try {
     const result = await job(argument)
     const ms = performance.now() - startedMs
-    return { result, ms, peakRssBytes: peakRssOf(process.pid) ?? 0 }
+    const { user, system } = process.cpuUsage(startedCpu)
+    return { result, ms, cpuMs: (user + system) / 1_000, peakRssBytes: peakRssOf(process.pid) ?? 0 }
   } catch (error) {
     return { error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
   }
