@@ -5,6 +5,7 @@ import type { OpenCalls } from './open-calls.ts'
 import { agentOfTicket } from './replication/contacts.ts'
 import type { Replication } from './replication/replication.ts'
 import type { ContactRow } from './replication/rows.ts'
+import { ticketAddresses } from './replication/ticket-addresses.ts'
 
 /** The agent calls of a client in this process. */
 export function createAgentApi({ env, contacts }: Replication, calls: OpenCalls): AgentApi {
@@ -20,7 +21,7 @@ export function createAgentApi({ env, contacts }: Replication, calls: OpenCalls)
         formatTicket({
           kind: 'agent',
           id: agent.publicKey,
-          peers: [{ agent: agent.publicKey, addresses: network.addresses() }],
+          peers: [{ agent: agent.publicKey, addresses: ticketAddresses(network) }],
         }),
       ),
     add: async (options) =>

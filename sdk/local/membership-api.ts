@@ -8,6 +8,7 @@ import { checked, shapes } from './arguments.ts'
 import type { OpenNamespace } from './namespaces.ts'
 import type { OpenCalls } from './open-calls.ts'
 import { namespaceTicket, type Replication } from './replication/replication.ts'
+import { ticketAddresses } from './replication/ticket-addresses.ts'
 
 /** The membership calls over this process's own namespaces. */
 export function createMembershipApi(replication: Replication, calls: OpenCalls): MembershipApi {
@@ -52,7 +53,7 @@ export function createMembershipApi(replication: Replication, calls: OpenCalls):
       await calls.run(checked('namespace.ticket', shapes.maybeNamespace, options), async ({ namespace: name }) => {
         const namespace = namespaces.find(name)
         const { log, row } = namespace
-        const own: KnownPeer = { agent: self, addresses: env.network.addresses() }
+        const own: KnownPeer = { agent: self, addresses: ticketAddresses(env.network) }
         const others = [...replication.peersOf(namespace), ...contacts.all].filter(
           ({ agent, addresses }) => addresses.length > 0 && log.roleOf(agent) !== undefined && !equalBytes(agent, self),
         )
