@@ -14,6 +14,8 @@ if (Number(process.versions.node.split('.')[0]) < 24) {
     .then(({ main }) => main(process.argv.slice(2)))
     .then((exitCode) => {
       process.exitCode = exitCode
+      // A libp2p that is stopped within its first second leaves timers behind for the rest of it. Nobody should wait for those.
+      if (process.stdout.writableLength + process.stderr.writableLength === 0) process.exit()
     })
     .catch((error) => {
       console.error(error)
