@@ -54,6 +54,7 @@ export async function composeNode({
   const env: LocalEnvironment = {
     ...parts,
     network,
+    discovery: network,
     isOnline: network.mode !== 'offline',
     scheduler,
     fetches,

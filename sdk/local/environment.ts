@@ -1,6 +1,7 @@
 import type { ContentEngine, LeafMemory, PositionedSource } from '../../src/content/index.ts'
 import type { PeerNetwork, Scheduler } from '../../src/exchange/index.ts'
 import type { NamespaceEnvironment } from '../../src/namespace/index.ts'
+import type { Discovery } from './replication/discovery.ts'
 import type { Fetches } from './replication/fetches.ts'
 
 /** A regular file being uploaded. Close it on every path. */
@@ -48,6 +49,7 @@ export interface LocalEnvironment extends NamespaceEnvironment {
   /** Whether there are others on the network: offline nothing is served, kept in step or fetched ahead. */
   readonly isOnline: boolean
   readonly scheduler: Scheduler
+  readonly discovery: Discovery
   /** How contents are read, wherever their blocks are. */
   readonly fetches: Fetches
   /** Milliseconds since 1970. */

@@ -152,3 +152,24 @@ test('a port that is taken is an error that names it, and nothing stays open', a
   await alone.start({ network: 'lan', listen })
   expect((await alone.node.status()).addresses).toEqual([expect.stringContaining(listen[0] as string)])
 })
+
+test('a ticket whose peers are away leads to members that have joined since', async () => {
+  await using nodes = new TestNodes()
+  // Anybody on the network: it has no role anywhere.
+  const hub = await nodes.start('hub')
+  const bootstrap = (await hub.node.status()).addresses
+  const owner = await nodes.start('owner', { bootstrap })
+  const member = await nodes.start('member', { bootstrap })
+  const late = await nodes.start('late', { bootstrap })
+  const { namespace, artifact } = owner.node.client
+  await namespace.create({ name: 'shared' })
+  await namespace.grant({ namespace: 'shared', agent: member.node.did, role: 'reader' })
+  await namespace.grant({ namespace: 'shared', agent: late.node.did, role: 'reader' })
+  const ticket = await namespace.ticket({ namespace: 'shared' })
+  const note = await artifact.createSnippet({ namespace: 'shared', name: 'note', content: 'found' })
+  await member.node.client.namespace.join({ ticket })
+  await eventually(() => member.node.client.artifact.get({ artifactId: note.id }))
+  await owner.stop()
+  await eventually(() => late.node.client.namespace.join({ ticket }))
+  expect(await late.node.client.artifact.get({ artifactId: note.id })).toMatchObject({ name: 'note' })
+})

@@ -2,13 +2,15 @@ import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/inde
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { joinNamespace, type KnownPeer, type PeerNetwork, type Scheduler } from '../../../src/exchange/index.ts'
 import { formatDid } from '../../../src/identity/index.ts'
-import { maxInvitations, retryBackoffMs } from '../../../src/limits.ts'
+import { maxInvitations, maxTicketPeers, retryBackoffMs } from '../../../src/limits.ts'
 import type { Namespace } from '../../../src/namespace/index.ts'
 import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+import { type Discovery, discoveryKey } from './discovery.ts'
 
 interface JoinsOptions {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  readonly discovery: Discovery
   /** A number from 0 up to 1, for jitter. */
   readonly chance: () => number
   /** This node's agent, 32 bytes. */
@@ -118,11 +120,37 @@ export class Joins {
       await joinNamespace({ network, scheduler, id, providers, create, signal })
     } catch (error) {
       failure = error
+      // Whom the ticket names are away; others may have come since.
+      const more =
+        joined === undefined && isHubError(error, 'UNAVAILABLE') ? await this.#find(id, providers, signal) : []
+      if (more.length > 0) {
+        await joinNamespace({ network, scheduler, id, providers: more, create, signal }).catch((later) => {
+          signal?.throwIfAborted()
+          // That somebody is there who serves nothing to this agent says more.
+          if (isHubError(later, 'ACCESS_DENIED')) failure = later
+        })
+      }
     }
     // Cut off in the middle, it goes on by itself; but without a role there is nothing to go on with.
     if (joined !== undefined && joined.log.roleOf(self) !== undefined) return joined
     if (joined !== undefined) await namespaces.delete(joined.log.idText)
     throw failure ?? new ArtifactHubError('ACCESS_DENIED', 'this agent has no role in that namespace')
+  }
+
+  /** Agents of whom it is said that they have the namespace. Nothing that they send is believed for that. */
+  async #find(
+    id: Uint8Array,
+    asked: readonly KnownPeer[],
+    signal: AbortSignal | undefined,
+  ): Promise<readonly KnownPeer[]> {
+    const { discovery, self } = this.#options
+    const found: KnownPeer[] = []
+    for await (const agent of discovery.findProviders(discoveryKey(id), { signal })) {
+      if (equalBytes(agent, self) || asked.some((peer) => equalBytes(peer.agent, agent))) continue
+      found.push({ agent, addresses: [] })
+      if (found.length === maxTicketPeers) break
+    }
+    return found
   }
 
   /** Notices what makes another try worth while. */

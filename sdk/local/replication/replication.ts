@@ -18,6 +18,7 @@ import type { FetchPolicy } from '../../peer-client.ts'
 import type { LocalEnvironment } from '../environment.ts'
 import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
 import { Contacts } from './contacts.ts'
+import { Announcement } from './discovery.ts'
 import { EagerFetch } from './eager-fetch.ts'
 import { Joins } from './joins.ts'
 import { loadSettings, putSettings, type SettingsRow } from './rows.ts'
@@ -26,6 +27,7 @@ import { loadSettings, putSettings, type SettingsRow } from './rows.ts'
 interface Followed {
   readonly namespace: OpenNamespace
   readonly fetching: EagerFetch
+  readonly announcement: Announcement
   /** Told when more of it may be here. */
   readonly listeners: Set<() => void>
   readonly unsubscribe: () => void
@@ -63,7 +65,7 @@ export class Replication implements AsyncDisposable {
     this.#settings = settings
     const self = agent.publicKey
     const chance = (): number => this.#chance()
-    this.joins = new Joins({ network, scheduler, chance, self, namespaces })
+    this.joins = new Joins({ network, scheduler, discovery: env.discovery, chance, self, namespaces })
     if (isOnline) {
       const lookup = (id: Uint8Array) => this.#followed.get(toHex(id))
       this.#replicator = new Replicator({
@@ -279,6 +281,7 @@ export class Replication implements AsyncDisposable {
         policy: () => this.policyOf(namespace),
         onFetched: gained,
       }),
+      announcement: new Announcement({ ...env, log }),
       unsubscribe: log.subscribe(gained),
     })
     this.#replicator?.follow(log, { peers: this.peersOf(namespace) })
@@ -291,7 +294,7 @@ export class Replication implements AsyncDisposable {
     if (isForgotten) this.#settings.delete(key)
     if (followed === undefined) return
     followed.unsubscribe()
-    await Promise.all([followed.fetching.close(), this.#replicator?.unfollow(log.id)])
+    await Promise.all([followed.fetching.close(), followed.announcement.close(), this.#replicator?.unfollow(log.id)])
   }
 
   async #replicate(ticket: Ticket): Promise<void> {
