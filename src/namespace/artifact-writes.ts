@@ -1,15 +1,17 @@
-import type { ArtifactState, ContentRoot, Operation, VersionRecord, VersionRef } from '../catalog/index.ts'
+import type { ArtifactState, ContentRoot, VersionRecord, VersionRef } from '../catalog/index.ts'
 import { equalBytes, formatArtifactId } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxBoxesInEntry, maxVersionHeads } from '../limits.ts'
-import type { DataHeader, Entry, KeySection, KeyWrap } from '../log/index.ts'
+import type { DataHeader, KeySection, KeyWrap } from '../log/index.ts'
 import { rankOf } from '../membership/index.ts'
 import type { ArtifactKey } from '../sharing/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
+import type { ArtifactHandle } from './artifact-keys.ts'
 import { encodeBody } from './body.ts'
 import { isSuperseded } from './key-rows.ts'
 import { appendRotate } from './members.ts'
 import type { Namespace } from './namespace.ts'
+import { operationOf } from './operations.ts'
 import type { Quota, Reservation } from './quota.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -20,15 +22,6 @@ export interface StoredContent {
   readonly sha256: Uint8Array
   /** The leaf of inline content. */
   readonly leaf: Uint8Array | undefined
-}
-
-/** An artifact to write to: its id, the salt that makes it, and the key in force. */
-export interface ArtifactHandle {
-  readonly artifact: Uint8Array
-  readonly salt: Uint8Array
-  readonly key: ArtifactKey
-  /** Whether no entry has used the key yet: the one that does carries it to those who may know it. */
-  readonly isFresh: boolean
 }
 
 interface WriteOptions {
@@ -114,10 +107,7 @@ export function writeDelete(namespace: Namespace, handle: Pick<ArtifactHandle, '
     const { entries: parents } = await tx.catalog.versionHeads(artifact)
     mark()
     const data = dataHeader({ artifactSalt: salt, parents })
-    await tx.append({ kind: 'delete', keyId: undefined, data }, {}, (entry) => ({
-      kind: 'delete',
-      ...common(artifact, entry, data),
-    }))
+    await tx.append({ kind: 'delete', keyId: undefined, data }, {}, (entry) => operationOf(artifact, entry, undefined))
   })
 }
 
@@ -134,12 +124,7 @@ export function writeDrop(
     if (found === undefined) throw noSuchVersion(artifact, version)
     mark()
     const data = dataHeader({ artifactSalt: salt, versions: [found.entry] })
-    const { versions } = data
-    await tx.append({ kind: 'drop', keyId: undefined, data }, {}, (entry) => ({
-      kind: 'drop',
-      ...common(artifact, entry, data),
-      versions,
-    }))
+    await tx.append({ kind: 'drop', keyId: undefined, data }, {}, (entry) => operationOf(artifact, entry, undefined))
   })
 }
 
@@ -151,25 +136,6 @@ export function noSuchVersion(artifact: Uint8Array, version: VersionRef | undefi
   return new ArtifactHubError('NOT_FOUND', `artifact ${artifactId} has no version ${version}`, {
     details: { artifactId, version },
   })
-}
-
-/**
- * What an entry of the log says to the catalog; `undefined` for an entry that says nothing to it.
- *
- * @param state what its body says; `undefined` in other entries than puts, and when it cannot be read here
- */
-export function operationOf(
-  artifact: Uint8Array,
-  entry: Entry,
-  state: ArtifactState | undefined,
-): Operation | undefined {
-  const { data, kind } = entry.header
-  if (data === undefined) return undefined
-  const shared = common(artifact, entry, data)
-  if (kind === 'delete') return { kind, ...shared }
-  if (kind === 'drop') return { kind, ...shared, versions: data.versions }
-  if (data.root === undefined) return undefined
-  return { kind: 'put', ...shared, gen: data.gen, root: data.root, state }
 }
 
 async function appendPut(
@@ -187,13 +153,9 @@ async function appendPut(
   const [keys, ...more] = isFresh ? await keySections(tx, artifact, key, wrap) : []
   const body = key.sealBody(encodeBody(state), tx.nextPlace, namespace.env.random(12))
   const data = dataHeader({ artifactSalt: salt, parents, gen, root })
-  const entry = await tx.append({ kind: 'put', keyId: key.id, data }, { keys, body, leaf }, (signed) => ({
-    kind: 'put',
-    ...common(artifact, signed, data),
-    gen,
-    root,
-    state,
-  }))
+  const entry = await tx.append({ kind: 'put', keyId: key.id, data }, { keys, body, leaf }, (signed) =>
+    operationOf(artifact, signed, state),
+  )
   for (const section of more) {
     await tx.append({ kind: 'keys', keyId: key.id, data: dataHeader({ artifactSalt: salt }) }, { keys: section })
   }
@@ -242,10 +204,6 @@ async function requireInForce(tx: Transaction, { artifact, key, isFresh }: Artif
     'CONFLICT',
     'a member left while this was stored: write it again, under a key that they do not know',
   )
-}
-
-function common(artifact: Uint8Array, entry: Entry, data: DataHeader) {
-  return { artifact, entry: entry.hash, author: entry.header.author, clock: entry.header.clock, parents: data.parents }
 }
 
 function dataHeader(data: Partial<DataHeader> & Pick<DataHeader, 'artifactSalt'>): DataHeader {

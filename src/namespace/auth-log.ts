@@ -1,47 +1,42 @@
-import { bytesText, equalBytes } from '../encoding/index.ts'
+import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
-import { decodeUnverifiedEntry, type Entry, type EntryHeader, encodeAuthBody, grantPrefix } from '../log/index.ts'
+import { decodeUnverifiedEntry, type Entry, type EntryHeader, encodeAuthBody } from '../log/index.ts'
 import { type AuthEntry, type EntryPlace, Membership } from '../membership/index.ts'
-import type { Keyring } from '../sharing/index.ts'
 import type { Chains } from './chains.ts'
-import type { Namespace } from './namespace.ts'
-import { placeOf } from './tables.ts'
+import type { NamespaceParts } from './parts.ts'
+import type { SealedKeys } from './sealed-keys.ts'
+import type { StoredLog } from './stored-log.ts'
 
 const batchRows = 500
-
-/** What opening a namespace takes from its auth entries. */
-export interface LoadedAuth {
-  readonly membership: Membership
-  /** As `ownPrefixesIn`. */
-  readonly ownPrefixes: ReadonlySet<string>
-}
 
 /**
  * Evaluates who may do what from the stored auth entries, and takes in the keys that they hold for this agent.
  *
+ * @param owner who owns the namespace as far as was known, for a log that has lost every trace of it
  * @param lenient passes over entries that are damaged or gone
  * @throws CORRUPT
  */
-export async function loadAuth(
-  namespace: Pick<Namespace, 'id' | 'env' | 'keys' | 'keyring' | 'membership'>,
+export async function loadMembership(
+  parts: NamespaceParts,
   chains: Chains,
-  lenient: boolean,
-): Promise<LoadedAuth> {
-  const { id, env } = namespace
-  const entries = await storedAuth(namespace, lenient)
-  const genesis = entries.find(({ header }) => header.kind === 'genesis') ?? standIn(namespace, chains)
-  const ownPrefixes = new Set(ownPrefixesIn(entries, env.agent.publicKey))
-  admitAll({ keyring: namespace.keyring, ownPrefixes }, entries)
+  sealedKeys: SealedKeys,
+  { owner, lenient }: { owner: Uint8Array; lenient: boolean },
+): Promise<Membership> {
+  const { id, log } = parts
+  const entries = await storedAuth(parts, lenient)
+  const genesis = entries.find(({ header }) => header.kind === 'genesis') ?? standIn(id, owner, chains)
+  sealedKeys.take(entries)
   const links: EntryPlace[] = []
   const forked = new Map([...chains.all()].map(({ chain, grant }) => [bytesText(chain), { chain, grant }]))
   for (const { chain, grant } of forked.values()) {
-    if (chains.tipsOf(chain).length > 1 && !equalBytes(grant, id)) links.push(...(await branchesOf(namespace, chain)))
+    if (chains.tipsOf(chain).length > 1 && !equalBytes(grant, id)) links.push(...(await branchesOf(log, chain)))
   }
   for (const { auth } of entries) {
-    const adopted = auth?.kind === 'adopt' ? await heldEntry(namespace, auth.hash) : undefined
+    const bytes = auth?.kind === 'adopt' ? await log.bytes(auth.hash) : undefined
+    const adopted = bytes && readEntry(bytes)
     if (adopted !== undefined) links.push(adopted)
   }
-  return { membership: Membership.of(genesis).with({ auth: entries, links }), ownPrefixes }
+  return Membership.of(genesis).with({ auth: entries, links })
 }
 
 /** Stands in for a genesis that cannot be read: all that anyone else knows of it is its hash and its owner. */
@@ -66,15 +61,12 @@ export function unreadGenesis(id: Uint8Array, owner: Uint8Array): AuthEntry {
 }
 
 /** The owner is known by any chain under the genesis: only theirs is taken. */
-function standIn({ id, membership }: Pick<Namespace, 'id' | 'membership'>, chains: Chains): AuthEntry {
+function standIn(id: Uint8Array, owner: Uint8Array, chains: Chains): AuthEntry {
   for (const { grant, author } of chains.all()) if (equalBytes(grant, id)) return unreadGenesis(id, author)
-  return unreadGenesis(id, membership.owner)
+  return unreadGenesis(id, owner)
 }
 
-async function storedAuth(
-  { env: { store, warn }, keys, id }: Pick<Namespace, 'env' | 'keys' | 'id'>,
-  lenient: boolean,
-): Promise<AuthEntry[]> {
+async function storedAuth({ env: { store, warn }, keys, id }: NamespaceParts, lenient: boolean): Promise<AuthEntry[]> {
   const entries: AuthEntry[] = []
   const { gte, lt } = keys.all('auth')
   let rows: Uint8Array[] = []
@@ -96,14 +88,10 @@ async function storedAuth(
   if (damaged === 0) return entries
   if (!lenient) throw new ArtifactHubError('CORRUPT', 'entries that say who may do what are damaged or missing')
   warn?.('some entries that say who may do what cannot be read: run check', {
-    namespace: bytesHex(id),
+    namespace: toHex(id),
     entries: damaged,
   })
   return entries
-}
-
-function bytesHex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex')
 }
 
 function readEntry(bytes: Uint8Array): Entry | undefined {
@@ -116,14 +104,10 @@ function readEntry(bytes: Uint8Array): Entry | undefined {
 }
 
 /** Every entry of a forked chain from its lowest fork up. */
-async function branchesOf(
-  { env: { store }, keys }: Pick<Namespace, 'env' | 'keys'>,
-  chain: Uint8Array,
-): Promise<Entry[]> {
+async function branchesOf(log: StoredLog, chain: Uint8Array): Promise<Entry[]> {
   const branches: Entry[] = []
-  const lt = keys.key('entries', placeOf(chain, Number.MAX_SAFE_INTEGER))
   let before: Entry | undefined
-  for await (const [, bytes] of store.entries({ gte: keys.key('entries', chain), lt })) {
+  for await (const { bytes } of log.ofChain(chain, 0)) {
     const entry = readEntry(bytes)
     if (entry === undefined) continue
     if (before !== undefined && branches.length === 0 && before.header.seq === entry.header.seq) branches.push(before)
@@ -131,46 +115,4 @@ async function branchesOf(
     before = entry
   }
   return branches
-}
-
-async function heldEntry(
-  { env: { store }, keys }: Pick<Namespace, 'env' | 'keys'>,
-  hash: Uint8Array,
-): Promise<Entry | undefined> {
-  const place = await store.get(keys.key('places', hash))
-  const bytes = place === undefined ? undefined : await store.get(keys.key('entries', place, hash))
-  return bytes === undefined ? undefined : readEntry(bytes)
-}
-
-/** How the grants (the genesis, for the owner) that name an agent are named in what is sealed to them, as text. */
-export function* ownPrefixesIn(
-  entries: readonly Pick<Entry, 'hash' | 'header' | 'auth'>[],
-  agent: Uint8Array,
-): Generator<string> {
-  for (const { hash, header, auth } of entries) {
-    const named = auth?.kind === 'grant' ? auth.agent : auth?.kind === 'genesis' ? header.author : undefined
-    if (named !== undefined && equalBytes(named, agent)) yield bytesText(grantPrefix(hash))
-  }
-}
-
-/** Whose keys are taken out of auth entries. */
-export interface SealingReader {
-  readonly keyring: Keyring
-  readonly ownPrefixes: ReadonlySet<string>
-}
-
-/** Takes in the epoch secrets that entries seal to one of the grants, and those wrapped under them. Gives whether any is new. */
-export function admitAll(
-  { keyring, ownPrefixes }: SealingReader,
-  entries: Iterable<Pick<Entry, 'hash' | 'header' | 'auth'> & { readonly keys?: Entry['keys'] }>,
-): boolean {
-  let gained = false
-  for (const { hash, header, auth, keys } of entries) {
-    if (header.keyId === undefined || keys === undefined || auth === undefined) continue
-    const to =
-      auth.kind === 'grant' ? [grantPrefix(hash)] : auth.kind === 'rotate' || auth.kind === 'keys' ? auth.to : []
-    const isOwn = to.some((prefix) => ownPrefixes.has(bytesText(prefix)))
-    gained = keyring.admit(header.keyId, keys, isOwn) || gained
-  }
-  return gained
 }

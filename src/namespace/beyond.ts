@@ -1,16 +1,17 @@
 import { bytesText, equalBytes } from '../encoding/index.ts'
 import { decodeUnverifiedEntry } from '../log/index.ts'
-import { rankOf } from '../membership/index.ts'
+import { type Membership, rankOf } from '../membership/index.ts'
+import type { KeyValueStore } from '../storage/index.ts'
 import type { Chains, Tip } from './chains.ts'
-import type { Namespace } from './namespace.ts'
-import { placeOf } from './tables.ts'
+import type { Ledger } from './ledger.ts'
+import type { NamespaceParts } from './parts.ts'
+import { type NamespaceKeys, placeOf } from './tables.ts'
 
 type Row = Pick<Tip, 'chain' | 'seq' | 'hash'>
 
 /** See `Namespace.entriesBeyond`. */
 export async function* entriesBeyond(
-  namespace: Namespace,
-  chains: Chains,
+  { parts, membership, chains }: Ledger,
   theirs: Iterable<Row>,
   { signal }: { signal?: AbortSignal | undefined },
 ): AsyncGenerator<Uint8Array, void, undefined> {
@@ -19,17 +20,17 @@ export async function* entriesBeyond(
     const name = bytesText(row.chain)
     theirTips.set(name, [...(theirTips.get(name) ?? []), row])
   }
-  for (const tips of inOrder(namespace, chains)) {
+  for (const tips of inOrder(parts.id, membership, chains)) {
     signal?.throwIfAborted()
     const [first] = tips
     if (first === undefined) continue
     const held = theirTips.get(bytesText(first.chain)) ?? []
-    yield* chainBeyond(namespace, tips, held, signal)
+    yield* chainBeyond(parts, tips, held, signal)
   }
 }
 
 async function* chainBeyond(
-  namespace: Namespace,
+  { env, keys, log }: NamespaceParts,
   tips: readonly Tip[],
   theirs: readonly Row[],
   signal: AbortSignal | undefined,
@@ -37,8 +38,7 @@ async function* chainBeyond(
   const chain = (tips[0] as Tip).chain
   const missing = tips.filter(({ hash }) => !theirs.some((row) => equalBytes(row.hash, hash)))
   if (missing.length === 0) return
-  const { store } = namespace.env
-  const here = await store.getMany(theirs.map(({ hash }) => namespace.keys.key('places', hash)))
+  const here = await env.store.getMany(theirs.map(({ hash }) => keys.key('places', hash)))
   const known = theirs.filter(({ seq }, at) => {
     const place = here[at]
     return place !== undefined && equalBytes(place, placeOf(chain, seq))
@@ -49,26 +49,28 @@ async function* chainBeyond(
   if (theirs.length > 0 && known.length === 0 && !isForkedUnseen) return
   const from = isForkedUnseen ? 0 : Math.max(-1, ...known.map(({ seq }) => seq)) + 1
   const isForked = tips.length > 1
-  const before = isForked ? await ancestorsOf(namespace, chain, known) : undefined
-  const lt = namespace.keys.key('entries', chain, new Uint8Array(8).fill(0xff))
-  const gte = namespace.keys.key('entries', placeOf(chain, isForked ? 0 : from))
-  const { length } = namespace.keys.key('entries', placeOf(chain, 0))
-  for await (const [key, bytes] of store.entries({ gte, lt }, signal && { signal })) {
-    if (before?.has(bytesText(key.subarray(length))) !== true) yield bytes
+  const before = isForked ? await ancestorsOf(env.store, keys, chain, known) : undefined
+  for await (const { hash, bytes } of log.ofChain(chain, isForked ? 0 : from, { signal })) {
+    if (before?.has(bytesText(hash)) !== true) yield bytes
   }
 }
 
 /** Hashes (text) of entries of a forked chain that are one of these or before one. */
-async function ancestorsOf(namespace: Namespace, chain: Uint8Array, rows: readonly Row[]): Promise<Set<string>> {
+async function ancestorsOf(
+  store: KeyValueStore,
+  keys: NamespaceKeys,
+  chain: Uint8Array,
+  rows: readonly Row[],
+): Promise<Set<string>> {
   const wanted = new Set(rows.map(({ hash }) => bytesText(hash)))
   const highest = Math.max(-1, ...rows.map(({ seq }) => seq))
   const range = {
-    gte: namespace.keys.key('entries', chain),
-    lt: namespace.keys.key('entries', placeOf(chain, highest + 1)),
+    gte: keys.key('entries', chain),
+    lt: keys.key('entries', placeOf(chain, highest + 1)),
     reverse: true,
   }
   if (highest < 0) return wanted
-  for await (const [, bytes] of namespace.env.store.entries(range)) {
+  for await (const [, bytes] of store.entries(range)) {
     const { hash, header } = decodeUnverifiedEntry(bytes)
     if (wanted.has(bytesText(hash)) && header.previous !== undefined) wanted.add(bytesText(header.previous))
   }
@@ -76,7 +78,7 @@ async function ancestorsOf(namespace: Namespace, chain: Uint8Array, rows: readon
 }
 
 /** The tips of each chain: the owner's chains first, then admins', then the others', for who stands in one was granted it in one before. */
-function inOrder({ membership, id }: Namespace, chains: Chains): (readonly Tip[])[] {
+function inOrder(id: Uint8Array, membership: Membership, chains: Chains): (readonly Tip[])[] {
   const byChain = new Map<string, { tips: readonly Tip[]; rank: number }>()
   for (const tip of chains.all()) {
     const name = bytesText(tip.chain)

@@ -1,6 +1,6 @@
 /** One namespace on one node: its log, its keys, its catalog and its accounts, changed together. */
+export type { ArtifactHandle } from './artifact-keys.ts'
 export {
-  type ArtifactHandle,
   noSuchVersion,
   type StoredContent,
   writeDelete,
@@ -8,19 +8,21 @@ export {
   writeFirstVersion,
   writeNextVersion,
 } from './artifact-writes.ts'
+export { deriveFromLog } from './derive.ts'
 export {
   clearDerived,
   compareDerived,
-  deriveFromLog,
   isKnownDamaged,
   type LogFinding,
   recordDamage,
   replaceDerived,
-} from './derive.ts'
+} from './derived-tables.ts'
 export { eraseBodies, removeStaleUploads } from './erase.ts'
 export type { FeedEvent } from './feed.ts'
 export { leafRowChanges, loadLeafRows, removeStaleLeafRows } from './leaf-rows.ts'
-export { Namespace, type NamespaceChange, type NamespaceEnvironment } from './namespace.ts'
+export type { NamespaceChange } from './ledger.ts'
+export { Namespace } from './namespace.ts'
+export type { NamespaceEnvironment } from './parts.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'
 export type { Received, RefusedEntry } from './receive.ts'
 export {

@@ -1,119 +1,63 @@
-import { type ArtifactState, Catalog, type ContentRoot, type VersionRecord } from '../catalog/index.ts'
-import { artifactIdOf, bytesText, equalBytes, formatNamespaceId, orderedUint64, readUint64 } from '../encoding/index.ts'
-import { ArtifactHubError, isHubError } from '../errors.ts'
-import type { AgentKey } from '../identity/index.ts'
-import {
-  decodeEntry,
-  decodeUnverifiedEntry,
-  type Entry,
-  encodeAuthBody,
-  type GrantedRole,
-  type HybridClock,
-  type KeyWrap,
-  signEntry,
-} from '../log/index.ts'
-import { type AuthEntry, Membership, type Owed, type Role, rankOf } from '../membership/index.ts'
-import { ArtifactKey, Keyring } from '../sharing/index.ts'
-import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
-import { isEstimatedRoot, loadTotals, noTotals, type Totals } from './accounts.ts'
-import type { ArtifactHandle } from './artifact-writes.ts'
-import { admitAll, loadAuth, ownPrefixesIn, type SealingReader, unreadGenesis } from './auth-log.ts'
+import type { ArtifactState, Catalog, ContentRoot, VersionRecord } from '../catalog/index.ts'
+import { artifactIdOf, equalBytes } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { decodeEntry, type Entry, encodeAuthBody, type GrantedRole, type KeyWrap, signEntry } from '../log/index.ts'
+import { type AuthEntry, Membership, type Owed, type Role } from '../membership/index.ts'
+import type { ArtifactKey, Keyring } from '../sharing/index.ts'
+import type { KeyValueChange, NamespaceBlocks } from '../storage/index.ts'
+import { isEstimatedRoot, type Totals } from './accounts.ts'
+import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
+import { unreadGenesis } from './auth-log.ts'
 import { entriesBeyond } from './beyond.ts'
-import { Chains, chainOf, type Tip } from './chains.ts'
-import { CommitQueue } from './commit-queue.ts'
-import { isHalfRebuilt, rebuildDerived } from './derive.ts'
-import { type FeedEvent, readFeedRow } from './feed.ts'
-import { isSuperseded, readKeyRow } from './key-rows.ts'
-import { appendAdopt, appendBoxes, appendGrant, appendRevoke, appendRotate, requireAbove } from './members.ts'
-import { EntryAndPackBlocks } from './namespace-blocks.ts'
+import { chainOf, type Tip } from './chains.ts'
+import type { FeedEvent } from './feed.ts'
+import { followFeed } from './follow-feed.ts'
+import { Ledger, type NamespaceChange } from './ledger.ts'
+import { artifactEntries, incompleteEntries, lettersFor } from './log-queries.ts'
+import { appendRotate } from './members.ts'
+import { writeAdopt, writeGrant, writeOwed, writeRevoke, writeRotate } from './membership-writes.ts'
+import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
 import { type Received, receiveEntries } from './receive.ts'
-import { recount } from './recount.ts'
-import { openArtifactKey, readState, revealHidden } from './reveal.ts'
-import { NamespaceKeys } from './tables.ts'
-import { Transaction } from './transaction.ts'
-
-/** What a namespace needs of the node that has it. */
-export interface NamespaceEnvironment {
-  readonly store: KeyValueStore
-  /** This node's pack store, for one namespace (`ns_…`). */
-  readonly packs: (namespace: string) => Promise<NamespaceBlocks>
-  readonly agent: AgentKey
-  /** 16 bytes: see incarnation. */
-  readonly incarnation: Uint8Array
-  readonly clock: HybridClock
-  /** Cryptographically random bytes. */
-  readonly random: (length: number) => Uint8Array<ArrayBuffer>
-  /** Whether each entry is signed by its author, in order: on other threads, where there are some. */
-  readonly verify?: ((entries: readonly Entry[]) => Promise<readonly boolean[]>) | undefined
-  /** Told of what an operator should know. Never given a key or content. */
-  readonly warn?: ((message: string, fields: Readonly<Record<string, unknown>>) => void) | undefined
-}
-
-/** What a namespace tells its listeners once a batch is durable. */
-export interface NamespaceChange {
-  /** Entries that this agent wrote. */
-  readonly appended: number
-  /** Their stored bytes, in the order of its chain. */
-  readonly written: readonly Uint8Array[]
-  /** Entries of others that were stored. */
-  readonly received: number
-  /** Whether who may do what may have changed. */
-  readonly authChanged: boolean
-  /** Artifacts (20 bytes) whose versions changed. */
-  readonly artifacts: readonly Uint8Array[]
-}
+import { Revealer } from './reveal.ts'
+import { readState, storedSecrets } from './secrets.ts'
+import type { StoredEntry, StoredLog } from './stored-log.ts'
+import type { NamespaceKeys } from './tables.ts'
+import type { Transaction } from './transaction.ts'
 
 interface SignalOption {
   readonly signal?: AbortSignal | undefined
 }
-
-/** Pieces of work that share one batch: more would only make each wait longer. */
-const maxGroup = 256
-/** Rows of the feed read at a time. */
-const feedBatch = 256
 
 /**
  * One namespace on one node. Everything that changes it goes through `commit`, one batch at a time, so tips, catalog
  * and accounts never disagree with the log. What others wrote comes in by `receive`; what is held is told by `vector` and
  * given by `entriesBeyond`.
  */
-export class Namespace {
+export class Namespace implements NamespaceParts {
   readonly id: Uint8Array
   /** `ns_…` */
   readonly idText: string
+  readonly env: NamespaceEnvironment
   readonly keys: NamespaceKeys
+  readonly log: StoredLog
   readonly catalog: Catalog
   readonly blocks: NamespaceBlocks
-  readonly env: NamespaceEnvironment
   readonly keyring: Keyring
-  readonly #queue: CommitQueue<Transaction>
-  readonly #listeners = new Set<(change: NamespaceChange) => void>()
-  /** Prefixes (text) of the grants that this agent was ever given: what is sealed to them may be for it. */
-  readonly #ownPrefixes = new Set<string>()
-  #chains = new Chains()
-  #totals: Totals = noTotals
-  #membership: Membership
-  #incarnation: Uint8Array
-  #feedRow = 0
-  #revealing: Promise<void> | undefined
-  #stale = false
-  #closed = false
+  readonly #ledger: Ledger
+  readonly #revealer: Revealer
 
-  private constructor(env: NamespaceEnvironment, id: Uint8Array, packs: NamespaceBlocks, membership: Membership) {
-    this.env = env
+  private constructor(ledger: Ledger) {
+    const { id, idText, env, keys, log, catalog, blocks, keyring } = ledger.parts
     this.id = id
-    this.idText = formatNamespaceId(id)
-    this.keys = new NamespaceKeys(id)
-    this.catalog = new Catalog({ store: env.store, prefix: this.keys.key('catalog') })
-    this.blocks = new EntryAndPackBlocks(packs, env.store, this.keys)
-    this.keyring = new Keyring(id, env.agent)
-    this.#incarnation = env.incarnation
-    this.#membership = membership
-    this.#queue = new CommitQueue(
-      () => this.#begin(),
-      (tx) => this.#write(tx),
-      maxGroup,
-    )
+    this.idText = idText
+    this.env = env
+    this.keys = keys
+    this.log = log
+    this.catalog = catalog
+    this.blocks = blocks
+    this.keyring = keyring
+    this.#ledger = ledger
+    this.#revealer = new Revealer(ledger)
   }
 
   /**
@@ -160,17 +104,15 @@ export class Namespace {
     extra: (id: Uint8Array) => readonly KeyValueChange[],
     isOwn: boolean,
   ): Promise<Namespace> {
-    const id = entry.hash
-    const packs = await env.packs(formatNamespaceId(id))
-    const namespace = new Namespace(env, id, packs, Membership.of(entry as AuthEntry))
-    for (const prefix of ownPrefixesIn([entry], env.agent.publicKey)) namespace.#ownPrefixes.add(prefix)
-    await namespace.commit(async (tx, mark) => {
+    const ledger = new Ledger(await namespaceParts(env, entry.hash), Membership.of(entry as AuthEntry))
+    await ledger.learn([entry])
+    await ledger.commit(async (tx, mark) => {
       mark()
       await tx.storeEntry(entry, bytes, chainOf(entry))
       if (isOwn) await appendRotate(tx)
-      for (const change of extra(id)) tx.add(change)
+      for (const change of extra(entry.hash)) tx.add(change)
     })
-    return namespace
+    return new Namespace(ledger)
   }
 
   /**
@@ -178,64 +120,57 @@ export class Namespace {
    * is whole itself.
    */
   static async open(env: NamespaceEnvironment, id: Uint8Array): Promise<Namespace> {
-    const packs = await env.packs(formatNamespaceId(id))
-    const namespace = new Namespace(env, id, packs, Membership.of(unreadGenesis(id, env.agent.publicKey)))
-    try {
-      await namespace.#reload(false)
-    } catch (error) {
-      if (!isHubError(error, 'CORRUPT')) throw error
-      const reason = { namespace: namespace.idText, reason: error.message }
-      env.warn?.('made rows of a namespace again from its log, for some were damaged: run check', reason)
-      await rebuildDerived(namespace, {})
-      await namespace.#reload(true)
-    }
-    for (const { clock } of namespace.#chains.all()) env.clock.merge(clock)
-    if ((await env.store.get(namespace.keys.key('revealing'))) !== undefined) await namespace.#reveal(undefined)
+    const parts = await namespaceParts(env, id)
+    const ledger = new Ledger(parts, Membership.of(unreadGenesis(id, env.agent.publicKey)))
+    await ledger.load()
+    for (const { clock } of ledger.chains.all()) env.clock.merge(clock)
+    const namespace = new Namespace(ledger)
+    await namespace.#revealer.resume()
     return namespace
   }
 
   /** Whether it was closed: nothing is committed any more. */
   get closed(): boolean {
-    return this.#closed
+    return this.#ledger.closed
   }
 
   /** Entries of the log. */
   get entries(): number {
-    return this.#totals.entries
+    return this.totals.entries
   }
 
   get totals(): Totals {
-    return this.#totals
+    return this.#ledger.totals
   }
 
   /** Who may do what, by the entries that are held. */
   get membership(): Membership {
-    return this.#membership
+    return this.#ledger.membership
   }
 
   /** What the members are owed: a rotation, boxes. `heal` writes what this agent may of it. */
   get owed(): Owed {
-    return this.#membership.owed
+    return this.membership.owed
   }
 
   /** The role of an agent (raw public key); `undefined` for a stranger. */
   roleOf(agent: Uint8Array): Role | undefined {
-    return this.#membership.roleOf(agent)
+    return this.membership.roleOf(agent)
   }
 
   /** Everybody who has a role. */
   *memberAgents(): Generator<Uint8Array> {
-    for (const { agent } of this.#membership.members) yield agent
+    for (const { agent } of this.membership.members) yield agent
   }
 
   /** SHA-256 over chain ‖ seq (8) ‖ hash of every row of the vector: two logs with one hash hold the same entries. */
   get vectorHash(): Uint8Array {
-    return this.#chains.vector.hash
+    return this.#ledger.chains.vector.hash
   }
 
   /** The tips of all chains, ascending by chain, then hash. */
   vector(): readonly Tip[] {
-    return this.#chains.vector.rows
+    return this.#ledger.chains.vector.rows
   }
 
   /**
@@ -247,7 +182,16 @@ export class Namespace {
     theirs: Iterable<Pick<Tip, 'chain' | 'seq' | 'hash'>>,
     options: SignalOption = {},
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    return entriesBeyond(this, this.#chains, theirs, options)
+    return entriesBeyond(this.#ledger, theirs, options)
+  }
+
+  /**
+   * Stored bytes of the entries that hold the keys of the time for an agent: its grants, and the rotate of the epoch to write
+   * under. Handed to `receive` ahead of the log they do not link yet, but what comes after them is readable at once, where else
+   * it would be tried a second time when they come in their place.
+   */
+  lettersFor(agent: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+    return lettersFor(this, this.membership, agent)
   }
 
   /**
@@ -256,108 +200,44 @@ export class Namespace {
    */
   async receive(batch: readonly Uint8Array[], { signal }: SignalOption = {}): Promise<Received> {
     signal?.throwIfAborted()
-    const { received, needsReveal } = await receiveEntries(
-      {
-        namespace: this,
-        chains: () => this.#chains,
-        learn: (entries) => this.#learn(entries),
-      },
-      batch,
-    )
-    if (needsReveal) await this.#reveal(signal)
+    const { received, needsReveal } = await receiveEntries(this.#ledger, batch)
+    if (needsReveal) await this.#revealer.run(signal)
     return received
   }
 
   /** Gives an agent a role: the highest that it will have. Nothing is written when it has that role. @throws ACCESS_DENIED, INVALID_ARGUMENT */
   async grant({ agent, role }: { agent: Uint8Array; role: GrantedRole }): Promise<void> {
-    await this.commit(async (tx, mark) => {
-      const { membership } = tx
-      if (equalBytes(agent, membership.owner))
-        throw new ArtifactHubError('INVALID_ARGUMENT', 'the owner’s role does not change')
-      requireAbove(tx, rankOf(role), `make anyone ${role}`)
-      const grants = membership.grantsOf(agent)
-      const obsolete = grants.filter(
-        (grant) => rankOf(grant.role) > rankOf(role) || (role === 'replica' && grant.role !== 'replica'),
-      )
-      for (const { role: held } of obsolete) requireAbove(tx, rankOf(held), `take the role ${held} away`)
-      if (obsolete.length === 0 && grants.some((grant) => grant.role === role)) return
-      mark()
-      if (obsolete.length > 0) await appendRevoke(tx, this.#chains, agent, obsolete)
-      if (!grants.some((grant) => grant.role === role)) await appendGrant(tx, agent, role)
-      await this.#recount(tx)
-      if (obsolete.length > 0 && tx.epoch === undefined) await appendRotate(tx)
-    })
+    await writeGrant(this.#ledger, agent, role)
   }
 
   /** Takes an agent's roles away and begins an epoch that it is not told of. What counts now goes on counting. @throws ACCESS_DENIED, NOT_FOUND */
   async revoke({ agent }: { agent: Uint8Array }): Promise<void> {
-    await this.commit(async (tx, mark) => {
-      const grants = tx.membership.grantsOf(agent)
-      if (grants.length === 0) throw new ArtifactHubError('NOT_FOUND', 'that agent is no member of this namespace')
-      for (const { role } of grants) requireAbove(tx, rankOf(role), `take the role ${role} away`)
-      mark()
-      await appendRevoke(tx, this.#chains, agent, grants)
-      if (tx.epoch === undefined) await appendRotate(tx)
-      await this.#recount(tx)
-    })
+    await writeRevoke(this.#ledger, agent)
   }
 
   /** Lets a chain count up to and with that entry, on its branch, whatever a fork or a revoke says. @throws ACCESS_DENIED, NOT_FOUND */
   async adopt({ hash }: { hash: Uint8Array }): Promise<void> {
-    await this.commit(async (tx, mark) => {
-      const target = await tx.entry(hash)
-      const grant = target?.header.grant && (await tx.entry(target.header.grant))
-      if (target === undefined || grant === undefined)
-        throw new ArtifactHubError('NOT_FOUND', 'that entry is not held here')
-      if (grant.auth?.kind !== 'grant')
-        throw new ArtifactHubError('INVALID_ARGUMENT', 'all of the owner’s entries count')
-      requireAbove(tx, rankOf(grant.auth.role), 'adopt what that agent wrote')
-      mark()
-      await appendAdopt(tx, target)
-      await this.#recount(tx)
-    })
+    await writeAdopt(this.#ledger, hash)
   }
 
   /** Begins an epoch: keys of what is written from now on are wrapped under a fresh secret. @throws ACCESS_DENIED */
   async rotate(): Promise<void> {
-    await this.commit(async (tx, mark) => {
-      requireAbove(tx, 1, 'begin an epoch')
-      mark()
-      await appendRotate(tx)
-    })
+    await writeRotate(this.#ledger)
   }
 
   /** Writes what is owed and this agent may write: an epoch without former members, boxes that members lack. Gives how many entries. */
   async heal(): Promise<number> {
-    return await this.commit(async (tx, mark) => {
-      const role = tx.membership.roleOf(this.env.agent.publicKey)
-      if (role === undefined || rankOf(role) < 1) return 0
-      const before = tx.appended
-      if (tx.membership.owed.rotation) {
-        if (rankOf(role) < 2) return 0
-        mark()
-        await appendRotate(tx)
-      } else if (tx.epoch !== undefined) {
-        const lacking = tx.membership.lacking(tx.epoch.id)
-        if (lacking.length === 0) return 0
-        mark()
-        await appendBoxes(tx, tx.epoch, lacking)
-      }
-      return tx.appended - before
-    })
+    return await writeOwed(this.#ledger)
   }
 
   /** Calls `listener` after each durable batch, until the returned function is called. */
   subscribe(listener: (change: NamespaceChange) => void): () => void {
-    // Wrapped, so that one function may listen twice.
-    const own = (change: NamespaceChange) => listener(change)
-    this.#listeners.add(own)
-    return () => this.#listeners.delete(own)
+    return this.#ledger.subscribe(listener)
   }
 
   /** The cursor of the newest change in the feed; -1 before the first. */
   get feedCursor(): number {
-    return this.#feedRow - 1
+    return this.#ledger.nextFeedRow - 1
   }
 
   /**
@@ -366,47 +246,11 @@ export class Namespace {
    *
    * @throws NOT_FOUND when the feed no longer reaches back to the cursor; the signal's reason
    */
-  async *feed({
+  feed({
     after,
     signal,
   }: { after?: number | undefined } & SignalOption = {}): AsyncGenerator<FeedEvent, void, undefined> {
-    let cursor = after ?? this.#feedRow - 1
-    for (;;) {
-      signal?.throwIfAborted()
-      const wake = Promise.withResolvers<void>()
-      const stop = this.subscribe(() => wake.resolve())
-      const abort = () => wake.resolve()
-      signal?.addEventListener('abort', abort, { once: true })
-      try {
-        const rows = await this.#feedRows(cursor, signal)
-        for (const row of rows) {
-          yield row
-          cursor = row.cursor
-        }
-        if (rows.length > 0) continue
-        if (this.#closed) return
-        await wake.promise
-      } finally {
-        stop()
-        signal?.removeEventListener('abort', abort)
-      }
-    }
-  }
-
-  async #feedRows(after: number, signal: AbortSignal | undefined): Promise<FeedEvent[]> {
-    const { lt, gte } = this.keys.all('feed')
-    const range = { gte: this.keys.key('feed', orderedUint64(Math.max(0, after + 1))), lt, limit: feedBatch }
-    const events: FeedEvent[] = []
-    for await (const [key, row] of this.env.store.entries(range, signal && { signal })) {
-      events.push({ cursor: readUint64(key.subarray(gte.length)), ...readFeedRow(row) })
-    }
-    const [first] = events
-    if (first !== undefined && first.cursor > Math.max(0, after + 1)) {
-      throw new ArtifactHubError('NOT_FOUND', 'the feed no longer reaches back to that cursor', {
-        details: { oldest: first.cursor - 1 },
-      })
-    }
-    return events
+    return followFeed(this.#ledger, after, signal)
   }
 
   /**
@@ -415,7 +259,7 @@ export class Namespace {
    */
   async settle(artifact: Uint8Array, root: ContentRoot): Promise<boolean> {
     if (!(await this.isEstimated(artifact, root))) return false
-    return await this.commit(async (tx, mark) => {
+    return await this.#ledger.commit(async (tx, mark) => {
       mark()
       return await tx.accounts.settle(artifact, root)
     })
@@ -447,21 +291,22 @@ export class Namespace {
    * @throws CLOSED, what `work` and the store throw
    */
   async commit<T>(work: (tx: Transaction, mark: () => void) => Promise<T>): Promise<T> {
-    if (this.#closed) throw new ArtifactHubError('CLOSED', 'this namespace is closed')
-    return await this.#queue.run(work)
+    return await this.#ledger.commit(work)
+  }
+
+  /** Runs `work` while nothing is committed; what this object holds in memory is read again afterwards. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    return await this.#ledger.alone(work)
   }
 
   /** Lets no more be committed, and resolves when nothing is being written. Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true
-    await this.#queue.idle()
-    for (const listener of this.#listeners)
-      listener({ appended: 0, written: [], received: 0, authChanged: false, artifacts: [] })
+    await this.#ledger.close()
   }
 
   /** A fresh artifact key. */
   newArtifactKey(artifact: Uint8Array): ArtifactKey {
-    return new ArtifactKey(this.env.random(32), this.id, artifact)
+    return newArtifactKey(this, artifact)
   }
 
   /**
@@ -469,14 +314,7 @@ export class Namespace {
    * it anew when that epoch is no longer good. @throws ACCESS_DENIED when it can open none
    */
   wrap(key: ArtifactKey, artifact: Uint8Array): KeyWrap {
-    const [fallback] = this.keyring.epochHeads()
-    const best = this.#membership.epochs.find(
-      ({ id }) => this.#membership.isGoodEpoch(id) && this.keyring.epoch(id) !== undefined,
-    )
-    const epoch = (best && this.keyring.epoch(best.id)) ?? fallback
-    if (epoch === undefined) throw new ArtifactHubError('ACCESS_DENIED', 'this agent holds no key of the namespace')
-    this.keyring.remember(artifact, key)
-    return this.keyring.wrap(key, artifact, epoch)
+    return wrapArtifactKey(this, this.membership, key, artifact)
   }
 
   /** Opens an artifact key by wraps that are not in the log yet. */
@@ -488,244 +326,59 @@ export class Namespace {
    * What the next version of an artifact is written with: the key in force, or a fresh one when that is known to anyone who
    * is no member any more.
    *
-   * @param record the current version
+   * @param version the current one
    * @throws ACCESS_DENIED, CORRUPT when the log lacks its entry
    */
-  async handleOf({ artifact, entry: hash }: Pick<VersionRecord, 'artifact' | 'entry'>): Promise<ArtifactHandle> {
-    const entry = await this.entry(hash)
-    const { data, keyId } = entry?.header ?? {}
-    if (data === undefined || keyId === undefined)
-      throw new ArtifactHubError('CORRUPT', 'the log lacks the entry of a version that the catalog lists')
-    const salt = data.artifactSalt
-    const row = await this.env.store.get(this.keys.key('artifactKeys', artifact, keyId))
-    if (isSuperseded(this.#membership, row, keyId)) {
-      return { artifact, salt, key: this.newArtifactKey(artifact), isFresh: true }
-    }
-    return { artifact, salt, key: await this.artifactKey(artifact, keyId), isFresh: false }
+  async handleOf(version: Pick<VersionRecord, 'artifact' | 'entry'>): Promise<ArtifactHandle> {
+    return await handleOf(this, this.membership, version)
   }
 
   /** The artifact key of that id. @throws ACCESS_DENIED when this agent cannot open it */
   async artifactKey(artifact: Uint8Array, keyId: Uint8Array): Promise<ArtifactKey> {
-    const key = await openArtifactKey(this.#reader(this.keys), artifact, keyId, [])
-    if (key === undefined) throw new ArtifactHubError('ACCESS_DENIED', 'this agent cannot open the artifact’s key')
-    return key
+    return await artifactKey(this, artifact, keyId)
   }
 
-  /**
-   * What a put's body says; `undefined` when it cannot be read here, and for other entries.
-   *
-   * @param keys whose rows of artifact keys to use
-   */
-  async stateOf(entry: Entry, keys = this.keys): Promise<ArtifactState | undefined> {
-    return await readState(this.#reader(keys), entry)
+  /** What a put's body says; `undefined` when it cannot be read here, and for other entries. */
+  async stateOf(entry: Entry): Promise<ArtifactState | undefined> {
+    return await readState(storedSecrets(this), entry)
   }
 
   /** An entry by its hash; `undefined` when it is not here. @throws CORRUPT */
   async entry(hash: Uint8Array): Promise<Entry | undefined> {
-    const bytes = await this.entryBytes(hash)
-    return bytes === undefined ? undefined : decodeEntry(bytes)
+    return await this.log.entry(hash)
   }
 
   /** Stored bytes of an entry. */
   async entryBytes(hash: Uint8Array): Promise<Uint8Array | undefined> {
-    const place = await this.env.store.get(this.keys.key('places', hash))
-    return place === undefined ? undefined : await this.env.store.get(this.keys.key('entries', place, hash))
+    return await this.log.bytes(hash)
   }
 
   async hasEntry(hash: Uint8Array): Promise<boolean> {
-    return (await this.env.store.get(this.keys.key('places', hash))) !== undefined
+    return await this.log.has(hash)
   }
 
   /** Every entry with its stored bytes, chain by chain. `place` is chain (16) ‖ seq (8) ‖ hash (32). */
-  async *allEntries(signal?: AbortSignal): AsyncGenerator<{ place: Uint8Array; bytes: Uint8Array }> {
-    const range = this.keys.all('entries')
-    for await (const [key, bytes] of this.env.store.entries(range, signal === undefined ? {} : { signal })) {
-      yield { place: key.subarray(range.gte.length), bytes }
-    }
+  allEntries(signal?: AbortSignal): AsyncGenerator<{ place: Uint8Array; bytes: Uint8Array }> {
+    return this.log.all({ signal })
   }
 
   /** All entries that say who may do what, by hash. */
-  async *authEntries({ signal }: SignalOption = {}): AsyncGenerator<{ hash: Uint8Array; bytes: Uint8Array }> {
-    const { gte, lt } = this.keys.all('auth')
-    for await (const [key, place] of this.env.store.entries({ gte, lt }, signal && { signal })) {
-      const hash = key.subarray(gte.length)
-      const bytes = await this.env.store.get(this.keys.key('entries', place, hash))
-      if (bytes !== undefined) yield { hash, bytes }
-    }
+  authEntries(options: SignalOption = {}): AsyncGenerator<StoredEntry> {
+    return this.log.auth(options)
   }
 
   /** All entries of one artifact (20 bytes): those that count, and those that carry its keys. */
-  async *artifactEntries(
-    artifact: Uint8Array,
-    { signal }: SignalOption = {},
-  ): AsyncGenerator<{ hash: Uint8Array; bytes: Uint8Array }> {
-    const hashes = new Map<string, Uint8Array>()
-    for await (const hash of this.catalog.entriesOf(artifact, { signal })) hashes.set(bytesText(hash), hash)
-    const { gte } = { gte: this.keys.key('artifactKeys', artifact) }
-    const lt = this.keys.key('artifactKeys', artifact, new Uint8Array(17).fill(0xff))
-    for await (const [key, row] of this.env.store.entries({ gte, lt }, signal && { signal })) {
-      for (const hash of readKeyRow(row, key.subarray(gte.length)).entries) hashes.set(bytesText(hash), hash)
-    }
-    for (const hash of hashes.values()) {
-      const bytes = await this.entryBytes(hash)
-      if (bytes !== undefined) yield { hash, bytes }
-    }
-  }
-
-  /**
-   * Stored bytes of the entries that hold the keys of the time for an agent: its grants, and the rotate of the epoch to write
-   * under. Handed to `receive` ahead of the log they do not link yet, but what comes after them is readable at once, where else
-   * it would be tried a second time when they come in their place.
-   */
-  async *lettersFor(agent: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-    const epoch = this.#membership.epochs.find(({ id }) => this.#membership.isGoodEpoch(id))
-    const hashes = this.#membership.grantsOf(agent).map(({ hash }) => hash)
-    if (epoch !== undefined) hashes.push(epoch.rotate)
-    for (const hash of hashes) {
-      const bytes = await this.entryBytes(hash)
-      if (bytes !== undefined) yield bytes
-    }
+  artifactEntries(artifact: Uint8Array, { signal }: SignalOption = {}): AsyncGenerator<StoredEntry> {
+    return artifactEntries(this, artifact, signal)
   }
 
   /** Hashes of entries held without the body or leaf that a live version needs. */
-  async *incomplete({ signal }: SignalOption = {}): AsyncGenerator<Uint8Array> {
-    const { gte, lt } = this.keys.all('stripped')
-    const done: KeyValueChange[] = []
-    for await (const [key] of this.env.store.entries({ gte, lt }, signal && { signal })) {
-      const hash = key.subarray(gte.length)
-      const bytes = await this.entryBytes(hash)
-      const header = bytes === undefined ? undefined : decodeUnverifiedEntry(bytes).header
-      if (header?.data === undefined) continue
-      const artifact = this.artifactOf(header.data.artifactSalt)
-      const version = { gen: header.data.gen, clock: header.clock, entry: hash }
-      if ((await this.catalog.liveRoot(artifact, version)) !== undefined) yield hash
-      else if (await this.catalog.hasEnded(artifact, version)) done.push({ type: 'del', key })
-    }
-    // Should it live again, its artifact is counted anew, and this is noted again.
-    if (done.length > 0) await this.env.store.batch(done, { sync: false })
+  incomplete({ signal }: SignalOption = {}): AsyncGenerator<Uint8Array> {
+    return incompleteEntries(this, signal)
   }
 
   /** The artifact that a salt names here. */
   artifactOf(salt: Uint8Array): Uint8Array {
     return artifactIdOf(this.id, salt)
-  }
-
-  /** Runs `work` while nothing is committed; what this object holds in memory is read again afterwards. */
-  async alone<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#closed) throw new ArtifactHubError('CLOSED', 'this namespace is closed')
-    return await this.#queue.alone(async () => {
-      this.#stale = true
-      const result = await work()
-      await this.#reload(true)
-      return result
-    })
-  }
-
-  /** Takes in the keys that auth entries hold for this agent. Gives whether any is new. */
-  async #learn(entries: readonly Entry[]): Promise<boolean> {
-    const before = this.#ownPrefixes.size
-    for (const prefix of ownPrefixesIn(entries, this.env.agent.publicKey)) this.#ownPrefixes.add(prefix)
-    const reader: SealingReader = { keyring: this.keyring, ownPrefixes: this.#ownPrefixes }
-    let gained = admitAll(reader, entries)
-    if (this.#ownPrefixes.size === before) return gained
-    // What was sealed to a grant may have come before the grant itself.
-    for await (const { bytes } of this.authEntries())
-      gained = admitAll(reader, [decodeUnverifiedEntry(bytes)]) || gained
-    return gained
-  }
-
-  /** Tries hidden versions with the keys that are there now. One run at a time; a later one sees all keys. */
-  async #reveal(signal: AbortSignal | undefined): Promise<void> {
-    const before = this.#revealing
-    const run = (async () => {
-      await before?.catch(() => {})
-      await revealHidden(this, signal)
-    })()
-    this.#revealing = run
-    try {
-      await run
-    } finally {
-      if (this.#revealing === run) this.#revealing = undefined
-    }
-  }
-
-  async #recount(tx: Transaction): Promise<void> {
-    await recount(tx, this.#chains, [])
-  }
-
-  #reader(keys: NamespaceKeys) {
-    const { store } = this.env
-    return {
-      namespace: this.id,
-      keyring: this.keyring,
-      keys,
-      get: (key: Uint8Array) => store.get(key),
-      entry: async (hash: Uint8Array) => {
-        const bytes = await this.entryBytes(hash)
-        return bytes === undefined ? undefined : decodeUnverifiedEntry(bytes)
-      },
-    }
-  }
-
-  async #begin(): Promise<Transaction> {
-    // The batch before failed and may be in the store or not: what is there now decides.
-    if (this.#stale) await this.#reload(true)
-    const { id: namespace, keys, catalog, blocks, env, keyring } = this
-    return new Transaction({
-      ...env,
-      namespace,
-      keys,
-      catalog,
-      blocks,
-      keyring,
-      chains: this.#chains,
-      totals: this.#totals,
-      membership: this.#membership,
-      nodeIncarnation: env.incarnation,
-      incarnation: this.#incarnation,
-      nextFeedRow: this.#feedRow,
-    })
-  }
-
-  /** @param lenient passes over auth entries that are damaged or gone: `check` reports them */
-  async #reload(lenient: boolean): Promise<void> {
-    const { store, agent, incarnation } = this.env
-    // Nothing is committed on tables of which some are made again and some are not.
-    if (await isHalfRebuilt(this)) await rebuildDerived(this, {})
-    const chains = await Chains.load(store, this.keys, agent.publicKey)
-    this.#totals = await loadTotals(store, this.keys)
-    const auth = await loadAuth(this, chains, lenient)
-    for (const prefix of auth.ownPrefixes) this.#ownPrefixes.add(prefix)
-    this.#membership = auth.membership
-    const own = await store.get(this.keys.key('incarnation'))
-    const isReplaced = own !== undefined && equalBytes(own.subarray(0, incarnation.length), incarnation)
-    this.#incarnation = isReplaced ? own.slice(incarnation.length) : incarnation
-    const { gte, lt } = this.keys.all('feed')
-    this.#feedRow = 0
-    for await (const [key] of store.entries({ gte, lt, reverse: true, limit: 1 })) {
-      this.#feedRow = readUint64(key.subarray(gte.length)) + 1
-    }
-    this.#chains = chains
-    this.#stale = false
-  }
-
-  async #write(tx: Transaction): Promise<void> {
-    await tx.signed()
-    this.#stale = true
-    const { membership } = tx
-    await this.env.store.batch(tx.changes, { sync: true })
-    this.#stale = false
-    for (const tips of tx.tips) this.#chains.set(tips)
-    if (tx.appended > 0) this.#chains.noteNamed()
-    const authChanged = membership !== this.#membership
-    this.#membership = membership
-    this.#totals = tx.accounts.totals
-    this.#incarnation = tx.incarnation
-    this.#feedRow = tx.nextFeedRow ?? this.#feedRow
-    tx.releaseReservations()
-    if (this.#listeners.size === 0) return
-    const { appended, received, written } = tx
-    const change = { appended, written, received, authChanged, artifacts: [...tx.changedArtifacts] }
-    for (const listener of this.#listeners) listener(change)
   }
 }

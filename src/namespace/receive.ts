@@ -2,9 +2,11 @@ import { artifactIdOf, bytesText, equalBytes } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { maxBranchEntries, maxSiblingEntries } from '../limits.ts'
 import { decodeUnverifiedEntry, type Entry, encodeEntry, isSignedBeside } from '../log/index.ts'
-import { type Chains, chainOf } from './chains.ts'
-import type { Namespace } from './namespace.ts'
-import { isStripped, operationFrom, recount, revealArtifacts } from './recount.ts'
+import { chainOf } from './chains.ts'
+import type { Ledger } from './ledger.ts'
+import { isStripped } from './operations.ts'
+import type { NamespaceParts } from './parts.ts'
+import { operationFrom, recount, revealArtifacts } from './recount.ts'
 import { placeOf } from './tables.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -27,13 +29,6 @@ export interface RefusedEntry {
   readonly why: string
 }
 
-interface ReceiveContext {
-  readonly namespace: Namespace
-  readonly chains: () => Chains
-  /** Takes in the keys that auth entries hold for this agent, and gives whether any is new. */
-  readonly learn: (entries: readonly Entry[]) => Promise<boolean>
-}
-
 interface Candidate {
   readonly entry: Entry
   readonly bytes: Uint8Array
@@ -41,10 +36,10 @@ interface Candidate {
 
 /** Stores what is well of a batch, in one durable batch. Gives whether keys came that hidden versions were not tried with. */
 export async function receiveEntries(
-  context: ReceiveContext,
+  ledger: Ledger,
   batch: readonly Uint8Array[],
 ): Promise<{ received: Received; needsReveal: boolean }> {
-  const { namespace } = context
+  const namespace = ledger.parts
   const refused: RefusedEntry[] = []
   const decoded = decodeBatch(namespace.id, batch, refused)
   const { fresh, held } = await splitKnown(namespace, decoded)
@@ -52,10 +47,10 @@ export async function receiveEntries(
   const signed = await checkSignatures(namespace, [...fresh, ...completions], refused)
   const candidates = fresh.filter((candidate) => signed.has(candidate))
   const whole = completions.filter((candidate) => signed.has(candidate))
-  const needsReveal = await context.learn(candidates.map(({ entry }) => entry).filter(({ auth }) => auth !== undefined))
+  const needsReveal = await ledger.learn(candidates.map(({ entry }) => entry).filter(({ auth }) => auth !== undefined))
   const outcome = { stored: 0, known: held.length, unlinked: [] as Uint8Array[] }
   if (candidates.length > 0 || whole.length > 0) {
-    await namespace.commit(async (tx, mark) => {
+    await ledger.commit(async (tx, mark) => {
       const already = await tx.prime(candidates.map(({ entry }) => namespace.keys.key('places', entry.hash)))
       mark()
       if (needsReveal) tx.add({ type: 'put', key: namespace.keys.key('revealing'), value: new Uint8Array(0) })
@@ -70,7 +65,7 @@ export async function receiveEntries(
       outcome.unlinked = linker.unlinked
       const data = stored.filter(({ header }) => header.data !== undefined)
       const seen = await tx.primeArtifacts(data)
-      await recount(tx, context.chains(), data)
+      await recount(tx, ledger.chains, data)
       await revealArtifacts(tx, seen)
       for (const candidate of whole) await complete(tx, namespace, candidate)
     })
@@ -94,7 +89,7 @@ function decodeBatch(id: Uint8Array, batch: readonly Uint8Array[], refused: Refu
 }
 
 async function splitKnown(
-  { env: { store }, keys }: Namespace,
+  { env: { store }, keys }: NamespaceParts,
   decoded: readonly Candidate[],
 ): Promise<{ fresh: Candidate[]; held: Candidate[] }> {
   const places = await store.getMany(decoded.map(({ entry }) => keys.key('places', entry.hash)))
@@ -105,7 +100,10 @@ async function splitKnown(
 }
 
 /** Copies of entries that are held without their body or leaf. */
-async function findCompletions({ env: { store }, keys }: Namespace, held: readonly Candidate[]): Promise<Candidate[]> {
+async function findCompletions(
+  { env: { store }, keys }: NamespaceParts,
+  held: readonly Candidate[],
+): Promise<Candidate[]> {
   const whole = held.filter(({ entry }) => entry.header.data?.root !== undefined && !isStripped(entry))
   if (whole.length === 0) return []
   const rows = await store.getMany(whole.map(({ entry }) => keys.key('stripped', entry.hash)))
@@ -113,7 +111,7 @@ async function findCompletions({ env: { store }, keys }: Namespace, held: readon
 }
 
 async function checkSignatures(
-  { env }: Namespace,
+  { env }: NamespaceParts,
   candidates: readonly Candidate[],
   refused: RefusedEntry[],
 ): Promise<ReadonlySet<Candidate>> {
@@ -128,7 +126,7 @@ async function checkSignatures(
 }
 
 /** The rows of artifact keys that entries will be noted in. */
-function keyRowsOf({ keys, id }: Namespace, candidates: readonly Candidate[]): Uint8Array[] {
+function keyRowsOf({ keys, id }: NamespaceParts, candidates: readonly Candidate[]): Uint8Array[] {
   return candidates.flatMap(({ entry }) => {
     const { data } = entry.header
     if (data === undefined || entry.keys === undefined) return []
@@ -141,10 +139,10 @@ function keyRowsOf({ keys, id }: Namespace, candidates: readonly Candidate[]): U
 class Linker {
   readonly unlinked: Uint8Array[] = []
   readonly #tx: Transaction
-  readonly #namespace: Namespace
+  readonly #namespace: NamespaceParts
   readonly #grantees = new Map<string, Uint8Array | undefined>()
 
-  constructor(tx: Transaction, namespace: Namespace) {
+  constructor(tx: Transaction, namespace: NamespaceParts) {
     this.#tx = tx
     this.#namespace = namespace
   }
@@ -233,7 +231,7 @@ class Linker {
 }
 
 /** Puts back the body and leaf of an entry that is held without. */
-async function complete(tx: Transaction, namespace: Namespace, { entry }: Candidate): Promise<void> {
+async function complete(tx: Transaction, namespace: NamespaceParts, { entry }: Candidate): Promise<void> {
   const { keys } = namespace
   const row = keys.entry(chainOf(entry), entry.header.seq, entry.hash)
   const stored = await tx.get(row)

@@ -2,9 +2,9 @@ import type { Operation } from '../catalog/index.ts'
 import { artifactIdOf, bytesText, toHex } from '../encoding/index.ts'
 import type { Entry } from '../log/index.ts'
 import { isWithin, sameLimit } from '../membership/index.ts'
-import { operationOf } from './artifact-writes.ts'
 import type { Chains, Tip } from './chains.ts'
-import { readState } from './reveal.ts'
+import { isStripped, operationOf } from './operations.ts'
+import { readState } from './secrets.ts'
 import type { Transaction } from './transaction.ts'
 
 /**
@@ -95,13 +95,6 @@ export async function revealArtifacts(tx: Transaction, artifacts: Iterable<Uint8
       if (operation?.kind === 'put' && operation.state !== undefined) await tx.apply(operation)
     }
   }
-}
-
-/** Whether the body or the inline leaf that a header names is not there. */
-export function isStripped({ header, body, leaf }: Entry): boolean {
-  return (
-    (header.bodyHash !== undefined && body === undefined) || (header.data?.root?.inline === true && leaf === undefined)
-  )
 }
 
 /** One tip of each chain whose entries may count otherwise than before. */

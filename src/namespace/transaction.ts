@@ -295,7 +295,11 @@ export class Transaction {
    * Makes the next entry of this agent's chain, has it signed, and takes in what follows from it.
    * @throws ACCESS_DENIED; CORRUPT when there is an entry in its place already: no entry is ever written over
    */
-  async append(draft: EntryDraft, sections: EntrySections, operation?: (entry: Entry) => Operation): Promise<Entry> {
+  async append(
+    draft: EntryDraft,
+    sections: EntrySections,
+    operation?: (entry: Entry) => Operation | undefined,
+  ): Promise<Entry> {
     const { agent, clock, chains, store, keys } = this.#init
     const { chain, tip, grant, incarnation } = this.#author
     const { namespace, seq } = this.nextPlace
@@ -322,7 +326,8 @@ export class Transaction {
     await this.storeEntry(entry, bytes, chain)
     this.written.push(bytes)
     if (this.#seat !== undefined) this.#seat = { ...this.#seat, tip: tipOf(entry, chain) }
-    if (operation !== undefined) await this.apply(operation(entry))
+    const applied = operation?.(entry)
+    if (applied !== undefined) await this.apply(applied)
     return entry
   }
 

@@ -1,0 +1,58 @@
+import { orderedUint64, readUint64 } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { type FeedEvent, readFeedRow } from './feed.ts'
+import type { Ledger } from './ledger.ts'
+import type { NamespaceParts } from './parts.ts'
+
+/** Rows read at a time. */
+const batchRows = 256
+
+/** See `Namespace.feed`. */
+export async function* followFeed(
+  ledger: Ledger,
+  after: number | undefined,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<FeedEvent, void, undefined> {
+  let cursor = after ?? ledger.nextFeedRow - 1
+  for (;;) {
+    signal?.throwIfAborted()
+    // Listening before reading: what comes in between wakes the wait.
+    const wake = Promise.withResolvers<void>()
+    const stop = ledger.subscribe(() => wake.resolve())
+    const abort = () => wake.resolve()
+    signal?.addEventListener('abort', abort, { once: true })
+    try {
+      const rows = await readRows(ledger.parts, cursor, signal)
+      for (const row of rows) {
+        yield row
+        cursor = row.cursor
+      }
+      if (rows.length > 0) continue
+      if (ledger.closed) return
+      await wake.promise
+    } finally {
+      stop()
+      signal?.removeEventListener('abort', abort)
+    }
+  }
+}
+
+async function readRows(
+  { keys, env }: NamespaceParts,
+  after: number,
+  signal: AbortSignal | undefined,
+): Promise<FeedEvent[]> {
+  const { lt, gte } = keys.all('feed')
+  const range = { gte: keys.key('feed', orderedUint64(Math.max(0, after + 1))), lt, limit: batchRows }
+  const events: FeedEvent[] = []
+  for await (const [key, row] of env.store.entries(range, signal && { signal })) {
+    events.push({ cursor: readUint64(key.subarray(gte.length)), ...readFeedRow(row) })
+  }
+  const [first] = events
+  if (first !== undefined && first.cursor > Math.max(0, after + 1)) {
+    throw new ArtifactHubError('NOT_FOUND', 'the feed no longer reaches back to that cursor', {
+      details: { oldest: first.cursor - 1 },
+    })
+  }
+  return events
+}

@@ -1,0 +1,213 @@
+import { equalBytes, readUint64 } from '../encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
+import type { Membership } from '../membership/index.ts'
+import { loadTotals, noTotals, type Totals } from './accounts.ts'
+import { loadMembership } from './auth-log.ts'
+import { Chains } from './chains.ts'
+import { CommitQueue } from './commit-queue.ts'
+import { type Derivable, rebuildDerived } from './derive.ts'
+import { isHalfRebuilt } from './derived-tables.ts'
+import type { NamespaceParts } from './parts.ts'
+import { SealedKeys, type Sealing } from './sealed-keys.ts'
+import { Transaction } from './transaction.ts'
+
+/** What a namespace tells its listeners once a batch is durable. */
+export interface NamespaceChange {
+  /** Entries that this agent wrote. */
+  readonly appended: number
+  /** Their stored bytes, in the order of its chain. */
+  readonly written: readonly Uint8Array[]
+  /** Entries of others that were stored. */
+  readonly received: number
+  /** Whether who may do what may have changed. */
+  readonly authChanged: boolean
+  /** Artifacts (20 bytes) whose versions changed. */
+  readonly artifacts: readonly Uint8Array[]
+}
+
+/** Pieces of work that share one batch: more would only make each wait longer. */
+const maxGroup = 256
+
+const noChange: NamespaceChange = { appended: 0, written: [], received: 0, authChanged: false, artifacts: [] }
+
+/**
+ * What this node keeps in memory of a namespace (tips, totals, who may do what), and the one way to change it: `commit`,
+ * one synced batch at a time. Nothing in memory changes before its batch is durable; after one that failed, all of it is
+ * read from the store again.
+ */
+export class Ledger {
+  readonly parts: NamespaceParts
+  readonly #queue: CommitQueue<Transaction>
+  readonly #sealedKeys: SealedKeys
+  readonly #listeners = new Set<(change: NamespaceChange) => void>()
+  #chains = new Chains()
+  #totals: Totals = noTotals
+  #membership: Membership
+  #incarnation: Uint8Array
+  #nextFeedRow = 0
+  #stale = false
+  #closed = false
+
+  /** @param membership as far as it is known before anything is loaded: at least the owner */
+  constructor(parts: NamespaceParts, membership: Membership) {
+    this.parts = parts
+    this.#incarnation = parts.env.incarnation
+    this.#membership = membership
+    this.#sealedKeys = new SealedKeys(parts.keyring, parts.env.agent.publicKey)
+    this.#queue = new CommitQueue(
+      () => this.#begin(),
+      (tx) => this.#write(tx),
+      maxGroup,
+    )
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  get chains(): Chains {
+    return this.#chains
+  }
+
+  get totals(): Totals {
+    return this.#totals
+  }
+
+  /** Who may do what, by the entries that are held. */
+  get membership(): Membership {
+    return this.#membership
+  }
+
+  /** Number of the row of the feed that the next change gets. */
+  get nextFeedRow(): number {
+    return this.#nextFeedRow
+  }
+
+  /**
+   * Loads what is in the store. Damaged rows that follow from the log are made again from it, as far as it is whole itself.
+   * @throws what the store throws; CORRUPT
+   */
+  async load(): Promise<void> {
+    try {
+      await this.#reload({ lenient: false })
+    } catch (error) {
+      if (!isHubError(error, 'CORRUPT')) throw error
+      const { env, idText } = this.parts
+      const reason = { namespace: idText, reason: error.message }
+      env.warn?.('made rows of a namespace again from its log, for some were damaged: run check', reason)
+      await rebuildDerived(this.#derivable, {})
+      await this.#reload({ lenient: true })
+    }
+  }
+
+  /**
+   * Runs `work` on a transaction that it shares with others, and resolves with what it gave once all of it is durable:
+   * the batch is synced. `work` refuses by throwing before it calls `mark`; after that it must not fail.
+   * @throws CLOSED, what `work` and the store throw
+   */
+  async commit<T>(work: (tx: Transaction, mark: () => void) => Promise<T>): Promise<T> {
+    this.#requireOpen()
+    return await this.#queue.run(work)
+  }
+
+  /** Runs `work` while nothing is committed; what this object holds in memory is read again afterwards. @throws CLOSED */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    this.#requireOpen()
+    return await this.#queue.alone(async () => {
+      this.#stale = true
+      const result = await work()
+      await this.#reload({ lenient: true })
+      return result
+    })
+  }
+
+  /** Takes in the keys that auth entries, which need not be stored, hold for this agent. Gives whether any is new. */
+  async learn(entries: readonly Sealing[]): Promise<boolean> {
+    return await this.#sealedKeys.learn(entries, this.parts.log)
+  }
+
+  /** Calls `listener` after each durable batch, and on closing, until the returned function is called. */
+  subscribe(listener: (change: NamespaceChange) => void): () => void {
+    // Wrapped, so that one function may listen twice.
+    const own = (change: NamespaceChange) => listener(change)
+    this.#listeners.add(own)
+    return () => this.#listeners.delete(own)
+  }
+
+  /** Lets no more be committed, and resolves when nothing is being written. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#queue.idle()
+    for (const listener of this.#listeners) listener(noChange)
+  }
+
+  #requireOpen(): void {
+    if (this.#closed) throw new ArtifactHubError('CLOSED', 'this namespace is closed')
+  }
+
+  get #derivable(): Derivable {
+    return { ...this.parts, membership: this.#membership, entries: this.#totals.entries }
+  }
+
+  async #begin(): Promise<Transaction> {
+    // The batch before failed and may be in the store or not: what is there now decides.
+    if (this.#stale) await this.#reload({ lenient: true })
+    const { id: namespace, keys, catalog, blocks, env, keyring } = this.parts
+    return new Transaction({
+      ...env,
+      namespace,
+      keys,
+      catalog,
+      blocks,
+      keyring,
+      chains: this.#chains,
+      totals: this.#totals,
+      membership: this.#membership,
+      nodeIncarnation: env.incarnation,
+      incarnation: this.#incarnation,
+      nextFeedRow: this.#nextFeedRow,
+    })
+  }
+
+  async #write(tx: Transaction): Promise<void> {
+    await tx.signed()
+    this.#stale = true
+    const { membership } = tx
+    await this.parts.env.store.batch(tx.changes, { sync: true })
+    this.#stale = false
+    for (const tips of tx.tips) this.#chains.set(tips)
+    if (tx.appended > 0) this.#chains.noteNamed()
+    const authChanged = membership !== this.#membership
+    this.#membership = membership
+    this.#totals = tx.accounts.totals
+    this.#incarnation = tx.incarnation
+    this.#nextFeedRow = tx.nextFeedRow ?? this.#nextFeedRow
+    tx.releaseReservations()
+    if (this.#listeners.size === 0) return
+    const { appended, received, written } = tx
+    const change = { appended, written, received, authChanged, artifacts: [...tx.changedArtifacts] }
+    for (const listener of this.#listeners) listener(change)
+  }
+
+  /** @param options.lenient passes over auth entries that are damaged or gone: `check` reports them */
+  async #reload({ lenient }: { lenient: boolean }): Promise<void> {
+    const { keys, env } = this.parts
+    const { store, agent, incarnation } = env
+    // Nothing is committed on tables of which some are made again and some are not.
+    if (await isHalfRebuilt(this.parts)) await rebuildDerived(this.#derivable, {})
+    const chains = await Chains.load(store, keys, agent.publicKey)
+    this.#totals = await loadTotals(store, keys)
+    const { owner } = this.#membership
+    this.#membership = await loadMembership(this.parts, chains, this.#sealedKeys, { owner, lenient })
+    const own = await store.get(keys.key('incarnation'))
+    const isReplaced = own !== undefined && equalBytes(own.subarray(0, incarnation.length), incarnation)
+    this.#incarnation = isReplaced ? own.slice(incarnation.length) : incarnation
+    const { gte, lt } = keys.all('feed')
+    this.#nextFeedRow = 0
+    for await (const [key] of store.entries({ gte, lt, reverse: true, limit: 1 })) {
+      this.#nextFeedRow = readUint64(key.subarray(gte.length)) + 1
+    }
+    this.#chains = chains
+    this.#stale = false
+  }
+}

@@ -1,0 +1,56 @@
+import { Catalog } from '../catalog/index.ts'
+import { formatNamespaceId } from '../encoding/index.ts'
+import type { AgentKey } from '../identity/index.ts'
+import type { Entry, HybridClock } from '../log/index.ts'
+import { Keyring } from '../sharing/index.ts'
+import type { KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
+import { EntryAndPackBlocks } from './namespace-blocks.ts'
+import { StoredLog } from './stored-log.ts'
+import { NamespaceKeys } from './tables.ts'
+
+/** What a namespace needs of the node that has it. */
+export interface NamespaceEnvironment {
+  readonly store: KeyValueStore
+  /** This node's pack store, for one namespace (`ns_…`). */
+  readonly packs: (namespace: string) => Promise<NamespaceBlocks>
+  readonly agent: AgentKey
+  /** 16 bytes: see incarnation. */
+  readonly incarnation: Uint8Array
+  readonly clock: HybridClock
+  /** Cryptographically random bytes. */
+  readonly random: (length: number) => Uint8Array<ArrayBuffer>
+  /** Whether each entry is signed by its author, in order: on other threads, where there are some. */
+  readonly verify?: ((entries: readonly Entry[]) => Promise<readonly boolean[]>) | undefined
+  /** Told of what an operator should know. Never given a key or content. */
+  readonly warn?: ((message: string, fields: Readonly<Record<string, unknown>>) => void) | undefined
+}
+
+/** What a namespace is made of on this node: the same objects for as long as it is open. */
+export interface NamespaceParts {
+  readonly id: Uint8Array
+  /** `ns_…` */
+  readonly idText: string
+  readonly env: NamespaceEnvironment
+  readonly keys: NamespaceKeys
+  readonly log: StoredLog
+  readonly catalog: Catalog
+  readonly blocks: NamespaceBlocks
+  readonly keyring: Keyring
+}
+
+/** The parts of a namespace, whether or not anything of it is in the store. */
+export async function namespaceParts(env: NamespaceEnvironment, id: Uint8Array): Promise<NamespaceParts> {
+  const idText = formatNamespaceId(id)
+  const keys = new NamespaceKeys(id)
+  const packs = await env.packs(idText)
+  return {
+    id,
+    idText,
+    env,
+    keys,
+    log: new StoredLog(env.store, keys),
+    catalog: new Catalog({ store: env.store, prefix: keys.key('catalog') }),
+    blocks: new EntryAndPackBlocks(packs, env.store, keys),
+    keyring: new Keyring(id, env.agent),
+  }
+}

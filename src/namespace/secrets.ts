@@ -1,0 +1,77 @@
+import type { ArtifactState } from '../catalog/index.ts'
+import { artifactIdOf } from '../encoding/index.ts'
+import { isHubError } from '../errors.ts'
+import type { Entry, KeyWrap } from '../log/index.ts'
+import type { ArtifactKey, Keyring } from '../sharing/index.ts'
+import { decodeBody } from './body.ts'
+import { readKeyRow } from './key-rows.ts'
+import type { NamespaceParts } from './parts.ts'
+import type { NamespaceKeys } from './tables.ts'
+
+/** Where what is secret is read with: the store, or a transaction over it. */
+export interface SecretReader {
+  readonly namespace: Uint8Array
+  readonly keyring: Keyring
+  readonly keys: NamespaceKeys
+  get(key: Uint8Array): Promise<Uint8Array | undefined>
+  entry(hash: Uint8Array): Promise<Entry | undefined>
+}
+
+/**
+ * Reads with what is in the store.
+ *
+ * @param keys whose rows of artifact keys to use
+ */
+export function storedSecrets({ id, keyring, env, log, keys: own }: NamespaceParts, keys = own): SecretReader {
+  return {
+    namespace: id,
+    keyring,
+    keys,
+    get: (key) => env.store.get(key),
+    entry: (hash) => log.unverified(hash),
+  }
+}
+
+/**
+ * The artifact key of that id; `undefined` when this agent cannot open it.
+ *
+ * @param wraps to try before those that are recorded
+ */
+export async function openArtifactKey(
+  reader: SecretReader,
+  artifact: Uint8Array,
+  keyId: Uint8Array,
+  wraps: readonly KeyWrap[],
+): Promise<ArtifactKey | undefined> {
+  const { keyring, keys } = reader
+  const own = keyring.open(artifact, keyId, wraps)
+  if (own !== undefined) return own
+  const ways = readKeyRow(await reader.get(keys.key('artifactKeys', artifact, keyId)), keyId)
+  const key = keyring.open(artifact, keyId, ways.wraps)
+  if (key !== undefined) return key
+  for (const hash of ways.boxed) {
+    const section = (await reader.entry(hash))?.keys
+    const sealed = section && keyring.openSealed(artifact, keyId, section)
+    if (sealed !== undefined) return sealed
+  }
+  return undefined
+}
+
+/**
+ * What a put's body says; `undefined` when it cannot be read here: no key, no body, or one that says what no artifact may
+ * be (whoever wrote it has written nothing).
+ */
+export async function readState(reader: SecretReader, entry: Entry): Promise<ArtifactState | undefined> {
+  const { header, body, keys } = entry
+  const { data, keyId, grant, author, incarnation, seq } = header
+  if (data?.root === undefined || keyId === undefined || grant === undefined || body === undefined) return undefined
+  const { namespace } = reader
+  const key = await openArtifactKey(reader, artifactIdOf(namespace, data.artifactSalt), keyId, keys?.wraps ?? [])
+  if (key === undefined) return undefined
+  try {
+    return decodeBody(key.openBody(body, { namespace, author, grant, incarnation, seq }))
+  } catch (error) {
+    if (!isHubError(error, 'CORRUPT') && !isHubError(error, 'UNSUPPORTED_FORMAT')) throw error
+    return undefined
+  }
+}
