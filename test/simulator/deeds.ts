@@ -1,0 +1,97 @@
+import { sealInline } from '../../src/content/index.ts'
+import { toHex } from '../../src/encoding/index.ts'
+import {
+  type Namespace,
+  Quota,
+  type StoredContent,
+  writeDelete,
+  writeDrop,
+  writeFirstVersion,
+  writeNextVersion,
+} from '../../src/namespace/index.ts'
+import type { ArtifactKey } from '../../src/sharing/index.ts'
+import type { WrittenPut } from './ledger.ts'
+import type { Machine } from './machine.ts'
+
+/** Writes a new artifact. */
+export async function create(machine: Machine, ns: Namespace, text: string): Promise<void> {
+  const { ledger } = machine.world
+  const removed = await removedAsKnown(machine, ns)
+  const salt = machine.chance.bytes(16)
+  const artifact = ns.artifactOf(salt)
+  const key = ns.newArtifactKey(artifact)
+  const { entry } = await writeFirstVersion(ns, {
+    handle: { artifact, salt, key },
+    wrap: undefined,
+    isNew: true,
+    state: { name: text, contentType: 'text/plain', metadata: { by: machine.name } },
+    content: sealed(text, key),
+    quota: quotaOf(ns),
+    reservation: undefined,
+    also: [],
+  })
+  ledger.puts.set(toHex(entry), { text, removed })
+}
+
+/** Writes the next version of an artifact: with other content, or with another name only. */
+export async function update(
+  machine: Machine,
+  ns: Namespace,
+  artifact: Uint8Array,
+  text: { content: string } | { name: string },
+): Promise<void> {
+  const current = await ns.catalog.get(artifact)
+  if (current === undefined) return
+  const removed = await removedAsKnown(machine, ns)
+  const handle = await ns.handleOf(current)
+  const content = 'content' in text ? sealed(text.content, handle.key) : undefined
+  const { entry } = await writeNextVersion(ns, {
+    handle,
+    expectedVersion: undefined,
+    restore: undefined,
+    next: ({ state }) => ({ state: 'name' in text ? { ...state, name: text.name } : state, content }),
+    quota: quotaOf(ns),
+    reservation: undefined,
+    also: [],
+  })
+  machine.world.ledger.puts.set(toHex(entry), { text: 'content' in text ? text.content : undefined, removed })
+}
+
+/** Ends an artifact, or one version of it. */
+export async function remove(ns: Namespace, artifact: Uint8Array, version: number | undefined): Promise<void> {
+  const current = await ns.catalog.get(artifact)
+  const salt = current && (await ns.entry(current.entry))?.header.data?.artifactSalt
+  if (salt === undefined) return
+  if (version === undefined) await writeDelete(ns, { artifact, salt })
+  else await writeDrop(ns, { artifact, salt }, version)
+}
+
+/** Artifacts that are listed. */
+export async function listed(ns: Namespace): Promise<Uint8Array[]> {
+  return (await ns.catalog.list({ limit: 1_000 })).items.map(({ artifact }) => artifact)
+}
+
+/** Agents that had a role and have none any more, as far as this node knows. */
+async function removedAsKnown({ world }: Machine, ns: Namespace): Promise<WrittenPut['removed']> {
+  const removed = new Map<string, ReadonlySet<string>>()
+  for (const [agent, grants] of [...world.ledger.grants]) {
+    if (ns.roleOf(bytesOf(agent)) !== undefined) continue
+    const ended = [...grants].filter((hash) => ns.membership.grantOf(bytesOf(hash))?.live === false)
+    if (ended.length > 0) removed.set(agent, new Set(ended))
+  }
+  return removed
+}
+
+function quotaOf(ns: Namespace): Quota {
+  return new Quota('enterprise', () => ns.totals.leafBytes)
+}
+
+function sealed(text: string, key: ArtifactKey): StoredContent {
+  const { leaf, sha256, ...root } = sealInline(Buffer.from(text), key.content)
+  return { root: { ...root, inline: true, keyId: key.id }, sha256, leaf }
+}
+
+/** Bytes from hex. */
+export function bytesOf(hex: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.from(hex, 'hex'))
+}

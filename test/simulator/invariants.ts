@@ -1,0 +1,261 @@
+import { inThreadEngine } from '../../src/content/index.ts'
+import { equalBytes, toHex } from '../../src/encoding/index.ts'
+import { decodeUnverifiedEntry, type Entry } from '../../src/log/index.ts'
+import {
+  clearDerived,
+  compareDerived,
+  deriveFromLog,
+  keySpaces,
+  Namespace,
+  NamespaceKeys,
+} from '../../src/namespace/index.ts'
+import { derivedTables, type TableName } from '../../src/namespace/tables.ts'
+import { MemoryBlocks } from '../support/namespace-nodes.ts'
+import type { Machine, World } from './machine.ts'
+import { Ruling } from './ruling.ts'
+import { StoreImage } from './simulated-store.ts'
+
+/** What follows from the log is what deriving it anew makes of it. */
+export async function checkRebuilt(machine: Machine, ns: Namespace): Promise<void> {
+  await ns.alone(async () => {
+    const scratch = new NamespaceKeys(ns.id, keySpaces.scratch)
+    // A crash may have left something of the time before.
+    await clearDerived(ns, scratch)
+    const findings = await deriveFromLog(ns, scratch, {})
+    const different = await compareDerived(ns, scratch, ns.keys)
+    await clearDerived(ns, scratch)
+    if (findings.length > 0) throw new Error(`${machine.name}: ${findings.length} findings: ${findings[0]?.problem}`)
+    if (different.length > 0) throw new Error(`${machine.name}: not what a rebuild makes: ${different.join(', ')}`)
+  })
+}
+
+/** Everything that must be true once all machines are in step. */
+export async function checkEnd(world: World, machines: readonly Machine[]): Promise<void> {
+  const [owner] = machines as [Machine]
+  const ns = owner.ns as Namespace
+  const members = membersOf(machines)
+  const readers = members.filter((machine) => ns.roleOf(machine.id) !== 'replica')
+  const entries: Entry[] = []
+  for await (const { bytes } of ns.allEntries()) entries.push(decodeUnverifiedEntry(bytes))
+  checkNothingLost(world, members, entries)
+  checkCounting(world, ns, entries)
+  checkAgreement(members)
+  await checkReadable(world, ns, owner, entries)
+  await checkTables(readers)
+  for (const machine of [readers.at(-1), members.find((one) => ns.roleOf(one.id) === 'replica')]) {
+    if (machine?.ns !== undefined) await world.time.until(checkRebuilt(machine, machine.ns))
+  }
+  await checkRemoved(world, machines, ns, entries)
+  checkPenalties(machines)
+}
+
+/** Machines of honest members who can hear of each other: copies of one machine do so only by others. */
+export function membersOf(machines: readonly Machine[]): Machine[] {
+  const [owner] = machines as [Machine]
+  const members = machines.filter((machine) => machine.isHonest && owner.ns?.roleOf(machine.id) !== undefined)
+  return members.some(({ id }) => !equalBytes(id, owner.id)) ? members : [owner]
+}
+
+/** What an honest machine of a member told anybody is held by all members. */
+function checkNothingLost(world: World, members: readonly Machine[], entries: readonly Entry[]): void {
+  const held = new Set(entries.map(({ hash }) => toHex(hash)))
+  for (const [hash, { machine, entry }] of world.ledger.told) {
+    const mayBeHeard = members.includes(machine)
+    if (mayBeHeard && !held.has(hash) && !world.ledger.excused.has(hash))
+      throw new Error(
+        `${machine.name} told of a ${entry.header.kind} that is lost: ${hash.slice(0, 8)}, seq ${entry.header.seq}`,
+      )
+  }
+}
+
+/** What counts is what a second reading of the rules says, and nothing that was forged after its author was removed. */
+function checkCounting(world: World, ns: Namespace, entries: readonly Entry[]): void {
+  const ruling = new Ruling(ns.id, entries)
+  for (const entry of entries) {
+    const [does, should] = [ns.membership.counts(entry), ruling.counts(entry)]
+    if (does !== should)
+      throw new Error(
+        `a ${entry.header.kind} ${does ? 'counts and should not' : 'does not count and should'}: ${toHex(entry.hash).slice(0, 8)}`,
+      )
+  }
+  for (const { agent, role } of ns.membership.members) {
+    if (ruling.roleOf(agent) !== role) throw new Error(`an agent is ${role} and should be ${ruling.roleOf(agent)}`)
+  }
+  for (const { entry, why } of world.ledger.forbidden) {
+    const { grant } = entry.header
+    const isAdopted = entries.some(
+      ({ auth }) => auth?.kind === 'adopt' && grant !== undefined && equalBytes(auth.grant, grant),
+    )
+    if (!isAdopted && ns.membership.counts(entry))
+      throw new Error(`a forged ${entry.header.kind} counts, though ${why}`)
+  }
+}
+
+/** Who holds the same entries gives the same answers. */
+function checkAgreement(members: readonly Machine[]): void {
+  const answers = members.map(({ ns }) =>
+    JSON.stringify([ns?.membership.members, ns?.membership.forks, ns?.membership.owed], hexed),
+  )
+  const at = answers.findIndex((answer) => answer !== answers[0])
+  if (at >= 0) throw new Error(`${members[0]?.name} and ${members[at]?.name} hold the same and answer otherwise`)
+}
+
+function hexed(_: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? toHex(value) : value
+}
+
+/** Whatever an honest agent wrote that counts can be read, and says what was written. */
+async function checkReadable(world: World, ns: Namespace, owner: Machine, entries: readonly Entry[]): Promise<void> {
+  const { ledger } = world
+  const agents = new Set(
+    [...ledger.told.values()].filter(({ machine }) => machine.isHonest).map(({ machine }) => toHex(machine.id)),
+  )
+  for (const entry of entries) {
+    const written = ledger.puts.get(toHex(entry.hash))
+    if (written === undefined || !ns.membership.counts(entry) || !agents.has(toHex(entry.header.author))) continue
+    const what = `${ledger.told.get(toHex(entry.hash))?.machine.name}'s put ${toHex(entry.hash).slice(0, 8)}`
+    if (entry.body === undefined) {
+      const version = await ns.catalog.get(artifactOf(ns, entry), `${entry.header.data?.gen}-${toHex(entry.hash)}`)
+      if (version !== undefined) throw new Error(`${what} is listed and has no body at the owner's`)
+      continue
+    }
+    const state = await ns.stateOf(entry)
+    if (state === undefined) throw new Error(`${what} cannot be read by ${owner.name}`)
+    const root = entry.header.data?.root
+    if (written.text === undefined || root === undefined || entry.leaf === undefined) continue
+    const key = await ns.artifactKey(artifactOf(ns, entry), root.keyId)
+    const text = Buffer.from(await inThreadEngine.open(entry.leaf, root.digest, key.content.encryption)).toString()
+    if (text !== written.text) throw new Error(`${what} says ${text} and not ${written.text}`)
+  }
+}
+
+function artifactOf(ns: Namespace, entry: Entry): Uint8Array {
+  return ns.artifactOf(entry.header.data?.artifactSalt as Uint8Array)
+}
+
+/** Who holds the same entries and keys has the same bytes, of the log too. */
+async function checkTables(readers: readonly Machine[]): Promise<void> {
+  const [first, ...others] = readers
+  if (first === undefined) return
+  for (const other of others) {
+    // Bodies of what no longer counts or has ended are not asked for again where a liar had left them out.
+    const isAlike = sameRows(rowsOf(first, ['entries']), rowsOf(other, ['entries'])) === undefined
+    const tables = isAlike ? derivedTables : (['places', 'tips', 'auth', 'artifactKeys', 'references'] as const)
+    const different = sameRows(rowsOf(first, tables), rowsOf(other, tables))
+    const [hiddenHere, hiddenThere] = [await hiddenOf(first), await hiddenOf(other)]
+    const hidden = hiddenHere.union(hiddenThere)
+    const [one, two] = [await listOf(first, hidden), await listOf(other, hidden)]
+    if (different === undefined && one === two) continue
+    const what = `${different ?? 'what they list'} (${hiddenHere.size} and ${hiddenThere.size} hidden)`
+    throw new Error(`${first.name} and ${other.name} hold the same and differ in ${what}`)
+  }
+}
+
+/** What is listed, but for artifacts (hex) of which a version cannot be read. */
+async function listOf({ ns }: Machine, except: ReadonlySet<string>): Promise<string> {
+  const items = (await ns?.catalog.list({ limit: 1_000 }))?.items ?? []
+  return items
+    .filter(({ artifact }) => !except.has(toHex(artifact)))
+    .map(({ versionId, state }) => `${versionId} ${state.name}`)
+    .join()
+}
+
+/** The key of a row that is not in both, or not the same. */
+function sameRows(one: ReadonlyMap<string, string>, two: ReadonlyMap<string, string>): string | undefined {
+  return [...one.keys(), ...two.keys()].find((key) => one.get(key) !== two.get(key))
+}
+
+/** Artifacts (hex) with versions that cannot be read. */
+async function hiddenOf({ ns }: Machine): Promise<Set<string>> {
+  const artifacts = new Set<string>()
+  for await (const { artifact } of ns?.catalog.hidden(undefined, {}) ?? []) artifacts.add(toHex(artifact))
+  return artifacts
+}
+
+function rowsOf({ ns, image }: Machine, tables: readonly TableName[]): Map<string, string> {
+  const rows = new Map<string, string>()
+  for (const table of tables) {
+    const range = (ns as Namespace).keys.all(table)
+    for (const [key, value] of image.range(range))
+      rows.set(`${table} ${toHex(key.subarray(range.gte.length))}`, toHex(value))
+  }
+  return rows
+}
+
+/** Who was removed cannot read what was written by those who knew of it, with every entry and all own keys in hand. */
+async function checkRemoved(
+  world: World,
+  machines: readonly Machine[],
+  ns: Namespace,
+  entries: readonly Entry[],
+): Promise<void> {
+  const { ledger } = world
+  for (const machine of machines.slice(1)) {
+    const agent = toHex(machine.id)
+    if (ns.roleOf(machine.id) !== undefined) continue
+    const grants = [...(ledger.grants.get(agent) ?? [])]
+    const kept = entries.filter((entry) => {
+      const removed = ledger.puts.get(toHex(entry.hash))?.removed.get(agent)
+      return removed !== undefined && grants.every((hash) => removed.has(hash))
+    })
+    if (kept.length === 0) continue
+    const spy = await spyOf(machine, ns, entries)
+    for (const entry of kept) {
+      const isNew = ledger.puts.get(toHex(entry.hash))?.text !== undefined
+      const keys = [entry.header.keyId, isNew ? entry.header.data?.root?.keyId : undefined]
+      for (const keyId of keys) {
+        if (keyId === undefined) continue
+        const isOpen = await spy.artifactKey(artifactOf(ns, entry), keyId).then(
+          () => true,
+          () => false,
+        )
+        if (isOpen)
+          throw new Error(
+            `${machine.name} was removed, and reads what ${ledger.told.get(toHex(entry.hash))?.machine.name} wrote who knew it`,
+          )
+      }
+    }
+  }
+}
+
+/** The namespace as an agent sees it that was handed every entry. */
+async function spyOf(machine: Machine, ns: Namespace, entries: readonly Entry[]): Promise<Namespace> {
+  const image = new StoreImage()
+  const store = {
+    get: async (key: Uint8Array) => image.get(key),
+    getMany: async (keys: readonly Uint8Array[]) => keys.map((key) => image.get(key)),
+    async *entries(range: Parameters<typeof image.range>[0]) {
+      for (const [key, value] of image.range(range)) yield [key, value.slice()] as [Uint8Array, Uint8Array]
+    },
+    batch: async (changes: Parameters<typeof image.write>[0]) => image.write(changes, true),
+  }
+  const env = {
+    ...(machine.ns ?? ns).env,
+    store,
+    agent: machine.agent,
+    packs: async () => new MemoryBlocks(),
+    verify: async (all: readonly Entry[]) => all.map(() => true),
+  }
+  const genesis = (await ns.entryBytes(ns.id)) as Uint8Array
+  const spy = await Namespace.join(env, ns.id, genesis, () => [])
+  const all: Uint8Array[] = []
+  for (const { hash } of entries) {
+    const bytes = await ns.entryBytes(hash)
+    if (bytes !== undefined) all.push(bytes)
+  }
+  for (let stored = 1; stored > 0; ) stored = (await spy.receive(all)).stored
+  return spy
+}
+
+/** Nobody holds against an honest node what it did. */
+function checkPenalties(machines: readonly Machine[]): void {
+  for (const { name, run, isHonest } of machines) {
+    if (!isHonest) continue
+    for (const { agent, misbehaviour } of run?.endpoint.penalties ?? []) {
+      const [by, copy] = machines.filter(({ id }) => toHex(id) === agent)
+      // Copies of one machine are one agent to others, and have the streams of one.
+      const isExcused = misbehaviour === 'too-slow' || (misbehaviour === 'flood' && copy !== undefined)
+      if (by?.isHonest === true && !isExcused) throw new Error(`${name} holds ${misbehaviour} against ${by.name}`)
+    }
+  }
+}

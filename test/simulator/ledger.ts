@@ -1,0 +1,56 @@
+import { toHex } from '../../src/encoding/index.ts'
+import { decodeUnverifiedEntry, type Entry } from '../../src/log/index.ts'
+import type { Machine } from './machine.ts'
+
+/** An entry that a machine has told its user, or anybody, of: it must not be lost. */
+export interface Told {
+  readonly entry: Entry
+  readonly bytes: Uint8Array
+  readonly machine: Machine
+}
+
+/** A put, as the one who asked for it knows it. */
+export interface WrittenPut {
+  /** What it says; `undefined` when the content stayed what it was. */
+  readonly text: string | undefined
+  /** Agents (hex) of whom the author knew that they were removed, by the grants (hex) that it knew of them. */
+  readonly removed: ReadonlyMap<string, ReadonlySet<string>>
+}
+
+/** An entry that was made against the rules, at a time when its author had lost the right to its place. */
+export interface Forbidden {
+  readonly entry: Entry
+  readonly why: string
+}
+
+/** What happened, as an onlooker knows who sees every machine and never asks the code that is tested. */
+export class Ledger {
+  readonly told = new Map<string, Told>()
+  readonly puts = new Map<string, WrittenPut>()
+  readonly forbidden: Forbidden[] = []
+  /** Entries that a machine rightly forgot, for its disk was replaced by an older copy of itself. */
+  readonly excused = new Set<string>()
+  /** Every entry that anyone ever signed, those of liars too. */
+  readonly signed = new Map<string, Uint8Array>()
+  /** Hashes (hex) of grants, by the agent (hex) that they name. */
+  readonly grants = new Map<string, Set<string>>()
+  /** What happened, for whoever reads of a failure. */
+  readonly story: string[] = []
+
+  tell(machine: Machine, bytes: Uint8Array): Entry {
+    const entry = this.sign(bytes)
+    this.told.set(toHex(entry.hash), { entry, bytes, machine })
+    return entry
+  }
+
+  sign(bytes: Uint8Array): Entry {
+    const entry = decodeUnverifiedEntry(bytes)
+    const hash = toHex(entry.hash)
+    this.signed.set(hash, bytes)
+    if (entry.auth?.kind === 'grant') {
+      const agent = toHex(entry.auth.agent)
+      this.grants.set(agent, (this.grants.get(agent) ?? new Set()).add(hash))
+    }
+    return entry
+  }
+}
