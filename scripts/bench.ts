@@ -3,9 +3,11 @@
  * ratio, the target and whether it is met. A missed target is printed, not an error.
  */
 import { writeFile } from 'node:fs/promises'
+import { crowd } from './bench/crowd.ts'
 import type { SectionReport } from './bench/figures.ts'
 import { ingest } from './bench/ingest.ts'
 import { writeRandomFile } from './bench/large-files.ts'
+import { logSync } from './bench/log-sync.ts'
 import { describeMachine } from './bench/machine.ts'
 import { sectionText, verdict } from './bench/print-report.ts'
 import { readBack } from './bench/read-back.ts'
@@ -17,7 +19,16 @@ import { smallArtifacts } from './bench/small-artifacts.ts'
 import { start } from './bench/start.ts'
 import { Workspace } from './bench/workspace.ts'
 
-const sections: readonly Section[] = [ingest, readBack, secondVersion, smallArtifacts, start, remoteFetch]
+const sections: readonly Section[] = [
+  ingest,
+  readBack,
+  secondVersion,
+  smallArtifacts,
+  start,
+  remoteFetch,
+  logSync,
+  crowd,
+]
 
 /** The most that any section has on the disk: sources, a store of every contender, and an output. */
 function neededBytes({ fileBytes, artifacts }: Settings): number {

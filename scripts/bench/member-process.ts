@@ -9,6 +9,8 @@ const shared = 'shared'
 const lookMs = 20
 
 let node: ArtifactHubNode | undefined
+const closing = new AbortController()
+let watching: Promise<void> | undefined
 const seen = new Map<string, { resolve: (at: bigint) => void; readonly at: Promise<bigint> }>()
 
 function running(): ArtifactHubNode {
@@ -28,6 +30,8 @@ const jobs = {
     return (user + system) / 1_000
   },
   close: async (): Promise<void> => {
+    closing.abort()
+    await watching
     await node?.close()
     node = undefined
   },
@@ -50,7 +54,8 @@ const jobs = {
   },
   /** Waits until so many artifacts are listed here, and can be read. */
   awaitArtifacts: async (count: number): Promise<void> => {
-    await awaitShared((row) => row.artifacts >= count)
+    const { namespace } = running().client
+    while ((await namespace.usage({ namespace: shared })).artifacts < count) await delay(lookMs)
     const { items } = await running().client.artifact.list({ limit: 1 })
     if (count > 0 && items.length === 0) throw new Error('what is counted is not listed')
   },
@@ -106,13 +111,16 @@ const jobs = {
   },
   /** From now on takes down when artifacts that others write can be read here. */
   watch: async (): Promise<void> => {
-    void (async () => {
-      const { artifact } = running().client
-      for await (const { artifactId } of artifact.watch()) {
+    const { signal } = closing
+    const { artifact } = running().client
+    watching = (async () => {
+      for await (const { artifactId } of artifact.watch({ signal })) {
         await artifact.download({ artifactId })
         readableAt(artifactId).resolve(process.hrtime.bigint())
       }
-    })()
+    })().catch((error) => {
+      if (!signal.aborted) throw error
+    })
   },
   /** Writes one snippet; gives its id and when the call was made: nanoseconds of the machine's monotonic clock. */
   writeOne: async (number: number): Promise<{ id: string; at: bigint }> => {

@@ -8,6 +8,8 @@ export interface Settings {
   /** Length of the large file, bytes. */
   readonly fileBytes: number
   readonly artifacts: number
+  /** Nodes that write in one namespace, and for how long. */
+  readonly crowd: { readonly members: number; readonly seconds: number }
   /** Times that everything is measured. */
   readonly runs: number
   /** Folder for everything that is written. */
@@ -47,6 +49,7 @@ export function readSettings(argv: readonly string[], known: readonly string[]):
     sections: positionals.length > 0 ? positionals : known,
     fileBytes: wholeNumber('size', values.size, values.quick ? 128 : 1024) * MiB,
     artifacts: wholeNumber('artifacts', values.artifacts, values.quick ? 10_000 : 100_000),
+    crowd: values.quick ? { members: 8, seconds: 10 } : { members: 20, seconds: 60 },
     runs: wholeNumber('runs', values.runs, 3),
     parentDir: values.dir,
     jsonPath: values.json,
