@@ -26,7 +26,7 @@ class World {
       return {
         roleOf: () => (this.isMember ? 'reader' : undefined),
         holds: async () => this.holds,
-        onMore: (listener) => {
+        onMore: (_, listener) => {
           this.listeners.add(listener)
           return () => this.listeners.delete(listener)
         },

@@ -19,8 +19,8 @@ import type { Scheduler } from './scheduler.ts'
 export interface HeldNamespace extends ReadableNamespace {
   /** How much of the content with that root is durable here. */
   holds(artifact: Uint8Array, root: Uint8Array): Promise<Holds>
-  /** Calls `listener` whenever there may be more, until the returned function is called. */
-  onMore(listener: () => void): () => void
+  /** Calls `listener` whenever there may be more of an artifact, until the returned function is called. */
+  onMore(artifact: Uint8Array, listener: () => void): () => void
 }
 
 /** What is answered from. */
@@ -130,7 +130,7 @@ async function holdsWithin(
     changes++
     gate.open()
   }
-  const stopListening = namespace.onMore(more)
+  const stopListening = namespace.onMore(artifact, more)
   const stopTimer = scheduler.setTimer(waitMs, () => {
     isOver = true
     gate.open()

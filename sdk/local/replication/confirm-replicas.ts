@@ -85,7 +85,9 @@ async function pause(scheduler: Scheduler, delayMs: number, signal: AbortSignal)
   if (signal.aborted) return
   const over = Promise.withResolvers<void>()
   const stop = scheduler.setTimer(delayMs, over.resolve)
-  signal.addEventListener('abort', () => over.resolve(), { once: true })
+  const onAbort = (): void => over.resolve()
+  signal.addEventListener('abort', onAbort, { once: true })
   await over.promise
   stop()
+  signal.removeEventListener('abort', onAbort)
 }

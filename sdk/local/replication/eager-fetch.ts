@@ -15,8 +15,6 @@ interface EagerFetchOptions {
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
   readonly policy: () => FetchPolicy
-  /** A content came to be here whole. */
-  readonly onFetched: () => void
   readonly warn: (message: string, fields: Readonly<Record<string, unknown>>) => void
 }
 
@@ -187,12 +185,11 @@ export class EagerFetch {
   }
 
   async #fetch(missing: Missing): Promise<void> {
-    const { namespace, fetches, onFetched } = this.#options
+    const { namespace, fetches } = this.#options
     try {
       await using fetch = fetches.open(namespace.log, missing, this.#stop.signal)
       await fetch.whole()
       this.#forget(missing)
-      onFetched()
     } catch (error) {
       if (this.#stop.signal.aborted || !this.#known.has(missing.key)) return
       if (await this.#isLive(missing).catch(() => true)) this.#cool(missing, error)

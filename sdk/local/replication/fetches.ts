@@ -47,6 +47,7 @@ interface FetchesOptions extends TransfersOptions {
 export class Fetches implements AsyncDisposable {
   readonly #options: FetchesOptions
   readonly #transfers: Transfers
+  readonly #listeners = new Set<(log: Namespace, artifact: Uint8Array) => void>()
   readonly #open = new Set<{
     readonly log: Namespace
     readonly target: FetchTarget
@@ -61,6 +62,12 @@ export class Fetches implements AsyncDisposable {
 
   get counters(): TransferCounters {
     return this.#transfers.counters
+  }
+
+  /** Calls `listener` when a content of an artifact is known to be whole here, until the returned function is called. */
+  onWhole(listener: (log: Namespace, artifact: Uint8Array) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** Those for which something came from others, or is being asked for. */
@@ -103,10 +110,11 @@ export class Fetches implements AsyncDisposable {
         },
       },
       mayBeNews: async () => transfer.progress.fetchedBytes > 0 || (await log.isEstimated(artifact, root)),
-      async whole() {
+      whole: async () => {
         if (root.inline && (await log.blocks.has([root.digest]))[0] === true) return
         await transfer.whole()
         await log.settle(artifact, root)
+        for (const listener of this.#listeners) listener(log, artifact)
       },
       [Symbol.asyncDispose]: close,
     }

@@ -28,8 +28,8 @@ interface Followed {
   readonly namespace: OpenNamespace
   readonly fetching: EagerFetch
   readonly announcement: Announcement
-  /** Told when more of it may be here. */
-  readonly listeners: Set<() => void>
+  /** Told when more of an artifact (in hex) may be here. */
+  readonly listeners: Map<() => void, string>
   readonly unsubscribe: () => void
 }
 
@@ -98,8 +98,8 @@ export class Replication implements AsyncDisposable {
           return {
             roleOf: (agent) => namespace.log.roleOf(agent),
             holds: (artifact, root) => this.holds(namespace, artifact, root),
-            onMore: (listener) => {
-              listeners.add(listener)
+            onMore: (artifact, listener) => {
+              listeners.set(listener, toHex(artifact))
               return () => listeners.delete(listener)
             },
           }
@@ -113,6 +113,10 @@ export class Replication implements AsyncDisposable {
           if (!this.joins.isJoining(namespace.log.id)) this.#follow(namespace)
         },
         closing: (namespace) => this.#unfollow(namespace, true),
+      }),
+      env.fetches.onWhole((log, artifact) => {
+        const followed = this.#followed.get(toHex(log.id))
+        if (followed !== undefined) tellOfMore(followed.listeners, [artifact])
       }),
       network.onPeer((agent, isConnected) => {
         if (isConnected) for (const { fetching } of this.#followed.values()) fetching.onConnected(agent)
@@ -231,11 +235,6 @@ export class Replication implements AsyncDisposable {
     }
   }
 
-  /** More of a namespace came to be here. */
-  gained({ log }: OpenNamespace): void {
-    for (const listener of this.#followed.get(toHex(log.id))?.listeners ?? []) listener()
-  }
-
   /** Serves no more, and ends what is under way. Idempotent. */
   async close(): Promise<void> {
     this.#ending.abort(new ArtifactHubError('CLOSED', 'the node is closed'))
@@ -264,10 +263,7 @@ export class Replication implements AsyncDisposable {
     const { log } = namespace
     const key = toHex(log.id)
     if (!env.isOnline || this.#followed.has(key) || this.#ending.signal.aborted) return
-    const listeners = new Set<() => void>()
-    const gained = (): void => {
-      for (const listener of listeners) listener()
-    }
+    const listeners = new Map<() => void, string>()
     this.#followed.set(key, {
       namespace,
       listeners,
@@ -279,10 +275,9 @@ export class Replication implements AsyncDisposable {
         self: env.agent.publicKey,
         warn: (message, fields) => env.warn?.(message, fields),
         policy: () => this.policyOf(namespace),
-        onFetched: gained,
       }),
       announcement: new Announcement({ ...env, log }),
-      unsubscribe: log.subscribe(gained),
+      unsubscribe: log.subscribe(({ artifacts }) => tellOfMore(listeners, artifacts)),
     })
     this.#replicator?.follow(log, { peers: this.peersOf(namespace) })
   }
@@ -318,6 +313,12 @@ export class Replication implements AsyncDisposable {
   #chance(): number {
     return new DataView(this.env.random(4).buffer).getUint32(0) / 2 ** 32
   }
+}
+
+function tellOfMore(listeners: ReadonlyMap<() => void, string>, artifacts: readonly Uint8Array[]): void {
+  if (listeners.size === 0) return
+  const names = new Set(artifacts.map(toHex))
+  for (const [listener, artifact] of listeners) if (names.has(artifact)) listener()
 }
 
 /** @throws INVALID_ARGUMENT unless it is the ticket of a namespace */

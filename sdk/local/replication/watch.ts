@@ -48,11 +48,13 @@ export async function* watchArtifacts(
     const { log } = namespace
     try {
       for await (const event of log.feed({ after: places.get(log.idText) ?? -1, signal: both })) {
-        await new Promise<void>((taken) => {
-          ready.push({ namespace, event, taken })
-          both.addEventListener('abort', () => taken(), { once: true })
-          wake()
-        })
+        const { promise, resolve: taken } = Promise.withResolvers<void>()
+        const onAbort = (): void => taken()
+        both.addEventListener('abort', onAbort, { once: true })
+        ready.push({ namespace, event, taken })
+        wake()
+        await promise
+        both.removeEventListener('abort', onAbort)
       }
     } catch (error) {
       // A namespace that is deleted takes its feed along.
