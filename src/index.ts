@@ -4,8 +4,8 @@
  *
  * Each folder imports only folders above it in this list:
  *
- * - `storage`    what the core asks of a disk: an ordered key-value store, and the blocks of a namespace
  * - `encoding`   canonical DAG-CBOR with strict reading, ids as text, ordered keys
+ * - `storage`    what the core asks of a disk: an ordered key-value store, and the blocks of a namespace
  * - `identity`   agents: Ed25519 keys, DIDs, signing domains, sealed boxes, key wrapping, the identity file
  * - `content`    bytes ⇄ encrypted Merkle DAG: chunker, leaves, tree, ingest, read
  * - `catalog`    counted operations → versions, records, indexes, lists
@@ -19,8 +19,8 @@
  * (`node/`), and the interface that programs use (`sdk/`).
  */
 export const layers = [
-  'storage',
   'encoding',
+  'storage',
   'identity',
   'content',
   'catalog',

@@ -1,12 +1,12 @@
-import { artifactIdBytes } from '../encoding/index.ts'
+import { artifactIdBytes, bytesText } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxVersionHeads } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
 import { type Changed, History } from './history.ts'
 import { indexRows } from './index-rows.ts'
-import { clockOf, entryBytes, entryOf, genOf, type Keyspace, keyText, tables, within } from './keys.ts'
+import { clockOf, entryBytes, entryOf, genOf, type Keyspace, tables, within } from './keys.ts'
 import type { ArtifactState, ClockReading, ContentRoot, Operation } from './operation.ts'
-import { Overlay } from './overlay.ts'
+import { RangeOverlay } from './overlay.ts'
 import { type ArtifactHead, type CatalogCounts, decodeCounts, decodeLive, encodeCounts } from './rows.ts'
 import { readHead, readVersion, type VersionRecord, type VersionRef } from './versions.ts'
 
@@ -45,7 +45,7 @@ export interface VersionMark {
  */
 export class CatalogBatch {
   readonly #keys: Keyspace
-  readonly #overlay: Overlay
+  readonly #overlay: RangeOverlay
   readonly #newArtifacts = new Set<string>()
   /** As it will be stored; absent until it changes. */
   #counts: CatalogCounts | undefined
@@ -53,16 +53,16 @@ export class CatalogBatch {
   /** Made by `Catalog.begin`. */
   constructor(store: KeyValueStore, keys: Keyspace) {
     this.#keys = keys
-    this.#overlay = new Overlay(
+    this.#overlay = new RangeOverlay(
       store,
       (key) => keys.scanGroup(key),
-      (key) => this.#newArtifacts.size > 0 && this.#newArtifacts.has(keyText(keys.artifact(key))),
+      (key) => this.#newArtifacts.size > 0 && this.#newArtifacts.has(bytesText(keys.artifact(key))),
     )
   }
 
   /** Spares looking for an artifact whose id was drawn just now: nothing of it can be in the store. */
   assumeNew(artifact: Uint8Array): void {
-    this.#newArtifacts.add(keyText(artifact))
+    this.#newArtifacts.add(bytesText(artifact))
   }
 
   /** Looks for artifacts at one go. Gives those of which nothing is in the store, and spares looking for them again. */
@@ -145,8 +145,8 @@ export class CatalogBatch {
         if (table === tables.live) {
           const place = this.#keys.place(key)
           const { root, hidden } = decodeLive(value)
-          ended.set(keyText(place), root)
-          if (!hidden) vanished.set(keyText(place), { entry: entryOf(place), clock: clockOf(place) })
+          ended.set(bytesText(place), root)
+          if (!hidden) vanished.set(bytesText(place), { entry: entryOf(place), clock: clockOf(place) })
         }
         this.#overlay.del(key)
       }

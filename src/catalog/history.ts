@@ -1,6 +1,6 @@
-import { equalBytes } from '../encoding/index.ts'
+import { bytesText, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { entryOf, genOf, includesBytes, type Keyspace, keyText, type Place, placeOf, tables, within } from './keys.ts'
+import { entryOf, genOf, includesBytes, type Keyspace, type Place, placeOf, tables, within } from './keys.ts'
 import {
   type ContentRoot,
   type DeleteOperation,
@@ -9,7 +9,7 @@ import {
   type Operation,
   type PutOperation,
 } from './operation.ts'
-import type { Overlay } from './overlay.ts'
+import type { RangeOverlay } from './overlay.ts'
 import {
   type ArtifactHead,
   decodeEnded,
@@ -58,7 +58,7 @@ export interface Changed {
  * An update costs its parents, not the artifact's history; a delete costs the versions that it newly covers.
  */
 export class History {
-  readonly #overlay: Overlay
+  readonly #overlay: RangeOverlay
   readonly #keys: Keyspace
   readonly #artifact: Uint8Array
   #head: ArtifactHead
@@ -73,14 +73,14 @@ export class History {
   /** The version listed last, which is likely to be asked for next. */
   #latest: PutOperation | undefined
 
-  private constructor(overlay: Overlay, keys: Keyspace, artifact: Uint8Array, head: ArtifactHead) {
+  private constructor(overlay: RangeOverlay, keys: Keyspace, artifact: Uint8Array, head: ArtifactHead) {
     this.#overlay = overlay
     this.#keys = keys
     this.#artifact = artifact
     this.#head = head
   }
 
-  static async open(overlay: Overlay, keys: Keyspace, artifact: Uint8Array): Promise<History> {
+  static async open(overlay: RangeOverlay, keys: Keyspace, artifact: Uint8Array): Promise<History> {
     const row = await overlay.get(keys.key(tables.head, artifact))
     return new History(overlay, keys, artifact, row === undefined ? emptyHead : decodeHead(row))
   }
@@ -153,7 +153,7 @@ export class History {
       current: step > 0 || (step === 0 && Buffer.compare(place, current as Place) > 0) ? place : current,
       siblings: step > 0 ? 0 : step === 0 ? siblings + 1 : siblings,
     }
-    this.#appeared.set(keyText(place), op)
+    this.#appeared.set(bytesText(place), op)
     this.#latest = op
   }
 
@@ -222,7 +222,7 @@ export class History {
       this.#keys.key(tables.live, this.#artifact, place),
       encodeLive({ root: op.root, hidden: op.state === undefined }),
     )
-    this.#began.set(keyText(place), op.root)
+    this.#began.set(bytesText(place), op.root)
     const heads = head.heads.filter((one) => !includesBytes(op.parents, entryOf(one)))
     const at = heads.findIndex((one) => Buffer.compare(one, place) > 0)
     heads.splice(at === -1 ? heads.length : at, 0, place)
@@ -258,7 +258,7 @@ export class History {
     const ended: PutOperation = { ...version, state: endedState }
     this.#overlay.put(this.#operationKey(version.entry), encodeOperation({ status: 'listed', op: ended }))
     this.#overlay.del(this.#keys.key(tables.live, this.#artifact, place))
-    const name = keyText(place)
+    const name = bytesText(place)
     if (!this.#began.delete(name)) this.#ended.set(name, version.root)
     if (version.state === undefined) this.#overlay.del(this.#hiddenKey(version.entry))
     else if (!this.#appeared.delete(name)) this.#vanished.set(name, version)

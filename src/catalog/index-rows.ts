@@ -1,6 +1,6 @@
-import { sha256 } from '../encoding/index.ts'
+import { bytesText, sha256 } from '../encoding/index.ts'
 import { maxIndexedPathBytes, maxIndexedTextBytes } from '../limits.ts'
-import { clockOf, type Keyspace, keyText, tables } from './keys.ts'
+import { clockOf, type Keyspace, tables } from './keys.ts'
 import { canonicalJson, type Metadata, type MetadataValue } from './metadata.ts'
 import type { ArtifactState, ClockReading } from './operation.ts'
 import { orderedClockBytes, orderedNumber, orderedText, writeClock } from './ordered.ts'
@@ -10,7 +10,7 @@ import type { ArtifactHead } from './rows.ts'
 const valueTags = { null: 1, false: 2, true: 3, number: 4, text: 5, list: 6, object: 7 } as const
 
 /**
- * What one artifact puts in the indexes: the keys, whose values are empty, by their `keyText`. Nothing when no
+ * What one artifact puts in the indexes: the keys, whose values are empty, by their `bytesText`. Nothing when no
  * version is live.
  */
 export function indexRows(
@@ -21,7 +21,7 @@ export function indexRows(
 ): Map<string, Uint8Array> {
   const rows = new Map<string, Uint8Array>()
   if (head.current === undefined || head.first === undefined) return rows
-  const add = (row: Uint8Array) => rows.set(keyText(row), row)
+  const add = (row: Uint8Array) => rows.set(bytesText(row), row)
   const created = Buffer.concat([orderedClock(head.first.clock), artifact])
   const updated = Buffer.concat([orderedClock(clockOf(head.current)), artifact])
   add(keys.key(tables.byCreated, created))

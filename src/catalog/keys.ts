@@ -119,8 +119,3 @@ export function within(prefix: Uint8Array): { gte: Uint8Array; lt: Uint8Array | 
   // A copy, for `slice` of a Buffer shares its memory.
   return { gte: prefix, lt: prefixEnd(Uint8Array.from(prefix)) }
 }
-
-/** A key as text of one unit a byte: equal and ordered as the bytes are, and usable in a Map. */
-export function keyText(key: Uint8Array): string {
-  return (key instanceof Buffer ? key : asBuffer(key)).toString('latin1')
-}

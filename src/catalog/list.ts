@@ -1,6 +1,7 @@
+import { bytesText } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { decodeCursor, encodeCursor } from './cursor.ts'
-import { entryOf, genOf, type Keyspace, keyText, type Place, tables } from './keys.ts'
+import { entryOf, genOf, type Keyspace, type Place, tables } from './keys.ts'
 import type { Reader } from './overlay.ts'
 import { type Page, type PageOptions, pageLimit } from './page.ts'
 import { type CheckedQuery, checkQuery, type ListQuery, matchesQuery, positionOf } from './query.ts'
@@ -162,7 +163,7 @@ class Lister {
 
   /** The first matches among all rows of a source. */
   async #pick(found: readonly Row[], after: Uint8Array | undefined, wanted: number): Promise<Match[]> {
-    const rows = [...new Map(found.map((row) => [keyText(row.artifact), row])).values()]
+    const rows = [...new Map(found.map((row) => [bytesText(row.artifact), row])).values()]
     const isOpen = (position: Uint8Array) => after === undefined || this.#compare(position, after) > 0
     let matches: Match[] = []
     const inOrder = rows.every(({ position }) => position !== undefined)

@@ -9,8 +9,7 @@ import {
   readUint64,
 } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
-import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
-import type { Overlay } from './overlay.ts'
+import type { KeyValueChange, KeyValueStore, NamespaceBlocks, Overlay } from '../storage/index.ts'
 import type { NamespaceKeys } from './tables.ts'
 
 /** What a namespace holds. */

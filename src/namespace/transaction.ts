@@ -13,12 +13,11 @@ import {
 } from '../log/index.ts'
 import { type AuthEntry, type EntryPlace, type Membership, rankOf } from '../membership/index.ts'
 import type { EpochSecret, Keyring } from '../sharing/index.ts'
-import type { KeyValueChange, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
+import { type KeyValueChange, type KeyValueStore, type NamespaceBlocks, Overlay } from '../storage/index.ts'
 import { Accounts, type AccountsInit, type Totals } from './accounts.ts'
 import { type Chains, chainOf, type Tip, tipChange, tipKey, tipOf, withTip } from './chains.ts'
 import { feedChanges, feedRow, keptFeedRows } from './feed.ts'
 import { addKeyRow } from './key-rows.ts'
-import { Overlay } from './overlay.ts'
 import type { Reservation } from './quota.ts'
 import { chainIdOf, type NamespaceKeys, placeOf } from './tables.ts'
 
