@@ -25,16 +25,16 @@ export async function awaitSync(
   })
 }
 
-/** Waits until an agent has a namespace's log as it is now, or the time is up; whether it has. */
+/** Waits until an agent has a namespace's log as it is now, or the time is up. */
 export async function awaitTold(
   node: ArtifactHubNode,
   options: { did: string; namespace: string; since: Date; timeoutMs: number; signal: AbortSignal },
-): Promise<boolean> {
-  return await looking(options, async () => {
+): Promise<void> {
+  await looking(options, async () => {
     const { namespaces } = await node.status({ signal: options.signal })
     const row = namespaces.find(({ id }) => id === options.namespace)
     const isTold = row !== undefined && syncedWith(row, options.since).includes(options.did)
-    return { done: isTold, value: isTold }
+    return { done: isTold, value: undefined }
   })
 }
 

@@ -47,3 +47,14 @@ test('messages cannot carry terminal controls', () => {
     error: { code: 'NOT_FOUND', retryable: false, details: {}, hint: expect.stringContaining('ls') },
   })
 })
+
+test('a download that failed says who was asked and what each answered', () => {
+  const asked = ['did:key:a: refused', 'did:key:b: does not have\u001b the block']
+  const failure = describeFailure(new ArtifactHubError('UNAVAILABLE', 'nobody brings it', { details: { asked } }))
+  expect(failureText(failure, { json: false }).split('\n').slice(0, 3)).toEqual([
+    'artifact-hub: nobody brings it',
+    '  did:key:a: refused',
+    '  did:key:b: does not have\\x1b the block',
+  ])
+  expect(JSON.parse(failureText(failure, { json: true }))).toMatchObject({ error: { details: { asked } } })
+})

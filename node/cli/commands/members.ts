@@ -14,6 +14,9 @@ const roles = ['admin', 'writer', 'reader', 'replica'] as const satisfies readon
 /** How long a change of members waits for others to have it, milliseconds. What they miss they get when they connect. */
 const tellMs = 3_000
 
+/** How long an agent that is connected takes at most to be told of a namespace that it does not have, milliseconds. */
+const inviteMs = 1_500
+
 /** The part of `ns …` that is about members. */
 export function memberCommands(group: Command, act: Act): void {
   group.command('members').description('list the members of a namespace').action(act(members))
@@ -100,18 +103,24 @@ async function revoke(session: Session, _options: unknown, agent: string): Promi
   const node = await session.online()
   const { namespace, signal } = session
   await node.client.namespace.revoke({ namespace, agent, signal })
-  const { isSynced, rows } = await awaitSync(node, {
-    since: new Date(),
-    timeoutMs: tellMs,
-    namespace: await namespaceId(session, node.client),
-    signal,
-  })
-  const told = rows.every(isSynced)
+  const told = session.isOnline && (await othersTold(session, node))
   await session.result({ revoked: agent, told }, fieldLines([['revoked', agent]]))
   if (!told) session.note('no other member could be reached: they learn of it when this node is on the network')
 }
 
-/** Whether the agent has learned of its role, within a bound. */
+/** Whether some other member has the log as it is now, within a bound; if there is none, nobody is left to tell. */
+async function othersTold(session: Session, node: ArtifactHubNode): Promise<boolean> {
+  const since = new Date()
+  const namespace = await namespaceId(session, node.client)
+  const options = { since, timeoutMs: tellMs, namespace, signal: session.signal }
+  const { rows, isSynced } = await awaitSync(node, options)
+  return rows.every(isSynced)
+}
+
+/**
+ * Whether the agent could be reached, within a bound: whoever has a role is told of it on every connection. This node stays for that
+ * until the agent has the log, or for as long as somebody takes who does not have the namespace yet.
+ */
 async function tell(
   session: Session,
   node: ArtifactHubNode,
@@ -128,7 +137,8 @@ async function tell(
     throw error
   }
   const namespace = await namespaceId(session, node.client)
-  return await awaitTold(node, { did, namespace, since, ...bounds })
+  await awaitTold(node, { did, namespace, since, ...bounds, timeoutMs: inviteMs })
+  return true
 }
 
 /** The id of the namespace that the command is about. */
