@@ -45,6 +45,8 @@ export class Ledger {
   #membership: Membership
   #incarnation: Uint8Array
   #nextFeedRow = 0
+  #keysGained = 0
+  #keysTried = 0
   #stale = false
   #closed = false
 
@@ -121,9 +123,30 @@ export class Ledger {
     })
   }
 
-  /** Takes in the keys that auth entries, which need not be stored, hold for this agent. Gives whether any is new. */
-  async learn(entries: readonly Sealing[]): Promise<boolean> {
-    return await this.#sealedKeys.learn(entries, this.parts.log)
+  /** Takes in the keys that auth entries, stored or about to be, hold for this agent. */
+  async learn(entries: readonly Sealing[]): Promise<void> {
+    // A batch that fails takes no keys back: what they open is owed from then on.
+    if (await this.#sealedKeys.learn(entries, this.parts.log)) this.#keysGained += 1
+  }
+
+  /** As `learn`, of entries that may not be stored for long. */
+  glance(entries: readonly Sealing[]): void {
+    if (this.#sealedKeys.glance(entries)) this.#keysGained += 1
+  }
+
+  /** How often keys came. */
+  get keysGained(): number {
+    return this.#keysGained
+  }
+
+  /** Whether keys came that hidden versions were not all tried with. */
+  get owesReveal(): boolean {
+    return this.#keysTried < this.#keysGained
+  }
+
+  /** Hidden versions were all tried with the keys that had come by then. */
+  noteRevealed(keysGained: number): void {
+    this.#keysTried = Math.max(this.#keysTried, keysGained)
   }
 
   /** Calls `listener` after each durable batch, and on closing, until the returned function is called. */
@@ -175,6 +198,8 @@ export class Ledger {
     const { membership } = tx
     await this.parts.env.store.batch(tx.changes, { sync: true })
     this.#stale = false
+    // Which epochs are wrapped under which: of what this agent wrote it is so only now.
+    if (tx.appended > 0) this.#sealedKeys.take([...tx.storedAuth])
     for (const tips of tx.tips) this.#chains.set(tips)
     if (tx.appended > 0) this.#chains.noteNamed()
     const authChanged = membership !== this.#membership

@@ -55,7 +55,7 @@ export async function appendAdopt(tx: Transaction, { header, hash }: Entry): Pro
 
 /** Begins an epoch: a fresh secret, sealed to every member who reads, under which all epochs known are wrapped. */
 export async function appendRotate(tx: Transaction): Promise<EpochSecret> {
-  const older = tx.keyring.epochHeads().slice(-maxBoxesInEntry)
+  const older = openHeads(tx).slice(0, maxBoxesInEntry)
   const epoch = tx.keyring.admitEpoch(tx.random(32))
   const wraps = older.map((one) => tx.keyring.wrapEpoch(one, epoch))
   const members = tx.membership.members.filter(({ role }) => role !== 'replica')
@@ -63,8 +63,31 @@ export async function appendRotate(tx: Transaction): Promise<EpochSecret> {
   return epoch
 }
 
+/**
+ * The epochs that this agent can open and that no other one of these wraps: those whose rotate counts first, the best of them
+ * first. Anyone who ever had the right to can bring any number of others.
+ */
+function openHeads(tx: Transaction): EpochSecret[] {
+  const heads = new Map(tx.keyring.epochHeads().map((head) => [bytesText(head.id), head]))
+  const counting = tx.membership.epochs.flatMap(({ id }) => heads.get(bytesText(id)) ?? [])
+  return [...new Set([...counting, ...[...heads.values()].reverse()])]
+}
+
+/**
+ * Seals to members what they lack of the epoch to write under, and of others that it does not wrap, for they began at the
+ * same time: whoever was granted a role under one of them could read nothing that was written under the others.
+ */
+export async function appendLackingBoxes(tx: Transaction): Promise<void> {
+  const { epoch, membership } = tx
+  const heads = openHeads(tx).filter(({ id }) => membership.epochs.some((one) => equalBytes(one.id, id)))
+  const apart = heads.filter((head) => head !== epoch).slice(0, maxBoxesInEntry)
+  for (const one of epoch === undefined ? apart : [epoch, ...apart]) {
+    await appendBoxes(tx, one, tx.membership.lacking(one.id))
+  }
+}
+
 /** Seals an epoch's secret to members who lack it. */
-export async function appendBoxes(tx: Transaction, epoch: EpochSecret, members: readonly Member[]): Promise<void> {
+async function appendBoxes(tx: Transaction, epoch: EpochSecret, members: readonly Member[]): Promise<void> {
   if (members.length > 0) await appendSealing(tx, 'keys', epoch, members, [])
 }
 

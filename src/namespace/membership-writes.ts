@@ -3,7 +3,7 @@ import { ArtifactHubError } from '../errors.ts'
 import type { GrantedRole } from '../log/index.ts'
 import { rankOf } from '../membership/index.ts'
 import type { Ledger } from './ledger.ts'
-import { appendAdopt, appendBoxes, appendGrant, appendRevoke, appendRotate, requireAbove } from './members.ts'
+import { appendAdopt, appendGrant, appendLackingBoxes, appendRevoke, appendRotate, requireAbove } from './members.ts'
 import { recount } from './recount.ts'
 
 /** See `Namespace.grant`. */
@@ -74,11 +74,9 @@ export async function writeOwed(ledger: Ledger): Promise<number> {
       if (rankOf(role) < 2) return 0
       mark()
       await appendRotate(tx)
-    } else if (tx.epoch !== undefined) {
-      const lacking = tx.membership.lacking(tx.epoch.id)
-      if (lacking.length === 0) return 0
+    } else {
       mark()
-      await appendBoxes(tx, tx.epoch, lacking)
+      await appendLackingBoxes(tx)
     }
     return tx.appended - before
   })

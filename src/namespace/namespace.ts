@@ -200,8 +200,8 @@ export class Namespace implements NamespaceParts {
    */
   async receive(batch: readonly Uint8Array[], { signal }: SignalOption = {}): Promise<Received> {
     signal?.throwIfAborted()
-    const { received, needsReveal } = await receiveEntries(this.#ledger, batch)
-    if (needsReveal) await this.#revealer.run(signal)
+    const received = await receiveEntries(this.#ledger, batch)
+    await this.#revealer.run(signal)
     return received
   }
 

@@ -2,6 +2,7 @@ import { artifactIdOf, bytesText, equalBytes } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { maxBranchEntries, maxSiblingEntries } from '../limits.ts'
 import { decodeUnverifiedEntry, type Entry, encodeEntry, isSignedBeside } from '../log/index.ts'
+import { type Membership, mayAuthor, rankOf } from '../membership/index.ts'
 import { chainOf } from './chains.ts'
 import type { Ledger } from './ledger.ts'
 import { isStripped } from './operations.ts'
@@ -34,11 +35,8 @@ interface Candidate {
   readonly bytes: Uint8Array
 }
 
-/** Stores what is well of a batch, in one durable batch. Gives whether keys came that hidden versions were not tried with. */
-export async function receiveEntries(
-  ledger: Ledger,
-  batch: readonly Uint8Array[],
-): Promise<{ received: Received; needsReveal: boolean }> {
+/** Stores what is well of a batch, in one durable batch. */
+export async function receiveEntries(ledger: Ledger, batch: readonly Uint8Array[]): Promise<Received> {
   const namespace = ledger.parts
   const refused: RefusedEntry[] = []
   const decoded = decodeBatch(namespace.id, batch, refused)
@@ -47,13 +45,12 @@ export async function receiveEntries(
   const signed = await checkSignatures(namespace, [...fresh, ...completions], refused)
   const candidates = fresh.filter((candidate) => signed.has(candidate))
   const whole = completions.filter((candidate) => signed.has(candidate))
-  const needsReveal = await ledger.learn(candidates.map(({ entry }) => entry).filter(({ auth }) => auth !== undefined))
+  ledger.glance(candidates.map(({ entry }) => entry).filter((entry) => isAuthorised(ledger.membership, entry)))
   const outcome = { stored: 0, known: held.length, unlinked: [] as Uint8Array[] }
   if (candidates.length > 0 || whole.length > 0) {
     await ledger.commit(async (tx, mark) => {
       const already = await tx.prime(candidates.map(({ entry }) => namespace.keys.key('places', entry.hash)))
       mark()
-      if (needsReveal) tx.add({ type: 'put', key: namespace.keys.key('revealing'), value: new Uint8Array(0) })
       const open = candidates.filter(
         ({ entry }, at) => already[at] === undefined && tx.storedEntry(entry.hash) === undefined,
       )
@@ -63,6 +60,8 @@ export async function receiveEntries(
       const stored = await linker.storeAll(open)
       outcome.stored = stored.length
       outcome.unlinked = linker.unlinked
+      await ledger.learn([...tx.storedAuth])
+      if (ledger.owesReveal) tx.add({ type: 'put', key: namespace.keys.key('revealing'), value: new Uint8Array(0) })
       const data = stored.filter(({ header }) => header.data !== undefined)
       const seen = await tx.primeArtifacts(data)
       await recount(tx, ledger.chains, data)
@@ -70,7 +69,13 @@ export async function receiveEntries(
       for (const candidate of whole) await complete(tx, namespace, candidate)
     })
   }
-  return { received: { ...outcome, refused }, needsReveal }
+  return { ...outcome, refused }
+}
+
+/** Whether an auth entry is for its author to write, by what is held: the keys of others' are taken in only once they are stored. */
+function isAuthorised(membership: Membership, { auth, header }: Entry): boolean {
+  const grant = auth === undefined || header.grant === undefined ? undefined : membership.grantOf(header.grant)
+  return grant?.live === true && equalBytes(grant.agent, header.author) && mayAuthor(grant.role, header.kind)
 }
 
 function decodeBatch(id: Uint8Array, batch: readonly Uint8Array[], refused: RefusedEntry[]): Candidate[] {
@@ -190,7 +195,10 @@ class Linker {
     return place !== undefined && equalBytes(place, placeOf(chain, seq - 1))
   }
 
-  /** Whom a grant that is held names, whether or not it counts: nobody else's entries may stand under it. */
+  /**
+   * Whom a grant that is held lets write, whether or not it counts: nobody else's entries may stand under it, and nobody's
+   * under one that only lets read.
+   */
   async #granteeOf(grant: Uint8Array): Promise<Uint8Array | undefined> {
     const { membership } = this.#tx
     if (equalBytes(grant, membership.namespace)) return membership.owner
@@ -198,7 +206,8 @@ class Linker {
     const known = this.#grantees.get(name)
     if (known !== undefined) return known
     const entry = await this.#tx.entry(grant)
-    const agent = entry?.auth?.kind === 'grant' ? entry.auth.agent : undefined
+    const said = entry?.auth?.kind === 'grant' ? entry.auth : undefined
+    const agent = said !== undefined && rankOf(said.role) > 0 ? said.agent : undefined
     if (agent !== undefined) this.#grantees.set(name, agent)
     return agent
   }

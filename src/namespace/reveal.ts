@@ -16,12 +16,21 @@ export class Revealer {
     this.#ledger = ledger
   }
 
-  /** Tries all with the keys that are there now. One run at a time; a later one sees all keys. */
+  /** Tries all with the keys that are there now, if any came. One run at a time. */
   async run(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#ledger.owesReveal) await this.#run(signal)
+  }
+
+  async #run(signal: AbortSignal | undefined): Promise<void> {
     const before = this.#running
     const run = (async () => {
       await before?.catch(() => {})
+      const { keysGained } = this.#ledger
       await revealHidden(this.#ledger, signal)
+      this.#ledger.noteRevealed(keysGained)
+      if (this.#ledger.owesReveal) return
+      const { env, keys } = this.#ledger.parts
+      await env.store.batch([{ type: 'del', key: keys.key('revealing') }], { sync: false })
     })()
     this.#running = run
     try {
@@ -34,13 +43,13 @@ export class Revealer {
   /** Runs if keys came that were not tried to the end: the node was stopped meanwhile. */
   async resume(): Promise<void> {
     const { env, keys } = this.#ledger.parts
-    if ((await env.store.get(keys.key('revealing'))) !== undefined) await this.run(undefined)
+    if ((await env.store.get(keys.key('revealing'))) !== undefined) await this.#run(undefined)
   }
 }
 
 /** Tries every hidden version with the keys that are there now, some to a batch. */
 async function revealHidden(ledger: Ledger, signal: AbortSignal | undefined): Promise<void> {
-  const { id, log, catalog, env, keys } = ledger.parts
+  const { id, log, catalog } = ledger.parts
   const secrets = storedSecrets(ledger.parts)
   let last: HiddenVersion | undefined
   for (;;) {
@@ -69,7 +78,6 @@ async function revealHidden(ledger: Ledger, signal: AbortSignal | undefined): Pr
         }
       })
     }
-    if (some.length < batchVersions) break
+    if (some.length < batchVersions) return
   }
-  await env.store.batch([{ type: 'del', key: keys.key('revealing') }], { sync: false })
 }

@@ -21,8 +21,13 @@ export class SealedKeys {
 
   /** Gives whether any key was new. */
   take(entries: readonly Sealing[]): boolean {
-    this.#noteGrants(entries)
-    return this.#admit(entries)
+    for (const prefix of this.#ownPrefixes(entries)) this.#prefixes.add(prefix)
+    return this.#admit(entries, this.#prefixes)
+  }
+
+  /** As `take`, but of entries that may never be stored: what is sealed to grants among them is taken, the grants are not noted. */
+  glance(entries: readonly Sealing[]): boolean {
+    return this.#admit(entries, new Set([...this.#prefixes, ...this.#ownPrefixes(entries)]))
   }
 
   /** As `take`, of entries that come after those of a log, where what was sealed to a grant may be before the grant. */
@@ -30,24 +35,26 @@ export class SealedKeys {
     const before = this.#prefixes.size
     let gained = this.take(entries)
     if (this.#prefixes.size === before) return gained
-    for await (const { bytes } of log.auth()) gained = this.#admit([decodeUnverifiedEntry(bytes)]) || gained
+    for await (const { bytes } of log.auth()) {
+      gained = this.#admit([decodeUnverifiedEntry(bytes)], this.#prefixes) || gained
+    }
     return gained
   }
 
-  #noteGrants(entries: readonly Sealing[]): void {
+  *#ownPrefixes(entries: readonly Sealing[]): Generator<string> {
     for (const { hash, header, auth } of entries) {
       const named = auth?.kind === 'grant' ? auth.agent : auth?.kind === 'genesis' ? header.author : undefined
-      if (named !== undefined && equalBytes(named, this.#agent)) this.#prefixes.add(bytesText(grantPrefix(hash)))
+      if (named !== undefined && equalBytes(named, this.#agent)) yield bytesText(grantPrefix(hash))
     }
   }
 
-  #admit(entries: readonly Sealing[]): boolean {
+  #admit(entries: readonly Sealing[], prefixes: ReadonlySet<string>): boolean {
     let gained = false
     for (const { hash, header, auth, keys } of entries) {
       if (header.keyId === undefined || keys === undefined || auth === undefined) continue
       const to =
         auth.kind === 'grant' ? [grantPrefix(hash)] : auth.kind === 'rotate' || auth.kind === 'keys' ? auth.to : []
-      const isOwn = to.some((prefix) => this.#prefixes.has(bytesText(prefix)))
+      const isOwn = to.some((prefix) => prefixes.has(bytesText(prefix)))
       gained = this.#keyring.admit(header.keyId, keys, isOwn) || gained
     }
     return gained

@@ -17,7 +17,7 @@ import { type KeyValueChange, type KeyValueStore, type NamespaceBlocks, Overlay 
 import { Accounts, type AccountsInit, type Totals } from './accounts.ts'
 import { type Chains, chainOf, type Tip, tipChange, tipKey, tipOf, withTip } from './chains.ts'
 import { feedChanges, feedRow, keptFeedRows } from './feed.ts'
-import { addKeyRow } from './key-rows.ts'
+import { addKeyRow, wayOf } from './key-rows.ts'
 import type { Reservation } from './quota.ts'
 import { chainIdOf, type NamespaceKeys, placeOf } from './tables.ts'
 
@@ -285,6 +285,11 @@ export class Transaction {
     return this.#leaves.get(bytesText(digest))
   }
 
+  /** Auth entries stored here, this agent's and others'. */
+  get storedAuth(): Iterable<Entry> {
+    return this.#stored.values().filter(({ auth }) => auth !== undefined)
+  }
+
   /** An entry that was stored here. */
   storedEntry(hash: Uint8Array): Entry | undefined {
     return this.#stored.get(bytesText(hash))
@@ -360,8 +365,8 @@ export class Transaction {
     if (this.#membership.needsLink(entry)) this.#newLinks.push(entry)
     if (data === undefined) return
     const artifact = artifactIdOf(namespace, data.artifactSalt)
-    for (const wrap of entry.keys?.wraps ?? []) await this.#addKeyRow(artifact, wrap.keyId, wrap, entry.hash)
-    for (const keyId of distinctKeyIds(entry)) await this.#addKeyRow(artifact, keyId, undefined, entry.hash)
+    for (const wrap of entry.keys?.wraps ?? []) await this.#addKeyRow(artifact, wrap.keyId, wrap, entry)
+    for (const keyId of distinctKeyIds(entry)) await this.#addKeyRow(artifact, keyId, undefined, entry)
     if (entry.leaf !== undefined && data.root !== undefined) {
       this.#overlay.put(keys.key('inlineLeaves', data.root.digest, entry.hash), place)
     }
@@ -452,11 +457,11 @@ export class Transaction {
     artifact: Uint8Array,
     keyId: Uint8Array,
     wrap: KeyWrap | undefined,
-    entry: Uint8Array,
+    { header, hash }: Entry,
   ): Promise<void> {
     const key = this.#init.keys.key('artifactKeys', artifact, keyId)
     const before = await this.#overlay.get(key, this.#isNew(artifact))
-    const after = addKeyRow(before, wrap === undefined ? [entry] : [wrap.under, wrap.box, entry])
+    const after = addKeyRow(before, wayOf(header.grant ?? hash, hash, wrap))
     if (after !== undefined) this.#overlay.put(key, after)
   }
 }

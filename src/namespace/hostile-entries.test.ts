@@ -1,0 +1,179 @@
+import { describe, expect, test } from 'vitest'
+import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { equalBytes, toHex } from '../encoding/index.ts'
+import { boxedKeyBytes, boxTagBytes } from '../identity/index.ts'
+import {
+  type EntrySections,
+  encodeAuthBody,
+  grantPrefix,
+  type HeaderDraft,
+  type KeySection,
+  signEntry,
+} from '../log/index.ts'
+import type { Tip } from './chains.ts'
+
+/** An owner with a namespace, and agents that have joined it and been granted these roles. */
+async function team(...roles: readonly ('admin' | 'writer' | 'reader')[]) {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const others: NamespaceNode[] = []
+  for (const [at, role] of roles.entries()) {
+    const other = await new NamespaceNode(2 + at, time).join(owner)
+    await owner.ns.grant({ agent: other.id, role })
+    others.push(other)
+  }
+  await converge(owner, ...others)
+  const joins = async (): Promise<NamespaceNode> => {
+    const late = await new NamespaceNode(40, time).join(owner)
+    await owner.ns.grant({ agent: late.id, role: 'reader' })
+    return late
+  }
+  return { time, owner, others: others as [NamespaceNode, NamespaceNode], joins }
+}
+
+type Draft = Pick<HeaderDraft, 'kind' | 'keyId' | 'data'>
+
+/** Entries one after another on a chain, signed by whoever they are of, whatever the rules say. */
+function chainOn(
+  { agent, ns }: NamespaceNode,
+  start: Pick<Tip, 'grant' | 'incarnation'> & Partial<Pick<Tip, 'seq' | 'hash'>>,
+  entries: readonly (Draft & EntrySections)[],
+): Uint8Array[] {
+  let [seq, previous] = start.seq === undefined ? [0, undefined] : [start.seq + 1, start.hash]
+  return entries.map(({ kind, keyId, data, ...sections }) => {
+    const { grant, incarnation } = start
+    const place = { namespace: ns.id, grant, incarnation, seq, previous, heads: [] }
+    const { entry, bytes } = signEntry(agent, { kind, keyId, data, ...place, clock: ns.env.clock.tick() }, sections)
+    seq += 1
+    previous = entry.hash
+    return bytes
+  })
+}
+
+/** Entries that bring many ways to an artifact key, none of which leads anywhere. */
+async function falseWays(owner: NamespaceNode, artifact: Uint8Array, under: Uint8Array | 'boxes') {
+  const record = await owner.ns.catalog.get(artifact)
+  const header = (await owner.ns.entry(record?.entry as Uint8Array))?.header
+  const [keyId, salt] = [header?.keyId as Uint8Array, header?.data?.artifactSalt as Uint8Array]
+  const data = { artifactSalt: salt, parents: [], gen: 0, root: undefined, versions: [] }
+  const sections: KeySection[] =
+    under === 'boxes'
+      ? Array.from({ length: 260 }, () => ({
+          wraps: [],
+          ephemeral: new Uint8Array(32).fill(9),
+          boxes: [{ keyId, tag: new Uint8Array(boxTagBytes), box: new Uint8Array(boxedKeyBytes) }],
+        }))
+      : Array.from({ length: 3 }, (_, entry) => ({
+          wraps: Array.from({ length: 128 }, (_, at) => {
+            const box = new Uint8Array(boxedKeyBytes)
+            box.set([entry, at])
+            return { keyId, under, box }
+          }),
+          ephemeral: undefined,
+          boxes: [],
+        }))
+  return { keyId, entries: sections.map((keys) => ({ kind: 'keys' as const, keyId, data, keys })) }
+}
+
+function tipOf(node: NamespaceNode): Tip {
+  return node.ns.vector().find(({ author }) => equalBytes(author, node.id)) as Tip
+}
+
+describe('what a former writer signs, beyond its cut,', () => {
+  test.each(['boxes', 'wraps'])('does not hide the key of anyone’s artifact behind false %s', async (what) => {
+    const { owner, others, joins } = await team('writer', 'reader')
+    const [former, reader] = others
+    const artifact = await owner.write('precious')
+    await owner.update(artifact, 'more precious')
+    await former.write('mine')
+    await converge(owner, former, reader)
+    const { entries } = await falseWays(owner, artifact, what === 'boxes' ? what : new Uint8Array(16))
+    await owner.ns.revoke({ agent: former.id })
+    await converge(owner, reader)
+    const { stored } = await reader.ns.receive(chainOn(former, tipOf(former), entries))
+    expect(stored).toBe(entries.length)
+    const late = await joins()
+    await converge(owner, reader, late)
+    for (const node of [owner, reader, late]) {
+      await node.open()
+      expect(await node.read(artifact)).toBe('more precious')
+      expect(await node.read(artifact, 1)).toBe('precious')
+    }
+  })
+
+  test('does not make a key that it knows look as if it did not', async () => {
+    for (let draw = 0; draw < 4; draw++) {
+      const { owner, others } = await team('writer')
+      const [former] = others
+      owner.env.random(draw + 1)
+      const artifact = await owner.write('precious')
+      await former.write('mine')
+      await converge(owner, former)
+      await owner.ns.revoke({ agent: former.id })
+      // The id of the new epoch is public.
+      const epoch = owner.ns.membership.epochs.find(({ id }) => owner.ns.membership.isGoodEpoch(id))
+      const { keyId, entries } = await falseWays(owner, artifact, epoch?.id as Uint8Array)
+      owner.ns.keyring.remember(artifact, await owner.ns.artifactKey(artifact, keyId))
+      await owner.ns.receive(chainOn(former, tipOf(former), entries))
+      await owner.update(artifact, 'not for the former writer')
+      const current = await owner.ns.catalog.get(artifact)
+      const { header } = (await owner.ns.entry(current?.entry as Uint8Array)) as { header: { keyId: Uint8Array } }
+      expect(toHex(header.keyId)).not.toBe(toHex(keyId))
+    }
+  })
+})
+
+test('epochs that anyone seals to a member are not taken for the namespace’s, nor kept', async () => {
+  const { time, owner, joins } = await team()
+  await owner.write('from before')
+  const stranger = await new NamespaceNode(70, time).join(owner)
+  const forged = Array.from({ length: 140 }, () => {
+    const epoch = stranger.ns.keyring.admitEpoch(stranger.env.random(32))
+    const keys = stranger.ns.keyring.sealEpoch(epoch, [owner.id], stranger.env.random(32))
+    const body = encodeAuthBody({ kind: 'rotate', to: [grantPrefix(owner.ns.id)] })
+    const place = { grant: stranger.env.random(32), incarnation: stranger.env.random(16) }
+    return chainOn(stranger, place, [{ kind: 'rotate', keyId: epoch.id, data: undefined, keys, body }])
+  }).flat()
+  const { size } = owner.ns.keyring
+  expect(await owner.ns.receive(forged)).toMatchObject({ stored: 0, refused: [] })
+  expect(owner.ns.keyring.size).toBe(size)
+  await owner.ns.rotate()
+  const late = await joins()
+  await converge(owner, late)
+  expect(await late.names()).toEqual(['from before'])
+})
+
+test('nothing is stored under a grant that only lets read', async () => {
+  const { owner, others } = await team('reader')
+  const [reader] = others
+  const grant = owner.ns.membership.grantsOf(reader.id)[0]?.hash as Uint8Array
+  const data = {
+    artifactSalt: new Uint8Array(16),
+    parents: [new Uint8Array(32)],
+    gen: 0,
+    root: undefined,
+    versions: [],
+  }
+  const entries = Array.from({ length: 5 }, () => ({ kind: 'delete' as const, keyId: undefined, data }))
+  const place = { grant, incarnation: new Uint8Array(16) }
+  const { entries: before } = owner.ns
+  expect(await owner.ns.receive(chainOn(reader, place, entries))).toMatchObject({ stored: 0 })
+  expect(owner.ns.entries).toBe(before)
+})
+
+test('who is granted a role after epochs began at the same time reads what was written under each', async () => {
+  const { owner, others, joins } = await team('admin')
+  const [admin] = others
+  await owner.ns.rotate()
+  await admin.ns.rotate()
+  await owner.write('by the owner')
+  await admin.write('by the admin')
+  await converge(owner, admin)
+  const late = await joins()
+  await owner.ns.heal()
+  await converge(owner, admin, late)
+  expect(await late.names()).toEqual(['by the admin', 'by the owner'])
+  const { entries } = owner.ns
+  for (const node of [owner, admin]) expect(await node.ns.heal()).toBe(0)
+  expect(owner.ns.entries).toBe(entries)
+})
