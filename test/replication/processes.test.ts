@@ -3,17 +3,21 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { numbers } from '../../node/disk/test-support/simulated-disk.ts'
 import { MemberProcess } from './member-process.ts'
-import { eventually } from './nodes.ts'
 
 const members = 8
 /** Writes of each member between two kills. */
 const steps = 6
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31))
 
-test(`${members} processes that write at random and are killed at random converge, seed ${seed}`, async () => {
+/** A bound on hangs: it takes half a minute where nothing else runs. */
+const timeoutMs = 400_000
+
+test(`${members} processes that write at random and are killed at random converge, seed ${seed}`, {
+  timeout: timeoutMs,
+}, async () => {
   const random = numbers(seed)
   const folder = await mkdtemp(join(tmpdir(), 'artifact-hub-processes-'))
   await using cleanUp = new AsyncDisposableStack()
@@ -51,11 +55,15 @@ test(`${members} processes that write at random and are killed at random converg
     }),
   )
 
-  const state = await eventually(async () => {
-    const states = await Promise.all(all.map((member) => member.ask({ do: 'state' })))
-    for (const one of states) expect(one).toEqual(states[0])
-    return states[0] as { readonly logHash: string; readonly list: readonly string[] }
-  })
+  // Who found nobody while the others were dead tries again after a minute at most.
+  const state = await vi.waitFor(
+    async () => {
+      const states = await Promise.all(all.map((member) => member.ask({ do: 'state' })))
+      for (const one of states) expect(one).toEqual(states[0])
+      return states[0] as { readonly logHash: string; readonly list: readonly string[] }
+    },
+    { timeout: 120_000, interval: 100 },
+  )
   expect(state.logHash).toMatch(/^[0-9a-f]{64}$/)
   const ids = new Set(state.list.map((line) => line.split(' ')[0]))
   // Nothing that was acknowledged is lost, unless somebody deleted it.
