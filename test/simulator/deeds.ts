@@ -71,13 +71,17 @@ export async function listed(ns: Namespace): Promise<Uint8Array[]> {
   return (await ns.catalog.list({ limit: 1_000 })).items.map(({ artifact }) => artifact)
 }
 
-/** Agents that had a role and have none any more, as far as this node knows. */
+/** Agents that had a role and have none any more, as far as this node knows, with what it knows to have been sealed to them. */
 async function removedAsKnown({ world }: Machine, ns: Namespace): Promise<WrittenPut['removed']> {
   const removed = new Map<string, ReadonlySet<string>>()
   for (const [agent, grants] of [...world.ledger.grants]) {
     if (ns.roleOf(bytesOf(agent)) !== undefined) continue
-    const ended = [...grants].filter((hash) => ns.membership.grantOf(bytesOf(hash))?.live === false)
-    if (ended.length > 0) removed.set(agent, new Set(ended))
+    if (![...grants].some((hash) => ns.membership.grantOf(bytesOf(hash))?.live === false)) continue
+    const known = new Set<string>()
+    for (const hash of [...(world.ledger.sealings.get(agent) ?? [])]) {
+      if (await ns.hasEntry(bytesOf(hash))) known.add(hash)
+    }
+    removed.set(agent, known)
   }
   return removed
 }

@@ -182,7 +182,10 @@ function rowsOf({ ns, image }: Machine, tables: readonly TableName[]): Map<strin
   return rows
 }
 
-/** Who was removed cannot read what was written by those who knew of it, with every entry and all own keys in hand. */
+/**
+ * Who was removed cannot read what was written by those who knew of it and of all that was sealed to them, with every entry and all
+ * own keys in hand.
+ */
 async function checkRemoved(
   world: World,
   machines: readonly Machine[],
@@ -193,10 +196,10 @@ async function checkRemoved(
   for (const machine of machines.slice(1)) {
     const agent = toHex(machine.id)
     if (ns.roleOf(machine.id) !== undefined) continue
-    const grants = [...(ledger.grants.get(agent) ?? [])]
+    const sealings = [...(ledger.sealings.get(agent) ?? [])]
     const kept = entries.filter((entry) => {
       const removed = ledger.puts.get(toHex(entry.hash))?.removed.get(agent)
-      return removed !== undefined && grants.every((hash) => removed.has(hash))
+      return removed !== undefined && sealings.every((hash) => removed.has(hash))
     })
     if (kept.length === 0) continue
     const spy = await spyOf(machine, ns, entries)

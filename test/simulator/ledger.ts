@@ -13,7 +13,7 @@ export interface Told {
 export interface WrittenPut {
   /** What it says; `undefined` when the content stayed what it was. */
   readonly text: string | undefined
-  /** Agents (hex) of whom the author knew that they were removed, by the grants (hex) that it knew of them. */
+  /** Agents (hex) of whom the author knew that they were removed, and the entries (hex) that named them or sealed to them which it knew. */
   readonly removed: ReadonlyMap<string, ReadonlySet<string>>
 }
 
@@ -32,8 +32,10 @@ export class Ledger {
   readonly excused = new Set<string>()
   /** Every entry that anyone ever signed, those of liars too. */
   readonly signed = new Map<string, Uint8Array>()
-  /** Hashes (hex) of grants, by the agent (hex) that they name. */
+  /** Hashes (hex) of grants, and of all that seals an epoch, by the agent (hex) that they name. */
   readonly grants = new Map<string, Set<string>>()
+  readonly sealings = new Map<string, Set<string>>()
+  readonly #agentOfPrefix = new Map<string, string>()
   /** What happened, for whoever reads of a failure. */
   readonly story: string[] = []
 
@@ -50,7 +52,18 @@ export class Ledger {
     if (entry.auth?.kind === 'grant') {
       const agent = toHex(entry.auth.agent)
       this.grants.set(agent, (this.grants.get(agent) ?? new Set()).add(hash))
+      this.#agentOfPrefix.set(hash.slice(0, 16), agent)
+      this.#seals(agent, hash)
+    } else if (entry.auth?.kind === 'rotate' || entry.auth?.kind === 'keys') {
+      for (const prefix of entry.auth.to) {
+        const agent = this.#agentOfPrefix.get(toHex(prefix))
+        if (agent !== undefined) this.#seals(agent, hash)
+      }
     }
     return entry
+  }
+
+  #seals(agent: string, hash: string): void {
+    this.sealings.set(agent, (this.sealings.get(agent) ?? new Set()).add(hash))
   }
 }

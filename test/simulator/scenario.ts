@@ -1,5 +1,6 @@
 import { equalBytes } from '../../src/encoding/index.ts'
 import { isHubError } from '../../src/errors.ts'
+import { rankOf } from '../../src/membership/index.ts'
 import { Namespace, NamespaceKeys } from '../../src/namespace/index.ts'
 import { Chance } from './chance.ts'
 import { bytesOf, create, listed, remove, update } from './deeds.ts'
@@ -77,6 +78,11 @@ class Scenario {
   readonly #time = new VirtualTime()
   readonly #machines: Machine[] = []
   readonly #backups = new Map<Machine, StoreImage>()
+  /** Machines that are about to crash, and when. */
+  readonly #doomed = new Map<
+    Machine,
+    { readonly moment: 'before' | 'after'; left: number; readonly crash: () => void }
+  >()
   readonly #counts: Record<string, number> = {}
   readonly #agents: SimulatedAgent[] = []
   #boundaries = 0
@@ -146,10 +152,12 @@ class Scenario {
     const skewMs = this.#chance.is(0.4) ? this.#chance.between(-6 * hour, 6 * hour) : 0
     const disguise = isLiar ? disguised(chance) : undefined
     const machine = new Machine(this.world, { name, agent, chance, skewMs, disguise })
-    machine.onBoundary = () => {
+    machine.onBoundary = (moment) => {
+      const doom = this.#doomed.get(machine)
+      if (doom?.moment === moment && doom.left-- === 0) doom.crash()
       if (!this.#isCounting) return
       this.#boundaries += 1
-      if (this.#boundaries !== this.#options.crashAtBoundary) return
+      if (this.#boundaries !== this.#options.crashAtBoundary || machine.run === undefined) return
       this.#tell(`${name} loses power at boundary ${this.#boundaries}`)
       machine.cutPower()
       this.#time.setTimer(1_000, () => machine.start())
@@ -180,31 +188,22 @@ class Scenario {
   #step(): void {
     const chance = this.#chance
     const kind = chance.weighted(weights)
-    const machine = chance.pick(this.#machines) as Machine
+    const machine = (chance.pick(this.#ableTo(kind)) ?? chance.pick(this.#machines)) as Machine
     const { network } = this.world
     switch (kind) {
       case 'kill':
       case 'powerCut': {
-        if (machine.run === undefined) return
+        if (machine.run === undefined || this.#doomed.has(machine)) return
         this.#tell(`${machine.name}: ${kind}`)
         // At a boundary of a batch, if there is one soon.
-        const before = machine.onBoundary
         const crash = () => {
-          machine.onBoundary = before
-          if (machine.run === undefined) return
+          if (!this.#doomed.delete(machine) || machine.run === undefined) return
           if (kind === 'kill') machine.kill()
           else machine.cutPower()
           this.#time.setTimer(chance.between(100, 20_000), () => machine.start())
         }
-        const moment = chance.pick(['before', 'after'])
-        let left = chance.int(3)
-        machine.onBoundary = (now) => {
-          before(now)
-          if (now === moment && left-- === 0) crash()
-        }
-        this.#time.setTimer(3_000, () => {
-          if (machine.onBoundary !== before) crash()
-        })
+        this.#doomed.set(machine, { moment: chance.pick(['before', 'after']) as 'before', left: chance.int(3), crash })
+        this.#time.setTimer(3_000, crash)
         return
       }
       case 'restart':
@@ -251,6 +250,18 @@ class Scenario {
       default:
         void this.#act(kind, machine)
     }
+  }
+
+  /** Machines whose agents may do a thing as far as they know, most of the time. */
+  #ableTo(kind: keyof typeof weights): Machine[] {
+    if (kind === 'lie') return this.#machines.filter(({ isHonest }) => !isHonest)
+    const ranked = (['grant', 'revoke', 'rotate', 'adopt'] as string[]).includes(kind) ? 2 : 1
+    const isWrite = ranked === 2 || (['create', 'update', 'delete', 'drop'] as string[]).includes(kind)
+    if (!isWrite || this.#chance.is(0.1)) return this.#machines
+    return this.#machines.filter(({ ns, id }) => {
+      const role = ns?.roleOf(id)
+      return role !== undefined && rankOf(role) >= ranked
+    })
   }
 
   async #act(
