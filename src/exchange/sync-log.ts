@@ -57,6 +57,11 @@ export interface ReplicatedLog {
    * though the chain reaches its seq here, there is a fork at an unknown place: then the chain is given from its start.
    */
   entriesBeyond(theirs: Iterable<VectorRow>, options?: { signal?: AbortSignal | undefined }): AsyncIterable<Uint8Array>
+  /**
+   * Entries that hold the keys of the time for an agent, for it to have ahead of a long log: what comes after them it can read
+   * at once, where else it would try everything a second time when they come in their place.
+   */
+  lettersFor?(agent: Uint8Array): AsyncIterable<Uint8Array>
   /** Checks entries that anyone may have made and stores those that are well, in one durable batch. Idempotent. */
   receive(batch: readonly Uint8Array[], options?: { signal?: AbortSignal | undefined }): Promise<Received>
   /** The role of an agent (32 bytes), as far as this log knows; `undefined` for strangers. */

@@ -5,7 +5,17 @@ import type { PeerNetwork } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { ReplicatedLog, VectorRow } from './sync-log.ts'
 import { SyncStream } from './sync-stream.ts'
-import { receiveEntries, receiveVector, type SyncTally, sendEntries, sendVector, wantsOf } from './sync-transfer.ts'
+import {
+  entriesFor,
+  missing,
+  receiveEntries,
+  receiveVector,
+  type SyncTally,
+  sendEntries,
+  sendVector,
+  tipsByChain,
+  wantsOf,
+} from './sync-transfer.ts'
 import { type SyncContents, type SyncScope, viewOf } from './sync-view.ts'
 
 /** The libp2p protocol of log sync. */
@@ -80,7 +90,7 @@ export async function runSync(options: SyncRunOptions): Promise<SyncOutcome> {
       behind = Math.max(0, behind - stored)
       options.onBehind?.(behind)
     })
-    const sent = theirs.same || !isMember() ? 0 : await sendEntries(stream, view.beyond(theirs, stream.signal))
+    const sent = theirs.same || !isMember() ? 0 : await sendEntries(stream, entriesFor(log, view, ours, theirs, stream))
     await stream.send({ type: 'end', hash: await ownHash() })
     const done = await stream.expect('done')
     return outcome('exchanged', { sent, theirHash: done.hash, lacking: await lackingOf(theirs, log) })
@@ -142,28 +152,4 @@ async function lackingOf(theirs: SyncContents, log: ReplicatedLog): Promise<numb
   let lacking = 0
   for (const { hash } of theirs.rows) if (!held.has(toHex(hash)) && !(await log.hasEntry(hash))) lacking += 1
   return lacking
-}
-
-/** Entries that the other side has beyond this one, as far as the vectors tell. */
-function missing(ours: SyncContents, theirs: SyncContents): number {
-  const tips = tipsByChain(ours.rows)
-  let count = 0
-  for (const { chain, seq } of theirs.rows) {
-    const own = tips.get(toHex(chain))
-    const from = own === undefined ? -1 : Math.max(...own.map((row) => row.seq))
-    count += Math.max(0, seq - from)
-  }
-  const held = new Set(ours.ids.map(toHex))
-  return count + theirs.ids.filter((id) => !held.has(toHex(id))).length
-}
-
-function tipsByChain(rows: Iterable<VectorRow>): Map<string, VectorRow[]> {
-  const tips = new Map<string, VectorRow[]>()
-  for (const row of rows) {
-    const chain = toHex(row.chain)
-    const known = tips.get(chain)
-    if (known === undefined) tips.set(chain, [row])
-    else known.push(row)
-  }
-  return tips
 }

@@ -17,6 +17,7 @@ import { syncProtocol } from './sync-run.ts'
 import { SyncStream } from './sync-stream.ts'
 import {
   count,
+  entriesFor,
   inTurn,
   receiveEntries,
   receiveVector,
@@ -178,7 +179,8 @@ export class SyncService implements AsyncDisposable {
     const view = viewOf(log, artifact === undefined ? { kind: 'namespace' } : { kind: 'artifact', artifact })
     const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
     const same = equalBytes(hello.hash, await view.hash())
-    await sendVector(stream, same ? nothing : await view.contents(), { same, wants: [] })
+    const ours = same ? nothing : await view.contents()
+    await sendVector(stream, ours, { same, wants: [] })
     const first = await stream.receive()
     if (first === undefined && same) {
       this.#options.onRound?.(log, stream.agent, { result: 'same', ...tally, sent: 0, theirHash: hello.hash })
@@ -188,7 +190,7 @@ export class SyncService implements AsyncDisposable {
       return stream.misbehaved('bad-frame', 'no vector where one was due')
     const theirs = await receiveVector(stream, first)
     const wanted = view.wanted(theirs.wants, stream.signal)
-    const entries = same ? wanted : inTurn(view.beyond(theirs, stream.signal), wanted)
+    const entries = same ? wanted : inTurn(entriesFor(log, view, ours, theirs, stream), wanted)
     const sent = await sendEntries(stream, this.#whileReadable(log, stream.agent, entries))
     await stream.send({ type: 'end', hash: await view.hash() })
     const theirHash = await receiveEntries(stream, log, tally)

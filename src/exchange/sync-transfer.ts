@@ -1,8 +1,14 @@
+import { toHex } from '../encoding/index.ts'
 import { maxSyncVectorRows, maxSyncWants, maxUselessSyncBatches } from '../limits.ts'
 import { entriesRoomBytes, roomOf, rowsInPage } from './sync-codec.ts'
 import type { Received, ReplicatedLog, VectorRow } from './sync-log.ts'
 import type { SyncStream } from './sync-stream.ts'
-import type { SyncContents } from './sync-view.ts'
+import type { SyncContents, SyncView } from './sync-view.ts'
+
+/** So many entries cost more to be tried again when their keys come than the keys cost to be sent twice. */
+const entriesWorthLetters = 64
+/** Hashes of entries that came too early, of which the end of a round looks whether they came again. */
+const maxEarlyEntries = 256
 
 /** What one side of a round took in. */
 export interface SyncTally {
@@ -92,11 +98,16 @@ export async function receiveEntries(
   tally: SyncTally,
   onBatch?: (received: Received) => void,
 ): Promise<Uint8Array> {
+  const early: Uint8Array[] = []
   for (let useless = 0; ; ) {
     const message = await stream.expect('entries', 'end')
-    if (message.type === 'end') return message.hash
+    if (message.type === 'end') {
+      for (const hash of early) if (await log.hasEntry(hash)) tally.unlinked -= 1
+      return message.hash
+    }
     const received = await log.receive(message.entries, { signal: stream.signal })
     count(stream, received, tally)
+    early.push(...received.unlinked.slice(0, maxEarlyEntries - early.length))
     onBatch?.(received)
     useless = received.stored > 0 ? 0 : useless + 1
     if (useless > maxUselessSyncBatches) stream.misbehaved('flood', 'entries of which none is new, without end')
@@ -113,6 +124,19 @@ export function count(stream: SyncStream, received: Received, tally: SyncTally):
   if (bad !== undefined) stream.misbehaved('bad-entry', `an entry that is refused: ${bad.why}`)
 }
 
+/** What the other side lacks; when that is much, the keys to it go ahead. */
+export function entriesFor(
+  log: ReplicatedLog,
+  view: SyncView,
+  ours: SyncContents,
+  theirs: SyncContents,
+  stream: SyncStream,
+): AsyncIterable<Uint8Array> {
+  const beyond = view.beyond(theirs, stream.signal)
+  const letters = missing(theirs, ours) < entriesWorthLetters ? undefined : log.lettersFor?.(stream.agent)
+  return letters === undefined ? beyond : inTurn(letters, beyond)
+}
+
 /** Entries to ask for, as many as one round takes. */
 export async function wantsOf(log: ReplicatedLog): Promise<Uint8Array[]> {
   const wants: Uint8Array[] = []
@@ -126,4 +150,29 @@ export async function wantsOf(log: ReplicatedLog): Promise<Uint8Array[]> {
 /** Both, one after the other. */
 export async function* inTurn<T>(...parts: readonly AsyncIterable<T>[]): AsyncIterable<T> {
   for (const part of parts) yield* part
+}
+
+/** Entries that the other side has beyond this one, as far as the vectors tell. */
+export function missing(ours: SyncContents, theirs: SyncContents): number {
+  const tips = tipsByChain(ours.rows)
+  let count = 0
+  for (const { chain, seq } of theirs.rows) {
+    const own = tips.get(toHex(chain))
+    const from = own === undefined ? -1 : Math.max(...own.map((row) => row.seq))
+    count += Math.max(0, seq - from)
+  }
+  const held = new Set(ours.ids.map(toHex))
+  return count + theirs.ids.filter((id) => !held.has(toHex(id))).length
+}
+
+/** Tips, by the hex of their chain. */
+export function tipsByChain(rows: Iterable<VectorRow>): Map<string, VectorRow[]> {
+  const tips = new Map<string, VectorRow[]>()
+  for (const row of rows) {
+    const chain = toHex(row.chain)
+    const known = tips.get(chain)
+    if (known === undefined) tips.set(chain, [row])
+    else known.push(row)
+  }
+  return tips
 }
