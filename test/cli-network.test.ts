@@ -110,6 +110,16 @@ describe('agents through the CLI', () => {
 })
 
 describe('a namespace shared through the CLI', () => {
+  test('is known at once to a connected agent that is granted a role in it', async () => {
+    await using run = new Staying(writer, ['run'])
+    const { ticket } = await run.next<Introduction>()
+    const { id } = await owner.json<{ id: string }>(['ns', 'create', 'new'])
+    const grant = ['ns', 'grant', ticket, 'reader', '--ns', 'new']
+    expect(await owner.json(grant)).toMatchObject({ did: dids.writer, role: 'reader', told: true })
+    const { invitation } = await run.until<{ invitation?: unknown }>((line) => line.invitation !== undefined)
+    expect(invitation).toEqual({ namespace: id, from: dids.owner })
+  })
+
   test('is granted, joined, read from others, written with copies, watched, and left', async () => {
     const grant = ['ns', 'grant', '--ns', 'team', '--network', 'offline']
     expect(await owner.json([...grant, 'rita', 'reader'])).toMatchObject({
@@ -143,13 +153,20 @@ describe('a namespace shared through the CLI', () => {
     await reader.json([...get, '--network', 'offline'])
     expect(await readFile(join(reader.folder, 'copy.bin'))).toEqual(large)
 
-    const where = await reader.json<{ versions: { nodes: unknown[] }[] }>(['where', 'large.bin', '--ns', 'ours'])
+    const where = await reader.json<{ versions: { nodes: unknown[] }[] }>([
+      'where',
+      'large.bin',
+      '--ns',
+      'ours',
+      '--timeout',
+      '30s',
+    ])
     expect(where).toMatchObject({ artifactId: items[0]?.id, unreachable: [] })
     expect(where.versions[0]?.nodes).toEqual([
       { did: dids.reader, holds: 'all' },
       { did: dids.owner, holds: 'all' },
     ])
-    expect(await reader.json(['peers'])).toMatchObject([
+    expect(await reader.json(['peers', '--wait', '30s'])).toMatchObject([
       { did: dids.owner, reach: { state: 'direct' }, namespaces: ['ours'], connection: { encryption: 'tls' } },
     ])
     const { latenciesMs } = await reader.json<{ latenciesMs: number[] }>(['ping', agentTicket, '--count', '2'])
@@ -158,7 +175,7 @@ describe('a namespace shared through the CLI', () => {
     expect(await reader.json(['sync'])).toContainEqual(
       expect.objectContaining({ name: 'ours', synced: true, behind: 0, with: [dids.owner] }),
     )
-    const status = await reader.json<{ namespaces: unknown[] }>(['status', '--network', 'lan'])
+    const status = await reader.json<{ namespaces: unknown[] }>(['status', '--network', 'lan', '--wait', '30s'])
     expect(status).toMatchObject({ network: 'lan', addresses: [expect.stringContaining('/tcp/')] })
     expect(status.namespaces).toContainEqual(
       expect.objectContaining({
@@ -183,7 +200,7 @@ describe('a namespace shared through the CLI', () => {
   test('tells of changes from a cursor on, keeps copies where asked to, and refuses whom it removed', async () => {
     const port = '/ip4/127.0.0.1/tcp/0'
     await owner.json(['ns', 'grant', 'walt', 'writer', '--ns', 'team', '--network', 'offline'])
-    let run = new Staying(owner, ['run'])
+    await using run = new Staying(owner, ['run'])
     const { namespaces, addresses } = await run.next<Introduction>()
     const ticket = namespaces.find(({ name }) => name === 'team')?.ticket ?? ''
     // The owner comes back where it was.
@@ -216,8 +233,8 @@ describe('a namespace shared through the CLI', () => {
     await using replica = await CliPlace.create()
     const { did } = await replica.json<{ did: string }>(['id'])
     await owner.json(['ns', 'grant', did, 'replica', '--ns', 'team', '--network', 'offline'])
-    run = new Staying(owner, ['run', '--listen', listen])
-    await run.next()
+    await using back = new Staying(owner, ['run', '--listen', listen])
+    await back.next()
     await using copying = new Staying(replica, ['replicate', ticket])
     await copying.next()
     const held = ({ name, artifacts, contentsToFetch }: Change): boolean =>
@@ -225,7 +242,7 @@ describe('a namespace shared through the CLI', () => {
     expect(await copying.until<Change>(held)).toMatchObject({ role: 'replica' })
     expect(await copying.stop('SIGINT')).toBe(0)
     expect(await replica.json(['ls', '--ns', 'team'])).toMatchObject({ items: [] })
-    expect(await run.stop('SIGINT')).toBe(0)
+    expect(await back.stop('SIGINT')).toBe(0)
 
     expect(await owner.json(['ns', 'revoke', 'walt', '--ns', 'team', '--network', 'offline'])).toMatchObject({
       told: false,
@@ -258,9 +275,9 @@ describe('a private network through the CLI', () => {
     expect((await owner.run(['network-key', 'team.key'])).exitCode).toBe(5)
     await using run = new Staying(owner, ['run', '--network-key-file', key])
     const { ticket } = await run.next<Introduction>()
-    const ping = ['ping', ticket, '--count', '1', '--timeout', '1s']
+    const ping = ['ping', ticket, '--count', '1']
     expect(await reader.json([...ping, '--network-key-file', key])).toMatchObject({ latenciesMs: [expect.any(Number)] })
-    const outside = await reader.run([...ping, '--json'])
+    const outside = await reader.run([...ping, '--timeout', '1s', '--json'])
     expect([outside.exitCode, errorOf(outside).code]).toEqual([10, 'UNAVAILABLE'])
     await writeFile(join(reader.folder, 'bad.key'), 'nothing')
     expect((await reader.run([...ping, '--network-key-file', 'bad.key'])).exitCode).toBe(2)

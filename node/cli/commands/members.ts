@@ -12,7 +12,7 @@ import { mustConfirm } from './remove.ts'
 const roles = ['admin', 'writer', 'reader', 'replica'] as const satisfies readonly GrantableRole[]
 
 /** How long a change of members waits for others to have it, milliseconds. What they miss they get when they connect. */
-const tellMs = 3_000
+const tellMs = 5_000
 
 /** How long an agent that is connected takes at most to be told of a namespace that it does not have, milliseconds. */
 const inviteMs = 1_500

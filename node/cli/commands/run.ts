@@ -82,11 +82,17 @@ async function introduce(session: Session, { client }: ArtifactHubNode): Promise
   )
 }
 
-/** Tells of every change of a namespace, until the signal. */
+/** Tells of every change of a namespace and of invitations, until the signal. */
 async function follow(session: Session, node: ArtifactHubNode): Promise<never> {
   const told = new Map<string, string>()
   for (;;) {
-    const { namespaces } = await node.status({ signal: session.signal })
+    const { namespaces, invitations } = await node.status({ signal: session.signal })
+    for (const { namespace, from } of invitations) {
+      if (told.get(namespace) === from) continue
+      told.set(namespace, from)
+      const text = `${from} says that this agent has a role in ${namespace}: \`ns join\` with its ticket\n`
+      await tell(session, { invitation: { namespace, from } }, text)
+    }
     for (const row of namespaces) {
       const { json, text } = changed(row)
       const now = jsonText(json)
