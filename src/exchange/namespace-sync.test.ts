@@ -6,8 +6,9 @@ import { equalBytes, toHex } from '../encoding/index.ts'
 import { Namespace } from '../namespace/index.ts'
 import { Replicator } from './replicator.ts'
 import { joinNamespace } from './replicator-join.ts'
-import { runSync, type SyncRunOptions } from './sync-run.ts'
+import { runSync, type SyncRunOptions, syncProtocol } from './sync-run.ts'
 import { SyncService } from './sync-serve.ts'
+import { RawStream } from './sync-world.test-helper.ts'
 
 /** Real namespaces of several agents, whose nodes are connected. */
 class Members {
@@ -39,7 +40,7 @@ class Members {
     return runSync({ network: this.peerOf(from), scheduler, log: from.ns, agent: to.id, ...more })
   }
 
-  join(node: NamespaceNode, id: Uint8Array, provider: Uint8Array) {
+  join(node: NamespaceNode, id: Uint8Array, provider: Uint8Array, onOpen: (ns: Namespace) => void = () => {}) {
     return joinNamespace({
       network: this.peerOf(node),
       scheduler: this.scheduler,
@@ -47,7 +48,9 @@ class Members {
       providers: [{ agent: provider, addresses: [] }],
       create: async (genesis) => {
         await (await Namespace.join(node.env, id, genesis, () => [])).close()
-        return (await node.open(id)).ns
+        const { ns } = await node.open(id)
+        onOpen(ns)
+        return ns
       },
     })
   }
@@ -84,6 +87,29 @@ describe('namespaces', () => {
     await until(() => members.network.openStreams === 0)
   })
 
+  it('are readable while they come: a newcomer has the keys ahead of a long log', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const reader = new NamespaceNode(2, time)
+    members.serve(owner)
+    for (let number = 0; number < 600; number++) await owner.write(`number ${number} of ${'many '.repeat(100)}`)
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const listed: number[] = []
+    const { outcome } = await members.join(reader, owner.ns.id, owner.id, (ns) => {
+      const receive = ns.receive.bind(ns)
+      ns.receive = async (batch, options) => {
+        const received = await receive(batch, options)
+        listed.push((await ns.catalog.list({ limit: 1 })).items.length)
+        return received
+      }
+    })
+    expect(outcome).toMatchObject({ result: 'exchanged', unlinked: 0, lacking: 0 })
+    expect(listed.length).toBeGreaterThan(2)
+    expect(listed).toEqual(listed.map(() => 1))
+    expect(await members.sync(reader, owner)).toMatchObject({ result: 'same' })
+  })
+
   it('serve a removed member nothing, not even that they exist', async () => {
     const members = new Members()
     const time = new TestTime()
@@ -98,6 +124,58 @@ describe('namespaces', () => {
     expect(await members.sync(writer, owner)).toMatchObject({ result: 'denied', sent: 0, stored: 0 })
     expect(owner.ns.entries).toBe(entries)
     expect(service.counters.denied).toBe(1)
+  })
+
+  it('tell a removed member nothing of what came since, whatever it claims to have', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const former = new NamespaceNode(2, time)
+    members.serve(owner)
+    await owner.ns.grant({ agent: former.id, role: 'reader' })
+    await members.join(former, owner.ns.id, owner.id)
+    const known = [...former.ns.vector()]
+    await owner.ns.revoke({ agent: former.id })
+    await owner.write('not for it')
+    const since = toHex((owner.ns.vector()[0] as { hash: Uint8Array }).hash)
+    const told: string[] = []
+    members.peerOf(former).handle(syncProtocol, async (stream) => {
+      const raw = new RawStream(stream)
+      await raw.receive()
+      const rows = known.map(({ chain }) => ({ chain, seq: 2 ** 40, hash: new Uint8Array(32).fill(7) }))
+      await raw.send({ type: 'vector', same: false, rows, ids: [], wants: [], more: false })
+      const answer = await raw.receive()
+      if (answer?.type === 'vector') told.push(...answer.rows.map(({ hash }) => toHex(hash)))
+      // What it has is not what it claimed to have.
+      await raw.send({ type: 'entries', entries: await Array.fromAsync(former.ns.entriesBeyond([])) })
+      await raw.send({ type: 'end', hash: new Uint8Array(32) })
+      await raw.receive()
+      await raw.send({ type: 'done', hash: new Uint8Array(32), stored: 0, unlinked: 0 })
+      await stream.close()
+    })
+    const outcome = await members.sync(owner, former)
+    expect(outcome).toMatchObject({ result: 'exchanged', sent: 0, stored: 0 })
+    expect(told).toHaveLength(known.length)
+    expect(told).not.toContain(since)
+  })
+
+  it('are brought up by a member whom they do not know yet, from where they are', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const [behind, newcomer] = [new NamespaceNode(2, time), new NamespaceNode(3, time)]
+    members.serve(owner)
+    await owner.ns.grant({ agent: behind.id, role: 'reader' })
+    for (let at = 0; at < 20; at++) await owner.write(`before ${at}`)
+    await members.join(behind, owner.ns.id, owner.id)
+    await owner.ns.grant({ agent: newcomer.id, role: 'reader' })
+    await owner.write('after')
+    await members.join(newcomer, owner.ns.id, owner.id)
+    members.serve(newcomer)
+    const outcome = await members.sync(behind, newcomer)
+    expect(outcome).toMatchObject({ result: 'exchanged', stored: 2, known: 0, sent: 0 })
+    expect(behind.ns.roleOf(newcomer.id)).toBe('reader')
+    expect(toHex(behind.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
   })
 
   it('bring one artifact alone, and all that says who may do what', async () => {

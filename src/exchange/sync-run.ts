@@ -1,6 +1,7 @@
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
-import { decodeEntry } from '../log/index.ts'
+import { maxSyncWants, maxUselessSyncBatches } from '../limits.ts'
+import { decodeEntry, decodeUnverifiedEntry, type Entry } from '../log/index.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { ReplicatedLog, VectorRow } from './sync-log.ts'
@@ -63,12 +64,27 @@ const nothing: SyncContents = { rows: [], ids: [] }
  * what the log throws; the signal's reason
  */
 export async function runSync(options: SyncRunOptions): Promise<SyncOutcome> {
+  const round = await runRound(options, undefined)
+  return round.result === 'proven' ? ((await runRound(options, round.ahead)) as SyncOutcome) : round
+}
+
+/** What a stranger proved: tips of chains that go on beyond what is held here, by hash in hex. */
+interface Proven {
+  readonly result: 'proven'
+  readonly ahead: ReadonlySet<string>
+}
+
+/** @param ahead what the other side proved in a round before; it is asked for that when it matters and this is not given */
+async function runRound(
+  options: SyncRunOptions,
+  ahead: ReadonlySet<string> | undefined,
+): Promise<SyncOutcome | Proven> {
   const { log, agent } = options
   const view = viewOf(log, options.scope ?? { kind: 'namespace' })
   const isMember = (): boolean => log.roleOf(agent) !== undefined
   const ownHash = async (): Promise<Uint8Array> => (isMember() ? await view.hash() : noHash)
   const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
-  return await onStream(options, async (stream) => {
+  return await onStream<SyncOutcome | Proven>(options, async (stream) => {
     const outcome = (
       result: SyncOutcome['result'],
       more: Partial<Pick<SyncOutcome, 'sent' | 'theirHash' | 'lacking'>> = {},
@@ -82,7 +98,11 @@ export async function runSync(options: SyncRunOptions): Promise<SyncOutcome> {
     if (answer.same && wants.length === 0) return outcome('same', { theirHash: hash })
     const theirs = await receiveVector(stream, answer)
     if (theirs.wants.length > 0) stream.misbehaved('bad-frame', 'wants in an answer')
-    const ours = theirs.same ? nothing : isMember() ? await view.contents() : await heldOf(theirs, log)
+    if (!theirs.same && !isMember() && ahead === undefined) {
+      const claims = await claimsOf(theirs, log)
+      if (claims.length > 0) return { result: 'proven', ahead: await prove(stream, theirs, claims, log) }
+    }
+    const ours = theirs.same ? nothing : isMember() ? await view.contents() : await heldOf(theirs, log, ahead)
     await sendVector(stream, ours, { same: theirs.same, wants })
     let behind = theirs.same ? 0 : missing(ours, theirs)
     options.onBehind?.(behind)
@@ -136,13 +156,88 @@ async function onStream<T>(
   }
 }
 
-/** What can be said of the own log without telling a stranger anything: how far what it has itself is held. */
-async function heldOf(theirs: SyncContents, log: ReplicatedLog): Promise<SyncContents> {
+/** A tip of a stranger's that is not held here, in a chain of which less is held. */
+interface Claim {
+  readonly hash: Uint8Array
+  /** Of the entry that is held. */
+  readonly tip: VectorRow
+}
+
+async function claimsOf(theirs: SyncContents, log: ReplicatedLog): Promise<Claim[]> {
+  const claims: Claim[] = []
+  const tips = tipsByChain(log.vector())
+  for (const { chain, seq, hash } of theirs.rows) {
+    const tip = tips.get(toHex(chain))?.find((own) => own.seq < seq)
+    if (tip === undefined || claims.length === maxSyncWants || (await log.hasEntry(hash))) continue
+    claims.push({ hash, tip })
+  }
+  return claims
+}
+
+/**
+ * Has a stranger show the entries that it claims to have: only who has what was written later may hear how far this log
+ * goes. Until then it is told nothing but what it said itself. Gives those that it showed.
+ */
+async function prove(
+  stream: SyncStream,
+  theirs: SyncContents,
+  claims: readonly Claim[],
+  log: ReplicatedLog,
+): Promise<ReadonlySet<string>> {
+  const byHash = new Map(claims.map(({ hash, tip }) => [toHex(hash), tip]))
+  const shown = new Set<string>()
+  await sendVector(stream, theirs, { same: false, wants: claims.map(({ hash }) => hash) })
+  for (let batches = 0; ; batches++) {
+    const message = await stream.expect('entries', 'end')
+    if (message.type === 'end') break
+    if (batches > maxUselessSyncBatches) stream.misbehaved('flood', 'entries that were not asked for, without end')
+    for (const bytes of message.entries) {
+      const entry = readEntry(stream, bytes)
+      if (entry === undefined) continue
+      const tip = byHash.get(toHex(entry.hash))
+      const held = tip && (await log.entryBytes(tip.hash))
+      if (held !== undefined && isOfOneChain(entry, decodeUnverifiedEntry(held))) shown.add(toHex(entry.hash))
+    }
+  }
+  await stream.send({ type: 'end', hash: noHash })
+  await stream.expect('done')
+  return shown
+}
+
+function readEntry(stream: SyncStream, bytes: Uint8Array): Entry | undefined {
+  try {
+    return decodeEntry(bytes)
+  } catch (error) {
+    if (isHubError(error, 'UNSUPPORTED_FORMAT')) return undefined
+    if (!isHubError(error)) throw error
+    return stream.misbehaved('bad-entry', `an entry that is refused: ${error.message}`)
+  }
+}
+
+function isOfOneChain({ header, hash }: Entry, other: Entry): boolean {
+  return (
+    equalBytes(header.author, other.header.author) &&
+    equalBytes(header.grant ?? hash, other.header.grant ?? other.hash) &&
+    equalBytes(header.incarnation, other.header.incarnation)
+  )
+}
+
+/**
+ * What can be said of the own log without telling a stranger anything that it does not know: how far what it has itself is held.
+ *
+ * @param ahead tips that it has shown, by hash in hex
+ */
+async function heldOf(
+  theirs: SyncContents,
+  log: ReplicatedLog,
+  ahead: ReadonlySet<string> | undefined,
+): Promise<SyncContents> {
   const rows: VectorRow[] = []
   const tips = tipsByChain(log.vector())
   for (const row of theirs.rows) {
     if (await log.hasEntry(row.hash)) rows.push(row)
-    else rows.push(...(tips.get(toHex(row.chain)) ?? []).filter(({ seq }) => seq < row.seq))
+    else if (ahead?.has(toHex(row.hash)) === true)
+      rows.push(...(tips.get(toHex(row.chain)) ?? []).filter(({ seq }) => seq < row.seq))
   }
   return { rows, ids: [] }
 }
