@@ -1,0 +1,149 @@
+import { artifactIdOf, bytesText, equalBytes } from '../encoding/index.ts'
+import { decodeUnverifiedEntry, type Entry, type KeyWrap } from '../log/index.ts'
+import type { AuthEntry } from '../membership/index.ts'
+import type { KeyValueStore, Overlay } from '../storage/index.ts'
+import type { ArtifactChanges } from './artifact-changes.ts'
+import { type Chains, chainOf, type Tip, tipChange, tipKey, tipOf, withTip } from './chains.ts'
+import { addKeyRow, wayOf } from './key-rows.ts'
+import type { MembershipGrowth } from './membership-growth.ts'
+import { StoredLog } from './stored-log.ts'
+import { type NamespaceKeys, placeOf } from './tables.ts'
+
+/** What a log grows from. */
+export interface LogGrowthInit {
+  readonly namespace: Uint8Array
+  readonly store: KeyValueStore
+  readonly keys: NamespaceKeys
+  readonly chains: Chains
+}
+
+/** A log and the entries that are being added to it: tips, and the rows that follow from the public part of entries. */
+export class LogGrowth {
+  readonly #init: LogGrowthInit
+  readonly #before: StoredLog
+  readonly #overlay: Overlay
+  readonly #growth: MembershipGrowth
+  readonly #artifacts: ArtifactChanges
+  /** Chains that grew, as they are with what was stored here. */
+  readonly #tips = new Map<string, readonly Tip[]>()
+  /** Entries stored here, by hash. */
+  readonly #stored = new Map<string, Entry>()
+
+  constructor(init: LogGrowthInit, overlay: Overlay, growth: MembershipGrowth, artifacts: ArtifactChanges) {
+    this.#init = init
+    this.#before = new StoredLog(init.store, init.keys)
+    this.#overlay = overlay
+    this.#growth = growth
+    this.#artifacts = artifacts
+  }
+
+  /** The tips of chains that grew. */
+  get tips(): Iterable<readonly Tip[]> {
+    return this.#tips.values()
+  }
+
+  /** The tips of a chain with what was stored here, ascending by (seq, hash). */
+  tipsOf(chain: Uint8Array): readonly Tip[] {
+    return this.#tips.get(bytesText(chain)) ?? this.#init.chains.tipsOf(chain)
+  }
+
+  /** Whether an entry of the chain was stored here. */
+  hasGrown(chain: Uint8Array): boolean {
+    return this.#tips.has(bytesText(chain))
+  }
+
+  /** An entry by its hash, stored here or before. @throws CORRUPT */
+  async entry(hash: Uint8Array): Promise<Entry | undefined> {
+    return this.storedEntry(hash) ?? (await this.#before.unverified(hash))
+  }
+
+  /** An entry that was stored here. */
+  storedEntry(hash: Uint8Array): Entry | undefined {
+    return this.#stored.get(bytesText(hash))
+  }
+
+  /** Auth entries stored here. */
+  get storedAuth(): Iterable<Entry> {
+    return this.#stored.values().filter(({ auth }) => auth !== undefined)
+  }
+
+  /** Entries of a chain that were stored here. */
+  *storedHere(chain: Uint8Array): Generator<Entry> {
+    if (!this.hasGrown(chain)) return
+    for (const entry of this.#stored.values()) if (equalBytes(chainOf(entry), chain)) yield entry
+  }
+
+  /** Entries of a chain that were in the store before, from a seq up, in order of seq. */
+  async *storedBefore(chain: Uint8Array, from: number): AsyncGenerator<Entry> {
+    for await (const { bytes } of this.#before.ofChain(chain, from)) yield decodeUnverifiedEntry(bytes)
+  }
+
+  /** Stores an entry whose predecessor is stored, and takes in what follows from its public part. */
+  async store(entry: Entry, bytes: Uint8Array, chain: Uint8Array): Promise<void> {
+    const { keys } = this.#init
+    const { seq, previous } = entry.header
+    this.#overlay.put(keys.entry(chain, seq, entry.hash), bytes)
+    this.#stored.set(bytesText(entry.hash), entry)
+    const before = this.tipsOf(chain)
+    const after = withTip(before, tipOf(entry, chain), previous)
+    this.#tips.set(bytesText(chain), after)
+    this.#overlay.add(tipChange(keys, tipOf(entry, chain)))
+    if (after.length === before.length && previous !== undefined) this.#overlay.del(tipKey(keys, chain, previous))
+    await this.index(entry, chain, bytes.length)
+    if (after.length > 1) await this.#linkBranches(entry, chain, after.length > before.length)
+  }
+
+  /** Takes in what follows from an entry's public part, which is, or is about to be, in the store. */
+  async index(entry: Entry, chain: Uint8Array, entryBytes: number): Promise<void> {
+    const { keys, namespace } = this.#init
+    const { data, seq } = entry.header
+    const place = placeOf(chain, seq)
+    this.#artifacts.accounts.addEntry(entryBytes)
+    this.#overlay.put(keys.key('places', entry.hash), place)
+    if (entry.auth !== undefined) {
+      this.#overlay.put(keys.key('auth', entry.hash), place)
+      this.#growth.addAuth(entry as AuthEntry)
+      if (entry.auth.kind === 'adopt') await this.#linkHeld(entry.auth.hash)
+    }
+    this.#growth.addLinkIfNeeded(entry)
+    if (data === undefined) return
+    const artifact = artifactIdOf(namespace, data.artifactSalt)
+    for (const wrap of entry.keys?.wraps ?? []) await this.#addKeyRow(artifact, wrap.keyId, wrap, entry)
+    for (const keyId of distinctKeyIds(entry)) await this.#addKeyRow(artifact, keyId, undefined, entry)
+    if (entry.leaf !== undefined && data.root !== undefined) {
+      this.#overlay.put(keys.key('inlineLeaves', data.root.digest, entry.hash), place)
+    }
+  }
+
+  async #linkHeld(hash: Uint8Array): Promise<void> {
+    const held = await this.entry(hash)
+    if (held !== undefined) this.#growth.addLink(held)
+  }
+
+  /** Gives the membership what it needs to tell branches apart: nothing of the owner's chains, of which all count. */
+  async #linkBranches(entry: Entry, chain: Uint8Array, isNewFork: boolean): Promise<void> {
+    if (entry.header.grant === undefined || equalBytes(entry.header.grant, this.#init.namespace)) return
+    this.#growth.addLink(entry)
+    if (!isNewFork) return
+    const { seq } = entry.header
+    for await (const held of this.storedBefore(chain, seq)) this.#growth.addLink(held)
+    for (const held of this.storedHere(chain)) if (held.header.seq >= seq) this.#growth.addLink(held)
+  }
+
+  async #addKeyRow(
+    artifact: Uint8Array,
+    keyId: Uint8Array,
+    wrap: KeyWrap | undefined,
+    { header, hash }: Entry,
+  ): Promise<void> {
+    const key = this.#init.keys.key('artifactKeys', artifact, keyId)
+    const before = await this.#overlay.get(key, this.#artifacts.isDrawn(artifact))
+    const after = addKeyRow(before, wayOf(header.grant ?? hash, hash, wrap))
+    if (after !== undefined) this.#overlay.put(key, after)
+  }
+}
+
+function distinctKeyIds({ keys }: Entry): Uint8Array[] {
+  if (keys === undefined || keys.boxes.length === 0) return []
+  return [...new Map(keys.boxes.map(({ keyId }) => [bytesText(keyId), keyId])).values()]
+}
