@@ -114,6 +114,37 @@ describe('decodeCanonical', () => {
     )
   })
 
+  test('reads what @ipld/dag-cbor reads, if it encodes back to the same bytes, and nothing else', () => {
+    fc.assert(
+      fc.property(anyValue, fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }), (value, changes) => {
+        const bytes = encodeCanonical(value)
+        for (const [at, byte] of changes) bytes[at % bytes.length] = byte
+        expect(outcomeOf(() => decodeCanonical(bytes, bounds))).toEqual(
+          outcomeOf(() => {
+            const read = dagCbor.decode(bytes)
+            if (!Buffer.from(encodeCanonical(read)).equals(bytes)) throw new Error('not canonical')
+            return read
+          }),
+        )
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  test('gives byte strings that do not change with what they were read from', () => {
+    const bytes = encodeCanonical([Uint8Array.of(1, 2, 3), { a: new Uint8Array(100) }])
+    const read = decodeCanonical(bytes, bounds)
+    bytes.fill(0xff)
+    expect(read).toEqual([Uint8Array.of(1, 2, 3), { a: new Uint8Array(100) }])
+  })
+
+  test('takes a key named __proto__ for a key', () => {
+    const read = decodeCanonical(Buffer.from('a1695f5f70726f746f5f5fa1617801', 'hex'), bounds) as object
+    expect(Object.keys(read)).toEqual(['__proto__'])
+    expect(Object.getPrototypeOf(read)).toBe(Object.prototype)
+    expect((read as { x?: number }).x).toBeUndefined()
+  })
+
   test('changed bytes are refused or are another value, never the same one', () => {
     fc.assert(
       fc.property(anyValue, fc.nat(), fc.integer({ min: 1, max: 255 }), (value, at, flip) => {
@@ -133,3 +164,11 @@ describe('decodeCanonical', () => {
     )
   })
 })
+
+function outcomeOf(read: () => unknown): unknown {
+  try {
+    return { value: read() }
+  } catch {
+    return 'refused'
+  }
+}

@@ -1,6 +1,5 @@
-import { decode } from '@ipld/dag-cbor'
 import { ArtifactHubError } from '../errors.ts'
-import { equalBytes } from './bytes.ts'
+import { readCbor } from './cbor-reader.ts'
 import { writeCbor } from './cbor-writer.ts'
 
 /**
@@ -13,8 +12,8 @@ export function encodeCanonical(value: unknown): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Reads canonical DAG-CBOR and nothing else: what does not encode back to the same bytes is refused, so two
- * different byte strings are never taken for one value.
+ * Reads canonical DAG-CBOR and nothing else: what `encodeCanonical` would not make of the value is refused, so two
+ * different byte strings are never taken for one value. Byte strings of the result have memory of their own.
  *
  * @throws TOO_LARGE above `maxBytes`, before anything is decoded; CORRUPT for anything not canonical
  */
@@ -25,14 +24,9 @@ export function decodeCanonical(bytes: Uint8Array, options: { maxBytes: number; 
       `${options.what} is ${bytes.length} bytes; at most ${options.maxBytes} are allowed`,
     )
   }
-  let value: unknown
-  let canonical: Uint8Array
   try {
-    value = decode(bytes)
-    canonical = writeCbor(value)
+    return readCbor(bytes)
   } catch (cause) {
-    throw new ArtifactHubError('CORRUPT', `${options.what} is not DAG-CBOR`, { cause })
+    throw new ArtifactHubError('CORRUPT', `${options.what} is not canonical DAG-CBOR`, { cause })
   }
-  if (!equalBytes(canonical, bytes)) throw new ArtifactHubError('CORRUPT', `${options.what} is not canonical DAG-CBOR`)
-  return value
 }
