@@ -10,65 +10,9 @@
  *
  * Programs that do not run a node of their own take `artifact-hub/sdk`.
  */
-export type {
-  AgentApi,
-  AgentSelf,
-  Artifact,
-  ArtifactApi,
-  ArtifactData,
-  ArtifactEvent,
-  ArtifactRef,
-  ArtifactStatus,
-  ArtifactVersion,
-  ByteRange,
-  CallOptions,
-  Client,
-  Contact,
-  CreateOptions,
-  CreateSnippetOptions,
-  DownloadFileOptions,
-  DownloadOptions,
-  FetchPolicy,
-  FilterCondition,
-  GetOptions,
-  GrantableRole,
-  Holding,
-  Json,
-  JsonObject,
-  Listing,
-  ListOptions,
-  ListVersionsOptions,
-  Member,
-  MembershipApi,
-  MetadataFilter,
-  Namespace,
-  NamespaceApi,
-  NamespaceRef,
-  NamespaceUsage,
-  OnProgress,
-  Page,
-  Progress,
-  ReplicaOptions,
-  ReplicaReport,
-  ReplicationApi,
-  Role,
-  UpdateOptions,
-  UploadFileOptions,
-  VersionedRef,
-  VersionRef,
-  WatchOptions,
-  WrittenArtifact,
-} from '../sdk/index.ts'
-export {
-  ArtifactHubError,
-  type ErrorCode,
-  type ErrorDetails,
-  errorTable,
-  isHubError,
-  type PlanLimits,
-  type PlanName,
-  plans,
-} from '../sdk/index.ts'
+
+// biome-ignore lint/performance/noReExportAll: this entry is the node and all of the SDK, whose own list says what that is
+export * from '../sdk/index.ts'
 export type { NetworkMode } from './network/index.ts'
 export type {
   ArtifactHubNode,

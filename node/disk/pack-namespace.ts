@@ -3,15 +3,16 @@ import { ArtifactHubError } from '../../src/errors.ts'
 import { maxBlockBytes } from '../../src/limits.ts'
 import type { BlockWriter, NamespaceBlocks } from '../../src/storage/blocks.ts'
 import type { KeyValueStore } from '../../src/storage/key-value.ts'
-import { type DiskFiles, diskError, readFully, systemCode } from './files.ts'
+import { type DiskFiles, diskError } from './files.ts'
 import type { OpenPacks } from './open-packs.ts'
 import { PackAppender, PendingBlock } from './pack-appender.ts'
 import { commitRound } from './pack-commit.ts'
-import { packFileName, packHeaderBytes, packNumber, recordHeaderBytes } from './pack-format.ts'
-import { type BlockLocation, type DigestKey, digestKey, PackIndex, type PlacedBlock } from './pack-index.ts'
+import { type DigestKey, digestKey, PackIndex, type PlacedBlock } from './pack-index.ts'
 import { PackProtection } from './pack-protection.ts'
+import { PackReader } from './pack-reader.ts'
 import { recoverPacks } from './pack-recovery.ts'
 import { type SweepOptions, type SweepResult, sweepPacks } from './pack-sweep.ts'
+import { type PackUsage, packUsage } from './pack-usage.ts'
 import { type PackFinding, quarantineBlocks, saveAside, type VerifyOptions, verifyPacks } from './pack-verify.ts'
 import { PackWriter } from './pack-writer.ts'
 
@@ -30,19 +31,6 @@ export interface PackNamespaceOptions {
   readonly maxPackBytes?: number
 }
 
-/** What the packs of a namespace hold. */
-export interface PackUsage {
-  readonly packs: number
-  /** Blocks in the index. */
-  readonly blocks: number
-  /** Bytes of the pack files. */
-  readonly diskBytes: number
-  /** Of these, records in the index. */
-  readonly liveBytes: number
-  /** Of these, records that no longer count, or do not count yet. */
-  readonly deadBytes: number
-}
-
 /**
  * The blocks of one namespace in pack files. A block that was put but never synced can be read, and may be gone after a
  * crash or a failed sync.
@@ -52,6 +40,7 @@ export class PackNamespace implements NamespaceBlocks {
   readonly #options: PackNamespaceOptions
   readonly #index: PackIndex
   readonly #appender: PackAppender
+  readonly #reader: PackReader
   /** Blocks on their way to the index. */
   readonly #pending = new Map<DigestKey, PendingBlock>()
   readonly #protection = new PackProtection()
@@ -77,6 +66,13 @@ export class PackNamespace implements NamespaceBlocks {
       ready: () => this.ready(),
       maxPackBytes: options.maxPackBytes,
     })
+    this.#reader = new PackReader({
+      ...options,
+      index: this.#index,
+      pending: this.#pending,
+      isReady: () => this.#isReady,
+      ready: () => this.ready(),
+    })
   }
 
   /** Opens, and recovers what a crash left. @throws STORAGE_FULL, STORAGE_FAILED, UNSUPPORTED_FORMAT */
@@ -93,12 +89,7 @@ export class PackNamespace implements NamespaceBlocks {
   }
 
   async read(digest: Uint8Array, options: { signal?: AbortSignal } = {}): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    let block: Uint8Array<ArrayBuffer> | undefined
-    await this.#read(digest, options.signal, (length) => {
-      block = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer as ArrayBuffer)
-      return block
-    })
-    return block
+    return await this.#reader.read(digest, options.signal)
   }
 
   async readInto(
@@ -106,43 +97,7 @@ export class PackNamespace implements NamespaceBlocks {
     into: Uint8Array,
     options: { signal?: AbortSignal } = {},
   ): Promise<number | undefined> {
-    return await this.#read(digest, options.signal, (length) => {
-      if (length > into.length) throw new ArtifactHubError('INTERNAL', 'a block is longer than the memory for it')
-      return into.subarray(0, length)
-    })
-  }
-
-  /** Gives the block's length once it is in the memory that `place` named, the last time if it was asked twice. */
-  async #read(
-    digest: Uint8Array,
-    signal: AbortSignal | undefined,
-    place: (length: number) => Uint8Array,
-  ): Promise<number | undefined> {
-    signal?.throwIfAborted()
-    await this.ready()
-    let failed: BlockLocation | undefined
-    for (;;) {
-      const location = await this.#locate(digest)
-      if (!location) {
-        if (this.#isReady) return undefined
-        await this.ready()
-        continue
-      }
-      try {
-        await this.#readAt(location, place(location.length))
-        return location.length
-      } catch (error) {
-        const damage = readDamage(error)
-        if (!damage) throw diskError(error, 'read a pack file')
-        // Compaction moves a block and then removes its pack; a block that never was durable can be cut off with a pack
-        // that failed. Look again: only twice the same place is damage.
-        if (failed?.pack === location.pack && failed.offset === location.offset) {
-          throw new ArtifactHubError('CORRUPT', `pack ${location.pack} of ${this.id} ${damage}`, { cause: error })
-        }
-        failed = location
-      }
-      signal?.throwIfAborted()
-    }
+    return await this.#reader.readInto(digest, into, options.signal)
   }
 
   async has(digests: readonly Uint8Array[]): Promise<boolean[]> {
@@ -259,27 +214,7 @@ export class PackNamespace implements NamespaceBlocks {
   /** What its packs hold; O(packs). */
   async usage(): Promise<PackUsage> {
     await this.ready()
-    let diskBytes = 0
-    let packs = 0
-    try {
-      for (const name of await this.#options.files.readdir(this.#options.directory)) {
-        if (packNumber(name) === undefined) continue
-        diskBytes += (await this.#options.files.stat(join(this.#options.directory, name))).size
-        packs++
-      }
-    } catch (error) {
-      throw diskError(error, 'look at the pack files')
-    }
-    const rows = [...this.#index.packs.values()]
-    const liveBytes = rows.reduce((sum, row) => sum + row.liveBytes, 0)
-    const blocks = rows.reduce((sum, row) => sum + row.liveCount, 0)
-    return {
-      packs,
-      blocks,
-      diskBytes,
-      liveBytes,
-      deadBytes: Math.max(0, diskBytes - liveBytes - packs * packHeaderBytes),
-    }
+    return await packUsage(this.#options, this.#index)
   }
 
   /** Resolves when index and files agree; reads them again after a change of the index was left in doubt. */
@@ -331,19 +266,6 @@ export class PackNamespace implements NamespaceBlocks {
     } catch (error) {
       throw diskError(error, 'open the packs')
     }
-  }
-
-  async #locate(digest: Uint8Array): Promise<BlockLocation | undefined> {
-    const pending = this.#pending.get(digestKey(digest))
-    if (pending?.state === 'written') return pending.location
-    return this.#index.find(digest)
-  }
-
-  #readAt(location: BlockLocation, into: Uint8Array): Promise<void> {
-    return this.#options.openPacks.use(this.#path(location.pack), async (file) => {
-      const count = await readFully(file, into, location.offset + recordHeaderBytes)
-      if (count < into.length) throw new ShortRead()
-    })
   }
 
   /**
@@ -436,19 +358,7 @@ export class PackNamespace implements NamespaceBlocks {
     return result
   }
 
-  #path(pack: number): string {
-    return join(this.#options.directory, packFileName(pack))
-  }
-
   #closedError(): ArtifactHubError {
     return new ArtifactHubError('CLOSED', 'the block store is closed')
   }
-}
-
-class ShortRead extends Error {}
-
-/** What a failed read says of its pack when it is not the disk's fault. */
-function readDamage(error: unknown): string | undefined {
-  if (error instanceof ShortRead) return 'ends inside a block'
-  return systemCode(error) === 'ENOENT' ? 'is missing' : undefined
 }
