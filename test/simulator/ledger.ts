@@ -41,6 +41,7 @@ export class Ledger {
 
   tell(machine: Machine, bytes: Uint8Array): Entry {
     const entry = this.sign(bytes)
+    machine.checkClock(entry)
     this.told.set(toHex(entry.hash), { entry, bytes, machine })
     return entry
   }

@@ -2,6 +2,7 @@ import { toHex } from '../../src/encoding/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import { joinNamespace, type ReplicatedLog, Replicator, type Scheduler } from '../../src/exchange/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
+import { maxClockAheadMs } from '../../src/limits.ts'
 import { type Entry, HybridClock, isSignedByAuthor } from '../../src/log/index.ts'
 import { keySpaces, Namespace, type NamespaceEnvironment, NamespaceKeys } from '../../src/namespace/index.ts'
 import { MemoryBlocks } from '../support/namespace-nodes.ts'
@@ -65,6 +66,7 @@ export class Machine {
   /** What the marker beside the database says. */
   incarnation: Uint8Array | undefined
   run: Run | undefined
+  #latestMs = 0
   /** Called around every batch. */
   onBoundary: (moment: 'before' | 'after') => void = () => {}
 
@@ -76,6 +78,20 @@ export class Machine {
     this.skewMs = options.skewMs
     this.disguise = options.disguise
     this.isHonest = options.disguise === undefined
+  }
+
+  /** What the clock beside its node says: not the time, with some bad luck. */
+  readonly now = (): number => {
+    const now = this.world.time.now() + this.skewMs
+    this.#latestMs = Math.max(this.#latestMs, now)
+    return now
+  }
+
+  /** Notes an entry that is dated beyond what its node may have believed of others. */
+  checkClock({ header }: Entry): void {
+    this.now()
+    if (header.clock.wallMs > this.#latestMs + maxClockAheadMs)
+      this.world.failures.push(new Error(`${this.name} followed a clock that is far ahead of its own`))
   }
 
   get id(): Uint8Array {
@@ -138,7 +154,7 @@ export class Run {
     this.machine = machine
     const { world, agent, chance } = machine
     const { time } = world
-    const now = () => time.now() + machine.skewMs
+    const { now } = machine
     this.endpoint = world.network.join(agent.publicKey)
     const blocks = new MemoryBlocks()
     this.env = {

@@ -19,7 +19,7 @@ const stillMs = 12_000
 
 export interface ScenarioOptions {
   readonly seed: number
-  /** Ends a machine's power at that batch boundary, counted over all machines from the moment that members have joined. */
+  /** Cuts a machine's power at that boundary of a batch, counted from 1 over all machines from the moment that members have joined. */
   readonly crashAtBoundary?: number
   /** Things done. By default the seed says. */
   readonly steps?: number
@@ -175,7 +175,7 @@ class Scenario {
   }
 
   async #storm(): Promise<void> {
-    const steps = this.#options.steps ?? 25 + this.#chance.int(40)
+    const steps = this.#options.steps ?? 15 + this.#chance.int(30)
     for (let step = 0; step < steps; step++) {
       // Some things happen at once.
       if (this.#chance.is(0.75)) await this.#time.pass(this.#chance.between(0, 2_500))

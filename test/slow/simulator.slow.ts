@@ -1,0 +1,24 @@
+import { randomInt } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { play } from '../simulator/scenario.ts'
+
+/** About a third of a second each. */
+const count = 3_000
+
+test('thousands of simulations that nobody has seen end as they must', async () => {
+  const first = Number(process.env.SEED ?? randomInt(2 ** 31))
+  console.log(`seeds ${first} to ${first + count - 1}; SEED=… of a failure plays it again, in the quick test alone`)
+  const failures: string[] = []
+  for (let seed = first; seed < first + count && failures.length < 5; seed++) {
+    await play({ seed }).catch((error) => failures.push((error as Error).message))
+  }
+  expect(failures).toEqual([])
+})
+
+test('larger simulations, with a power cut at a boundary that chance picks', async () => {
+  const first = Number(process.env.SEED ?? randomInt(2 ** 31))
+  console.log(`seeds from ${first}`)
+  for (let seed = first; seed < first + 100; seed++) {
+    await play({ seed, steps: 150, crashAtBoundary: 1 + (seed % 400) })
+  }
+})
