@@ -14,6 +14,8 @@ export async function* followFeed(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<FeedEvent, void, undefined> {
   let cursor = after ?? ledger.nextFeedRow - 1
+  // Made anew, by joining again or out of a backup, the feed counts from lower on: what it then brings is not what comes after.
+  if (cursor >= ledger.nextFeedRow) throw unreachable(ledger.nextFeedRow - 1)
   for (;;) {
     signal?.throwIfAborted()
     // Listening before reading: what comes in between wakes the wait.
@@ -49,10 +51,10 @@ async function readRows(
     events.push({ cursor: readUint64(key.subarray(gte.length)), ...readFeedRow(row) })
   }
   const [first] = events
-  if (first !== undefined && first.cursor > Math.max(0, after + 1)) {
-    throw new ArtifactHubError('NOT_FOUND', 'the feed no longer reaches back to that cursor', {
-      details: { oldest: first.cursor - 1 },
-    })
-  }
+  if (first !== undefined && first.cursor > Math.max(0, after + 1)) throw unreachable(first.cursor - 1)
   return events
+}
+
+function unreachable(oldest: number): ArtifactHubError {
+  return new ArtifactHubError('NOT_FOUND', 'the feed no longer reaches back to that cursor', { details: { oldest } })
 }
