@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject } from 'node:crypto'
+import { createCipheriv, createDecipheriv } from 'node:crypto'
 import type { ContentKeys } from '../content/index.ts'
 import { concatBytes, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
@@ -25,7 +25,8 @@ export class ArtifactKey {
   readonly content: ContentKeys
   /** Gives the key, 32 bytes, of what a node writes down for itself of its leaves: `src/namespace/leaf-rows.ts`. */
   readonly leafRowsKey: () => Uint8Array
-  readonly #body: KeyObject
+  /** As bytes: most keys open one body, and a KeyObject takes longer to make than it saves. */
+  readonly #body: Uint8Array
 
   constructor(secret: Uint8Array, namespace: Uint8Array, artifact: Uint8Array) {
     const pseudorandomKey = hkdfExtract(secret, salt)
@@ -49,7 +50,7 @@ export class ArtifactKey {
       },
     }
     this.leafRowsKey = () => derive('leaf-rows')
-    this.#body = createSecretKey(derive('body'))
+    this.#body = derive('body')
   }
 
   /**
