@@ -7,6 +7,7 @@ import {
   encodeCanonical,
   orderedUint64,
   readUint64,
+  toHex,
 } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import type { KeyValueChange, KeyValueStore, NamespaceBlocks, Overlay } from '../storage/index.ts'
@@ -14,15 +15,17 @@ import type { NamespaceKeys } from './tables.ts'
 
 /** What a namespace holds. */
 export interface Totals {
-  /** Distinct live leaves, bytes. Of content whose tree is not whole here, what its version says. */
+  /** Distinct live leaves, bytes; at most `Number.MAX_SAFE_INTEGER`. Of content whose tree is not whole here, what its version says. */
   readonly leafBytes: number
+  /** The same, however many: what versions say need not be true, and the sum of it must go down again as it went up. */
+  readonly exactLeafBytes: bigint
   /** Entries as stored, bytes. */
   readonly entryBytes: number
   /** How many entries are stored. */
   readonly entries: number
 }
 
-export const noTotals: Totals = { leafBytes: 0, entryBytes: 0, entries: 0 }
+export const noTotals: Totals = { leafBytes: 0, exactLeafBytes: 0n, entryBytes: 0, entries: 0 }
 
 const batchLeaves = 4_096
 const maxRowBytes = 64
@@ -55,31 +58,33 @@ export interface AccountsInit {
  */
 export class Accounts {
   readonly #init: AccountsInit
-  #leafBytes: number
+  #leafBytes: bigint
   #entryBytes: number
   #entries: number
   #changed = false
 
   constructor(init: AccountsInit) {
     this.#init = init
-    this.#leafBytes = init.totals.leafBytes
+    this.#leafBytes = init.totals.exactLeafBytes
     this.#entryBytes = init.totals.entryBytes
     this.#entries = init.totals.entries
   }
 
   /** Leaf bytes that came (or, below 0, went) since the totals it began with. */
   get addedLeafBytes(): number {
-    return this.#leafBytes - this.#init.totals.leafBytes
+    return Number(this.#leafBytes - this.#init.totals.exactLeafBytes)
   }
 
   get totals(): Totals {
-    return { leafBytes: this.#leafBytes, entryBytes: this.#entryBytes, entries: this.#entries }
+    return totalsOf(this.#leafBytes, this.#entryBytes, this.#entries)
   }
 
   /** What records the totals, if they were touched. */
   get changes(): KeyValueChange[] {
     if (!this.#changed) return []
-    const value = encodeCanonical([this.#leafBytes, this.#entryBytes, this.#entries])
+    const isSafe = this.#leafBytes <= Number.MAX_SAFE_INTEGER
+    const leafBytes = isSafe ? Number(this.#leafBytes) : largeBytes(this.#leafBytes)
+    const value = encodeCanonical([leafBytes, this.#entryBytes, this.#entries])
     return [{ type: 'put', key: this.#init.keys.key('totals'), value }]
   }
 
@@ -130,7 +135,7 @@ export class Accounts {
     const isCounted = tree !== undefined && (tree.whole || known === false)
     this.#write(artifact, digest, storedBytes, 1, !isCounted)
     if (isCounted) await this.#changeLeaves(artifact, tree.leaves, 1)
-    else this.#leafBytes += storedBytes
+    else this.#leafBytes += BigInt(storedBytes)
   }
 
   /** A version with this root ended. */
@@ -145,7 +150,7 @@ export class Accounts {
     const count = readCount(row) - 1
     this.#write(artifact, digest, storedBytes, count, isEstimate(row))
     if (count > 0) return
-    if (isEstimate(row)) this.#leafBytes -= storedBytes
+    if (isEstimate(row)) this.#leafBytes -= BigInt(storedBytes)
     else await this.#changeLeaves(artifact, (await this.#walk(root)).leaves, -1)
   }
 
@@ -163,7 +168,7 @@ export class Accounts {
     if (!whole) return false
     this.#changed = true
     this.#write(artifact, digest, storedBytes, readCount(row), false)
-    this.#leafBytes -= storedBytes
+    this.#leafBytes -= BigInt(storedBytes)
     await this.#changeLeaves(artifact, leaves, 1)
     return true
   }
@@ -179,7 +184,7 @@ export class Accounts {
 
   #changeLeaf(artifact: Uint8Array, leaf: Leaf, by: 1 | -1, row: Uint8Array | undefined, estimated: boolean): void {
     const count = readCount(row)
-    if (by === 1 ? count === 0 : count === 1) this.#leafBytes += by * leaf.blockBytes
+    if (by === 1 ? count === 0 : count === 1) this.#leafBytes += BigInt(by * leaf.blockBytes)
     this.#write(artifact, leaf.digest, leaf.blockBytes, count + by, estimated)
   }
 
@@ -277,12 +282,26 @@ export async function loadTotals(store: KeyValueStore, keys: NamespaceKeys): Pro
 export function readTotals(value: Uint8Array): Totals | undefined {
   try {
     const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'the totals' })
-    if (!Array.isArray(row) || row.length !== 3 || !row.every(Number.isSafeInteger)) return undefined
-    return { leafBytes: row[0], entryBytes: row[1], entries: row[2] }
+    if (!Array.isArray(row) || row.length !== 3) return undefined
+    const [leafBytes, entryBytes, entries] = row
+    const exact = leafBytes instanceof Uint8Array ? BigInt(`0x0${toHex(leafBytes)}`) : leafBytes
+    const isWell = typeof exact === 'bigint' || Number.isSafeInteger(exact)
+    if (!isWell || !Number.isSafeInteger(entryBytes) || !Number.isSafeInteger(entries)) return undefined
+    return totalsOf(BigInt(exact), entryBytes, entries)
   } catch (error) {
     if (!isHubError(error)) throw error
     return undefined
   }
+}
+
+function totalsOf(exactLeafBytes: bigint, entryBytes: number, entries: number): Totals {
+  const leafBytes = Math.min(Number(exactLeafBytes), Number.MAX_SAFE_INTEGER)
+  return { leafBytes, exactLeafBytes, entryBytes, entries }
+}
+
+/** 16 bytes, big-endian: for more than an integer of the format holds. */
+function largeBytes(value: bigint): Uint8Array {
+  return new Uint8Array(Buffer.from(value.toString(16).padStart(32, '0'), 'hex'))
 }
 
 function readCount(value: Uint8Array | undefined): number {

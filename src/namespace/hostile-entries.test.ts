@@ -10,6 +10,8 @@ import {
   type KeySection,
   signEntry,
 } from '../log/index.ts'
+import { Overlay } from '../storage/index.ts'
+import { Accounts, readTotals } from './accounts.ts'
 import type { Tip } from './chains.ts'
 
 /** An owner with a namespace, and agents that have joined it and been granted these roles. */
@@ -141,6 +143,30 @@ test('epochs that anyone seals to a member are not taken for the namespace’s, 
   const late = await joins()
   await converge(owner, late)
   expect(await late.names()).toEqual(['from before'])
+})
+
+test('what versions claim to weigh, however much, is counted and taken off again', async () => {
+  const { owner } = await team()
+  const { keys, blocks, env } = owner.ns
+  const totals = { ...owner.ns.totals, exactLeafBytes: BigInt(Number.MAX_SAFE_INTEGER) - 5n }
+  const accounts = new Accounts({ keys, blocks, overlay: new Overlay(env.store), totals, isNew: () => true })
+  const root = {
+    digest: new Uint8Array(32).fill(3),
+    codec: 0x70,
+    inline: false,
+    sizeBytes: 10e9,
+    storedBytes: 20e9,
+    keyId: new Uint8Array(16),
+  }
+  await accounts.hold(new Uint8Array(20), root)
+  const [row] = accounts.changes
+  const read = readTotals((row as { value: Uint8Array }).value)
+  expect(read).toEqual(accounts.totals)
+  expect(read).toMatchObject({ exactLeafBytes: totals.exactLeafBytes + 20_000_000_000n })
+  expect(read?.leafBytes).toBe(Number.MAX_SAFE_INTEGER)
+  await accounts.release(new Uint8Array(20), root)
+  expect(accounts.totals.exactLeafBytes).toBe(totals.exactLeafBytes)
+  expect(accounts.addedLeafBytes).toBe(0)
 })
 
 test('nothing is stored under a grant that only lets read', async () => {
