@@ -10,8 +10,8 @@ import { LeafMemory } from '../src/content/index.ts'
 import { keySpaces } from '../src/namespace/index.ts'
 import { PackStore, type PackStoreOptions } from './disk/index.ts'
 import { localFiles } from './local-files.ts'
+import type { Logger } from './logger.ts'
 import type { Network } from './network/index.ts'
-import type { Logger } from './node-types.ts'
 import { RunningNode } from './running-node.ts'
 
 /** 128 GiB of content, so a file of any size that is allowed; 17 MB of memory. */

@@ -13,6 +13,7 @@
 
 // biome-ignore lint/performance/noReExportAll: this entry is the node and all of the SDK, whose own list says what that is
 export * from '../sdk/index.ts'
+export type { Logger } from './logger.ts'
 export type { NetworkMode } from './network/index.ts'
 export type {
   ArtifactHubNode,
@@ -23,7 +24,6 @@ export type {
   ForkStatus,
   GcOptions,
   GcReport,
-  Logger,
   NamespaceStatus,
   NodeStatus,
   Peer,

@@ -3,15 +3,8 @@ import type { Helia } from 'helia'
 import type { Client } from '../sdk/client.ts'
 import type { FetchPolicy, Role } from '../sdk/peer-client.ts'
 import type { BlockServerCounters, Misbehaviour, SyncServiceCounters, TransferCounters } from '../src/exchange/index.ts'
+import type { Logger } from './logger.ts'
 import type { NetworkMode } from './network/index.ts'
-
-/** Where log lines go. Never given a key, a passphrase or content. */
-export interface Logger {
-  debug(message: string, fields?: Readonly<Record<string, unknown>>): void
-  info(message: string, fields?: Readonly<Record<string, unknown>>): void
-  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
-  error(message: string, fields?: Readonly<Record<string, unknown>>): void
-}
 
 export interface StartNodeOptions {
   /** Created (mode 0700) when absent. One process at a time: a second is `LOCKED`. */

@@ -5,6 +5,7 @@ import type { LocalEnvironment, LocalNamespaces, OpenCalls, Replication } from '
 import { ArtifactHubError } from '../src/errors.ts'
 import type { PackStore } from './disk/index.ts'
 import type { StartedHelia } from './helia.ts'
+import type { Logger } from './logger.ts'
 import { checkNode } from './maintenance/check-node.ts'
 import { collectGarbage } from './maintenance/collect-garbage.ts'
 import type { Network } from './network/index.ts'
@@ -15,7 +16,6 @@ import type {
   DiskUsage,
   GcOptions,
   GcReport,
-  Logger,
   NodeStatus,
   Peer,
 } from './node-types.ts'

@@ -5,7 +5,8 @@ import { isHubError } from '../../src/errors.ts'
 import { gcGraceMs } from '../../src/limits.ts'
 import { eraseBodies, isKnownDamaged, removeStaleLeafRows, removeStaleUploads } from '../../src/namespace/index.ts'
 import type { PackNamespace, PackStore } from '../disk/index.ts'
-import type { GcOptions, GcReport, Logger } from '../node-types.ts'
+import type { Logger } from '../logger.ts'
+import type { GcOptions, GcReport } from '../node-types.ts'
 import { DigestSet } from './digest-set.ts'
 
 interface GcContext {

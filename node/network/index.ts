@@ -1,7 +1,7 @@
 /**
  * The network: agents' nodes as `src/exchange` sees them, over libp2p.
  *
- * - `start-network.ts`          what a node starts; `offline-network.ts` when there is to be none
+ * - `start-network.ts`          what a node starts; `offline-network.ts` when there is to be none; `network-options.ts`
  * - `libp2p.ts`                 the one place where libp2p is put together, with all its limits
  * - `libp2p-network.ts`         its adaptor; `peer-stream.ts`, `hints.ts`, `providers.ts`, `peers.ts` its parts
  * - `dialler.ts`                finds and makes connections; `address-book.ts`, `failures.ts` what it remembers
@@ -9,5 +9,6 @@
  * - `keep-connected.ts`, `relay-listeners.ts`  bootstrap nodes and relays
  */
 export type { ConnectedPeer, Network, NetworkMode, NetworkStatus, Reachability } from './network.ts'
-export { type StartNetworkOptions, startNetwork } from './start-network.ts'
+export type { StartNetworkOptions } from './network-options.ts'
+export { startNetwork } from './start-network.ts'
 export { formatSwarmKey, parseSwarmKey } from './swarm-key.ts'

@@ -3,7 +3,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { keepConnectedMs, openTimeoutMs } from '../../src/limits.ts'
-import type { Logger } from '../node-types.ts'
+import type { Logger } from '../logger.ts'
 import type { Services } from './libp2p.ts'
 
 interface KeepConnectedInit {

@@ -7,8 +7,8 @@ import { Gate } from './gate.ts'
 import { KeepConnected, namedPeer } from './keep-connected.ts'
 import { startLibp2p } from './libp2p.ts'
 import { Libp2pNetwork } from './libp2p-network.ts'
+import type { OnlineOptions } from './network-options.ts'
 import { Penalties } from './penalties.ts'
-import type { OnlineOptions } from './start-network.ts'
 
 /** @throws INVALID_ARGUMENT for an address that is none, and when one of `listen` cannot be listened on; the signal's reason */
 export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2pNetwork> {

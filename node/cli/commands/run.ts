@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ArtifactHubNode, Logger, NamespaceStatus } from '../../node-types.ts'
+import type { Logger } from '../../logger.ts'
+import type { ArtifactHubNode, NamespaceStatus } from '../../node-types.ts'
 import type { CommandGroup } from '../command.ts'
 import { Interrupted } from '../failure.ts'
 import type { Session } from '../session.ts'
