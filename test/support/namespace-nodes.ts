@@ -1,5 +1,5 @@
 import { numbers } from '../../node/disk/test-support/simulated-disk.ts'
-import { ingestContent, inThreadEngine, sealInline } from '../../src/content/index.ts'
+import { type IngestedContent, ingestContent, inThreadEngine, sealInline } from '../../src/content/index.ts'
 import { toHex } from '../../src/encoding/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { HybridClock } from '../../src/log/index.ts'
@@ -13,8 +13,12 @@ import {
   writeFirstVersion,
   writeNextVersion,
 } from '../../src/namespace/index.ts'
+import type { ArtifactKey } from '../../src/sharing/index.ts'
 import type { BlockWriter, NamespaceBlocks } from '../../src/storage/index.ts'
 import { MemoryKeyValueStore } from './memory-key-value.ts'
+
+/** Where content is, and its plaintext's SHA-256. */
+type MadeContent = Pick<IngestedContent, 'sha256' | 'digest' | 'codec' | 'sizeBytes' | 'storedBytes'>
 
 /** The blocks of a namespace in a map. */
 export class MemoryBlocks implements NamespaceBlocks {
@@ -69,9 +73,13 @@ export class NamespaceNode {
    * @param seed tells one agent from another, and decides all that it draws
    * @param copyOf another machine of the same agent, whose store is copied as it is, incarnation included
    */
-  constructor(seed: number, time: TestTime, options: { copyOf?: NamespaceNode; skewMs?: number } = {}) {
-    const { copyOf, skewMs = 0 } = options
-    this.agent = new AgentKey(Uint8Array.from({ length: 32 }, (_, at) => (seed + at) & 0xff))
+  constructor(
+    seed: number,
+    time: TestTime,
+    options: { copyOf?: NamespaceNode; skewMs?: number; agent?: AgentKey } = {},
+  ) {
+    const { copyOf, skewMs = 0, agent } = options
+    this.agent = agent ?? new AgentKey(Uint8Array.from({ length: 32 }, (_, at) => (seed + at) & 0xff))
     this.store = copyOf === undefined ? new MemoryKeyValueStore() : copyOf.store.copy()
     this.blocks = new MemoryBlocks()
     for (const [name, bytes] of copyOf?.blocks.held ?? []) this.blocks.held.set(name, bytes)
@@ -101,9 +109,14 @@ export class NamespaceNode {
   }
 
   async join(from: NamespaceNode): Promise<this> {
-    const genesis = await from.ns.entryBytes(from.ns.id)
-    this.#namespace = await Namespace.join(this.env, from.ns.id, genesis as Uint8Array, () => [])
+    await this.joinFrom(from.ns.id, (await from.ns.entryBytes(from.ns.id)) as Uint8Array)
     return this
+  }
+
+  /** Makes the namespace of that id from its genesis entry. */
+  async joinFrom(id: Uint8Array, genesis: Uint8Array): Promise<Namespace> {
+    this.#namespace = await Namespace.join(this.env, id, genesis, () => [])
+    return this.#namespace
   }
 
   /** Opens the namespace of that id anew from the store. */
@@ -134,25 +147,19 @@ export class NamespaceNode {
 
   /** Writes content that goes to blocks. */
   async writeLarge(content: Uint8Array, name: string): Promise<Uint8Array> {
+    return await this.writeRoot(name, (keys) => this.#store(content, keys))
+  }
+
+  /** Writes an artifact of whatever `make` says its content is. */
+  async writeRoot(
+    name: string,
+    make: (keys: ArtifactKey['content']) => Promise<MadeContent> | MadeContent,
+  ): Promise<Uint8Array> {
     const { ns } = this
     const salt = this.env.random(16)
     const artifact = ns.artifactOf(salt)
     const key = ns.newArtifactKey(artifact)
-    await using writer = ns.blocks.openWriter()
-    const { sha256, digest, codec, sizeBytes, storedBytes } = await ingestContent({
-      source: {
-        read: async (into, position) => {
-          const part = content.subarray(position, position + into.length)
-          into.set(part)
-          return part.length
-        },
-      },
-      keys: key.content,
-      engine: inThreadEngine,
-      blocks: writer,
-      maxBytes: 1e9,
-      signal: new AbortController().signal,
-    })
+    const { sha256, digest, codec, sizeBytes, storedBytes } = await make(key.content)
     await writeFirstVersion(ns, {
       handle: { artifact, salt, key },
       wrap: undefined,
@@ -168,6 +175,25 @@ export class NamespaceNode {
       also: [],
     })
     return artifact
+  }
+
+  async #store(content: Uint8Array, keys: ArtifactKey['content']): Promise<MadeContent> {
+    const { ns } = this
+    await using writer = ns.blocks.openWriter()
+    return await ingestContent({
+      source: {
+        read: async (into, position) => {
+          const part = content.subarray(position, position + into.length)
+          into.set(part)
+          return part.length
+        },
+      },
+      keys,
+      engine: inThreadEngine,
+      blocks: writer,
+      maxBytes: 1e9,
+      signal: new AbortController().signal,
+    })
   }
 
   /** Writes the next version of an artifact, with other text or with the content that it has. */
