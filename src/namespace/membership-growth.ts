@@ -1,3 +1,4 @@
+import { bytesText } from '../encoding/index.ts'
 import type { AuthEntry, EntryPlace, Membership } from '../membership/index.ts'
 
 /** A membership and what came to it since: evaluated when it is asked for, not with every entry. */
@@ -6,6 +7,8 @@ export class MembershipGrowth {
   #touched: ReadonlySet<string> | undefined = new Set()
   #auth: AuthEntry[] = []
   #links: EntryPlace[] = []
+  /** Hashes that adopts added here name: the membership before does not wait for them. */
+  readonly #adopted = new Set<string>()
 
   constructor(membership: Membership) {
     this.#membership = membership
@@ -14,6 +17,7 @@ export class MembershipGrowth {
   /** An entry that says who may do what was stored. */
   addAuth(entry: AuthEntry): void {
     this.#auth.push(entry)
+    if (entry.auth.kind === 'adopt') this.#adopted.add(bytesText(entry.auth.hash))
   }
 
   /** Where an entry stands, to tell branches of its chain apart. */
@@ -23,7 +27,7 @@ export class MembershipGrowth {
 
   /** As `addLink`, where the membership waits for that very entry. */
   addLinkIfNeeded(entry: EntryPlace): void {
-    if (this.#membership.needsLink(entry)) this.#links.push(entry)
+    if (this.#membership.needsLink(entry) || this.#adopted.has(bytesText(entry.hash))) this.#links.push(entry)
   }
 
   /** Who may do what, with all that was added. */
