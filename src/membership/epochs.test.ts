@@ -43,6 +43,22 @@ describe('epochs', () => {
     }
   })
 
+  it('are no good once somebody has left who was given one that wraps them, though they began before that one’s time', () => {
+    const history = new History()
+    const rotate = (name: string, ...wraps: string[]) =>
+      history.say({ kind: 'rotate', to: to(history.genesis) }, { keyId: id(name), keys: wrapping(...wraps) })
+    rotate('one')
+    rotate('two', 'one')
+    rotate('three', 'two')
+    rotate('beside')
+    const late = history.grant(ann, 'reader', { keyId: id('three') })
+    for (const name of ['one', 'two', 'three']) expect(membershipOf(history).isGoodEpoch(id(name))).toBe(true)
+    history.revoke([late], [])
+    const membership = membershipOf(history)
+    for (const name of ['one', 'two', 'three']) expect(membership.isGoodEpoch(id(name))).toBe(false)
+    expect(membership.isGoodEpoch(id('beside'))).toBe(true)
+  })
+
   it('lack boxes for members that nobody sealed them to', () => {
     const history = new History()
     history.say({ kind: 'rotate', to: to(history.genesis) }, { keyId: id('one') })

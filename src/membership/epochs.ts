@@ -43,6 +43,7 @@ export class Epochs {
   readonly #standing: Standing
   #ordered: readonly EpochState[] | undefined
   readonly #good = new Map<string, boolean>()
+  #above: ReadonlyMap<string, ReadonlySet<string>> | undefined
 
   constructor(statements: Statements, standing: Standing) {
     this.#statements = statements
@@ -55,7 +56,7 @@ export class Epochs {
     return this.#ordered
   }
 
-  /** Whether the rotate counts and everyone that the secret was sealed to is a member still. */
+  /** Whether the rotate counts and everyone that the secret was sealed to, or one that it is wrapped under, is a member still. */
   isGood(id: Uint8Array): boolean {
     const key = toHex(id)
     let good = this.#good.get(key)
@@ -72,11 +73,27 @@ export class Epochs {
   }
 
   #isGood(key: string): boolean {
-    const sealings = this.#sealings(key)
-    return (
-      sealings.some(({ entry }) => entry.kind === 'rotate') &&
-      sealings.every(({ to }) => to.every((prefix) => this.#areLive(toHex(prefix))))
-    )
+    if (!this.#sealings(key).some(({ entry }) => entry.kind === 'rotate')) return false
+    // Who was given an epoch has those that it wraps, from before their time.
+    const opening = new Set([key])
+    for (const one of opening) {
+      if (!this.#sealings(one).every(({ to }) => to.every((prefix) => this.#areLive(toHex(prefix))))) return false
+      for (const above of this.#wrappedUnder.get(one) ?? []) opening.add(above)
+    }
+    return true
+  }
+
+  /** By epoch, those that it is wrapped under by entries that count. */
+  get #wrappedUnder(): ReadonlyMap<string, ReadonlySet<string>> {
+    if (this.#above !== undefined) return this.#above
+    const above = new Map<string, Set<string>>()
+    for (const key of this.#statements.sealings.keys()) {
+      for (const wrapped of this.#sealings(key).flatMap(({ wraps }) => wraps)) {
+        above.set(wrapped, (above.get(wrapped) ?? new Set()).add(key))
+      }
+    }
+    this.#above = above
+    return above
   }
 
   #areLive(prefix: string): boolean {
