@@ -146,7 +146,7 @@ async function checkTables(readers: readonly Machine[]): Promise<void> {
     const hidden = hiddenHere.union(hiddenThere)
     const [one, two] = [await listOf(first, hidden), await listOf(other, hidden)]
     if (different === undefined && one === two) continue
-    const what = `${different ?? 'what they list'} (${hiddenHere.size} and ${hiddenThere.size} hidden)`
+    const what = `${isAlike ? '' : '(some without bodies) '}${different ?? 'what they list'} (${hiddenHere.size} and ${hiddenThere.size} hidden)`
     throw new Error(`${first.name} and ${other.name} hold the same and differ in ${what}`)
   }
 }
