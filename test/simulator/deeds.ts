@@ -76,7 +76,9 @@ async function removedAsKnown({ world }: Machine, ns: Namespace): Promise<Writte
   const removed = new Map<string, ReadonlySet<string>>()
   for (const [agent, grants] of [...world.ledger.grants]) {
     if (ns.roleOf(bytesOf(agent)) !== undefined) continue
-    if (![...grants].some((hash) => ns.membership.grantOf(bytesOf(hash))?.live === false)) continue
+    // Of a grant that does not count, for its author's chain is forked or was cut, the keys are out all the same.
+    const standing = [...grants].map((hash) => ns.membership.grantOf(bytesOf(hash))?.live)
+    if (!standing.includes(false) || standing.includes(undefined)) continue
     const known = new Set<string>()
     for (const hash of [...(world.ledger.sealings.get(agent) ?? [])]) {
       if (await ns.hasEntry(bytesOf(hash))) known.add(hash)

@@ -49,11 +49,16 @@ export async function checkEnd(world: World, machines: readonly Machine[]): Prom
   checkPenalties(machines)
 }
 
-/** Machines of honest members who can hear of each other: copies of one machine do so only by others. */
+/**
+ * Machines of honest members who can hear of each other. Copies of the owner's machine do so only by others, and not if each has
+ * removed those whom the other one talks to.
+ */
 export function membersOf(machines: readonly Machine[]): Machine[] {
   const [owner] = machines as [Machine]
-  const members = machines.filter((machine) => machine.isHonest && owner.ns?.roleOf(machine.id) !== undefined)
-  return members.some(({ id }) => !equalBytes(id, owner.id)) ? members : [owner]
+  const owners = machines.filter(({ id }) => equalBytes(id, owner.id))
+  const isMember = ({ isHonest, id }: Machine, by: Machine) => isHonest && by.ns?.roleOf(id) !== undefined
+  const between = machines.some((one) => !owners.includes(one) && owners.every((by) => isMember(one, by)))
+  return between ? machines.filter((one) => isMember(one, owner)) : [owner]
 }
 
 /** What an honest machine of a member told anybody is held by all members. */
