@@ -69,13 +69,17 @@ function bytesOf(text: string): Uint8Array<ArrayBuffer> {
 /** An unsigned integer up to 2^53 as 8 big-endian bytes, so that bytewise order is numeric order. */
 export function orderedUint64(value: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(8)
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(value))
+  // Two halves: a bigint would have to be made for one whole.
+  const view = new DataView(bytes.buffer)
+  view.setUint32(0, Math.floor(value / 0x1_0000_0000))
+  view.setUint32(4, value % 0x1_0000_0000)
   return bytes
 }
 
 /** Reads what `orderedUint64` wrote. */
 export function readUint64(bytes: Uint8Array, offset = 0): number {
-  return Number(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(offset))
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return view.getUint32(offset) * 0x1_0000_0000 + view.getUint32(offset + 4)
 }
 
 /** The first key after every key that begins with `prefix`; `undefined` when there is none. */

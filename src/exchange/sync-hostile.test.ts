@@ -196,7 +196,9 @@ describe('a member who sends', () => {
       for (;;) await raw.send({ type: 'entries', entries: [genesis] })
     })()
     await expect(sending).rejects.toMatchObject({ code: 'UNAVAILABLE' })
-    expect(one.log.seen.batches).toBe(maxUselessSyncBatches + 1)
+    // One more may be on its way into the log when the last is judged.
+    expect(one.log.seen.batches).toBeGreaterThan(maxUselessSyncBatches)
+    expect(one.log.seen.batches).toBeLessThanOrEqual(maxUselessSyncBatches + 2)
     expect(one.log.size).toBe(size)
     await check('flood')
   })

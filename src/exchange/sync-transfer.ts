@@ -91,7 +91,10 @@ export async function sendEntries(stream: SyncStream, entries: AsyncIterable<Uin
   return sent
 }
 
-/** Takes what the other side sends into the log, each batch durable before the next is read. Resolves with its vector hash at the end. */
+/**
+ * Takes what the other side sends into the log. While one batch is made durable the next is checked, and no more than that is
+ * read. Resolves with their vector hash at the end, when all is durable.
+ */
 export async function receiveEntries(
   stream: SyncStream,
   log: ReplicatedLog,
@@ -99,18 +102,43 @@ export async function receiveEntries(
   onBatch?: (received: Received) => void,
 ): Promise<Uint8Array> {
   const early: Uint8Array[] = []
-  for (let useless = 0; ; ) {
-    const message = await stream.expect('entries', 'end')
-    if (message.type === 'end') {
-      for (const hash of early) if (await log.hasEntry(hash)) tally.unlinked -= 1
-      return message.hash
-    }
-    const received = await log.receive(message.entries, { signal: stream.signal })
+  let useless = 0
+  const take = async (receiving: Promise<Received>): Promise<void> => {
+    const received = await receiving
     count(stream, received, tally)
     early.push(...received.unlinked.slice(0, maxEarlyEntries - early.length))
     onBatch?.(received)
     useless = received.stored > 0 ? 0 : useless + 1
     if (useless > maxUselessSyncBatches) stream.misbehaved('flood', 'entries of which none is new, without end')
+  }
+  let taking: Promise<void> = Promise.resolve()
+  let checking: Promise<unknown> = Promise.resolve()
+  let open: Promise<unknown> = Promise.resolve()
+  const next = async () => {
+    const message = await stream.expect('entries', 'end')
+    if (message.type === 'end') return message
+    const receiving = log.receive(message.entries, { signal: stream.signal })
+    checking = receiving.catch(() => {})
+    return { type: message.type, receiving }
+  }
+  try {
+    for (;;) {
+      const coming = next()
+      open = coming
+      const [message] = await Promise.all([coming, taking])
+      if (message.type === 'end') {
+        for (const hash of early) if (await log.hasEntry(hash)) tally.unlinked -= 1
+        return message.hash
+      }
+      taking = take(message.receiving)
+      taking.catch(() => {})
+    }
+  } catch (error) {
+    // Whatever is wrong with one batch, nobody waits for the next.
+    await stream.end(error)
+    await Promise.allSettled([open, taking])
+    await checking
+    throw error
   }
 }
 

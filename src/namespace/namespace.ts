@@ -45,6 +45,8 @@ export class Namespace implements NamespaceParts {
   readonly keyring: Keyring
   readonly #ledger: Ledger
   readonly #revealer: Revealer
+  /** Settles once the batches handed to `receive` so far are on their way into the store. */
+  #receiving: Promise<void> = Promise.resolve()
 
   private constructor(ledger: Ledger) {
     const { id, idText, env, keys, log, catalog, blocks, keyring } = ledger.parts
@@ -196,11 +198,14 @@ export class Namespace implements NamespaceParts {
 
   /**
    * Checks entries that anyone may have made and stores those that are well, with all that follows from them, in one
-   * durable batch. Idempotent.
+   * durable batch. Idempotent. Batches are stored in the order of the calls, and checked beside what is stored before them.
    */
   async receive(batch: readonly Uint8Array[], { signal }: SignalOption = {}): Promise<Received> {
     signal?.throwIfAborted()
-    const received = await receiveEntries(this.#ledger, batch)
+    const earlier = this.#receiving
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#receiving = promise
+    const received = await receiveEntries(this.#ledger, batch, earlier, resolve)
     await this.#revealer.run(signal)
     return received
   }

@@ -35,8 +35,32 @@ interface Candidate {
   readonly bytes: Uint8Array
 }
 
-/** Stores what is well of a batch, in one durable batch. */
-export async function receiveEntries(ledger: Ledger, batch: readonly Uint8Array[]): Promise<Received> {
+/**
+ * Stores what is well of a batch, in one durable batch. What can be checked before the batches handed over earlier are stored is
+ * checked beside that.
+ *
+ * @param earlier settles once these are on their way into the store; never rejects
+ * @param onTurn called when this one is, or is not going to be
+ */
+export async function receiveEntries(
+  ledger: Ledger,
+  batch: readonly Uint8Array[],
+  earlier: Promise<void>,
+  onTurn: () => void,
+): Promise<Received> {
+  try {
+    return await receiveInTurn(ledger, batch, earlier, onTurn)
+  } finally {
+    onTurn()
+  }
+}
+
+async function receiveInTurn(
+  ledger: Ledger,
+  batch: readonly Uint8Array[],
+  earlier: Promise<void>,
+  onTurn: () => void,
+): Promise<Received> {
   const namespace = ledger.parts
   const refused: RefusedEntry[] = []
   const decoded = decodeBatch(namespace.id, batch, refused)
@@ -45,10 +69,11 @@ export async function receiveEntries(ledger: Ledger, batch: readonly Uint8Array[
   const signed = await checkSignatures(namespace, [...fresh, ...completions], refused)
   const candidates = fresh.filter((candidate) => signed.has(candidate))
   const whole = completions.filter((candidate) => signed.has(candidate))
+  await earlier
   ledger.glance(candidates.map(({ entry }) => entry).filter((entry) => isAuthorised(ledger.membership, entry)))
   const outcome = { stored: 0, known: held.length, unlinked: [] as Uint8Array[] }
   if (candidates.length > 0 || whole.length > 0) {
-    await ledger.commit(async (tx, mark) => {
+    const committing = ledger.commit(async (tx, mark) => {
       const already = await tx.prime(candidates.map(({ entry }) => namespace.keys.key('places', entry.hash)))
       mark()
       const open = candidates.filter(
@@ -68,6 +93,8 @@ export async function receiveEntries(ledger: Ledger, batch: readonly Uint8Array[
       await revealArtifacts(tx, seen)
       for (const candidate of whole) await complete(tx, namespace, candidate)
     })
+    onTurn()
+    await committing
   }
   return { ...outcome, refused }
 }

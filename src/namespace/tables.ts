@@ -76,7 +76,17 @@ export class NamespaceKeys {
   }
 
   key(name: TableName, ...parts: readonly Uint8Array[]): Uint8Array {
-    return concatBytes(this.#prefix, Uint8Array.of(tables[name]), ...parts)
+    let length = this.#prefix.length + 1
+    for (const part of parts) length += part.length
+    const key = new Uint8Array(length)
+    key.set(this.#prefix)
+    let at = this.#prefix.length
+    key[at++] = tables[name]
+    for (const part of parts) {
+      key.set(part, at)
+      at += part.length
+    }
+    return key
   }
 
   /** What stands behind the table in a key. */
