@@ -138,6 +138,8 @@ export const syncFrameTimeoutMs = 30_000
 export const syncPushIdleMs = 120_000
 /** Rows of one side's vector in a round: about 6 MB. Room for 10,000 members with ten incarnations each. */
 export const maxSyncVectorRows = 100_000
+/** Rows of others' vectors, beyond the first page of each, that all served rounds hold at once: some 700 bytes each in memory. */
+export const maxServedVectorRows = 200_000
 /** Entries without a body that one side asks for in a round: 16 MiB at most. */
 export const maxSyncWants = 256
 /** Namespaces that one offer tells of: a frame has room for them. */

@@ -26,6 +26,7 @@ import {
   sendVector,
 } from './sync-transfer.ts'
 import { viewOf } from './sync-view.ts'
+import { VectorRoom, type VectorShare } from './vector-room.ts'
 
 /** What serving is done with, and who is told of it. */
 export interface SyncServiceOptions {
@@ -58,7 +59,7 @@ export interface ServedRound extends Readonly<SyncTally> {
 export interface SyncServiceCounters {
   /** Streams answered. */
   streams: number
-  /** Streams cut unread, for that agent had too many. */
+  /** Streams cut, for that agent had too many or their vectors were too long together. */
   floods: number
   /** Requests of agents that may not read what they asked for. */
   denied: number
@@ -85,6 +86,9 @@ export class SyncService implements AsyncDisposable {
   /** By agent, streams that are not of pushes, and those that are. */
   readonly #rounds = new StreamCount()
   readonly #pushing = new StreamCount()
+  readonly #vectors = new VectorRoom(() => {
+    this.counters.floods += 1
+  })
   readonly #rates = new Map<string, { left: number; at: number }>()
 
   constructor(options: SyncServiceOptions) {
@@ -153,7 +157,14 @@ export class SyncService implements AsyncDisposable {
   async #answer(stream: SyncStream, notRound: () => void): Promise<void> {
     const first = await stream.receive()
     if (first === undefined) return
-    if (first.type === 'hello') return await this.#round(stream, first)
+    if (first.type === 'hello') {
+      const room = this.#vectors.open(toHex(stream.agent))
+      try {
+        return await this.#round(stream, first, room)
+      } finally {
+        room.release()
+      }
+    }
     if (first.type === 'push') {
       // It may stay open and idle: it takes no place from rounds.
       notRound()
@@ -163,7 +174,7 @@ export class SyncService implements AsyncDisposable {
     stream.misbehaved('bad-frame', `${first.type} at the start of a stream`)
   }
 
-  async #round(stream: SyncStream, hello: HelloMessage): Promise<void> {
+  async #round(stream: SyncStream, hello: HelloMessage, room: VectorShare): Promise<void> {
     const log = this.#readable(hello.namespace, stream.agent)
     if (log === undefined) {
       await stream.send({ type: 'denied' })
@@ -188,7 +199,7 @@ export class SyncService implements AsyncDisposable {
     }
     if (first?.type !== 'vector' || first.same !== same)
       return stream.misbehaved('bad-frame', 'no vector where one was due')
-    const theirs = await receiveVector(stream, first)
+    const theirs = await receiveVector(stream, first, (rows) => room.take(rows))
     const wanted = view.wanted(theirs.wants, stream.signal)
     const entries = same ? wanted : inTurn(entriesFor(log, view, ours, theirs, stream), wanted)
     const sent = await sendEntries(stream, this.#whileReadable(log, stream.agent, entries))

@@ -47,11 +47,13 @@ export async function sendVector(
 
 /**
  * What the other side has, whole.
- * @throws CORRUPT when it has no end (held against the peer), and what `SyncStream.receive` throws
+ * @param takeRoom told of the rows of each page but the first
+ * @throws CORRUPT when it has no end (held against the peer), what `takeRoom` throws, and what `SyncStream.receive` throws
  */
 export async function receiveVector(
   stream: SyncStream,
   first: Awaited<ReturnType<typeof expectVector>>,
+  takeRoom?: (rows: number) => void,
 ): Promise<TheirVector> {
   const rows: VectorRow[] = [...first.rows]
   const ids: Uint8Array[] = [...first.ids]
@@ -64,6 +66,7 @@ export async function receiveVector(
     wants.push(...page.wants)
     if (rows.length + ids.length > maxSyncVectorRows) stream.misbehaved('flood', 'a vector without end')
     if (wants.length > maxSyncWants) stream.misbehaved('flood', 'wants without end')
+    takeRoom?.(page.rows.length + page.ids.length)
   }
   return { same: first.same, rows, ids, wants }
 }
