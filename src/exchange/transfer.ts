@@ -9,6 +9,7 @@ import {
   walkTree,
 } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
+import { isHubError } from '../errors.ts'
 import { askAgainMs, fetchSyncBytes, maxFetchProviders, maxLeavesWanted, maxUnstoredBytes } from '../limits.ts'
 import type { BlockWriter, NamespaceBlocks } from '../storage/index.ts'
 import type { AskerFrame, LeafRun } from './frames.ts'
@@ -56,6 +57,8 @@ export interface TransferPool {
   opened(agent: string): void
   /** It has ended. */
   ended(agent: Uint8Array, kind: LaneEndKind): void
+  /** A content turned out to be none. */
+  broken(): void
 }
 
 /**
@@ -215,6 +218,7 @@ export class Transfer implements LaneHost {
   }
 
   broken(error: unknown): void {
+    if (this.#failure === undefined && isHubError(error, 'CORRUPT')) this.#pool.broken()
     this.#failure ??= { error }
     for (const want of [...this.#wants]) this.#reject(want, error)
     for (const lane of this.#lanes.values()) lane.stop()

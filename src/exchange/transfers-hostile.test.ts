@@ -265,6 +265,7 @@ test('a tree that no content has is the content’s fault and nobody else’s', 
   await using transfer = swarm.open(bad)
   const failure = await swarm.during(transfer.whole().catch((error) => error))
   expect(isHubError(failure, 'CORRUPT')).toBe(true)
+  expect(swarm.transfers.counters.broken).toBe(1)
   expect(swarm.reader.penalties).toEqual([])
   expect(swarm.blocks.blocks.size).toBe(0)
 })

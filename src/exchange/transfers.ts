@@ -19,8 +19,8 @@ export interface OpenTransferOptions extends TransferTarget {
   readonly signal?: AbortSignal | undefined
 }
 
-/** How streams to providers ended, since the node began. */
-export type TransferCounters = Readonly<Record<LaneEndKind, number>>
+/** How streams to providers ended, since the node began; `broken`: contents given up because what hashes as it should is no tree of theirs. */
+export type TransferCounters = Readonly<Record<LaneEndKind | 'broken', number>>
 
 /** One user's hold on a fetch. Close it on every path; `await using` does. */
 export interface OpenTransfer extends AsyncDisposable {
@@ -63,7 +63,7 @@ export class Transfers implements TransferPool, AsyncDisposable {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
   readonly engine: Pick<ContentEngine, 'verify'>
-  readonly #counters: Record<LaneEndKind, number> = {
+  readonly #counters: Record<keyof TransferCounters, number> = {
     done: 0,
     ended: 0,
     unreachable: 0,
@@ -74,6 +74,7 @@ export class Transfers implements TransferPool, AsyncDisposable {
     'bad-block': 0,
     'bad-frame': 0,
     'false-claim': 0,
+    broken: 0,
   }
   /** By namespace and root. */
   readonly #shared = new Map<string, { readonly transfer: Transfer; users: number }>()
@@ -128,6 +129,10 @@ export class Transfers implements TransferPool, AsyncDisposable {
     if (misbehaviour !== undefined) this.network.penalise(agent, misbehaviour)
     // Another may have waited for the room.
     if (left === maxBlockStreamsToAgent - 1) for (const transfer of this.#all) transfer.refresh()
+  }
+
+  broken(): void {
+    this.#counters.broken++
   }
 
   /** Stops all of them. Idempotent. */
