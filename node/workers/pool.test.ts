@@ -20,6 +20,11 @@ afterEach(async () => {
   await Promise.all(pools.splice(0).map((pool) => pool.close()))
 })
 
+/** Resolves when a worker has started. */
+async function warm(pool: WorkerPool): Promise<void> {
+  await pool.seal(new Uint8Array(100_000), testKeys)
+}
+
 /** A job that kills its worker: a key of no valid length is a bug of the caller’s, not an answer. */
 function deadlyJob(pool: WorkerPool): Promise<unknown> {
   return pool.seal(new Uint8Array(new SharedArrayBuffer(100_000)), { ...testKeys, encryption: new Uint8Array(5) })
@@ -81,6 +86,7 @@ describe('the worker pool', () => {
 
   test.each([100, 200_000])('verifies a leaf of %i bytes, and gives its bytes back', async (length) => {
     const pool = openPool()
+    await warm(pool)
     const leaf = seededBytes('leaf', length)
     const digest = createHash('sha256').update(leaf).digest()
     expect(Buffer.compare(await pool.verify(leaf.slice(), digest), leaf)).toBe(0)
@@ -88,8 +94,28 @@ describe('the worker pool', () => {
     await expect(pool.verify(seededBytes('other', length), digest)).rejects.toEqual(withCode('CORRUPT'))
   })
 
+  test('verifies and opens leaves on this thread until a worker has started, and then there', async () => {
+    const pool = openPool(1)
+    const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)
+    const leaf = sealed.block.slice()
+    expect(await pool.verify(leaf, sealed.digest)).toBe(leaf)
+    expect(leaf.length).toBe(sealed.block.length)
+    await expect(pool.verify(seededBytes('other', 200_000), sealed.digest)).rejects.toEqual(withCode('CORRUPT'))
+    const chunk = await pool.open(leaf, sealed.digest, testKeys.encryption)
+    expect(Buffer.compare(chunk, seededBytes('chunk', 200_000))).toBe(0)
+    for (let moved = false; !moved; ) {
+      const another = sealed.block.slice()
+      await pool.verify(another, sealed.digest)
+      moved = another.length === 0
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await pool.close()
+    await expect(pool.verify(sealed.block.slice(), sealed.digest)).rejects.toEqual(withCode('CLOSED'))
+  })
+
   test('hands an error of a job on with its code and details, and the worker lives', async () => {
     const pool = openPool(1)
+    await warm(pool)
     const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)
     const flipped = sealed.block.slice()
     flipped[500] = (flipped[500] as number) ^ 1

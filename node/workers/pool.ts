@@ -107,7 +107,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     digest: Uint8Array,
     encryptionKey: Uint8Array,
   ): Promise<Uint8Array<M>> {
-    if (leaf.length <= inThreadBytes) return await inThreadEngine.open(leaf, digest, encryptionKey)
+    if (leaf.length <= inThreadBytes || this.#isCold) return await inThreadEngine.open(leaf, digest, encryptionKey)
     // A stream that is read hands out memory of its own; what uploads left would only stand beside it.
     if (!isShared(leaf) && this.#openScans === 0) this.#spare.length = 0
     const own = isShared(leaf) || leaf.length === leaf.buffer.byteLength ? leaf : leaf.slice()
@@ -121,7 +121,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   }
 
   async verify(leaf: Uint8Array<ArrayBuffer>, digest: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
-    if (leaf.length <= inThreadBytes) return await inThreadEngine.verify(leaf, digest)
+    if (leaf.length <= inThreadBytes || this.#isCold) return await inThreadEngine.verify(leaf, digest)
     const own = leaf.length === leaf.buffer.byteLength ? leaf : leaf.slice()
     return await this.#run({ kind: 'verify', leaf: own, digest }, undefined, [own.buffer])
   }
@@ -165,6 +165,16 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
       if (slot.load >= jobsPerWorker) return
       slot.send(this.#queue.shift() as PendingJob)
     }
+  }
+
+  /**
+   * Whether no worker has started yet, and has them start: until then a leaf that is read is opened here, in 2 ms or so, where
+   * whoever waits for the first byte of it would wait for a worker.
+   */
+  get #isCold(): boolean {
+    if (this.#closing !== undefined || this.#slots.some((slot) => slot.isReady)) return false
+    for (const slot of this.#slots) slot.start()
+    return true
   }
 
   get #openScans(): number {

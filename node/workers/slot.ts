@@ -18,6 +18,7 @@ export class WorkerSlot {
   readonly #running = new Map<number, PendingJob>()
   #worker: Worker | undefined
   #nextId = 0
+  #ready = false
   /** Counts the workers that died here: what one of them held in memory is gone when this changes. */
   deaths = 0
 
@@ -29,6 +30,11 @@ export class WorkerSlot {
   /** Jobs sent and not yet answered. */
   get load(): number {
     return this.#running.size
+  }
+
+  /** Whether its worker has started: the first 0.1 s, or more on a busy machine, it takes jobs and does none. */
+  get isReady(): boolean {
+    return this.#ready
   }
 
   /** Has a worker ready for the jobs to come. */
@@ -55,6 +61,7 @@ export class WorkerSlot {
   async stop(error: ArtifactHubError): Promise<void> {
     const worker = this.#worker
     this.#worker = undefined
+    this.#ready = false
     this.#failAll(error)
     await worker?.terminate()
   }
@@ -64,7 +71,10 @@ export class WorkerSlot {
     const worker = new Worker(entry, { name: 'artifact-hub content', execArgv: [], env: {} })
     let cause: unknown
     worker.unref()
-    worker.on('message', (response: Response) => this.#settle(worker, response))
+    worker.on('message', (response: Response) => {
+      if (worker === this.#worker) this.#ready = true
+      this.#settle(worker, response)
+    })
     worker.on('error', (error) => {
       cause = error
     })
@@ -75,6 +85,7 @@ export class WorkerSlot {
     worker.on('exit', () => {
       if (worker !== this.#worker) return
       this.#worker = undefined
+      this.#ready = false
       this.deaths++
       this.#failAll(new ArtifactHubError('INTERNAL', 'A worker thread died', { cause }))
       this.#onSettled()

@@ -23,6 +23,9 @@ port.on('message', ({ id, job }: Request) => {
   port.postMessage(response, transfer)
 })
 
+// Answers nothing: says that it has started.
+port.postMessage({ id: -1, result: undefined } satisfies Response)
+
 function run(job: Job, transfer: ArrayBuffer[]): unknown {
   switch (job.kind) {
     case 'nonce':
