@@ -73,6 +73,7 @@ describe('the worker pool', () => {
   test('opens a leaf that is part of a larger buffer without touching the rest', async () => {
     const pool = openPool()
     const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)
+    await warm(pool)
     const larger = new Uint8Array(300_000).fill(7)
     larger.set(sealed.block, 1000)
     const opened = await pool.open(
