@@ -169,6 +169,8 @@ export const maxSyncRounds = 8
 export const syncEveryMs = { from: 30_000, to: 60_000 }
 /** Waits after failures of one agent, or of all known agents, milliseconds: doubled from the first to the last. */
 export const syncBackoffMs = { from: 1_000, to: 60_000 }
+/** Waits between dials of a member that was connected up to `during` before: `to` at most, milliseconds. */
+export const syncRedialMs = { to: 8_000, during: 5 * 60_000 }
 /** Agents that are no members by this node's log and still remembered as having asked, in each namespace. */
 export const maxSyncStrangers = 256
 

@@ -1,6 +1,6 @@
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { type ErrorCode, isHubError } from '../errors.ts'
-import { maxPushPeers, syncBackoffMs, syncEveryMs } from '../limits.ts'
+import { maxPushPeers, syncBackoffMs, syncEveryMs, syncRedialMs } from '../limits.ts'
 import { NamedTimers } from './named-timers.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import { LogHints } from './replicator-hints.ts'
@@ -167,6 +167,21 @@ export class ReplicatedNamespace {
     if (peer === undefined) return
     warmUp(peer)
     peer.inTouch = false
+    peer.lostAt = undefined
+  }
+
+  /** A connection was lost: whoever comes back may know nobody's address, so it is dialled again, others connected or not. */
+  onLost(agent: Uint8Array): void {
+    this.#dialFailures = 0
+    this.#timers.stop('dial')
+    this.dial()
+    const peer = this.#ending.signal.aborted ? undefined : this.#peers.get(agent)
+    if (peer === undefined) return
+    warmUp(peer)
+    peer.inTouch = false
+    peer.lostAt = this.#context.scheduler.now()
+    // A round under way fails now, and is what the first wait follows.
+    if (peer.running === undefined) this.#cool(peer)
   }
 
   /** Dials members, if nobody of them is connected. */
@@ -276,17 +291,23 @@ export class ReplicatedNamespace {
   #cool(peer: SyncPeer): void {
     peer.failures += 1
     peer.cooling?.()
-    const stop = this.#context.scheduler.setTimer(this.#backoff(peer.failures), () => {
+    const stop = this.#context.scheduler.setTimer(this.#backoff(peer.failures, this.#isAwaited(peer)), () => {
       peer.cooling = undefined
       const isConnected = this.#context.network.connected().some((agent) => equalBytes(agent, peer.agent))
-      if (peer.again || isConnected) this.request(peer.agent)
+      if (peer.again || isConnected || this.#isAwaited(peer)) this.request(peer.agent)
     })
     peer.cooling = stop
   }
 
-  #backoff(failures: number): number {
+  /** Whether it was connected a short time ago and is worth a dial every few seconds. */
+  #isAwaited({ lostAt }: SyncPeer): boolean {
+    if (lostAt === undefined || this.connectedMembers().length >= maxPushPeers) return false
+    return this.#context.scheduler.now() - lostAt < syncRedialMs.during
+  }
+
+  #backoff(failures: number, isAwaited = false): number {
     const { from, to } = syncBackoffMs
-    return Math.min(to, from * 2 ** Math.min(failures - 1, 20)) * (0.5 + this.#context.random() / 2)
+    return Math.min(isAwaited ? syncRedialMs.to : to, from * 2 ** Math.min(failures - 1, 20)) * (0.5 + this.#context.random() / 2)
   }
 
   #every(): void {
@@ -295,9 +316,20 @@ export class ReplicatedNamespace {
       const members = this.connectedMembers()
       const agent = members[Math.floor(this.#context.random() * members.length)]
       if (agent === undefined) this.dial()
-      else this.request(agent, { wants: true })
+      else {
+        this.request(agent, { wants: true })
+        this.#dialAnother(members)
+      }
       this.#every()
     })
+  }
+
+  /** Those who are connected may all be cut off from the rest together. */
+  #dialAnother(connected: readonly Uint8Array[]): void {
+    if (connected.length >= maxPushPeers) return
+    const names = new Set(connected.map(toHex))
+    const other = this.dialable().find((agent) => !names.has(toHex(agent)))
+    if (other !== undefined) this.request(other)
   }
 
   #onChange({ written, received, authChanged }: LogChange): void {

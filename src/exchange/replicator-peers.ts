@@ -29,6 +29,8 @@ export interface SyncPeer {
   /** Another round is due after the one under way, or when the wait is over. */
   again: boolean
   failures: number
+  /** When the connection to it was lost, milliseconds since 1970, until there is one again. */
+  lostAt: number | undefined
   /** Ends the wait after a failure. */
   cooling: (() => void) | undefined
 }
@@ -62,6 +64,7 @@ export class SyncPeers {
       running: undefined,
       again: false,
       failures: 0,
+      lostAt: undefined,
       cooling: undefined,
     }
     this.#peers.set(toHex(agent), peer)

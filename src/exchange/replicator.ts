@@ -186,7 +186,7 @@ export class Replicator implements AsyncDisposable {
     const link = this.#links.get(name)
     this.#links.delete(name)
     if (link !== undefined) this.#keep(link.close())
-    for (const followed of this.#followed.values()) if (followed.isOfInterest(agent)) followed.dial()
+    for (const followed of this.#followed.values()) if (followed.isOfInterest(agent)) followed.onLost(agent)
   }
 
   #link(agent: Uint8Array): PushLink {
