@@ -275,8 +275,9 @@ const attacks: readonly Attack[] = [
   ),
   provider(
     'half of a frame and then nothing',
-    async ({ stream }, _content, signal) => {
-      await stream.write(new Uint8Array([0, 0]))
+    async (asked, _content, signal) => {
+      await asked.request()
+      await asked.stream.write(new Uint8Array([0, 0]))
       await hold(signal)
     },
     fetches('too-slow'),
