@@ -37,6 +37,10 @@ export class EntryAndPackBlocks implements NamespaceBlocks {
     return await Promise.all(found.map(async (has, at) => has || (await this.#hasInline(digests[at] as Uint8Array))))
   }
 
+  get ofTrees(): NamespaceBlocks {
+    return this.#packs
+  }
+
   openWriter(): BlockWriter {
     return this.#packs.openWriter()
   }

@@ -4,6 +4,11 @@
  */
 export interface NamespaceBlocks {
   /**
+   * The same without what entries carry, where some do. A tree's blocks are never found there alone, and looking for one of many
+   * that is not here takes half the time.
+   */
+  readonly ofTrees?: NamespaceBlocks
+  /**
    * The bytes, or `undefined` when the block is not here. Not verified: whoever uses them checks the hash first.
    * They are the caller's own, with all of their buffer: it may move them to another thread.
    * @throws STORAGE_FAILED on a disk error (never reported as absence), CORRUPT when the pack is shorter than its index says.

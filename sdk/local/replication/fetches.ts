@@ -1,5 +1,5 @@
 import type { ContentRoot } from '../../../src/catalog/index.ts'
-import type { BlockReader } from '../../../src/content/index.ts'
+import { type BlockReader, rawCodec } from '../../../src/content/index.ts'
 import {
   type OpenTransfer,
   type TransferCounters,
@@ -83,11 +83,12 @@ export class Fetches implements AsyncDisposable {
   /** @throws CORRUPT when no content has such sizes, CLOSED, the signal's reason */
   open(log: Namespace, target: FetchTarget, signal?: AbortSignal | undefined): OpenFetch {
     const { artifact, root, author } = target
+    const held = root.codec === rawCodec ? log.blocks : (log.blocks.ofTrees ?? log.blocks)
     const transfer = this.#transfers.open({
       namespace: log.id,
       artifact,
       root,
-      blocks: log.blocks,
+      blocks: held,
       providers: () => membersByReach(log, this.#options, author),
       signal,
     })
@@ -102,7 +103,7 @@ export class Fetches implements AsyncDisposable {
       blocks: {
         read: (digest, options) => reader.read(digest, options),
         async readInto(digest, into, options) {
-          const length = await log.blocks.readInto(digest, into, options)
+          const length = await held.readInto(digest, into, options)
           if (length !== undefined) return length
           const bytes = await reader.read(digest, options)
           if (bytes !== undefined) into.set(bytes)
