@@ -307,7 +307,10 @@ export class ReplicatedNamespace {
 
   #backoff(failures: number, isAwaited = false): number {
     const { from, to } = syncBackoffMs
-    return Math.min(isAwaited ? syncRedialMs.to : to, from * 2 ** Math.min(failures - 1, 20)) * (0.5 + this.#context.random() / 2)
+    return (
+      Math.min(isAwaited ? syncRedialMs.to : to, from * 2 ** Math.min(failures - 1, 20)) *
+      (0.5 + this.#context.random() / 2)
+    )
   }
 
   #every(): void {

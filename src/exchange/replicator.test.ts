@@ -380,6 +380,24 @@ describe('finding others', () => {
     expect(a.hashes).toEqual(b.hashes)
   })
 
+  it('dials a member whose connection was lost again within seconds, though another is connected', async () => {
+    const logs = logsOf(3)
+    const [one, other, lost] = logs.map((log) => world.follow(log)) as [Node, Node, Node]
+    world.connect(one, other)
+    world.connect(one, lost)
+    await world.pass(1_000, 50)
+    let dialled = 0
+    const { open } = one.peer
+    one.peer.open = async (...args) => {
+      if (toHex(args[0]) === toHex(agentOf(2).publicKey)) dialled += 1
+      return await open(...args)
+    }
+    world.disconnect(one, lost)
+    await world.pass(20_000, 200)
+    expect(dialled).toBeGreaterThan(1)
+    expect(dialled).toBeLessThan(12)
+  })
+
   it('waits longer and longer for a member that always fails', async () => {
     const [a] = two()
     const one = world.follow(a)
