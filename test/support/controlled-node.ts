@@ -89,11 +89,12 @@ export class ControlledNode implements AsyncDisposable {
     return items.map(({ name }) => name).toSorted()
   }
 
-  /** Closes the node; kills it when it does not. */
+  /** Closes the node. @throws when it does not, and had to be killed */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#process.stdin.end()
-    const kill = setTimeout(() => this.#process.kill('SIGKILL'), 10_000)
+    const kill = setTimeout(() => this.#process.kill('SIGKILL'), 30_000)
     await this.#exited
     clearTimeout(kill)
+    if (this.#process.signalCode !== null) throw new Error('the node did not close in time')
   }
 }
