@@ -110,7 +110,7 @@ async function namespaceStatus(replication: Replication, namespace: OpenNamespac
 function forksOf({ log }: OpenNamespace): ForkStatus[] {
   return log.membership.forks.map(({ author, grant, incarnation, seq }) => {
     const chain = toHex(chainIdOf(author, grant, incarnation))
-    const tips = log.vector().filter((tip) => toHex(tip.chain) === chain)
+    const tips = [...log.tips()].filter((tip) => toHex(tip.chain) === chain)
     return { author: formatDid(author), seq, heads: tips.map(({ hash }) => toHex(hash)).sort() }
   })
 }

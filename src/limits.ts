@@ -97,8 +97,10 @@ export const maxCuts = 512
 
 /** Entries at one place of a forked chain that are kept: more proves nothing more. */
 export const maxSiblingEntries = 8
-/** How far beyond a fork that nobody has settled entries are kept, by seq: none of them counts. */
-export const maxBranchEntries = 1_000
+/** Entries beyond the limits of one grant's chains that are kept, in case they are adopted: none of them counts. */
+export const maxSurplusEntries = 1_000
+/** What these may weigh, bytes. */
+export const maxSurplusBytes = 1 * MiB
 
 /** Artifact name, UTF-8 bytes. */
 export const maxNameBytes = 1 * KiB

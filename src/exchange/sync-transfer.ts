@@ -150,8 +150,8 @@ export function count(stream: SyncStream, received: Received, tally: SyncTally):
   tally.stored += received.stored
   tally.known += received.known
   tally.unlinked += received.unlinked.length
-  // A newer release may write what this one cannot read.
-  const bad = received.refused.find(({ code }) => code !== 'UNSUPPORTED_FORMAT')
+  // A newer release may write what this one cannot read; and what is void here may count where it comes from.
+  const bad = received.refused.find(({ code }) => code !== 'UNSUPPORTED_FORMAT' && code !== 'void')
   if (bad !== undefined) stream.misbehaved('bad-entry', `an entry that is refused: ${bad.why}`)
 }
 

@@ -43,7 +43,19 @@ export interface Siblings {
 }
 
 /** The limit of a chain, and the forks that bound it: the README of this folder gives the rule. */
-export function limitOfChain({ cuts, adopts, links }: ChainFacts): { limit: ChainLimit; forks: readonly Siblings[] } {
+export function limitOfChain(facts: ChainFacts): { limit: ChainLimit; forks: readonly Siblings[]; awaited: number } {
+  return { ...limitAndForks(facts), awaited: awaitedIn(facts) }
+}
+
+/** The highest seq of an entry that would move the limit and is not held, as far as the links tell; -1 without one. */
+function awaitedIn({ cuts, adopts, links }: ChainFacts): number {
+  const held = new Set(links.map(({ hash }) => hash))
+  const isForked = lowestForkSeq(links) < Number.POSITIVE_INFINITY
+  const named = [...adopts, ...(isForked ? cuts.filter((cut) => cut !== undefined) : [])]
+  return named.reduce((most, { seq, hash }) => (held.has(hash) ? most : Math.max(most, seq)), -1)
+}
+
+function limitAndForks({ cuts, adopts, links }: ChainFacts): { limit: ChainLimit; forks: readonly Siblings[] } {
   const lowest = cuts.reduce((low, cut) => Math.min(low, cut?.seq ?? -1), Number.POSITIVE_INFINITY)
   const lowestCuts = cuts.filter((cut) => cut !== undefined && cut.seq === lowest) as Position[]
   const byHash = new Map(links.map((link) => [link.hash, link]))

@@ -36,3 +36,13 @@ export interface Fork extends ChainName {
   /** Of the entries that are held there, the two with the lowest hashes: their signed headers are the proof. */
   readonly hashes: readonly [Uint8Array, Uint8Array]
 }
+
+/** The entries of a bounded chain that every member should hold. */
+export interface ShownEntries {
+  /** Every entry with a lower seq. */
+  readonly below: number
+  /** Of the others these, by hash in hex, with their seq. */
+  readonly listed: ReadonlyMap<string, number>
+  /** Up to this seq there are more to come: a cut or an adopt names an entry that is not held. -1 if not. */
+  readonly awaited: number
+}

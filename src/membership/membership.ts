@@ -10,7 +10,7 @@ import {
   type Siblings,
 } from './chain-limit.ts'
 import { compareClocks, type Epoch, Epochs, fromHex, type Owed } from './epochs.ts'
-import type { ChainName, Fork, Grant, Member } from './members.ts'
+import type { ChainName, Fork, Grant, Member, ShownEntries } from './members.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
 import {
   Additions,
@@ -39,10 +39,11 @@ export interface MembershipChange {
 interface ChainState {
   readonly limit: ChainLimit
   readonly forks: readonly Siblings[]
+  readonly awaited: number
 }
 
-const unbounded: ChainState = { limit: everything, forks: [] }
-const empty: ChainState = { limit: nothing, forks: [] }
+const unbounded: ChainState = { limit: everything, forks: [], awaited: -1 }
+const empty: ChainState = { limit: nothing, forks: [], awaited: -1 }
 
 /**
  * The members of a namespace and what counts of its entries, as the entries that are held say. An immutable value: the
@@ -121,6 +122,22 @@ export class Membership {
   /** Which entries of a chain count, whatever their kinds. */
   limitOf({ author, grant, incarnation }: ChainName): ChainLimit {
     return this.#chainOf({ author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }).limit
+  }
+
+  /**
+   * Which entries of a chain every member should hold: those within its limit and, of each fork that bounds it, the two with the
+   * lowest hashes. `undefined` when nothing bounds it. The same for whoever holds these, whatever else they hold.
+   */
+  shownOf({ author, grant, incarnation }: ChainName): ShownEntries | undefined {
+    const name = { author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }
+    const { limit, forks, awaited } = this.#chainOf(name)
+    if (limit.below === Number.POSITIVE_INFINITY) return undefined
+    const listed = new Map(limit.beyond)
+    for (const { seq, entries } of forks) {
+      const lowest = entries.map(({ hash }) => hash).sort()
+      for (const hash of lowest.slice(0, 2)) listed.set(hash, seq)
+    }
+    return { below: limit.below, listed, awaited }
   }
 
   /** The agent's highest live role; `undefined` for an agent that is no member. */

@@ -5,6 +5,7 @@ import type { KeyValueStore } from '../storage/index.ts'
 import type { Chains, Tip } from './chains.ts'
 import type { Ledger } from './ledger.ts'
 import type { NamespaceParts } from './parts.ts'
+import { isShownBy } from './shown.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
 
 type Row = Pick<Tip, 'chain' | 'seq' | 'hash'>
@@ -25,7 +26,11 @@ export async function* entriesBeyond(
     const [first] = tips
     if (first === undefined) continue
     const held = theirTips.get(bytesText(first.chain)) ?? []
-    yield* chainBeyond(parts, tips, held, signal)
+    const shown = membership.shownOf(first)
+    const isForked = chains.tipsOf(first.chain).length > 1
+    for await (const bytes of chainBeyond(parts, tips, held, { isForked, below: shown?.below, signal })) {
+      if (shown === undefined || isShownBy(membership, decodeUnverifiedEntry(bytes), shown)) yield bytes
+    }
   }
 }
 
@@ -33,7 +38,7 @@ async function* chainBeyond(
   { env, keys, log }: NamespaceParts,
   tips: readonly Tip[],
   theirs: readonly Row[],
-  signal: AbortSignal | undefined,
+  { isForked, below, signal }: { isForked: boolean; below: number | undefined; signal: AbortSignal | undefined },
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const chain = (tips[0] as Tip).chain
   const missing = tips.filter(({ hash }) => !theirs.some((row) => equalBytes(row.hash, hash)))
@@ -46,11 +51,13 @@ async function* chainBeyond(
   const highest = Math.max(...tips.map(({ seq }) => seq))
   const isForkedUnseen = theirs.some((row) => !known.includes(row) && row.seq <= highest)
   // All that they have is not held here and goes further: they are ahead, as far as can be told.
-  if (theirs.length > 0 && known.length === 0 && !isForkedUnseen) return
-  const from = isForkedUnseen ? 0 : Math.max(-1, ...known.map(({ seq }) => seq)) + 1
-  const isForked = tips.length > 1
+  const isAhead = theirs.length > 0 && known.length === 0 && !isForkedUnseen
+  if (isAhead && below === undefined) return
+  // Unless the chain is bounded: they may not have what bounds it, which stands there.
+  const next = isAhead ? (below ?? 0) : Math.max(-1, ...known.map(({ seq }) => seq)) + 1
+  const from = isForkedUnseen || (isForked && !isAhead) ? 0 : next
   const before = isForked ? await ancestorsOf(env.store, keys, chain, known) : undefined
-  for await (const { hash, bytes } of log.ofChain(chain, isForked ? 0 : from, { signal })) {
+  for await (const { hash, bytes } of log.ofChain(chain, from, { signal })) {
     if (before?.has(bytesText(hash)) !== true) yield bytes
   }
 }
@@ -85,7 +92,7 @@ function inOrder(id: Uint8Array, membership: Membership, chains: Chains): (reado
     if (byChain.has(name)) continue
     const grant = membership.grantOf(tip.grant)
     const rank = equalBytes(tip.grant, id) ? 3 : grant === undefined ? 0 : rankOf(grant.role)
-    byChain.set(name, { tips: chains.tipsOf(tip.chain), rank })
+    byChain.set(name, { tips: chains.shownTipsOf(tip.chain), rank })
   }
   return [...byChain.values()].sort((a, b) => b.rank - a.rank).map(({ tips }) => tips)
 }

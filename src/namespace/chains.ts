@@ -38,6 +38,8 @@ export class Chains {
   readonly #named = new Map<string, number>()
   /** Chains whose newest entry is not what it was, or gone: nothing may follow it. */
   readonly #broken = new Set<string>()
+  /** Of chains of which not all is shown, the tips of what is. */
+  readonly #shown = new Map<string, readonly Tip[]>()
   #vector: { rows: Tip[]; hash: Uint8Array } | undefined
 
   /**
@@ -98,15 +100,28 @@ export class Chains {
     this.#tips.set(bytesText(first.chain), tips)
   }
 
+  /** What others are told of that chain; `undefined` when all that there is. */
+  setShown(chain: Uint8Array, tips: readonly Tip[] | undefined): void {
+    this.#vector = undefined
+    if (tips === undefined) this.#shown.delete(bytesText(chain))
+    else this.#shown.set(bytesText(chain), tips)
+  }
+
+  /** The tips of what others are told of a chain. */
+  shownTipsOf(chain: Uint8Array): readonly Tip[] {
+    return this.#shown.get(bytesText(chain)) ?? this.tipsOf(chain)
+  }
+
   /** Every tip, in no order. */
   *all(): Generator<Tip> {
     for (const tips of this.#tips.values()) yield* tips
   }
 
-  /** Every tip, ascending by chain, then hash; and the SHA-256 over chain ‖ seq (8) ‖ hash of each. */
+  /** Every tip of what others are told of, ascending by chain, then hash; and the SHA-256 over chain ‖ seq (8) ‖ hash of each. */
   get vector(): { readonly rows: readonly Tip[]; readonly hash: Uint8Array } {
     if (this.#vector === undefined) {
-      const rows = [...this.all()].sort((a, b) => Buffer.compare(a.chain, b.chain) || Buffer.compare(a.hash, b.hash))
+      const shown = [...this.#tips].flatMap(([name, tips]) => this.#shown.get(name) ?? tips)
+      const rows = shown.sort((a, b) => Buffer.compare(a.chain, b.chain) || Buffer.compare(a.hash, b.hash))
       const parts = rows.flatMap(({ chain, seq, hash }) => [chain, orderedUint64(seq), hash])
       this.#vector = { rows, hash: sha256(concatBytes(...parts)) }
     }

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { boxedKeyBytes, boxTagBytes } from '../identity/index.ts'
+import { maxSurplusBytes, maxSurplusEntries } from '../limits.ts'
 import {
   type EntrySections,
   encodeAuthBody,
@@ -78,7 +79,7 @@ async function falseWays(owner: NamespaceNode, artifact: Uint8Array, under: Uint
 }
 
 function tipOf(node: NamespaceNode): Tip {
-  return node.ns.vector().find(({ author }) => equalBytes(author, node.id)) as Tip
+  return [...node.ns.tips()].find(({ author }) => equalBytes(author, node.id)) as Tip
 }
 
 describe('what a former writer signs, beyond its cut,', () => {
@@ -122,6 +123,96 @@ describe('what a former writer signs, beyond its cut,', () => {
       const { header } = (await owner.ns.entry(current?.entry as Uint8Array)) as { header: { keyId: Uint8Array } }
       expect(toHex(header.keyId)).not.toBe(toHex(keyId))
     }
+  })
+})
+
+describe('what a former writer goes on writing', () => {
+  const draft = {
+    artifactSalt: new Uint8Array(16),
+    parents: [new Uint8Array(32)],
+    gen: 0,
+    root: undefined,
+    versions: [],
+  }
+  const deletes = (count: number) =>
+    Array.from({ length: count }, () => ({ kind: 'delete' as const, keyId: undefined, data: draft }))
+
+  test('is kept in a bounded amount, under whatever incarnations, and told to nobody', async () => {
+    const { owner, others } = await team('writer', 'reader')
+    const [former, reader] = others
+    await former.write('mine')
+    await converge(owner, former, reader)
+    await owner.ns.revoke({ agent: former.id })
+    await converge(owner, reader)
+    const [hash, { entries }] = [toHex(owner.ns.vectorHash), owner.ns]
+    const start = tipOf(former)
+    const fresh = { grant: start.grant, incarnation: new Uint8Array(16).fill(1) }
+    let stored = 0
+    for (const chain of [chainOn(former, start, deletes(700)), chainOn(former, fresh, deletes(700))]) {
+      for (let at = 0; at < chain.length; at += 140) {
+        const got = await owner.ns.receive(chain.slice(at, at + 140))
+        expect(got.refused.every(({ code }) => code === 'void')).toBe(true)
+        stored += got.stored
+      }
+    }
+    expect(stored).toBe(maxSurplusEntries)
+    expect(owner.ns.entries).toBe(entries + maxSurplusEntries)
+    expect(toHex(owner.ns.vectorHash)).toBe(hash)
+    await owner.open()
+    expect(toHex(owner.ns.vectorHash)).toBe(hash)
+    expect(toHex(reader.ns.vectorHash)).toBe(hash)
+    expect(await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))).toEqual([])
+  })
+
+  test('is bounded in bytes too', async () => {
+    const { owner, others } = await team('writer')
+    const [former] = others
+    await former.write('mine')
+    await converge(owner, former)
+    await owner.ns.revoke({ agent: former.id })
+    const artifact = await owner.write('precious')
+    const before = owner.ns.totals.entryBytes
+    const { entries } = await falseWays(owner, artifact, new Uint8Array(16))
+    const chain = chainOn(former, tipOf(former), Array.from({ length: 80 }, () => entries).flat())
+    for (let at = 0; at < chain.length; at += 12) await owner.ns.receive(chain.slice(at, at + 12))
+    expect(chain.reduce((sum, { length }) => sum + length, 0)).toBeGreaterThan(maxSurplusBytes)
+    expect(owner.ns.totals.entryBytes - before).toBeLessThanOrEqual(maxSurplusBytes)
+  })
+
+  test('travels once it is adopted', async () => {
+    const { owner, others } = await team('writer', 'reader')
+    const [former, reader] = others
+    await former.write('mine')
+    await converge(owner, former, reader)
+    await owner.ns.revoke({ agent: former.id })
+    await former.write('written while away')
+    await owner.pull(former)
+    await converge(owner, reader)
+    expect(await reader.names()).toEqual(['mine'])
+    expect(toHex(reader.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+    await owner.ns.adopt({ hash: tipOf(former).hash })
+    await converge(owner, reader)
+    expect(await reader.names()).toEqual(['mine', 'written while away'])
+    expect(toHex(reader.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+  })
+
+  test('on both branches of a fork is bounded, and the proof of the fork reaches everybody', async () => {
+    const { owner, others } = await team('writer', 'reader')
+    const [writer, reader] = others
+    await writer.write('mine')
+    await converge(owner, writer, reader)
+    const [one, two] = [0, 1].map(() => chainOn(writer, tipOf(writer), deletes(1_300)))
+    for (const [node, chain] of [
+      [owner, one],
+      [reader, two],
+    ] as const) {
+      for (let at = 0; at < 1_300; at += 260) await node.ns.receive((chain as Uint8Array[]).slice(at, at + 260))
+    }
+    await converge(owner, reader)
+    expect(owner.ns.membership.forks).toHaveLength(1)
+    expect(reader.ns.membership.forks).toEqual(owner.ns.membership.forks)
+    expect(toHex(reader.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+    expect(owner.ns.entries).toBeLessThan(1_300 + 100)
   })
 })
 

@@ -3,7 +3,7 @@
  * why they are so. From the ground up; a file imports only from lines above its own, or files beside it that stand lower:
  *
  * - rows        `tables` names them; `chains`, `accounts`, `key-rows`, `body`, `feed`, `quota`, `registry` read and write one kind each
- * - parts       `parts` is what a namespace is made of; `stored-log` and `log-queries` find entries, `namespace-blocks` blocks,
+ * - parts       `parts` is what a namespace is made of; `stored-log` and `log-queries` find entries (`shown`: of which others are told), `namespace-blocks` blocks,
  *               `sealed-keys` and `secrets` open what is encrypted, `artifact-keys` says what to write with
  * - one batch   `transaction` puts together `own-chain` (what this agent writes on), `log-growth`, `membership-growth` and
  *               `artifact-changes`; `operations` is what an entry says, `recount` applies what counts now, `members` appends

@@ -1,14 +1,15 @@
-import { equalBytes, readUint64 } from '../encoding/index.ts'
+import { bytesText, equalBytes, readUint64, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import type { Membership } from '../membership/index.ts'
 import { loadTotals, noTotals, type Totals } from './accounts.ts'
 import { loadMembership } from './auth-log.ts'
-import { Chains } from './chains.ts'
+import { Chains, type Tip } from './chains.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { type Derivable, rebuildDerived } from './derive.ts'
 import { isHalfRebuilt } from './derived-tables.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys, type Sealing } from './sealed-keys.ts'
+import { shownTips } from './shown.ts'
 import { Transaction } from './transaction.ts'
 
 /** What a namespace tells its listeners once a batch is durable. */
@@ -197,10 +198,12 @@ export class Ledger {
     this.#stale = true
     const { membership } = tx
     await this.parts.env.store.batch(tx.changes, { sync: true })
+    const shown = await this.#shownOf(tx, membership)
     this.#stale = false
     // Which epochs are wrapped under which: of what this agent wrote it is so only now.
     if (tx.appended > 0) this.#sealedKeys.take([...tx.storedAuth])
     for (const tips of tx.tips) this.#chains.set(tips)
+    for (const { chain, tips } of shown) this.#chains.setShown(chain, tips)
     if (tx.appended > 0) this.#chains.noteNamed()
     const authChanged = membership !== this.#membership
     this.#membership = membership
@@ -214,6 +217,28 @@ export class Ledger {
     for (const listener of this.#listeners) listener(change)
   }
 
+  /** What is shown of the chains that grew, or whose limit may have moved. */
+  async #shownOf(
+    tx: Transaction,
+    membership: Membership,
+  ): Promise<{ chain: Uint8Array; tips: readonly Tip[] | undefined }[]> {
+    const chains = new Map([...tx.tips].map((tips) => [bytesText((tips[0] as Tip).chain), tips]))
+    const { touched } = tx
+    if (membership !== this.#membership) {
+      for (const tip of this.#chains.all()) {
+        const name = bytesText(tip.chain)
+        if (chains.has(name) || (touched !== undefined && !touched.has(toHex(tip.grant)))) continue
+        chains.set(name, this.#chains.tipsOf(tip.chain))
+      }
+    }
+    const { log } = this.parts
+    const found = []
+    for (const tips of chains.values()) {
+      found.push({ chain: (tips[0] as Tip).chain, tips: await shownTips(log, membership, tips) })
+    }
+    return found
+  }
+
   /** @param options.lenient passes over auth entries that are damaged or gone: `check` reports them */
   async #reload({ lenient }: { lenient: boolean }): Promise<void> {
     const { keys, env } = this.parts
@@ -224,6 +249,9 @@ export class Ledger {
     this.#totals = await loadTotals(store, keys)
     const { owner } = this.#membership
     this.#membership = await loadMembership(this.parts, chains, this.#sealedKeys, { owner, lenient })
+    for (const { chain } of [...chains.all()]) {
+      chains.setShown(chain, await shownTips(this.parts.log, this.#membership, chains.tipsOf(chain)))
+    }
     const own = await store.get(keys.key('incarnation'))
     const isReplaced = own !== undefined && equalBytes(own.subarray(0, incarnation.length), incarnation)
     this.#incarnation = isReplaced ? own.slice(incarnation.length) : incarnation

@@ -1,13 +1,16 @@
 import { artifactIdOf, bytesText } from '../encoding/index.ts'
+import { decodeUnverifiedEntry } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
 import { readKeyRow } from './key-rows.ts'
 import type { NamespaceParts } from './parts.ts'
+import { isShownBy } from './shown.ts'
 import type { StoredEntry } from './stored-log.ts'
 
 /** See `Namespace.artifactEntries`. */
 export async function* artifactEntries(
   { catalog, keys, env, log }: NamespaceParts,
+  membership: Membership,
   artifact: Uint8Array,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<StoredEntry> {
@@ -20,7 +23,18 @@ export async function* artifactEntries(
   }
   for (const hash of hashes.values()) {
     const bytes = await log.bytes(hash)
-    if (bytes !== undefined) yield { hash, bytes }
+    if (bytes !== undefined && isShownBy(membership, decodeUnverifiedEntry(bytes))) yield { hash, bytes }
+  }
+}
+
+/** See `Namespace.authEntries`. */
+export async function* authEntries(
+  { log }: NamespaceParts,
+  membership: Membership,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<StoredEntry> {
+  for await (const entry of log.auth({ signal })) {
+    if (isShownBy(membership, decodeUnverifiedEntry(entry.bytes))) yield entry
   }
 }
 

@@ -13,7 +13,7 @@ import { chainOf, type Tip } from './chains.ts'
 import type { FeedEvent } from './feed.ts'
 import { followFeed } from './follow-feed.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
-import { artifactEntries, incompleteEntries, lettersFor } from './log-queries.ts'
+import { artifactEntries, authEntries, incompleteEntries, lettersFor } from './log-queries.ts'
 import { appendRotate } from './members.ts'
 import { writeAdopt, writeGrant, writeOwed, writeRevoke, writeRotate } from './membership-writes.ts'
 import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
@@ -165,14 +165,22 @@ export class Namespace implements NamespaceParts {
     for (const { agent } of this.membership.members) yield agent
   }
 
-  /** SHA-256 over chain ‖ seq (8) ‖ hash of every row of the vector: two logs with one hash hold the same entries. */
+  /**
+   * SHA-256 over chain ‖ seq (8) ‖ hash of every row of the vector: two logs with one hash
+   * hold the same entries within the limits of their chains, and the same proofs of forks.
+   */
   get vectorHash(): Uint8Array {
     return this.#ledger.chains.vector.hash
   }
 
-  /** The tips of all chains, ascending by chain, then hash. */
+  /** The tips of all chains, ascending by chain, then hash: of a bounded one those of what is within its limit or proves a fork. */
   vector(): readonly Tip[] {
     return this.#ledger.chains.vector.rows
+  }
+
+  /** Every entry held that none follows, beyond the limit of its chain too, in no order: what an adopt can name. */
+  tips(): Iterable<Tip> {
+    return this.#ledger.chains.all()
   }
 
   /**
@@ -367,14 +375,14 @@ export class Namespace implements NamespaceParts {
     return this.log.all({ signal })
   }
 
-  /** All entries that say who may do what, by hash. */
-  authEntries(options: SignalOption = {}): AsyncGenerator<StoredEntry> {
-    return this.log.auth(options)
+  /** All entries that say who may do what, by hash, but those beyond the limit of their chain. */
+  authEntries({ signal }: SignalOption = {}): AsyncGenerator<StoredEntry> {
+    return authEntries(this, this.membership, signal)
   }
 
   /** All entries of one artifact (20 bytes): those that count, and those that carry its keys. */
   artifactEntries(artifact: Uint8Array, { signal }: SignalOption = {}): AsyncGenerator<StoredEntry> {
-    return artifactEntries(this, artifact, signal)
+    return artifactEntries(this, this.membership, artifact, signal)
   }
 
   /** Hashes of entries held without the body or leaf that a live version needs. */

@@ -1,13 +1,14 @@
-import { artifactIdOf, bytesText, equalBytes } from '../encoding/index.ts'
+import { artifactIdOf, bytesText, equalBytes, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
-import { maxBranchEntries, maxSiblingEntries } from '../limits.ts'
+import { maxSiblingEntries, maxSurplusBytes, maxSurplusEntries } from '../limits.ts'
 import { decodeUnverifiedEntry, type Entry, encodeEntry, isSignedBeside } from '../log/index.ts'
 import { type Membership, mayAuthor, rankOf } from '../membership/index.ts'
-import { chainOf } from './chains.ts'
+import { type Chains, chainOf, type Tip } from './chains.ts'
 import type { Ledger } from './ledger.ts'
 import { isStripped } from './operations.ts'
 import type { NamespaceParts } from './parts.ts'
 import { operationFrom, recount, revealArtifacts } from './recount.ts'
+import { isAmong, isShownBy } from './shown.ts'
 import { placeOf } from './tables.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -19,7 +20,10 @@ export interface Received {
   readonly known: number
   /** Hashes of entries that could not be stored, for what they stand on (the entry before them, their grant) is not held. */
   readonly unlinked: readonly Uint8Array[]
-  /** Entries that were not stored and never will be: malformed, wrongly signed, of another namespace, of a newer release. */
+  /**
+   * Entries that were not stored: malformed, wrongly signed, of another namespace, of a newer release; or `void`, when more
+   * than enough is held beyond the limit of that chain: an honest node may send these.
+   */
   readonly refused: readonly RefusedEntry[]
 }
 
@@ -81,7 +85,7 @@ async function receiveInTurn(
       )
       outcome.known += candidates.length - open.length
       await tx.prime(keyRowsOf(namespace, open))
-      const linker = new Linker(tx, namespace)
+      const linker = new Linker(tx, ledger, refused)
       const stored = await linker.storeAll(open)
       outcome.stored = stored.length
       outcome.unlinked = linker.unlinked
@@ -172,11 +176,20 @@ class Linker {
   readonly unlinked: Uint8Array[] = []
   readonly #tx: Transaction
   readonly #namespace: NamespaceParts
+  readonly #chains: Chains
+  readonly #refused: RefusedEntry[]
   readonly #grantees = new Map<string, Uint8Array | undefined>()
+  readonly #void = new Set<string>()
+  /** As of the last entry stored that may move a limit: what lies beyond one does not. */
+  #membership: Membership | undefined
+  /** By grant, what is held beyond the limits of its chains. */
+  readonly #surplus = new Map<string, { entries: number; bytes: number }>()
 
-  constructor(tx: Transaction, namespace: NamespaceParts) {
+  constructor(tx: Transaction, { parts, chains }: Ledger, refused: RefusedEntry[]) {
     this.#tx = tx
-    this.#namespace = namespace
+    this.#namespace = parts
+    this.#chains = chains
+    this.#refused = refused
   }
 
   async storeAll(candidates: readonly Candidate[]): Promise<Entry[]> {
@@ -188,17 +201,29 @@ class Linker {
       for (const candidate of open) {
         const { entry, bytes } = candidate
         const chain = chainOf(entry)
-        if (!(await this.#isLinked(entry, chain))) {
+        const { previous } = entry.header
+        const follows = previous !== undefined && this.#void.has(bytesText(previous))
+        if (!follows && !(await this.#isLinked(entry, chain))) {
           left.push(candidate)
           continue
         }
-        if (await this.#isOverBounds(entry, chain)) {
-          this.unlinked.push(entry.hash)
+        const fit = follows ? 'void' : await this.#fitOf(candidate, chain)
+        if (fit === 'void') {
+          this.#void.add(bytesText(entry.hash))
+          this.#refused.push({
+            hash: entry.hash,
+            code: 'void',
+            why: 'it lies beyond what counts, as much that is held',
+          })
+          before = -1
           continue
         }
         // Somebody writes under this node's own incarnation: a copy of it, restored elsewhere.
         if (this.#tx.isOwnChain(entry)) this.#tx.leaveIncarnation('entries of its own chain came from elsewhere')
         await this.#tx.storeEntry(entry, bytes, chain)
+        if (fit === 'bounded' || entry.auth !== undefined || this.#tx.tipsOf(chain).length > 1) {
+          if (fit !== 'surplus') this.#membership = undefined
+        }
         this.#tx.received += 1
         this.#namespace.env.clock.merge(entry.header.clock)
         stored.push(entry)
@@ -239,30 +264,63 @@ class Linker {
     return agent
   }
 
-  /** Whether a forked chain, of anyone but the owner, has as much as is kept of one. */
-  async #isOverBounds({ header }: Entry, chain: Uint8Array): Promise<boolean> {
-    const { seq, previous, grant, author, incarnation } = header
-    const tips = this.#tx.tipsOf(chain)
-    if (grant === undefined || equalBytes(grant, this.#namespace.id)) return false
-    const extendsOne =
-      tips.length === 1 && previous !== undefined && equalBytes((tips[0] as { hash: Uint8Array }).hash, previous)
-    if (tips.length === 0 || extendsOne) return false
+  /** How an entry stands to the limit of its chain: `void` beyond it, when as much is held as is kept of such entries. */
+  async #fitOf({ entry, bytes }: Candidate, chain: Uint8Array): Promise<'free' | 'bounded' | 'surplus' | 'void'> {
+    const { seq, grant, previous } = entry.header
+    if (grant === undefined || equalBytes(grant, this.#namespace.id)) return 'free'
+    this.#membership ??= this.#tx.membership
+    const membership = this.#membership
+    const shown = membership.shownOf({ ...entry.header, grant })
+    if (shown === undefined) return 'free'
+    if (isAmong(shown, seq, entry.hash)) return 'bounded'
+    // After one that is shown it may be on a branch that counts, or prove a fork: it would be shown once it is held.
+    const follows = previous === undefined || isAmong(shown, seq - 1, previous)
+    if (follows && membership.needsLink(entry) && isShownBy(membership.with({ links: [entry] }), entry))
+      return 'bounded'
+    if (seq <= shown.awaited && (await this.#siblingsOf(chain, seq)) < maxSiblingEntries) return 'bounded'
+    const surplus = await this.#surplusOf(grant)
+    if (surplus.entries >= maxSurplusEntries || surplus.bytes + bytes.length > maxSurplusBytes) return 'void'
+    surplus.entries += 1
+    surplus.bytes += bytes.length
+    return 'surplus'
+  }
+
+  async #siblingsOf(chain: Uint8Array, seq: number): Promise<number> {
     let siblings = 0
     for await (const held of this.#tx.storedOf(chain, seq)) {
       if (held.header.seq > seq) break
       siblings += 1
     }
     for (const held of this.#tx.storedHere(chain)) if (held.header.seq === seq) siblings += 1
-    const fork = this.#tx.membership.forks.find(
-      (one) =>
-        equalBytes(one.grant, grant) && equalBytes(one.author, author) && equalBytes(one.incarnation, incarnation),
-    )
-    if (siblings < maxSiblingEntries && (fork === undefined || seq <= fork.seq + maxBranchEntries)) return false
-    this.#namespace.env.warn?.('dropped an entry of a chain that is forked too often', {
-      namespace: this.#namespace.idText,
-      seq,
-    })
-    return true
+    return siblings
+  }
+
+  async #surplusOf(grant: Uint8Array): Promise<{ entries: number; bytes: number }> {
+    const name = toHex(grant)
+    const known = this.#surplus.get(name)
+    if (known !== undefined) return known
+    const surplus = { entries: 0, bytes: 0 }
+    this.#surplus.set(name, surplus)
+    const { membership } = this.#tx
+    const chains = new Map<string, Tip>()
+    for (const tip of [...this.#chains.all(), ...[...this.#tx.tips].flat()]) {
+      if (equalBytes(tip.grant, grant)) chains.set(bytesText(tip.chain), tip)
+    }
+    for (const tip of chains.values()) {
+      const shown = membership.shownOf(tip)
+      if (shown === undefined) continue
+      const add = (entry: Entry) => {
+        if (isShownBy(membership, entry, shown)) return
+        surplus.entries += 1
+        surplus.bytes += encodeEntry(entry).length
+      }
+      for await (const entry of this.#tx.storedOf(tip.chain, shown.below)) {
+        add(entry)
+        if (surplus.entries >= maxSurplusEntries) return surplus
+      }
+      for (const entry of this.#tx.storedHere(tip.chain)) add(entry)
+    }
+    return surplus
   }
 }
 

@@ -60,7 +60,7 @@ async function play(steps: readonly Step[]): Promise<NamespaceNode[]> {
     const other = nodes[whom % nodes.length] as NamespaceNode
     const artifacts = (await node.ns.catalog.list({ limit: 1_000 })).items.map(({ artifact }) => artifact)
     const artifact = artifacts[what % Math.max(1, artifacts.length)]
-    const tips = [...node.ns.vector()]
+    const tips = [...node.ns.tips()].sort((a, b) => Buffer.compare(a.hash, b.hash))
     try {
       if (kind === 'write') await node.write(`text ${what}`)
       else if (kind === 'update' && artifact !== undefined)

@@ -66,11 +66,17 @@ function checkNothingLost(world: World, members: readonly Machine[], entries: re
   const held = new Set(entries.map(({ hash }) => toHex(hash)))
   for (const [hash, { machine, entry }] of world.ledger.told) {
     const mayBeHeard = members.includes(machine)
-    if (mayBeHeard && !held.has(hash) && !world.ledger.excused.has(hash))
+    if (mayBeHeard && !held.has(hash) && !world.ledger.excused.has(hash) && isShown(machine.ns as Namespace, entry))
       throw new Error(
         `${machine.name} told of a ${entry.header.kind} that is lost: ${hash.slice(0, 8)}, seq ${entry.header.seq}`,
       )
   }
+}
+
+/** Whether an entry is within the limit of its chain, or proves a fork: nobody needs to hold others. */
+function isShown({ membership }: Namespace, { header, hash }: Entry): boolean {
+  const shown = membership.shownOf({ ...header, grant: header.grant ?? hash })
+  return shown === undefined || header.seq < shown.below || shown.listed.get(toHex(hash)) === header.seq
 }
 
 /** What counts is what a second reading of the rules says, and nothing that was forged after its author was removed. */
@@ -145,8 +151,15 @@ async function checkTables(readers: readonly Machine[]): Promise<void> {
   for (const other of others) {
     // Bodies of what no longer counts or has ended are not asked for again where a liar had left them out.
     const isAlike = sameRows(rowsOf(first, ['entries']), rowsOf(other, ['entries'])) === undefined
-    const tables = isAlike ? derivedTables : (['places', 'tips', 'auth', 'artifactKeys', 'references'] as const)
-    const different = sameRows(rowsOf(first, tables), rowsOf(other, tables))
+    const surplus = (await surplusOf(first)).symmetricDifference(await surplusOf(other))
+    const some = [
+      'places',
+      'auth',
+      'references',
+      ...(surplus.size > 0 ? [] : (['tips', 'artifactKeys'] as const)),
+    ] as const
+    const tables = isAlike ? derivedTables : some
+    const different = sameRows(rowsOf(first, tables, surplus), rowsOf(other, tables, surplus))
     const [hiddenHere, hiddenThere] = [await hiddenOf(first), await hiddenOf(other)]
     const hidden = hiddenHere.union(hiddenThere)
     const [one, two] = [await listOf(first, hidden), await listOf(other, hidden)]
@@ -177,12 +190,28 @@ async function hiddenOf({ ns }: Machine): Promise<Set<string>> {
   return artifacts
 }
 
-function rowsOf({ ns, image }: Machine, tables: readonly TableName[]): Map<string, string> {
+/** Hashes (hex) of what is held beyond the limits of chains. */
+async function surplusOf({ ns }: Machine): Promise<Set<string>> {
+  const surplus = new Set<string>()
+  for await (const { bytes } of (ns as Namespace).allEntries()) {
+    const entry = decodeUnverifiedEntry(bytes)
+    if (!isShown(ns as Namespace, entry)) surplus.add(toHex(entry.hash))
+  }
+  return surplus
+}
+
+/** @param except of which, by the hash (hex) at the end of their keys, no rows are given */
+function rowsOf(
+  { ns, image }: Machine,
+  tables: readonly TableName[],
+  except: ReadonlySet<string> = new Set(),
+): Map<string, string> {
   const rows = new Map<string, string>()
   for (const table of tables) {
     const range = (ns as Namespace).keys.all(table)
     for (const [key, value] of image.range(range))
-      rows.set(`${table} ${toHex(key.subarray(range.gte.length))}`, toHex(value))
+      if (!except.has(toHex(key.subarray(-32))))
+        rows.set(`${table} ${toHex(key.subarray(range.gte.length))}`, toHex(value))
   }
   return rows
 }

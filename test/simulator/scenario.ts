@@ -283,7 +283,10 @@ class Scenario {
       else if (kind === 'revoke') await ns.revoke({ agent: other })
       else if (kind === 'rotate') await ns.rotate()
       else if (kind === 'adopt') {
-        const hashes = [...ns.membership.forks.flatMap((fork) => fork.hashes), ...ns.vector().map(({ hash }) => hash)]
+        const hashes = [
+          ...ns.membership.forks.flatMap((fork) => fork.hashes),
+          ...[...ns.tips()].map(({ hash }) => hash),
+        ]
         await ns.adopt({ hash: hashes[Math.floor(draw * draw * hashes.length)] as Uint8Array })
       } else {
         const found = await artifact()
