@@ -203,7 +203,7 @@ export function prefixOf(hash: string): string {
 }
 
 /** An entry's place in the form that evaluation keeps. */
-export function placeOf({ hash, header }: EntryPlace): Place {
+function placeOf({ hash, header }: EntryPlace): Place {
   const name = toHex(hash)
   return {
     hash: name,
