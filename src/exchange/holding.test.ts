@@ -129,7 +129,7 @@ test('a frame over the limit, or one that is no question, is held against its se
     Uint8Array.of(0, 0, 0, 1, 0xa0),
     new Uint8Array(maxHoldingMessageBytes + 5),
   ]) {
-    const stream = await at.asker.open(at.holder.agent, holdingProtocol)
+    const stream = await at.asker.open(at.holder.agent, holdingProtocol.name)
     await stream.write(bytes).catch(() => {})
     await stream.read().catch(() => {})
     stream.abort(new Error('done'))

@@ -5,13 +5,13 @@ export { durableShare } from './durable-share.ts'
 export {
   askHolding,
   type HeldNamespace,
-  type HoldingServer,
   type ServeHoldingOptions,
   serveHolding,
 } from './holding.ts'
 export type { HoldingQuestion, Holds } from './holding-codec.ts'
 export type { NamespaceRoots, ReadableNamespace } from './may-read.ts'
 export type { Misbehaviour, PeerNetwork, PeerStream, StreamHandler } from './peer-network.ts'
+export type { QuestionServer } from './question.ts'
 export { type KnownPeer, Replicator, type ReplicatorOptions } from './replicator.ts'
 export { type JoinOptions, joinNamespace } from './replicator-join.ts'
 export type { NamespaceSyncStatus } from './replicator-log.ts'

@@ -3,10 +3,10 @@ import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import {
   type BlockServer,
   durableShare,
-  type HoldingServer,
   type Holds,
   type KnownPeer,
   type NamespaceSyncStatus,
+  type QuestionServer,
   Replicator,
   type SyncServiceCounters,
   serveBlocks,
@@ -45,7 +45,7 @@ export class Replication implements AsyncDisposable {
   readonly joins: Joins
   readonly #replicator: Replicator | undefined
   readonly #blockServer: BlockServer | undefined
-  readonly #holdingServer: HoldingServer | undefined
+  readonly #holdingServer: QuestionServer | undefined
   readonly #settings: Map<string, SettingsRow>
   readonly #followed = new Map<string, Followed>()
   readonly #ending = new AbortController()

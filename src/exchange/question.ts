@@ -1,0 +1,177 @@
+import { decodeCanonical, encodeCanonical, toHex } from '../encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
+import { syncFrameTimeoutMs } from '../limits.ts'
+import type { PeerNetwork, PeerStream } from './peer-network.ts'
+import type { Scheduler } from './scheduler.ts'
+
+/**
+ * A protocol of one question and one answer a stream. Each is one frame: its length (u32, big-endian) ‖ canonical DAG-CBOR.
+ */
+export interface QuestionProtocol {
+  /** Its libp2p name. */
+  readonly name: string
+  /** Longest question and answer, bytes. */
+  readonly maxQuestionBytes: number
+  readonly maxAnswerBytes: number
+}
+
+/** How questions are answered. */
+export interface AnswerOptions {
+  readonly network: PeerNetwork
+  readonly scheduler: Scheduler
+  /** Questions that are open at once, of one agent and in all: more of one agent is held against it. */
+  readonly maxOfAgent: number
+  readonly maxInAll: number
+  /**
+   * Answers one question, which is decoded and nothing more.
+   * @throws CORRUPT, TOO_LARGE for what no honest peer asks: held against it
+   */
+  readonly answer: (question: unknown, agent: Uint8Array, signal: AbortSignal) => Promise<unknown>
+}
+
+/** Answers until it is closed. */
+export interface QuestionServer extends AsyncDisposable {
+  /** Ends what is being answered; resolves when nothing of it runs any more. Idempotent. */
+  close(): Promise<void>
+}
+
+/** Answers the questions of one protocol, in bounded number and memory. */
+export function answerQuestions(protocol: QuestionProtocol, options: AnswerOptions): QuestionServer {
+  const { network, scheduler, maxOfAgent, maxInAll } = options
+  const stop = new AbortController()
+  const running = new Set<Promise<void>>()
+  const ofAgent = new Map<string, number>()
+
+  const answer = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
+    const question = await inTime(scheduler, syncFrameTimeoutMs, signal, (timely) =>
+      readMessage(stream, protocol.maxQuestionBytes, timely),
+    )
+    const answer = await options.answer(question, stream.agent, signal)
+    await inTime(scheduler, syncFrameTimeoutMs, signal, (timely) => stream.write(framed(answer), { signal: timely }))
+  }
+
+  const serve = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
+    const agent = toHex(stream.agent)
+    const open = ofAgent.get(agent) ?? 0
+    if (open >= maxOfAgent || running.size >= maxInAll) {
+      if (open >= maxOfAgent) network.penalise(stream.agent, 'flood')
+      throw new ArtifactHubError('UNAVAILABLE', 'too many questions are open here')
+    }
+    ofAgent.set(agent, open + 1)
+    try {
+      await answer(stream, AbortSignal.any([signal, stop.signal]))
+    } catch (error) {
+      if (isHubError(error, 'CORRUPT') || isHubError(error, 'TOO_LARGE')) network.penalise(stream.agent, 'bad-frame')
+      throw error
+    } finally {
+      const left = (ofAgent.get(agent) ?? 1) - 1
+      if (left === 0) ofAgent.delete(agent)
+      else ofAgent.set(agent, left)
+    }
+  }
+
+  const unhandle = network.handle(protocol.name, async (stream, signal) => {
+    const serving = serve(stream, signal)
+    const settled = serving.catch(() => {})
+    running.add(settled)
+    void settled.finally(() => running.delete(settled))
+    await serving
+  })
+  const close = async (): Promise<void> => {
+    unhandle()
+    stop.abort(new ArtifactHubError('CLOSED', 'this node is closing'))
+    await Promise.all(running)
+  }
+  return { close, [Symbol.asyncDispose]: close }
+}
+
+/** What a question is asked with. */
+export interface AskOptions {
+  readonly network: PeerNetwork
+  readonly scheduler: Scheduler
+  readonly signal: AbortSignal
+}
+
+/**
+ * Asks an agent one question.
+ *
+ * @param waitMs how long the other side may think beyond the time that a frame takes
+ * @returns the answer, decoded and nothing more
+ * @throws UNAVAILABLE, CORRUPT, TOO_LARGE; the signal's reason
+ */
+export async function askQuestion(
+  protocol: QuestionProtocol,
+  { network, scheduler, signal }: AskOptions,
+  agent: Uint8Array,
+  question: unknown,
+  waitMs = 0,
+): Promise<unknown> {
+  const stream = await network.open(agent, protocol.name, { signal })
+  try {
+    const answer = await inTime(scheduler, waitMs + syncFrameTimeoutMs, signal, async (timely) => {
+      await stream.write(framed(question), { signal: timely })
+      await stream.closeWrite()
+      return await readMessage(stream, protocol.maxAnswerBytes, timely)
+    })
+    await stream.close()
+    return answer
+  } catch (error) {
+    stream.abort(error instanceof Error ? error : new Error(String(error)))
+    throw error
+  }
+}
+
+function framed(message: unknown): Uint8Array {
+  const payload = encodeCanonical(message)
+  const frame = new Uint8Array(4 + payload.length)
+  new DataView(frame.buffer).setUint32(0, payload.length)
+  frame.set(payload, 4)
+  return frame
+}
+
+async function readMessage(stream: PeerStream, maxBytes: number, signal: AbortSignal): Promise<unknown> {
+  const pieces: Uint8Array[] = []
+  let held = 0
+  let length: number | undefined
+  for (;;) {
+    if (length === undefined && held >= 4) {
+      const start = new Uint8Array(Buffer.concat(pieces))
+      pieces.splice(0, pieces.length, start)
+      length = new DataView(start.buffer).getUint32(0)
+      if (length > maxBytes) throw new ArtifactHubError('TOO_LARGE', 'a message over its limit')
+    }
+    if (length !== undefined && held > 4 + length) throw malformed()
+    if (length !== undefined && held === 4 + length) {
+      const frame = new Uint8Array(Buffer.concat(pieces))
+      return decodeCanonical(frame.subarray(4), { maxBytes, what: 'a message' })
+    }
+    const more = await stream.read({ signal })
+    if (more === undefined) throw new ArtifactHubError('UNAVAILABLE', 'the other agent ended the stream too early')
+    held += more.length
+    if (held > 4 + maxBytes) throw malformed()
+    pieces.push(more)
+  }
+}
+
+async function inTime<T>(
+  scheduler: Scheduler,
+  timeoutMs: number,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = new AbortController()
+  const stop = scheduler.setTimer(timeoutMs, () => {
+    late.abort(
+      new ArtifactHubError('UNAVAILABLE', 'the other agent does not answer', { details: { reason: 'too slow' } }),
+    )
+  })
+  try {
+    return await work(AbortSignal.any([signal, late.signal]))
+  } finally {
+    stop()
+  }
+}
+
+function malformed(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'a message is not what it must be')
+}
