@@ -45,6 +45,31 @@ export const errorTable = {
     means: 'written by a newer release; left untouched',
   },
   CLOSED: { httpStatus: 503, exitCode: 17, retryable: false, means: 'the node is closed' },
+  SIGNATURE_MISSING: { httpStatus: 401, exitCode: 18, retryable: false, means: 'the link carries no capability' },
+  SIGNATURE_INVALID: {
+    httpStatus: 403,
+    exitCode: 19,
+    retryable: false,
+    means: 'the capability is damaged, not signed by its issuer, or for something else',
+  },
+  EXPIRED: { httpStatus: 403, exitCode: 20, retryable: false, means: 'the capability’s time is over' },
+  NOT_YET_VALID: { httpStatus: 403, exitCode: 21, retryable: true, means: 'the capability’s time has not begun' },
+  REVOKED: {
+    httpStatus: 403,
+    exitCode: 22,
+    retryable: false,
+    means: 'the capability, or its issuer’s right, was taken back',
+  },
+  AUDIENCE_MISMATCH: { httpStatus: 403, exitCode: 23, retryable: false, means: 'the capability is for another agent' },
+  IP_DENIED: { httpStatus: 403, exitCode: 24, retryable: false, means: 'the capability is for another address' },
+  EXHAUSTED: { httpStatus: 403, exitCode: 25, retryable: false, means: 'the link has been used as often as it may be' },
+  RATE_LIMITED: { httpStatus: 429, exitCode: 26, retryable: true, means: 'too much at once, or too fast' },
+  STALE_VIEW: {
+    httpStatus: 503,
+    exitCode: 27,
+    retryable: true,
+    means: 'whether it was revoked could not be asked of late',
+  },
   INTERNAL: { httpStatus: 500, exitCode: 1, retryable: false, means: 'a bug here' },
 } as const satisfies Record<string, ErrorTraits>
 
