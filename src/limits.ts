@@ -95,6 +95,11 @@ export const maxRevokedGrants = 64
 /** Cuts of one revoke, 60 bytes each: half of what an entry holds. */
 export const maxCuts = 512
 
+/** Capabilities that one entry ends: a whole audience of shares at once, 17 bytes each. */
+export const maxRevokedCapabilities = 256
+/** Entries of a group's log in the proof of its descriptor: grants and revokes of some dozen admins; they fit one entry. */
+export const maxProofEntries = 256
+
 /** Entries at one place of a forked chain that are kept: more proves nothing more. */
 export const maxSiblingEntries = 8
 /** Entries beyond the limits of one grant's chains that are kept, in case they are adopted: none of them counts. */

@@ -67,7 +67,9 @@ export class MemoryLog implements ReplicatedLog {
       keyId: undefined,
       data: undefined,
     }
-    const { entry } = signEntry(owner, draft, { body: encodeAuthBody({ kind: 'genesis', nonce: randomBytes(16) }) })
+    const { entry } = signEntry(owner, draft, {
+      body: encodeAuthBody({ kind: 'genesis', type: 'namespace', nonce: randomBytes(16) }),
+    })
     const log = new MemoryLog(owner, entry.hash)
     log.#incarnation = Uint8Array.from(draft.incarnation)
     log.#store(entry)

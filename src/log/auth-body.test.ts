@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { concatBytes, encodeCanonical, sha256 } from '../encoding/index.ts'
 import { AgentKey } from '../identity/index.ts'
-import { maxBoxesInEntry, maxCuts, maxEntryBytes, maxRevokedGrants } from '../limits.ts'
+import { maxBoxesInEntry, maxCuts, maxEntryBytes, maxRevokedCapabilities, maxRevokedGrants } from '../limits.ts'
 import { encodeHeader, encodeKeys } from './entry-codec.ts'
 import {
   type AuthBody,
@@ -33,6 +33,8 @@ const draftOf = (kind: HeaderDraft['kind'], key?: Uint8Array): HeaderDraft => ({
   data: undefined,
 })
 
+const label = { jti: fill(16, 10), epoch: undefined }
+
 const boxes = (count: number, id = keyId): KeySection => ({
   wraps: [{ keyId: fill(16, 4), under: id, box: fill(48, 5) }],
   ephemeral: count === 0 ? undefined : fill(32, 6),
@@ -57,7 +59,11 @@ const sorted = (items: Uint8Array[]) =>
 const seq = fc.maxSafeNat()
 const role = fc.constantFrom('admin', 'writer', 'reader')
 const bodies: fc.Arbitrary<AuthBody> = fc.oneof(
-  fc.record({ kind: fc.constant('genesis' as const), nonce: bytes(16) }),
+  fc.record({
+    kind: fc.constant('genesis' as const),
+    type: fc.constantFrom('namespace' as const, 'group' as const),
+    nonce: bytes(16),
+  }),
   fc.record({ kind: fc.constant('grant' as const), agent: bytes(32), role, sealed: fc.boolean() }),
   fc
     .record({ agent: bytes(32), grants: fc.array(bytes(32), { minLength: 1, maxLength: 5 }), hash: bytes(32), seq })
@@ -75,8 +81,23 @@ const bodies: fc.Arbitrary<AuthBody> = fc.oneof(
     hash: bytes(32),
   }),
   fc.record({
-    kind: fc.constantFrom('rotate' as const, 'keys' as const),
+    kind: fc.constant('rotate' as const),
     to: fc.array(bytes(8), { minLength: 1, maxLength: maxBoxesInEntry }).map(sorted),
+    publicKey: fc.option(bytes(32), { nil: undefined }),
+  }),
+  fc.record({
+    kind: fc.constant('keys' as const),
+    to: fc.array(bytes(8), { minLength: 1, maxLength: maxBoxesInEntry }).map(sorted),
+  }),
+  fc.record({
+    kind: fc.constant('revoke-capability' as const),
+    jtis: fc.array(bytes(16), { minLength: 1, maxLength: 20 }).map(sorted),
+  }),
+  fc.record({
+    kind: fc.constant('descriptor' as const),
+    group: bytes(32),
+    proof: fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 10 }),
+    role: fc.option(role, { nil: undefined }),
   }),
 )
 
@@ -106,7 +127,9 @@ describe('auth entries', () => {
     expect(revoke.entry.auth).toMatchObject({ grants, cuts })
     const to = Array.from({ length: maxBoxesInEntry }, (_, at) => fill(8, at))
     const rotate = signed('rotate', encodeAuthBody({ kind: 'rotate', to }), boxes(maxBoxesInEntry))
-    expect(Math.max(revoke.bytes.length, rotate.bytes.length)).toBeLessThan(maxEntryBytes)
+    const jtis = Array.from({ length: maxRevokedCapabilities }, (_, at) => fill(16, at))
+    const ended = signed('revoke-capability', encodeAuthBody({ kind: 'revoke-capability', jtis }))
+    expect(Math.max(revoke.bytes.length, rotate.bytes.length, ended.bytes.length)).toBeLessThan(maxEntryBytes)
   })
 
   const revoke = {
@@ -117,21 +140,28 @@ describe('auth entries', () => {
   }
   const adopt = { v: 0, agent: fill(32, 1), grant: fill(32, 2), inc: fill(16, 3), seq: 0, hash: fill(32, 4) }
   const grant = { v: 0, agent: fill(32, 1), role: 'writer', to: false }
+  const descriptor = { v: 0, group: fill(32, 1), proof: [fill(9, 1)], role: null }
+  const labelled = { ...boxes(1), boxes: boxes(1).boxes.map((box) => ({ ...box, label })) }
 
   it('may be as the ones that the refusals below change', () => {
     for (const [kind, body] of [
       ['revoke', revoke],
       ['adopt', adopt],
       ['grant', grant],
+      ['descriptor', descriptor],
+      ['revoke-capability', { v: 0, jtis: [fill(16, 1)] }],
     ] as const) {
       expect(signed(kind, encodeCanonical(body)).entry.auth?.kind).toBe(kind)
       expect(decodeEntry(forged(kind, encodeCanonical(body))).auth?.kind).toBe(kind)
     }
-    expect(signed('rotate', encodeCanonical({ v: 0, to: fill(8, 1) }), boxes(1)).entry.auth?.kind).toBe('rotate')
+    expect(signed('rotate', encodeCanonical({ v: 0, to: fill(8, 1), pub: null }), boxes(1)).entry.auth?.kind).toBe(
+      'rotate',
+    )
   })
 
   it.each([
-    ['a genesis without a nonce', 'genesis', { v: 0 }, undefined],
+    ['a genesis without a nonce', 'genesis', { v: 0, type: 0 }, undefined],
+    ['a genesis of nothing known', 'genesis', { v: 0, nonce: fill(16, 1), type: 2 }, undefined],
     ['a grant of the owner’s role', 'grant', { ...grant, role: 'owner' }, undefined],
     ['a grant with more to say', 'grant', { ...grant, more: 1 }, undefined],
     ['a grant of a key that is not there', 'grant', { ...grant, to: true }, undefined],
@@ -161,12 +191,22 @@ describe('auth entries', () => {
     ['a negative cut', 'revoke', { ...revoke, cuts: [[0, fill(16, 1), -1, fill(32, 4)]] }, undefined],
     ['a revoke with keys', 'revoke', revoke, boxes(0)],
     ['an adopt of no entry', 'adopt', { ...adopt, hash: fill(31, 4) }, undefined],
-    ['a rotate without keys', 'rotate', { v: 0, to: fill(8, 1) }, undefined],
-    ['a rotate to nobody', 'rotate', { v: 0, to: fill(0, 1) }, boxes(0)],
-    ['a rotate to part of a grant', 'rotate', { v: 0, to: fill(9, 1) }, boxes(1)],
+    ['a rotate without keys', 'rotate', { v: 0, to: fill(8, 1), pub: null }, undefined],
+    ['a rotate to nobody', 'rotate', { v: 0, to: fill(0, 1), pub: null }, boxes(0)],
+    ['a rotate to part of a grant', 'rotate', { v: 0, to: fill(9, 1), pub: null }, boxes(1)],
     ['keys to one grant twice', 'keys', { v: 0, to: fill(16, 1) }, boxes(2)],
     ['more boxes than grants', 'keys', { v: 0, to: fill(8, 1) }, boxes(2)],
     ['boxes of another key', 'keys', { v: 0, to: fill(8, 1) }, boxes(1, fill(16, 8))],
+    ['a box for a capability', 'keys', { v: 0, to: fill(8, 1) }, labelled],
+    ['a rotate that leaves out its public key', 'rotate', { v: 0, to: fill(8, 1) }, boxes(1)],
+    ['a public key of keys', 'keys', { v: 0, to: fill(8, 1), pub: null }, boxes(1)],
+    ['no capability', 'revoke-capability', { v: 0, jtis: [] }, undefined],
+    ['a capability twice', 'revoke-capability', { v: 0, jtis: [fill(16, 1), fill(16, 1)] }, undefined],
+    ['capabilities out of order', 'revoke-capability', { v: 0, jtis: [fill(16, 2), fill(16, 1)] }, undefined],
+    ['keys with a revoke-capability', 'revoke-capability', { v: 0, jtis: [fill(16, 1)] }, boxes(1)],
+    ['a descriptor that proves nothing', 'descriptor', { ...descriptor, proof: [] }, undefined],
+    ['a descriptor of no group', 'descriptor', { ...descriptor, group: fill(31, 1) }, undefined],
+    ['a descriptor that makes owners', 'descriptor', { ...descriptor, role: 'owner' }, undefined],
   ] as const)('are refused for %s, by who makes them and by who reads them', (_, kind, body, keys) => {
     const refusal = expect.objectContaining({ code: 'CORRUPT' })
     expect(() => signed(kind, encodeCanonical(body), keys)).toThrow(refusal)

@@ -1,12 +1,21 @@
 import { concatBytes, decodeCanonical, encodeCanonical, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxBoxesInEntry, maxCuts, maxEntryBytes, maxRevokedGrants } from '../limits.ts'
+import {
+  maxBoxesInEntry,
+  maxCuts,
+  maxEntryBytes,
+  maxProofEntries,
+  maxRevokedCapabilities,
+  maxRevokedGrants,
+} from '../limits.ts'
 import type { EntryHeader, KeySection } from './entry.ts'
 import { malformed, Reader } from './reader.ts'
 
 const formatVersion = 0
 const grantPrefixBytes = 8
 const nonceBytes = 16
+const jtiBytes = 16
+const namespaceTypes = ['namespace', 'group'] as const
 const grantedRoles = ['admin', 'writer', 'reader', 'replica'] as const
 
 /** What a grant can give; the owner's role comes from the genesis alone. */
@@ -21,9 +30,10 @@ export interface Cut {
   readonly hash: Uint8Array
 }
 
-/** Starts a namespace. */
+/** Starts a namespace, or a group, which is one of agents and nothing else to those outside. */
 export interface GenesisBody {
   readonly kind: 'genesis'
+  readonly type: (typeof namespaceTypes)[number]
   /** 16 bytes: one agent can own several namespaces. */
   readonly nonce: Uint8Array
 }
@@ -66,10 +76,37 @@ export interface SealingBody {
    * ascending, 1 to 128.
    */
   readonly to: readonly Uint8Array[]
+  /** Rotates of groups: raw Ed25519 public key (32 bytes) of the pair that derives from the epoch's secret. */
+  readonly publicKey?: Uint8Array | undefined
+}
+
+/** Ends capabilities. */
+export interface RevokeCapabilityBody {
+  readonly kind: 'revoke-capability'
+  /** Ascending, 1 to 256; 16 bytes each. */
+  readonly jtis: readonly Uint8Array[]
+}
+
+/** Records what a group's descriptor was, so that everyone here knows by which epoch its members are told. */
+export interface DescriptorBody {
+  readonly kind: 'descriptor'
+  /** Hash of the group's genesis, 32 bytes. */
+  readonly group: Uint8Array
+  /** Entries of the group's log, stored bytes, at least one; not checked here. */
+  readonly proof: readonly Uint8Array[]
+  /** The role that the group's members are given here; `undefined` when that is not what it is about. */
+  readonly role: GrantedRole | undefined
 }
 
 /** What an auth entry says, in public. */
-export type AuthBody = GenesisBody | GrantBody | RevokeBody | AdoptBody | SealingBody
+export type AuthBody =
+  | GenesisBody
+  | GrantBody
+  | RevokeBody
+  | AdoptBody
+  | SealingBody
+  | RevokeCapabilityBody
+  | DescriptorBody
 
 /** How a grant is named in `SealingBody.to`. */
 export function grantPrefix(grant: Uint8Array): Uint8Array {
@@ -80,7 +117,7 @@ export function grantPrefix(grant: Uint8Array): Uint8Array {
 export function encodeAuthBody(body: AuthBody): Uint8Array<ArrayBuffer> {
   switch (body.kind) {
     case 'genesis':
-      return encodeCanonical({ v: formatVersion, nonce: body.nonce })
+      return encodeCanonical({ v: formatVersion, nonce: body.nonce, type: namespaceTypes.indexOf(body.type) })
     case 'grant':
       return encodeCanonical({ v: formatVersion, agent: body.agent, role: body.role, to: body.sealed })
     case 'revoke': {
@@ -96,8 +133,15 @@ export function encodeAuthBody(body: AuthBody): Uint8Array<ArrayBuffer> {
       return encodeCanonical({ v: formatVersion, agent, grant, inc: incarnation, seq, hash })
     }
     case 'rotate':
+      return encodeCanonical({ v: formatVersion, to: concatBytes(...body.to), pub: body.publicKey ?? null })
     case 'keys':
       return encodeCanonical({ v: formatVersion, to: concatBytes(...body.to) })
+    case 'revoke-capability':
+      return encodeCanonical({ v: formatVersion, jtis: body.jtis })
+    case 'descriptor': {
+      const { group, proof, role } = body
+      return encodeCanonical({ v: formatVersion, group, proof, role: role ?? null })
+    }
   }
 }
 
@@ -120,8 +164,11 @@ export function decodeAuthBody(header: EntryHeader, bytes: Uint8Array | undefine
 
 function readBody({ kind, keyId }: EntryHeader, reader: Reader): AuthBody {
   switch (kind) {
-    case 'genesis':
-      return { kind, nonce: reader.bytes('nonce', nonceBytes) }
+    case 'genesis': {
+      const nonce = reader.bytes('nonce', nonceBytes)
+      const type = namespaceTypes[reader.integer('type', 0, namespaceTypes.length - 1)]
+      return { kind, nonce, type: type as GenesisBody['type'] }
+    }
     case 'grant': {
       const role = reader.oneOf('role', grantedRoles)
       const body = { kind, agent: reader.bytes('agent', 32), role, sealed: reader.boolean('to') }
@@ -141,8 +188,20 @@ function readBody({ kind, keyId }: EntryHeader, reader: Reader): AuthBody {
         hash: reader.bytes('hash', 32),
       }
     case 'rotate':
+      return { kind, to: readTo(reader), publicKey: reader.optionalBytes('pub', 32) }
     case 'keys':
-      return { kind, to: readPrefixes(reader.someBytes('to', grantPrefixBytes * maxBoxesInEntry)) }
+      return { kind, to: readTo(reader) }
+    case 'revoke-capability': {
+      const jtis = reader.bytesArray('jtis', jtiBytes, maxRevokedCapabilities)
+      if (jtis.length === 0) throw malformed('it names the capabilities that it ends')
+      return { kind, jtis }
+    }
+    case 'descriptor': {
+      const group = reader.bytes('group', 32)
+      const entries = reader.array('proof', 1, maxProofEntries)
+      const proof = Array.from({ length: entries.length }, (_, at) => entries.someBytes(at, maxEntryBytes))
+      return { kind, group, proof, role: reader.optionalOneOf('role', grantedRoles) }
+    }
     default:
       throw malformed(`a ${kind} has data`)
   }
@@ -164,7 +223,8 @@ function readRevoke(reader: Reader): RevokeBody {
   return { kind: 'revoke', agent, grants, cuts }
 }
 
-function readPrefixes(bytes: Uint8Array): Uint8Array[] {
+function readTo(reader: Reader): Uint8Array[] {
+  const bytes = reader.someBytes('to', grantPrefixBytes * maxBoxesInEntry)
   if (bytes.length === 0 || bytes.length % grantPrefixBytes !== 0) throw malformed('to is not a list of grants')
   const prefixes = Array.from({ length: bytes.length / grantPrefixBytes }, (_, index) =>
     bytes.subarray(index * grantPrefixBytes, (index + 1) * grantPrefixBytes),
@@ -192,6 +252,7 @@ export function checkKeys({ keyId }: EntryHeader, auth: AuthBody | undefined, ke
   const boxes = auth.kind === 'grant' ? 1 : auth.kind === 'rotate' || auth.kind === 'keys' ? auth.to.length : 0
   if (keys.boxes.length !== boxes) throw malformed('there is not one box for each grant that it is sealed to')
   const isOfEpoch = (id: Uint8Array) => keyId !== undefined && equalBytes(id, keyId)
+  if (keys.boxes.some(({ label }) => label !== undefined)) throw malformed('boxes of epochs have no labels')
   if (!keys.boxes.every((box) => isOfEpoch(box.keyId)) || !keys.wraps.every((wrap) => isOfEpoch(wrap.under))) {
     throw malformed('its boxes and wraps are of another key')
   }

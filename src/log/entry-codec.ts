@@ -13,11 +13,27 @@ import {
   maxVersionHeads,
 } from '../limits.ts'
 import { checkKeys, decodeAuthBody } from './auth-body.ts'
-import type { DataHeader, Entry, EntryHeader, EntryKind, KeySection } from './entry.ts'
+import type { BoxLabel, DataHeader, Entry, EntryHeader, EntryKind, KeySection } from './entry.ts'
 import { malformed, Reader } from './reader.ts'
 
 const formatVersion = 0
-const kinds = ['genesis', 'grant', 'revoke', 'adopt', 'rotate', 'keys', 'put', 'delete', 'drop'] as const
+const kinds = [
+  'genesis',
+  'grant',
+  'revoke',
+  'adopt',
+  'rotate',
+  'revoke-capability',
+  'descriptor',
+  'keys',
+  'put',
+  'delete',
+  'drop',
+  'share',
+] as const
+const dataKinds: readonly EntryKind[] = ['put', 'delete', 'drop', 'share', 'keys']
+const keylessKinds: readonly EntryKind[] = ['genesis', 'revoke', 'adopt', 'revoke-capability', 'descriptor']
+const jtiBytes = 16
 const rawCodec = 0x55
 const dagPbCodec = 0x70
 /** UTF-16 units of the name of a kind that a later release may bring. */
@@ -49,6 +65,7 @@ export function encodeHeader(header: EntryHeader): Uint8Array<ArrayBuffer> {
             gen: data.gen,
             roots: data.root === undefined ? [] : [encodeRoot(data.root)],
             drops: data.versions,
+            jti: data.jti ?? null,
           },
   })
 }
@@ -59,6 +76,9 @@ export function encodeKeys(keys: KeySection): Uint8Array<ArrayBuffer> {
     wraps: keys.wraps.map(({ keyId, under, box }) => [keyId, under, box]),
     eph: keys.ephemeral ?? null,
     boxes: keys.boxes.map(({ keyId, tag, box }) => [keyId, tag, box]),
+    for: keys.boxes.some(({ label }) => label !== undefined)
+      ? keys.boxes.map(({ label }) => (label === undefined ? null : [label.jti, label.epoch ?? null]))
+      : [],
   })
 }
 
@@ -180,17 +200,15 @@ export function checkHeader(header: EntryHeader): void {
     body: header.bodyHash !== undefined,
   }
   if (header.data === undefined && !has.body) throw malformed('an auth entry has a body')
-  if (kind === 'put' && !(has.keyId && has.body)) throw malformed('a put has a body')
+  if ((kind === 'put' || kind === 'share') && !(has.keyId && has.body)) throw malformed(`a ${kind} has a body`)
   if (kind === 'keys' && has.body !== (header.data === undefined)) throw malformed('keys of an artifact have no body')
   if ((kind === 'rotate' || kind === 'keys') && !(has.keyId && has.keys)) throw malformed(`a ${kind} brings a key`)
   if (kind === 'grant' && has.keyId !== has.keys) throw malformed('a grant brings a key with its id, or neither')
-  if ((isGenesis || kind === 'revoke' || kind === 'adopt') && (has.keyId || has.keys)) {
-    throw malformed(`a ${kind} brings no key`)
-  }
+  if (keylessKinds.includes(kind) && (has.keyId || has.keys)) throw malformed(`a ${kind} brings no key`)
 }
 
 function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | undefined {
-  const mayHave = kind === 'put' || kind === 'delete' || kind === 'drop' || kind === 'keys'
+  const mayHave = dataKinds.includes(kind)
   const mustHave = mayHave && kind !== 'keys'
   if (reader === undefined ? mustHave : !mayHave) throw malformed('data stands in data entries, and only there')
   if (reader === undefined) return undefined
@@ -202,12 +220,14 @@ function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | u
     gen: reader.integer('gen', isPut ? 1 : 0, isPut ? 2 ** 32 - 1 : 0),
     root: roots.length === 0 ? undefined : decodeRoot(roots.list(0, 6)),
     versions: reader.bytesArray('drops', 32, maxVersionHeads),
+    jti: reader.optionalBytes('jti', jtiBytes),
   }
   reader.end()
+  if ((kind === 'share') !== (data.jti !== undefined)) throw malformed('a share, and only a share, names a capability')
   if (isPut !== (data.root !== undefined)) throw malformed('a put has one root')
   if ((kind === 'drop') !== data.versions.length > 0) throw malformed('a drop, and only a drop, names versions to drop')
   if (isPut && (data.gen === 1) !== (data.parents.length === 0)) throw malformed('only a first version has no parents')
-  if (kind === 'keys' && data.parents.length > 0) throw malformed('keys follow no version')
+  if ((kind === 'keys' || kind === 'share') && data.parents.length > 0) throw malformed(`a ${kind} follows no version`)
   if (kind === 'delete' && data.parents.length === 0) throw malformed('a delete names the heads it ends')
   return data
 }
@@ -237,6 +257,7 @@ function decodeKeys(bytes: Uint8Array): KeySection {
   const reader = Reader.map(decodeCanonical(bytes, { maxBytes: maxEntryBytes, what: 'a keys section' }), 'keys')
   const wraps = reader.array('wraps', 0, maxBoxesInEntry)
   const boxes = reader.array('boxes', 0, maxBoxesInEntry)
+  const labels = decodeLabels(reader.array('for', 0, maxBoxesInEntry), boxes.length)
   const section: KeySection = {
     ephemeral: reader.optionalBytes('eph', 32),
     wraps: wraps.mapLists(3, (row) => ({
@@ -244,16 +265,29 @@ function decodeKeys(bytes: Uint8Array): KeySection {
       under: row.bytes(1, 16),
       box: row.bytes(2, boxedKeyBytes),
     })),
-    boxes: boxes.mapLists(3, (row) => ({
+    boxes: boxes.mapLists(3, (row, at) => ({
       keyId: row.bytes(0, 16),
       tag: row.bytes(1, boxTagBytes),
       box: row.bytes(2, boxedKeyBytes),
+      label: labels[at],
     })),
   }
   reader.end()
   if ((section.ephemeral === undefined) !== (section.boxes.length === 0))
     throw malformed('boxes come with an ephemeral key')
   return section
+}
+
+/** None, or one for each box of which not all are null: so that a section has one encoding. */
+function decodeLabels(reader: Reader, boxes: number): readonly (BoxLabel | undefined)[] {
+  if (reader.length === 0) return []
+  if (reader.length !== boxes) throw malformed('there is not one label for each box')
+  const labels = Array.from({ length: boxes }, (_, at) => {
+    const row = reader.optionalList(at, 2)
+    return row && { jti: row.bytes(0, jtiBytes), epoch: row.optionalBytes(1, 16) }
+  })
+  if (labels.every((label) => label === undefined)) throw malformed('labels that say nothing are left out')
+  return labels
 }
 
 function checkSection(

@@ -39,10 +39,10 @@ const sections = {
   },
 }
 
-const resigned = (header: unknown) => {
+const resigned = (header: unknown, other: { keysBytes?: Uint8Array; leaf?: null } = {}) => {
   const headerBytes = encodeCanonical(header)
-  const keysBytes = signEntry(agent, draft, sections).entry.keysBytes ?? null
-  return encodeCanonical([headerBytes, agent.sign('entry', headerBytes), keysBytes, sections.body, sections.leaf])
+  const { keysBytes = signEntry(agent, draft, sections).entry.keysBytes ?? null, leaf = sections.leaf } = other
+  return encodeCanonical([headerBytes, agent.sign('entry', headerBytes), keysBytes, sections.body, leaf])
 }
 
 describe('entries', () => {
@@ -133,6 +133,7 @@ describe('entries', () => {
         gen: 1 as unknown,
         roots: [[digest, codec, inline, sizeBytes, storedBytes, keyId]] as unknown,
         drops: [] as unknown,
+        jti: null as unknown,
       } as unknown,
     }
   }
@@ -158,6 +159,9 @@ describe('entries', () => {
     ['a genesis with a namespace', { kind: 'genesis' }],
     ['a rotate with data', { kind: 'rotate' }],
     ['a delete with a root', { kind: 'delete' }],
+    ['a share with a root', { kind: 'share' }],
+    ['a descriptor with data', { kind: 'descriptor' }],
+    ['a revoke-capability with data', { kind: 'revoke-capability' }],
   ])('refuses %s, well signed as it is', (_, change) => {
     expect(() => decodeEntry(resigned({ ...valid(), ...change }))).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
   })
@@ -168,6 +172,8 @@ describe('entries', () => {
     ['generation 1 with a parent', { from: [fill(32, 1)] }],
     ['two roots', { roots: [[1], [2]] }],
     ['drops in a put', { drops: [fill(32, 1)] }],
+    ['a capability of a put', { jti: fill(16, 1) }],
+    ['a short capability', { jti: fill(15, 1) }],
     ['a root of another codec', { roots: [[sha256(leaf), 0x71, false, 3, 31, fill(16, 6)]] }],
     ['a leaf whose sizes disagree', { roots: [[sha256(leaf), 0x55, true, 4, 31, fill(16, 6)]] }],
     ['an inline tree', { roots: [[sha256(leaf), 0x70, true, 3, 31, fill(16, 6)]] }],
@@ -176,6 +182,50 @@ describe('entries', () => {
     const header = valid()
     const bytes = resigned({ ...header, data: { ...(header.data as object), ...change } })
     expect(() => decodeEntry(bytes)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+  })
+
+  const shareData = { art: fill(16, 7), from: [], gen: 0, roots: [], drops: [], jti: fill(16, 8) }
+
+  it('accepts a share, so the refusals below are for their own reasons', () => {
+    const shared = decodeEntry(resigned({ ...valid(), kind: 'share', data: shareData }, { leaf: null }))
+    expect(shared.header.data).toMatchObject({ jti: fill(16, 8), root: undefined })
+  })
+
+  it.each([
+    ['names no capability', { data: { ...shareData, jti: null } }],
+    ['has parents', { data: { ...shareData, from: [fill(32, 1)] } }],
+    ['has a number', { data: { ...shareData, gen: 1 } }],
+    ['drops versions', { data: { ...shareData, drops: [fill(32, 1)] } }],
+    ['says nothing', { body: null }],
+    ['has no key', { key: null }],
+    ['is of no artifact', { data: null }],
+  ])('refuses a share that %s', (_, change) => {
+    const bytes = resigned({ ...valid(), kind: 'share', data: shareData, ...change }, { leaf: null })
+    expect(() => decodeEntry(bytes)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+  })
+
+  it('says for which capability a box is, or of no box that it is for any', () => {
+    const [box] = sections.keys.boxes
+    const label = { jti: fill(16, 1), epoch: fill(16, 2) }
+    const boxes = [box, { ...box, label }, { ...box, label: { ...label, epoch: undefined } }] as const
+    const { entry, bytes } = signEntry(agent, draft, { ...sections, keys: { ...sections.keys, boxes: boxes as never } })
+    expect(decodeEntry(bytes)).toEqual(entry)
+    const row = [fill(16, 6), fill(8, 13), fill(48, 14)]
+    const named = [fill(16, 1), null]
+    const withLabels = (labels: unknown) => {
+      const keysBytes = encodeCanonical({ wraps: [], eph: fill(32, 12), boxes: [row, row], for: labels })
+      return resigned({ ...valid(), keys: sha256(keysBytes) }, { keysBytes })
+    }
+    expect(decodeEntry(withLabels([null, named])).keys?.boxes[1]?.label?.jti).toEqual(fill(16, 1))
+    for (const labels of [
+      [null, null],
+      [named],
+      [named, named, named],
+      [[fill(16, 1)], named],
+      [[null, null], named],
+    ]) {
+      expect(() => decodeEntry(withLabels(labels))).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+    }
   })
 
   it('leaves entries of a newer release alone', () => {

@@ -2,10 +2,22 @@ import type { ClockReading, ContentRoot } from '../catalog/index.ts'
 import type { AuthBody } from './auth-body.ts'
 
 /**
- * What an entry does. Auth entries (genesis, grant, revoke, adopt, rotate, and keys without an artifact) have a public
- * body; data entries (put, delete, drop, and keys of an artifact) a secret one or none.
+ * What an entry does. Auth entries (genesis, grant, revoke, adopt, rotate, revoke-capability, descriptor, and keys without an
+ * artifact) have a public body; data entries (put, delete, drop, share, and keys of an artifact) a secret one or none.
  */
-export type EntryKind = 'genesis' | 'grant' | 'revoke' | 'adopt' | 'rotate' | 'keys' | 'put' | 'delete' | 'drop'
+export type EntryKind =
+  | 'genesis'
+  | 'grant'
+  | 'revoke'
+  | 'adopt'
+  | 'rotate'
+  | 'revoke-capability'
+  | 'descriptor'
+  | 'keys'
+  | 'put'
+  | 'delete'
+  | 'drop'
+  | 'share'
 
 /** The public, signed part of an entry. Hashes are SHA-256, 32 bytes. */
 export interface EntryHeader {
@@ -30,8 +42,8 @@ export interface EntryHeader {
   /** Hash of the body's bytes as stored (ciphertext when secret), if it has one. */
   readonly bodyHash: Uint8Array | undefined
   /**
-   * Id (16 bytes). In a put, of the artifact key that the body is encrypted under. In a rotate, of the epoch secret that
-   * it introduces; in a grant (unless it seals none) and in keys, of the secret that its boxes hold.
+   * Id (16 bytes). In a put, of the artifact key that the body is encrypted under; in a share, of the epoch secret. In a rotate,
+   * of the epoch secret that it introduces; in a grant (unless it seals none) and in keys, of the secret that its boxes hold.
    */
   readonly keyId: Uint8Array | undefined
   /** What a data entry says in public. */
@@ -50,6 +62,8 @@ export interface DataHeader {
   readonly root: ContentRoot | undefined
   /** A drop's versions. */
   readonly versions: readonly Uint8Array[]
+  /** A share's capability, 16 bytes. */
+  readonly jti?: Uint8Array | undefined
 }
 
 /** A key encrypted under another key. */
@@ -62,6 +76,14 @@ export interface KeyWrap {
   readonly box: Uint8Array
 }
 
+/** For which capability a box was sealed, and to whom of its audience. */
+export interface BoxLabel {
+  /** 16 bytes. */
+  readonly jti: Uint8Array
+  /** Id (16 bytes) of the group's epoch whose key it is sealed to; `undefined` when it is sealed to the agent itself. */
+  readonly epoch: Uint8Array | undefined
+}
+
 /** A key sealed to one agent, who finds it by its tag. */
 export interface KeyBox {
   /** Id of the sealed key, 16 bytes. */
@@ -70,6 +92,8 @@ export interface KeyBox {
   readonly tag: Uint8Array
   /** 48 bytes. */
   readonly box: Uint8Array
+  /** In data entries; `undefined` for a box that is sealed to a member by name. */
+  readonly label?: BoxLabel | undefined
 }
 
 /** The keys section: public, and outside what it encrypts. */

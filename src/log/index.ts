@@ -12,7 +12,7 @@ export {
   type SealingBody,
 } from './auth-body.ts'
 export { HybridClock } from './clock.ts'
-export type { DataHeader, Entry, EntryHeader, EntryKind, KeyBox, KeySection, KeyWrap } from './entry.ts'
+export type { BoxLabel, DataHeader, Entry, EntryHeader, EntryKind, KeyBox, KeySection, KeyWrap } from './entry.ts'
 export {
   type DecodeOptions,
   decodeEntry,

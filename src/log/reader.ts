@@ -43,8 +43,12 @@ export class Reader {
     throw malformed(`${this.#where}.${name} is not ${length} bytes`)
   }
 
-  optionalBytes(name: string, length: number): Uint8Array | undefined {
+  optionalBytes(name: string | number, length: number): Uint8Array | undefined {
     return this.#members[name] === null ? this.#takeNull(name) : this.bytes(name, length)
+  }
+
+  optionalOneOf<T extends string>(name: string, allowed: readonly T[]): T | undefined {
+    return this.#members[name] === null ? this.#takeNull(name) : this.oneOf(name, allowed)
   }
 
   optionalMap(name: string): Reader | undefined {
@@ -76,7 +80,7 @@ export class Reader {
   }
 
   /** Any number of bytes up to `maxLength`. */
-  someBytes(name: string, maxLength: number): Uint8Array {
+  someBytes(name: string | number, maxLength: number): Uint8Array {
     const value = this.#take(name)
     if (value instanceof Uint8Array && value.length <= maxLength) return value
     throw malformed(`${this.#where}.${name} is not at most ${maxLength} bytes`)
@@ -90,8 +94,12 @@ export class Reader {
     return Reader.list(this.#take(index), `${this.#where}.${index}`, length, length)
   }
 
-  mapLists<T>(length: number, read: (row: Reader) => T): T[] {
-    return Array.from({ length: this.length }, (_, index) => read(this.list(index, length)))
+  optionalList(index: number, length: number): Reader | undefined {
+    return this.#members[index] === null ? this.#takeNull(index) : this.list(index, length)
+  }
+
+  mapLists<T>(length: number, read: (row: Reader, index: number) => T): T[] {
+    return Array.from({ length: this.length }, (_, index) => read(this.list(index, length), index))
   }
 
   /** Strictly ascending, so that one set has one encoding. */
@@ -111,7 +119,7 @@ export class Reader {
     if (this.#left !== 0) throw malformed(`${this.#where} has unknown members`)
   }
 
-  #takeNull(name: string): undefined {
+  #takeNull(name: string | number): undefined {
     this.#take(name)
   }
 

@@ -41,7 +41,7 @@ export class History {
     this.genesis = this.#add({
       author: this.owner,
       kind: 'genesis',
-      auth: { kind: 'genesis', nonce: new Uint8Array(16) },
+      auth: { kind: 'genesis', type: 'namespace', nonce: new Uint8Array(16) },
     })
   }
 
@@ -109,7 +109,7 @@ export class History {
       this.#tips.get(chain) ?? (under !== undefined && under === this.genesis && inc === 'a' ? this.genesis : undefined)
     const previous = after === null ? undefined : (after ?? tip)
     const counter = this.entries.length
-    const isData = kind === 'put' || kind === 'delete' || kind === 'drop'
+    const isData = kind === 'put' || kind === 'delete' || kind === 'drop' || kind === 'share'
     const header: EntryHeader = {
       kind,
       namespace: under === undefined ? undefined : this.genesis.hash,

@@ -48,8 +48,8 @@ describe('roles', () => {
   })
 
   it.each([
-    ['admin', 'put delete drop keys grant revoke adopt rotate'],
-    ['writer', 'put delete drop keys'],
+    ['admin', 'put delete drop keys share revoke-capability descriptor grant revoke adopt rotate'],
+    ['writer', 'put delete drop keys share revoke-capability descriptor'],
     ['reader', ''],
     ['replica', ''],
   ] as const)('lets %s author only: %s', (role, kinds) => {
@@ -61,6 +61,9 @@ describe('roles', () => {
       delete: undefined,
       drop: undefined,
       keys: { kind: 'keys', to: [grantPrefix(grant.hash)] },
+      share: undefined,
+      'revoke-capability': { kind: 'revoke-capability', jtis: [new Uint8Array(16)] },
+      descriptor: { kind: 'descriptor', group: bob, proof: [new Uint8Array(1)], role: undefined },
       grant: { kind: 'grant', agent: bob, role: 'reader', sealed: false },
       revoke: { kind: 'revoke', agent: bob, grants: [grant.hash], cuts: [] },
       adopt: { kind: 'adopt', ...agent },
@@ -300,7 +303,7 @@ describe('from bytes', () => {
           previous: undefined,
           keyId: undefined,
         },
-        { body: encodeAuthBody({ kind: 'genesis', nonce: fill(16, 4) }) },
+        { body: encodeAuthBody({ kind: 'genesis', type: 'namespace', nonce: fill(16, 4) }) },
       ).bytes,
     )
     const namespace = genesis.hash

@@ -11,6 +11,7 @@ import {
 } from './chain-limit.ts'
 import { compareClocks, type Epoch, Epochs, fromHex, type Owed } from './epochs.ts'
 import type { ChainName, Fork, Grant, Member, ShownEntries } from './members.ts'
+import { isRevokedBy } from './revoked-capabilities.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
 import {
   Additions,
@@ -165,6 +166,29 @@ export class Membership {
   knowsGrant(hash: Uint8Array): boolean {
     const name = toHex(hash)
     return name === this.#id || this.#statements.grants.has(name)
+  }
+
+  /**
+   * Why a capability gives nothing; `undefined` when its issuer may issue such and nobody who may has ended it. Its time and
+   * signature are for others to look at.
+   *
+   * @param capability.grant hash of the grant that it was issued under; of the genesis, for the owner
+   */
+  refusalOf(capability: {
+    readonly jti: Uint8Array
+    readonly issuer: Uint8Array
+    readonly grant: Uint8Array
+  }): 'REVOKED' | 'ISSUER_REMOVED' | undefined {
+    const under = this.grantOf(capability.grant)
+    const [issuer, grant] = [toHex(capability.issuer), toHex(capability.grant)]
+    const revocations = this.#statements.revocations.get(toHex(capability.jti))
+    const isSaidAboveGrant = (name: string, entry: Place) => {
+      const role = this.#roleUnder(name)
+      return role !== undefined && this.#isSaidAbove(role, entry)
+    }
+    if (isRevokedBy(revocations, { issuer, grant }, { isSaidAboveGrant })) return 'REVOKED'
+    const mayIssue = under?.live === true && rankOf(under.role) >= 1 && toHex(under.agent) === issuer
+    return mayIssue ? undefined : 'ISSUER_REMOVED'
   }
 
   /** Every agent with a live grant, ascending by agent. */

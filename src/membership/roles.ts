@@ -17,7 +17,7 @@ export function compareRoles(one: Role, two: Role): number {
   return fromHighest.indexOf(one) - fromHighest.indexOf(two)
 }
 
-const writerKinds: readonly EntryKind[] = ['put', 'delete', 'drop', 'keys']
+const writerKinds: readonly EntryKind[] = ['put', 'delete', 'drop', 'keys', 'share', 'revoke-capability', 'descriptor']
 const adminKinds: readonly EntryKind[] = [...writerKinds, 'grant', 'revoke', 'adopt', 'rotate']
 const kindsOf: Readonly<Record<Role, readonly EntryKind[]>> = {
   owner: adminKinds,

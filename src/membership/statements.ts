@@ -82,6 +82,8 @@ export interface Statements {
   readonly adopted: FactIndex<true>
   /** By id of the epoch. */
   readonly sealings: FactIndex<SealingStatement>
+  /** By id of a capability (hex), the entries that end it. */
+  readonly revocations: FactIndex<Place>
   /** By chain: entries of forked chains, and those that adopts name. */
   readonly links: FactIndex<Place>
   /** By hash, what is in `links`. */
@@ -104,6 +106,7 @@ export function noStatements(): Statements {
     adopts: FactIndex.empty(),
     adopted: FactIndex.empty(),
     sealings: FactIndex.empty(),
+    revocations: FactIndex.empty(),
     links: FactIndex.empty(),
     linked: FactIndex.empty(),
   }
@@ -118,6 +121,7 @@ export class Additions {
   readonly #revokes: [string, RevokeStatement][] = []
   readonly #adopts: [string, AdoptStatement][] = []
   readonly #sealings: [string, SealingStatement][] = []
+  readonly #revocations: [string, Place][] = []
   readonly #links: [string, Place][] = []
   /** Grants whose chains what was added may bear upon. */
   readonly touched = new Set<string>()
@@ -165,6 +169,11 @@ export class Additions {
         if (keyId === undefined) break
         this.#sealings.push([keyId, { entry, clock, to: auth.to.map((prefix) => prefix.slice()), wraps }])
         break
+      case 'revoke-capability':
+        for (const jti of auth.jtis) this.#revocations.push([toHex(jti), entry])
+        break
+      case 'descriptor':
+        break
     }
   }
 
@@ -179,8 +188,19 @@ export class Additions {
 
   /** The statements with what was added. */
   get statements(): Statements {
-    const { known, grants, grantsByAgent, grantsByPrefix, revokes, adopts, adopted, sealings, links, linked } =
-      this.#statements
+    const {
+      known,
+      grants,
+      grantsByAgent,
+      grantsByPrefix,
+      revokes,
+      adopts,
+      adopted,
+      sealings,
+      revocations,
+      links,
+      linked,
+    } = this.#statements
     const all = this.#grants.map(([, grant]) => grant)
     return {
       known: known.with(marks(this.#known)),
@@ -191,6 +211,7 @@ export class Additions {
       adopts: adopts.with(this.#adopts),
       adopted: adopted.with(this.#adopts.map(([, { target }]) => [target.hash, true])),
       sealings: sealings.with(this.#sealings),
+      revocations: revocations.with(this.#revocations),
       links: links.with(this.#links),
       linked: linked.with(marks(this.#linked)),
     }

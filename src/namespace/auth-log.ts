@@ -41,7 +41,7 @@ export async function loadMembership(
 
 /** Stands in for a genesis that cannot be read: all that anyone else knows of it is its hash and its owner. */
 export function unreadGenesis(id: Uint8Array, owner: Uint8Array): AuthEntry {
-  const body = { kind: 'genesis' as const, nonce: new Uint8Array(16) }
+  const body = { kind: 'genesis' as const, type: 'namespace' as const, nonce: new Uint8Array(16) }
   const header: EntryHeader = {
     kind: 'genesis',
     namespace: undefined,

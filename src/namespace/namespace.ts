@@ -74,7 +74,7 @@ export class Namespace implements NamespaceParts {
     const { agent, incarnation, clock, random } = env
     const start = { namespace: undefined, grant: undefined, incarnation, seq: 0, previous: undefined, heads: [] }
     const header = { kind: 'genesis' as const, ...start, clock: clock.tick(), keyId: undefined, data: undefined }
-    const body = encodeAuthBody({ kind: 'genesis', nonce: random(16) })
+    const body = encodeAuthBody({ kind: 'genesis', type: 'namespace', nonce: random(16) })
     const genesis = signEntry(agent, header, { body })
     return await Namespace.#make(env, genesis, extra, true)
   }

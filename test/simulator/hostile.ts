@@ -15,7 +15,7 @@ import { type Machine, SimulatedAgent } from './machine.ts'
 /** Entries of another namespace, and bytes that are no entry. */
 function rubbish(chance: Chance): Uint8Array {
   const stranger = new SimulatedAgent(chance.bytes(32))
-  const body = encodeAuthBody({ kind: 'genesis', nonce: chance.bytes(16) })
+  const body = encodeAuthBody({ kind: 'genesis', type: 'namespace', nonce: chance.bytes(16) })
   const draft: HeaderDraft = {
     kind: 'genesis',
     namespace: undefined,
