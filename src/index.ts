@@ -9,6 +9,7 @@
  * - `identity`   agents: Ed25519 keys, DIDs, signing domains, sealed boxes, key wrapping, the identity file
  * - `content`    bytes ⇄ encrypted Merkle DAG: chunker, leaves, tree, ingest, read
  * - `catalog`    counted operations → versions, records, indexes, lists
+ * - `capability` signed statements that let somebody read one artifact: of shares and of links, and their URLs
  * - `log`        entries: header, keys, body, signature; hash-linked chains; the hybrid clock
  * - `membership` who may do what, and which entries count: one answer in whatever order they come
  * - `sharing`    epoch secrets and artifact keys: who can open what
@@ -24,6 +25,7 @@ export const layers = [
   'identity',
   'content',
   'catalog',
+  'capability',
   'log',
   'membership',
   'sharing',

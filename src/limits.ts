@@ -264,6 +264,24 @@ export const maxContacts = 10_000
 /** Unasked-for news of roles that are kept. */
 export const maxInvitations = 64
 
+/** A signed capability, bytes: its URL stays below the 8 KiB that proxies take for a request line. */
+export const maxCapabilityBytes = 4 * KiB
+/** A capability and the proof of a group's member, bytes, with room. */
+export const maxPresentationBytes = maxCapabilityBytes + 256
+/** Agents and groups that one capability is for: a fleet of gateways. */
+export const maxAudience = 16
+/** Providers that a link names, and the addresses of each: with 16 audiences they still fit `maxCapabilityBytes`. */
+export const maxLinkProviders = 4
+export const maxLinkProviderAddresses = 4
+/** A link's file name, UTF-8 bytes: what file systems take. */
+export const maxLinkNameBytes = 255
+/** How long a link may be good, seconds: 7 days. Whoever needs more shares the artifact. */
+export const maxLinkSeconds = 7 * 24 * 3600
+/** Times in capabilities, seconds since 1970: the year 2242. Milliseconds are above it, so they are never taken for seconds. */
+export const maxCapabilityTime = 2 ** 33
+/** How far clocks of two nodes may be apart, milliseconds: a capability is good so much sooner and longer than it says. */
+export const clockSkewMs = 60_000
+
 /** A ticket's text, characters: fits a chat message. */
 export const maxTicketText = 4 * KiB
 /** Peers that a ticket names. */

@@ -14,5 +14,6 @@ export type {
   PutOperation,
 } from './operation.ts'
 export type { Page, PageOptions } from './page.ts'
+export { decodeRoot, encodeRoot, rootMembers } from './root-codec.ts'
 export type { CatalogCounts } from './rows.ts'
 export type { VersionRecord, VersionRef } from './versions.ts'

@@ -11,3 +11,4 @@ export {
   parseArtifactId,
   parseNamespaceId,
 } from './ids.ts'
+export { Reader } from './reader.ts'

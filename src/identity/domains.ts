@@ -4,7 +4,7 @@ import { concatBytes } from '../encoding/index.ts'
  * Every kind of statement that an agent's key signs. A signature covers `artifact-hub/<kind>/v1\0` and then the
  * canonical DAG-CBOR of the statement, so none can be replayed as another kind. This is the one list.
  */
-export const signingDomains = ['entry'] as const
+export const signingDomains = ['entry', 'capability', 'group-member', 'envelope'] as const
 
 /** A kind of signed statement. */
 export type SigningDomain = (typeof signingDomains)[number]

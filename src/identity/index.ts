@@ -16,4 +16,4 @@ export {
   wrapKey,
   wrappingKey,
 } from './seal.ts'
-export { formatTicket, isTicket, parseTicket, type Ticket, type TicketPeer } from './ticket.ts'
+export { formatTicket, isAddress, isTicket, parseTicket, type Ticket, type TicketPeer } from './ticket.ts'

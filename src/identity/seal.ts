@@ -17,13 +17,13 @@ const nonce = new Uint8Array(nacl.secretbox.nonceLength)
 
 /** What a sealed or wrapped key is for. All of it is bound into the derivation, so nothing opens in another place. */
 export interface KeyContext {
-  /** What the key is: an artifact's, or an epoch's secret. */
-  readonly kind: 'artifact' | 'epoch'
+  /** What the key is: an artifact's, an epoch's secret, or the key of the leaves that a link gives a gateway. */
+  readonly kind: 'artifact' | 'epoch' | 'link'
   /** 32 bytes. */
   readonly namespace: Uint8Array
-  /** Artifact id (20 bytes); empty for an epoch. */
+  /** Artifact id (20 bytes), in a link followed by its `jti` (16 bytes); empty for an epoch. */
   readonly subject: Uint8Array
-  /** Id of the key itself, 16 bytes. */
+  /** Id of the key itself, in a link of the artifact key that it is derived from; 16 bytes. */
   readonly keyId: Uint8Array
 }
 

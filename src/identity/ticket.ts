@@ -109,7 +109,8 @@ function isBytes32(value: unknown): value is Uint8Array {
   return value instanceof Uint8Array && value.length === 32
 }
 
-function isAddress(value: unknown): value is string {
+/** Whether a value has the form of a multiaddr's text, and its length. */
+export function isAddress(value: unknown): value is string {
   return typeof value === 'string' && value.length <= maxTicketAddressBytes && addressPattern.test(value)
 }
 

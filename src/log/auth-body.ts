@@ -1,4 +1,4 @@
-import { concatBytes, decodeCanonical, encodeCanonical, equalBytes } from '../encoding/index.ts'
+import { concatBytes, decodeCanonical, encodeCanonical, equalBytes, Reader } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import {
   maxBoxesInEntry,
@@ -9,7 +9,7 @@ import {
   maxRevokedGrants,
 } from '../limits.ts'
 import type { EntryHeader, KeySection } from './entry.ts'
-import { malformed, Reader } from './reader.ts'
+import { malformed } from './malformed.ts'
 
 const formatVersion = 0
 const grantPrefixBytes = 8

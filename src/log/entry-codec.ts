@@ -1,20 +1,11 @@
-import type { ContentRoot } from '../catalog/index.ts'
-import { decodeCanonical, encodeCanonical, equalBytes, sha256 } from '../encoding/index.ts'
+import { decodeRoot, encodeRoot, rootMembers } from '../catalog/index.ts'
+import { decodeCanonical, encodeCanonical, equalBytes, Reader, sha256 } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { boxedKeyBytes, boxTagBytes, verifySignature, verifySignatureBeside } from '../identity/index.ts'
-import {
-  leafOverheadBytes,
-  maxBoxesInEntry,
-  maxContentBytes,
-  maxEntryBytes,
-  maxHeaderBytes,
-  maxInlineBytes,
-  maxParentHeads,
-  maxVersionHeads,
-} from '../limits.ts'
+import { maxBoxesInEntry, maxEntryBytes, maxHeaderBytes, maxParentHeads, maxVersionHeads } from '../limits.ts'
 import { checkKeys, decodeAuthBody } from './auth-body.ts'
 import type { BoxLabel, DataHeader, Entry, EntryHeader, EntryKind, KeySection } from './entry.ts'
-import { malformed, Reader } from './reader.ts'
+import { malformed } from './malformed.ts'
 
 const formatVersion = 0
 const kinds = [
@@ -34,8 +25,6 @@ const kinds = [
 const dataKinds: readonly EntryKind[] = ['put', 'delete', 'drop', 'share', 'keys']
 const keylessKinds: readonly EntryKind[] = ['genesis', 'revoke', 'adopt', 'revoke-capability', 'descriptor']
 const jtiBytes = 16
-const rawCodec = 0x55
-const dagPbCodec = 0x70
 /** UTF-16 units of the name of a kind that a later release may bring. */
 const maxKindUnits = 64
 
@@ -218,7 +207,7 @@ function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | u
     artifactSalt: reader.bytes('art', 16),
     parents: reader.bytesArray('from', 32, maxVersionHeads),
     gen: reader.integer('gen', isPut ? 1 : 0, isPut ? 2 ** 32 - 1 : 0),
-    root: roots.length === 0 ? undefined : decodeRoot(roots.list(0, 6)),
+    root: roots.length === 0 ? undefined : decodeRoot(roots.list(0, rootMembers)),
     versions: reader.bytesArray('drops', 32, maxVersionHeads),
     jti: reader.optionalBytes('jti', jtiBytes),
   }
@@ -230,27 +219,6 @@ function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | u
   if ((kind === 'keys' || kind === 'share') && data.parents.length > 0) throw malformed(`a ${kind} follows no version`)
   if (kind === 'delete' && data.parents.length === 0) throw malformed('a delete names the heads it ends')
   return data
-}
-
-function encodeRoot(root: ContentRoot): unknown[] {
-  return [root.digest, root.codec, root.inline, root.sizeBytes, root.storedBytes, root.keyId]
-}
-
-function decodeRoot(reader: Reader): ContentRoot {
-  const root: ContentRoot = {
-    digest: reader.bytes(0, 32),
-    codec: reader.integer(1, 0, 0xff),
-    inline: reader.boolean(2),
-    sizeBytes: reader.integer(3, 0, maxContentBytes),
-    storedBytes: reader.integer(4, leafOverheadBytes, 2 * maxContentBytes),
-    keyId: reader.bytes(5, 16),
-  }
-  if (root.codec !== rawCodec && root.codec !== dagPbCodec) throw malformed('a root is raw or dag-pb')
-  if (root.codec === rawCodec && root.storedBytes !== root.sizeBytes + leafOverheadBytes)
-    throw malformed('sizes of a leaf disagree')
-  if (root.inline && (root.codec !== rawCodec || root.sizeBytes > maxInlineBytes))
-    throw malformed('this cannot be inline')
-  return root
 }
 
 function decodeKeys(bytes: Uint8Array): KeySection {

@@ -1,10 +1,5 @@
 import { ArtifactHubError } from '../errors.ts'
 
-/** The error for an entry that is not what an entry must be. */
-export function malformed(why: string): ArtifactHubError {
-  return new ArtifactHubError('CORRUPT', `not a valid entry: ${why}`)
-}
-
 /**
  * Reads the members of a decoded map or list, each of an exact type and size, and notices members that nobody asked for.
  * Every method throws CORRUPT.
@@ -33,6 +28,11 @@ export class Reader {
     return new Reader(value as unknown as Record<number, unknown>, value.length, where)
   }
 
+  /** The error for what was read but must not be so. */
+  malformed(why: string): ArtifactHubError {
+    return malformed(`${this.#where}: ${why}`)
+  }
+
   get length(): number {
     return (this.#members as unknown as unknown[]).length
   }
@@ -49,6 +49,14 @@ export class Reader {
 
   optionalOneOf<T extends string>(name: string, allowed: readonly T[]): T | undefined {
     return this.#members[name] === null ? this.#takeNull(name) : this.oneOf(name, allowed)
+  }
+
+  optionalText(name: string, maxUnits: number): string | undefined {
+    return this.#members[name] === null ? this.#takeNull(name) : this.text(name, maxUnits)
+  }
+
+  optionalInteger(name: string, min: number, max: number): number | undefined {
+    return this.#members[name] === null ? this.#takeNull(name) : this.integer(name, min, max)
   }
 
   optionalMap(name: string): Reader | undefined {
@@ -86,16 +94,16 @@ export class Reader {
     throw malformed(`${this.#where}.${name} is not at most ${maxLength} bytes`)
   }
 
-  array(name: string, min: number, max: number): Reader {
+  array(name: string | number, min: number, max: number): Reader {
     return Reader.list(this.#take(name), `${this.#where}.${name}`, min, max)
   }
 
-  list(index: number, length: number): Reader {
-    return Reader.list(this.#take(index), `${this.#where}.${index}`, length, length)
+  optionalList(name: string | number, length: number): Reader | undefined {
+    return this.#members[name] === null ? this.#takeNull(name) : this.array(name, length, length)
   }
 
-  optionalList(index: number, length: number): Reader | undefined {
-    return this.#members[index] === null ? this.#takeNull(index) : this.list(index, length)
+  list(index: number, min: number, max = min): Reader {
+    return Reader.list(this.#take(index), `${this.#where}.${index}`, min, max)
   }
 
   mapLists<T>(length: number, read: (row: Reader, index: number) => T): T[] {
@@ -128,4 +136,8 @@ export class Reader {
     this.#left -= 1
     return this.#members[name]
   }
+}
+
+function malformed(why: string): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', `malformed: ${why}`)
 }
