@@ -14,7 +14,6 @@ import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
 import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
-import { tls } from '@libp2p/tls'
 import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
@@ -39,6 +38,7 @@ import { packageVersion } from '../version.ts'
 import type { NetworkMode } from './network.ts'
 import { RelayListeners } from './relay-listeners.ts'
 import { formatSwarmKey } from './swarm-key.ts'
+import { tlsOnSocket } from './tls-on-socket.ts'
 
 /** What this node's DHT is called; a DHT of another name is another DHT. */
 const kadProtocol = '/artifact-hub/kad/1.0.0'
@@ -84,7 +84,7 @@ export interface Libp2pParts {
  */
 export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>> {
   const { mode, networkKey } = parts
-  const encrypters = { tls: tls(), noise: noise() }
+  const encrypters = { tls: tlsOnSocket(), noise: noise() }
   const version = await packageVersion()
   const starting = createLibp2p<Services>({
     privateKey: parts.privateKey,

@@ -8,10 +8,14 @@ import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
+import { tlsOnSocket } from '../../node/network/tls-on-socket.ts'
 import { serveJobs } from './job-server.ts'
 
 const protocol = '/bench/raw/1'
 const pieceBytes = 1 << 20
+
+/** The first is what our nodes use. */
+const encrypters = { 'our TLS': tlsOnSocket, '@libp2p/tls': tls, noise }
 
 let libp2p: Libp2p | undefined
 
@@ -22,11 +26,11 @@ function running(): Libp2p {
 
 const jobs = {
   /** Gives the address that it listens on. */
-  open: async (encryption: 'tls' | 'noise'): Promise<string> => {
+  open: async (encryption: keyof typeof encrypters): Promise<string> => {
     libp2p = await createLibp2p({
       addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
       transports: [tcp()],
-      connectionEncrypters: [encryption === 'tls' ? tls() : noise()],
+      connectionEncrypters: [encrypters[encryption]()],
       streamMuxers: [yamux()],
     })
     return String(libp2p.getMultiaddrs()[0])
