@@ -64,7 +64,13 @@ const bodies: fc.Arbitrary<AuthBody> = fc.oneof(
     type: fc.constantFrom('namespace' as const, 'group' as const),
     nonce: bytes(16),
   }),
-  fc.record({ kind: fc.constant('grant' as const), agent: bytes(32), role, sealed: fc.boolean() }),
+  fc.record({
+    kind: fc.constant('grant' as const),
+    agent: bytes(32),
+    role,
+    sealed: fc.boolean(),
+    via: fc.option(bytes(32), { nil: undefined }),
+  }),
   fc
     .record({ agent: bytes(32), grants: fc.array(bytes(32), { minLength: 1, maxLength: 5 }), hash: bytes(32), seq })
     .map(({ grants, hash, ...rest }) => {
@@ -83,7 +89,12 @@ const bodies: fc.Arbitrary<AuthBody> = fc.oneof(
   fc.record({
     kind: fc.constant('rotate' as const),
     to: fc.array(bytes(8), { minLength: 1, maxLength: maxBoxesInEntry }).map(sorted),
-    publicKey: fc.option(bytes(32), { nil: undefined }),
+  }),
+  fc.record({
+    kind: fc.constant('rotate' as const),
+    to: fc.array(bytes(8), { minLength: 1, maxLength: maxBoxesInEntry }).map(sorted),
+    publicKey: bytes(32),
+    number: seq.map((value) => Math.max(1, value)),
   }),
   fc.record({
     kind: fc.constant('keys' as const),
@@ -139,7 +150,7 @@ describe('auth entries', () => {
     cuts: [[0, fill(16, 1), 4, fill(32, 4)]],
   }
   const adopt = { v: 0, agent: fill(32, 1), grant: fill(32, 2), inc: fill(16, 3), seq: 0, hash: fill(32, 4) }
-  const grant = { v: 0, agent: fill(32, 1), role: 'writer', to: false }
+  const grant = { v: 0, agent: fill(32, 1), role: 'writer', to: false, via: null }
   const descriptor = { v: 0, group: fill(32, 1), proof: [fill(9, 1)], role: null }
   const labelled = { ...boxes(1), boxes: boxes(1).boxes.map((box) => ({ ...box, label })) }
 
@@ -154,7 +165,7 @@ describe('auth entries', () => {
       expect(signed(kind, encodeCanonical(body)).entry.auth?.kind).toBe(kind)
       expect(decodeEntry(forged(kind, encodeCanonical(body))).auth?.kind).toBe(kind)
     }
-    expect(signed('rotate', encodeCanonical({ v: 0, to: fill(8, 1), pub: null }), boxes(1)).entry.auth?.kind).toBe(
+    expect(signed('rotate', encodeCanonical({ v: 0, to: fill(8, 1), pub: null, gen: 0 }), boxes(1)).entry.auth?.kind).toBe(
       'rotate',
     )
   })
@@ -191,14 +202,17 @@ describe('auth entries', () => {
     ['a negative cut', 'revoke', { ...revoke, cuts: [[0, fill(16, 1), -1, fill(32, 4)]] }, undefined],
     ['a revoke with keys', 'revoke', revoke, boxes(0)],
     ['an adopt of no entry', 'adopt', { ...adopt, hash: fill(31, 4) }, undefined],
-    ['a rotate without keys', 'rotate', { v: 0, to: fill(8, 1), pub: null }, undefined],
-    ['a rotate to nobody', 'rotate', { v: 0, to: fill(0, 1), pub: null }, boxes(0)],
-    ['a rotate to part of a grant', 'rotate', { v: 0, to: fill(9, 1), pub: null }, boxes(1)],
+    ['a rotate without keys', 'rotate', { v: 0, to: fill(8, 1), pub: null, gen: 0 }, undefined],
+    ['a rotate to nobody', 'rotate', { v: 0, to: fill(0, 1), pub: null, gen: 0 }, boxes(0)],
+    ['a rotate to part of a grant', 'rotate', { v: 0, to: fill(9, 1), pub: null, gen: 0 }, boxes(1)],
     ['keys to one grant twice', 'keys', { v: 0, to: fill(16, 1) }, boxes(2)],
     ['more boxes than grants', 'keys', { v: 0, to: fill(8, 1) }, boxes(2)],
     ['boxes of another key', 'keys', { v: 0, to: fill(8, 1) }, boxes(1, fill(16, 8))],
     ['a box for a capability', 'keys', { v: 0, to: fill(8, 1) }, labelled],
-    ['a rotate that leaves out its public key', 'rotate', { v: 0, to: fill(8, 1) }, boxes(1)],
+    ['a key of a group without a number', 'rotate', { v: 0, to: fill(8, 1), pub: fill(32, 1), gen: 0 }, boxes(1)],
+    ['a number without a key of a group', 'rotate', { v: 0, to: fill(8, 1), pub: null, gen: 1 }, boxes(1)],
+    ['a grant by way of part of a group', 'grant', { ...grant, via: fill(31, 1) }, undefined],
+    ['a rotate that leaves out its public key', 'rotate', { v: 0, to: fill(8, 1), gen: 0 }, boxes(1)],
     ['a public key of keys', 'keys', { v: 0, to: fill(8, 1), pub: null }, boxes(1)],
     ['no capability', 'revoke-capability', { v: 0, jtis: [] }, undefined],
     ['a capability twice', 'revoke-capability', { v: 0, jtis: [fill(16, 1), fill(16, 1)] }, undefined],

@@ -17,6 +17,7 @@ const nonceBytes = 16
 const jtiBytes = 16
 const namespaceTypes = ['namespace', 'group'] as const
 const grantedRoles = ['admin', 'writer', 'reader', 'replica'] as const
+const groupRoles = [...grantedRoles, 'none'] as const
 
 /** What a grant can give; the owner's role comes from the genesis alone. */
 export type GrantedRole = (typeof grantedRoles)[number]
@@ -46,6 +47,8 @@ export interface GrantBody {
   readonly role: GrantedRole
   /** Whether the epoch secret `header.keyId` is sealed to the agent in the keys section. Never to a replica. */
   readonly sealed: boolean
+  /** The group (32 bytes) that the agent has the role through; `undefined` when it has it by name. */
+  readonly via?: Uint8Array | undefined
 }
 
 /** Ends grants of an agent; of their chains counts what the cuts say, and nothing of incarnations that have no cut. */
@@ -78,6 +81,8 @@ export interface SealingBody {
   readonly to: readonly Uint8Array[]
   /** Rotates of groups: raw Ed25519 public key (32 bytes) of the pair that derives from the epoch's secret. */
   readonly publicKey?: Uint8Array | undefined
+  /** Rotates of groups: 1 + the highest of the epochs that its author knew, from 1. */
+  readonly number?: number | undefined
 }
 
 /** Ends capabilities. */
@@ -94,9 +99,12 @@ export interface DescriptorBody {
   readonly group: Uint8Array
   /** Entries of the group's log, stored bytes, at least one; not checked here. */
   readonly proof: readonly Uint8Array[]
-  /** The role that the group's members are given here; `undefined` when that is not what it is about. */
-  readonly role: GrantedRole | undefined
+  /** The role that the group's members have here from now on; `undefined` when that is not what it is about. */
+  readonly role: GroupRole | undefined
 }
+
+/** What the members of a group are in a namespace; `none`: nothing, by way of the group. */
+export type GroupRole = (typeof groupRoles)[number]
 
 /** What an auth entry says, in public. */
 export type AuthBody =
@@ -119,7 +127,13 @@ export function encodeAuthBody(body: AuthBody): Uint8Array<ArrayBuffer> {
     case 'genesis':
       return encodeCanonical({ v: formatVersion, nonce: body.nonce, type: namespaceTypes.indexOf(body.type) })
     case 'grant':
-      return encodeCanonical({ v: formatVersion, agent: body.agent, role: body.role, to: body.sealed })
+      return encodeCanonical({
+        v: formatVersion,
+        agent: body.agent,
+        role: body.role,
+        to: body.sealed,
+        via: body.via ?? null,
+      })
     case 'revoke': {
       const { agent, grants, cuts } = body
       const rows = cuts.map((cut) => {
@@ -132,8 +146,10 @@ export function encodeAuthBody(body: AuthBody): Uint8Array<ArrayBuffer> {
       const { agent, grant, incarnation, seq, hash } = body
       return encodeCanonical({ v: formatVersion, agent, grant, inc: incarnation, seq, hash })
     }
-    case 'rotate':
-      return encodeCanonical({ v: formatVersion, to: concatBytes(...body.to), pub: body.publicKey ?? null })
+    case 'rotate': {
+      const { to, publicKey = null, number = 0 } = body
+      return encodeCanonical({ v: formatVersion, to: concatBytes(...to), pub: publicKey, gen: number })
+    }
     case 'keys':
       return encodeCanonical({ v: formatVersion, to: concatBytes(...body.to) })
     case 'revoke-capability':
@@ -171,7 +187,8 @@ function readBody({ kind, keyId }: EntryHeader, reader: Reader): AuthBody {
     }
     case 'grant': {
       const role = reader.oneOf('role', grantedRoles)
-      const body = { kind, agent: reader.bytes('agent', 32), role, sealed: reader.boolean('to') }
+      const agent = reader.bytes('agent', 32)
+      const body = { kind, agent, role, sealed: reader.boolean('to'), via: reader.optionalBytes('via', 32) }
       if (body.sealed !== (keyId !== undefined)) throw malformed('a grant says whether it brings a key')
       if (body.sealed && role === 'replica') throw malformed('a replica is given no key')
       return body
@@ -188,7 +205,7 @@ function readBody({ kind, keyId }: EntryHeader, reader: Reader): AuthBody {
         hash: reader.bytes('hash', 32),
       }
     case 'rotate':
-      return { kind, to: readTo(reader), publicKey: reader.optionalBytes('pub', 32) }
+      return readRotate(reader)
     case 'keys':
       return { kind, to: readTo(reader) }
     case 'revoke-capability': {
@@ -200,7 +217,7 @@ function readBody({ kind, keyId }: EntryHeader, reader: Reader): AuthBody {
       const group = reader.bytes('group', 32)
       const entries = reader.array('proof', 1, maxProofEntries)
       const proof = Array.from({ length: entries.length }, (_, at) => entries.someBytes(at, maxEntryBytes))
-      return { kind, group, proof, role: reader.optionalOneOf('role', grantedRoles) }
+      return { kind, group, proof, role: reader.optionalOneOf('role', groupRoles) }
     }
     default:
       throw malformed(`a ${kind} has data`)
@@ -221,6 +238,13 @@ function readRevoke(reader: Reader): RevokeBody {
   })
   requireAscending(places, 'cuts')
   return { kind: 'revoke', agent, grants, cuts }
+}
+
+function readRotate(reader: Reader): SealingBody {
+  const body = { kind: 'rotate' as const, to: readTo(reader), publicKey: reader.optionalBytes('pub', 32) }
+  const number = reader.integer('gen', 0, Number.MAX_SAFE_INTEGER)
+  if ((number === 0) !== (body.publicKey === undefined)) throw malformed('an epoch of a group has a key and a number')
+  return { ...body, number: number === 0 ? undefined : number }
 }
 
 function readTo(reader: Reader): Uint8Array[] {

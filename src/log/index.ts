@@ -7,6 +7,7 @@ export {
   type GenesisBody,
   type GrantBody,
   type GrantedRole,
+  type GroupRole,
   grantPrefix,
   type RevokeBody,
   type SealingBody,

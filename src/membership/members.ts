@@ -10,6 +10,8 @@ export interface Grant {
   readonly clock: ClockReading
   /** No counting revoke names it. */
   readonly live: boolean
+  /** The group (32 bytes) that the agent has the role through; `undefined` when it has it by name. */
+  readonly via: Uint8Array | undefined
 }
 
 /** An agent with at least one live grant. */

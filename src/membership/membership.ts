@@ -10,6 +10,7 @@ import {
   type Siblings,
 } from './chain-limit.ts'
 import { compareClocks, type Epoch, Epochs, fromHex, type Owed } from './epochs.ts'
+import { GroupFacts } from './group-facts.ts'
 import type { ChainName, Fork, Grant, Member, ShownEntries } from './members.ts'
 import { isRevokedBy } from './revoked-capabilities.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
@@ -72,6 +73,8 @@ export class Membership {
   /** By grant, then incarnation; chains that nothing bounds are not in here. */
   readonly #chains = new Map<string, Map<string, ChainState>>()
   readonly #epochs: Epochs
+  /** What it is as a group, and what it records of groups. */
+  readonly groups: GroupFacts
   #members: readonly Member[] | undefined
 
   private constructor(genesis: AuthEntry, statements: Statements, touched: ReadonlySet<string> | undefined) {
@@ -86,6 +89,13 @@ export class Membership {
       ownerPrefix: prefixOf(this.#id),
       counts: (entry) => this.#counts(entry),
       isLive: (grant) => this.#isLive(grant),
+    })
+    this.groups = new GroupFacts(statements, {
+      group: this.isGroup ? genesis.hash : undefined,
+      counts: (entry) => this.#counts(entry),
+      isLive: (grant) => this.#isLive(grant),
+      isSaidAbove: (role, entry) => this.#isSaidAbove(role, entry),
+      revokesOf: (grant) => this.#revokesOf(grant),
     })
   }
 
@@ -246,10 +256,18 @@ export class Membership {
     )
   }
 
-  /** What is owed to the members: a rotation, or boxes of the best good epoch. */
+  /** What is owed to the members: a rotation, or boxes of the best good epoch. In a group the one that others know it by must be good. */
   get owed(): Owed {
     const epoch = this.epochs.find(({ id }) => this.isGoodEpoch(id))?.id
-    return { rotation: epoch === undefined, epoch, boxes: epoch === undefined ? [] : this.lacking(epoch) }
+    const shown = this.groups.epoch
+    const isShownGood = !this.isGroup || (shown !== undefined && this.isGoodEpoch(shown.epoch))
+    const boxes = epoch === undefined ? [] : this.lacking(epoch)
+    return { rotation: epoch === undefined || !isShownGood, epoch, boxes }
+  }
+
+  /** Whether it is a group's. */
+  get isGroup(): boolean {
+    return this.#genesis.auth.kind === 'genesis' && this.#genesis.auth.type === 'group'
   }
 
   #isOfNamespace({ hash, header }: EntryPlace): boolean {
@@ -258,7 +276,7 @@ export class Membership {
 
   #ownerGrant(): Grant {
     const { hash, header } = this.#genesis
-    return { hash, agent: header.author, role: 'owner', clock: header.clock, live: true }
+    return { hash, agent: header.author, role: 'owner', clock: header.clock, live: true, via: undefined }
   }
 
   #counts(entry: StandingPlace): boolean {
@@ -360,8 +378,8 @@ function lazyPlace({ hash, header }: EntryPlace): StandingPlace {
 }
 
 function publicGrant(grant: GrantStatement, live: boolean): Grant {
-  const { entry, agent, role, clock } = grant
-  return { hash: fromHex(entry.hash), agent: fromHex(agent), role, clock, live }
+  const { entry, agent, role, clock, via } = grant
+  return { hash: fromHex(entry.hash), agent: fromHex(agent), role, clock, live, via: via === undefined ? undefined : fromHex(via) }
 }
 
 function compareGrants(one: Grant, two: Grant): number {

@@ -1,6 +1,14 @@
 import type { ClockReading } from '../catalog/index.ts'
 import { toHex } from '../encoding/index.ts'
-import { type AuthBody, type Entry, type EntryKind, grantPrefix } from '../log/index.ts'
+import {
+  type AuthBody,
+  type Entry,
+  type EntryKind,
+  type GroupRole,
+  grantPrefix,
+  type SealingBody,
+} from '../log/index.ts'
+import { RecordedProof } from './descriptor.ts'
 import { FactIndex } from './fact-index.ts'
 import type { Role } from './roles.ts'
 
@@ -32,6 +40,8 @@ export interface GrantStatement {
   readonly clock: ClockReading
   readonly agent: string
   readonly role: Role
+  /** The group that the agent has the role through. */
+  readonly via: string | undefined
 }
 
 /** What a revoke says of one of the grants that it names. */
@@ -57,6 +67,23 @@ export interface SealingStatement {
   readonly to: readonly Uint8Array[]
   /** Ids of the epochs that it wraps under this one. */
   readonly wraps: readonly string[]
+  /** Of a rotate in a group. */
+  readonly group: GroupEpoch | undefined
+}
+
+/** What a group's epoch is known by outside it. */
+interface GroupEpoch {
+  /** Raw Ed25519 public key of the epoch's pair, 32 bytes. */
+  readonly publicKey: Uint8Array
+  readonly number: number
+}
+
+/** An entry that records a group's descriptor. */
+export interface DescriptorStatement {
+  readonly entry: Place
+  readonly clock: ClockReading
+  readonly role: GroupRole | undefined
+  readonly proof: RecordedProof
 }
 
 /** A position in a chain, on one branch. */
@@ -84,6 +111,8 @@ export interface Statements {
   readonly sealings: FactIndex<SealingStatement>
   /** By id of a capability (hex), the entries that end it. */
   readonly revocations: FactIndex<Place>
+  /** By group. */
+  readonly descriptors: FactIndex<DescriptorStatement>
   /** By chain: entries of forked chains, and those that adopts name. */
   readonly links: FactIndex<Place>
   /** By hash, what is in `links`. */
@@ -107,6 +136,7 @@ export function noStatements(): Statements {
     adopted: FactIndex.empty(),
     sealings: FactIndex.empty(),
     revocations: FactIndex.empty(),
+    descriptors: FactIndex.empty(),
     links: FactIndex.empty(),
     linked: FactIndex.empty(),
   }
@@ -122,6 +152,7 @@ export class Additions {
   readonly #adopts: [string, AdoptStatement][] = []
   readonly #sealings: [string, SealingStatement][] = []
   readonly #revocations: [string, Place][] = []
+  readonly #descriptors: [string, DescriptorStatement][] = []
   readonly #links: [string, Place][] = []
   /** Grants whose chains what was added may bear upon. */
   readonly touched = new Set<string>()
@@ -142,10 +173,10 @@ export class Additions {
       case 'genesis':
         break
       case 'grant':
-        this.#grants.push([entry.hash, { entry, clock, agent: toHex(auth.agent), role: auth.role }])
+        this.#grants.push([entry.hash, { entry, clock, agent: toHex(auth.agent), role: auth.role, via: auth.via && toHex(auth.via) }])
         this.touched.add(entry.hash)
         if (keyId !== undefined) {
-          this.#sealings.push([keyId, { entry, clock, to: [grantPrefix(hash).slice()], wraps }])
+          this.#sealings.push([keyId, { entry, clock, to: [grantPrefix(hash).slice()], wraps, group: undefined }])
         }
         break
       case 'revoke': {
@@ -167,13 +198,19 @@ export class Additions {
       case 'rotate':
       case 'keys':
         if (keyId === undefined) break
-        this.#sealings.push([keyId, { entry, clock, to: auth.to.map((prefix) => prefix.slice()), wraps }])
+        this.#sealings.push([
+          keyId,
+          { entry, clock, to: auth.to.map((prefix) => prefix.slice()), wraps, group: groupEpochOf(auth) },
+        ])
         break
       case 'revoke-capability':
         for (const jti of auth.jtis) this.#revocations.push([toHex(jti), entry])
         break
-      case 'descriptor':
+      case 'descriptor': {
+        const proof = new RecordedProof(auth.group, auth.proof)
+        this.#descriptors.push([toHex(auth.group), { entry, clock, role: auth.role, proof }])
         break
+      }
     }
   }
 
@@ -197,6 +234,7 @@ export class Additions {
       adopts,
       adopted,
       sealings,
+      descriptors,
       revocations,
       links,
       linked,
@@ -212,10 +250,16 @@ export class Additions {
       adopted: adopted.with(this.#adopts.map(([, { target }]) => [target.hash, true])),
       sealings: sealings.with(this.#sealings),
       revocations: revocations.with(this.#revocations),
+      descriptors: descriptors.with(this.#descriptors),
       links: links.with(this.#links),
       linked: linked.with(marks(this.#linked)),
     }
   }
+}
+
+/** Copied, so that the entry that it came in need not stay in memory. */
+function groupEpochOf({ publicKey, number }: SealingBody): GroupEpoch | undefined {
+  return publicKey === undefined || number === undefined ? undefined : { publicKey: publicKey.slice(), number }
 }
 
 /** The first 8 bytes of a hash, both in hex. */

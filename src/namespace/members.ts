@@ -1,9 +1,9 @@
 import { bytesText, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxBoxesInEntry, maxCuts, maxRevokedGrants } from '../limits.ts'
-import { type Cut, type Entry, encodeAuthBody, type GrantedRole, grantPrefix } from '../log/index.ts'
+import { type Cut, type Entry, encodeAuthBody, type GrantedRole, grantPrefix, type SealingBody } from '../log/index.ts'
 import { type Grant, isWithin, type Member, rankOf } from '../membership/index.ts'
-import type { EpochSecret } from '../sharing/index.ts'
+import { type EpochSecret, groupKeyOf } from '../sharing/index.ts'
 import type { Chains, Tip } from './chains.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -21,13 +21,31 @@ export function requireAbove(tx: Transaction, rank: number, what: string): void 
   throw new ArtifactHubError('ACCESS_DENIED', `this agent’s role does not let it ${what}`, { details: { role } })
 }
 
-/** Gives an agent a role, and the current epoch's secret if the role reads. */
-export async function appendGrant(tx: Transaction, agent: Uint8Array, role: GrantedRole): Promise<Entry> {
-  const sealed = role !== 'replica'
-  const epoch = sealed ? (tx.epoch ?? (await appendRotate(tx))) : undefined
-  const keys = epoch && tx.keyring.sealEpoch(epoch, [agent], tx.random(32))
-  const body = encodeAuthBody({ kind: 'grant', agent, role, sealed })
-  return await tx.append({ kind: 'grant', keyId: epoch?.id, data: undefined }, { body, keys })
+/**
+ * Gives agents a role, and the current epoch's secret if the role reads: to one agent in its grant, to several in entries with many
+ * boxes each.
+ */
+export async function appendGrants(
+  tx: Transaction,
+  agents: readonly Uint8Array[],
+  role: GrantedRole,
+  via: Uint8Array | undefined,
+): Promise<void> {
+  if (agents.length === 0) return
+  const isReading = role !== 'replica'
+  const epoch = isReading ? (tx.epoch ?? (await appendRotate(tx))) : undefined
+  const isAlone = agents.length === 1
+  const granted = new Set<string>()
+  for (const agent of agents) {
+    const own = isAlone ? epoch : undefined
+    const keys = own && tx.keyring.sealEpoch(own, [agent], tx.random(32))
+    const body = encodeAuthBody({ kind: 'grant', agent, role, sealed: own !== undefined, via })
+    await tx.append({ kind: 'grant', keyId: own?.id, data: undefined }, { body, keys })
+    granted.add(bytesText(agent))
+  }
+  if (isAlone || epoch === undefined) return
+  const lacking = tx.membership.lacking(epoch.id).filter(({ agent }) => granted.has(bytesText(agent)))
+  await appendBoxes(tx, epoch, lacking)
 }
 
 /** Ends grants of one agent at what counts of their chains now. */
@@ -116,9 +134,20 @@ async function appendSealing(
       tx.random(32),
     )
     const kind = at === 0 ? first : 'keys'
-    const body = encodeAuthBody({ kind, to: some.map(({ prefix }) => prefix) })
+    const to = some.map(({ prefix }) => prefix)
+    const body = encodeAuthBody(kind === 'keys' ? { kind, to } : { kind, to, ...groupEpochOf(tx, epoch) })
     const keys = { ...sealed, wraps: at === 0 ? wraps : [] }
     await tx.append({ kind, keyId: epoch.id, data: undefined }, { body, keys })
+  }
+}
+
+/** What a new epoch of a group is known by outside it. */
+function groupEpochOf({ membership, namespace }: Transaction, { secret }: EpochSecret): Pick<SealingBody, 'publicKey' | 'number'> {
+  if (!membership.isGroup) return {}
+  const before = membership.groups.epoch?.number ?? 0
+  return {
+    publicKey: groupKeyOf(namespace, secret).publicKey,
+    number: Math.min(before + 1, Number.MAX_SAFE_INTEGER - 1),
   }
 }
 

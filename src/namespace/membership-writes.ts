@@ -1,43 +1,94 @@
-import { equalBytes } from '../encoding/index.ts'
+import { bytesText, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
+import { formatDid } from '../identity/index.ts'
 import type { GrantedRole } from '../log/index.ts'
-import { rankOf } from '../membership/index.ts'
+import { type Grant, type Role, rankOf } from '../membership/index.ts'
 import type { Ledger } from './ledger.ts'
-import { appendAdopt, appendGrant, appendLackingBoxes, appendRevoke, appendRotate, requireAbove } from './members.ts'
+import { appendAdopt, appendGrants, appendLackingBoxes, appendRevoke, appendRotate, requireAbove } from './members.ts'
 import { recount } from './recount.ts'
+import type { Transaction } from './transaction.ts'
 
-/** See `Namespace.grant`. */
-export async function writeGrant(ledger: Ledger, agent: Uint8Array, role: GrantedRole): Promise<void> {
+/** Whom to give a role, and by way of which group if it is not by name. */
+export interface Grants {
+  readonly agents: readonly Uint8Array[]
+  readonly role: GrantedRole
+  readonly via?: Uint8Array | undefined
+}
+
+/** See `Namespace.grantAll`. */
+export async function writeGrants(ledger: Ledger, { agents, role, via }: Grants): Promise<void> {
   await ledger.commit(async (tx, mark) => {
     const { membership } = tx
-    if (equalBytes(agent, membership.owner))
-      throw new ArtifactHubError('INVALID_ARGUMENT', 'the owner’s role does not change')
     requireAbove(tx, rankOf(role), `make anyone ${role}`)
-    const grants = membership.grantsOf(agent)
-    const obsolete = grants.filter(
-      (grant) => rankOf(grant.role) > rankOf(role) || (role === 'replica' && grant.role !== 'replica'),
-    )
-    for (const { role: held } of obsolete) requireAbove(tx, rankOf(held), `take the role ${held} away`)
-    if (obsolete.length === 0 && grants.some((grant) => grant.role === role)) return
+    const lacking: Uint8Array[] = []
+    const obsolete: { agent: Uint8Array; grants: Grant[] }[] = []
+    for (const agent of distinct(agents)) {
+      if (equalBytes(agent, membership.owner)) {
+        if (via !== undefined) continue
+        throw new ArtifactHubError('INVALID_ARGUMENT', 'the owner’s role does not change')
+      }
+      const held = membership.grantsOf(agent)
+      // By name a role is the highest that the agent will have; a group's is beside what else it has.
+      const beside = via === undefined ? held : held.filter((grant) => isVia(grant, via))
+      const higher = beside.filter((grant) => isAbove(grant.role, role))
+      for (const { role: taken } of higher) requireAbove(tx, rankOf(taken), `take the role ${taken} away`)
+      if (higher.length > 0) obsolete.push({ agent, grants: higher })
+      if (!held.some((grant) => grant.role === role && isVia(grant, via))) lacking.push(agent)
+    }
+    if (lacking.length === 0 && obsolete.length === 0) return
     mark()
-    if (obsolete.length > 0) await appendRevoke(tx, ledger.chains, agent, obsolete)
-    if (!grants.some((grant) => grant.role === role)) await appendGrant(tx, agent, role)
+    for (const { agent, grants } of obsolete) await appendRevoke(tx, ledger.chains, agent, grants)
+    await appendGrants(tx, lacking, role, via)
     await recount(tx, ledger.chains, [])
-    if (obsolete.length > 0 && tx.epoch === undefined) await appendRotate(tx)
+    if (obsolete.length > 0 && needsEpoch(tx)) await appendRotate(tx)
   })
 }
 
-/** See `Namespace.revoke`. */
-export async function writeRevoke(ledger: Ledger, agent: Uint8Array): Promise<void> {
+/** Whose roles to end: all of them, or those by way of a group. */
+export interface Revokes {
+  readonly agents: readonly Uint8Array[]
+  readonly via?: Uint8Array | undefined
+}
+
+/** See `Namespace.revokeAll`. */
+export async function writeRevokes(ledger: Ledger, { agents, via }: Revokes): Promise<void> {
   await ledger.commit(async (tx, mark) => {
-    const grants = tx.membership.grantsOf(agent)
-    if (grants.length === 0) throw new ArtifactHubError('NOT_FOUND', 'that agent is no member of this namespace')
-    for (const { role } of grants) requireAbove(tx, rankOf(role), `take the role ${role} away`)
+    const ended = distinct(agents).flatMap((agent) => {
+      const held = tx.membership.grantsOf(agent)
+      if (via === undefined && held.length === 0)
+        throw new ArtifactHubError('NOT_FOUND', `${formatDid(agent)} is no member of this ${nounOf(tx)}`)
+      const grants = via === undefined ? held : held.filter((grant) => isVia(grant, via))
+      for (const { role } of grants) requireAbove(tx, rankOf(role), `take the role ${role} away`)
+      return grants.length === 0 ? [] : [{ agent, grants }]
+    })
+    if (ended.length === 0) return
     mark()
-    await appendRevoke(tx, ledger.chains, agent, grants)
-    if (tx.epoch === undefined) await appendRotate(tx)
+    for (const { agent, grants } of ended) await appendRevoke(tx, ledger.chains, agent, grants)
+    if (needsEpoch(tx)) await appendRotate(tx)
     await recount(tx, ledger.chains, [])
   })
+}
+
+function isVia(grant: Grant, group: Uint8Array | undefined): boolean {
+  return group === undefined || grant.via === undefined ? group === grant.via : equalBytes(group, grant.via)
+}
+
+/** Whether who is to have `role` may not keep `held`. */
+function isAbove(held: Role, role: GrantedRole): boolean {
+  return rankOf(held) > rankOf(role) || (role === 'replica' && held !== 'replica')
+}
+
+/** Whether an epoch must begin: there is none to write under, or others know the group by one that former members have. */
+function needsEpoch(tx: Transaction): boolean {
+  return tx.epoch === undefined || (tx.membership.isGroup && tx.membership.owed.rotation)
+}
+
+function distinct(agents: readonly Uint8Array[]): Uint8Array[] {
+  return [...new Map(agents.map((agent) => [bytesText(agent), agent])).values()]
+}
+
+function nounOf(tx: Transaction): string {
+  return tx.membership.isGroup ? 'group' : 'namespace'
 }
 
 /** See `Namespace.adopt`. */

@@ -15,7 +15,15 @@ import { followFeed } from './follow-feed.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
 import { artifactEntries, authEntries, incompleteEntries, lettersFor } from './log-queries.ts'
 import { appendRotate } from './members.ts'
-import { writeAdopt, writeGrant, writeOwed, writeRevoke, writeRotate } from './membership-writes.ts'
+import {
+  type Grants,
+  type Revokes,
+  writeAdopt,
+  writeGrants,
+  writeOwed,
+  writeRevokes,
+  writeRotate,
+} from './membership-writes.ts'
 import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
 import { type Received, receiveEntries } from './receive.ts'
 import { Revealer } from './reveal.ts'
@@ -63,18 +71,19 @@ export class Namespace implements NamespaceParts {
   }
 
   /**
-   * Starts a namespace owned by this agent: its genesis, and the rotate that seals its first epoch to the owner.
+   * Starts a namespace, or a group, owned by this agent: its genesis, and the rotate that seals its first epoch to the owner.
    *
    * @param extra goes into the same atomic batch: how the node remembers that it has it
    */
   static async create(
     env: NamespaceEnvironment,
     extra: (id: Uint8Array) => readonly KeyValueChange[],
+    { isGroup = false }: { isGroup?: boolean } = {},
   ): Promise<Namespace> {
     const { agent, incarnation, clock, random } = env
     const start = { namespace: undefined, grant: undefined, incarnation, seq: 0, previous: undefined, heads: [] }
     const header = { kind: 'genesis' as const, ...start, clock: clock.tick(), keyId: undefined, data: undefined }
-    const body = encodeAuthBody({ kind: 'genesis', type: 'namespace', nonce: random(16) })
+    const body = encodeAuthBody({ kind: 'genesis', type: isGroup ? 'group' : 'namespace', nonce: random(16) })
     const genesis = signEntry(agent, header, { body })
     return await Namespace.#make(env, genesis, extra, true)
   }
@@ -218,14 +227,30 @@ export class Namespace implements NamespaceParts {
     return received
   }
 
-  /** Gives an agent a role: the highest that it will have. Nothing is written when it has that role. @throws ACCESS_DENIED, INVALID_ARGUMENT */
+  /** As `grantAll`, to one agent. */
   async grant({ agent, role }: { agent: Uint8Array; role: GrantedRole }): Promise<void> {
-    await writeGrant(this.#ledger, agent, role)
+    await this.grantAll({ agents: [agent], role })
   }
 
-  /** Takes an agent's roles away and begins an epoch that it is not told of. What counts now goes on counting. @throws ACCESS_DENIED, NOT_FOUND */
+  /**
+   * Gives agents a role, in one batch: by name the highest that each will have, by way of a group one beside what it has. Nothing is written
+   * for those who have it. @throws ACCESS_DENIED, INVALID_ARGUMENT
+   */
+  async grantAll(grants: Grants): Promise<void> {
+    await writeGrants(this.#ledger, grants)
+  }
+
+  /** As `revokeAll`, of one agent. */
   async revoke({ agent }: { agent: Uint8Array }): Promise<void> {
-    await writeRevoke(this.#ledger, agent)
+    await this.revokeAll({ agents: [agent] })
+  }
+
+  /**
+   * Takes the roles of agents away, or only those by way of a group, and begins an epoch that they are not told of, in one batch. What counts
+   * now goes on counting. @throws ACCESS_DENIED; NOT_FOUND for who has no role
+   */
+  async revokeAll(revokes: Revokes): Promise<void> {
+    await writeRevokes(this.#ledger, revokes)
   }
 
   /** Lets a chain count up to and with that entry, on its branch, whatever a fork or a revoke says. @throws ACCESS_DENIED, NOT_FOUND */

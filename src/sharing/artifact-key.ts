@@ -7,14 +7,15 @@ import { HmacKey, hkdfExpand, hkdfExtract } from '../identity/index.ts'
 /** Bytes of the id of a key. */
 const keyIdBytes = 16
 
-const salt = new HmacKey(new TextEncoder().encode('artifact-hub/secret/v1'))
+/** What every derivation from an epoch secret or an artifact key is extracted with. */
+export const secretSalt = new HmacKey(new TextEncoder().encode('artifact-hub/secret/v1'))
 const keyIdInfo = encodeCanonical(['key-id'])
 const nonceBytes = 12
 const tagBytes = 16
 
 /** The id of a 32-byte secret (artifact key or epoch secret): derived from it, so an id commits to its key. 16 bytes. */
 export function keyIdOf(secret: Uint8Array): Uint8Array<ArrayBuffer> {
-  return hkdfExpand(hkdfExtract(secret, salt), keyIdInfo, keyIdBytes)
+  return hkdfExpand(hkdfExtract(secret, secretSalt), keyIdInfo, keyIdBytes)
 }
 
 /** All that is derived from one artifact key, bound to its namespace and artifact. */
@@ -29,7 +30,7 @@ export class ArtifactKey {
   readonly #body: Uint8Array
 
   constructor(secret: Uint8Array, namespace: Uint8Array, artifact: Uint8Array) {
-    const pseudorandomKey = hkdfExtract(secret, salt)
+    const pseudorandomKey = hkdfExtract(secret, secretSalt)
     const derive = (label: string) => hkdfExpand(pseudorandomKey, encodeCanonical([label, namespace, artifact]))
     this.secret = secret
     this.id = hkdfExpand(pseudorandomKey, keyIdInfo, keyIdBytes)

@@ -77,6 +77,12 @@ function entries(): Record<string, string> {
     { kind: 'grant', keyId: epochId, data: undefined },
     { keys: memberKeys, body: encodeAuthBody({ kind: 'grant', ...sealed }) },
   )
+  const viaGroup = { agent: fill(32, 15), role: 'reader' as const, sealed: false, via: fill(32, 20) }
+  add(
+    'grant-via-group',
+    { kind: 'grant', keyId: undefined, data: undefined },
+    { body: encodeAuthBody({ kind: 'grant', ...viaGroup }) },
+  )
   const unsealed = { agent: fill(32, 15), role: 'replica' as const, sealed: false }
   add(
     'grant-replica',
@@ -115,7 +121,7 @@ function entries(): Record<string, string> {
     { kind: 'rotate', keyId: epochId, data: undefined },
     {
       keys: rotateKeys,
-      body: encodeAuthBody({ kind: 'rotate', to: [grantPrefix(id)], publicKey: member.publicKey }),
+      body: encodeAuthBody({ kind: 'rotate', to: [grantPrefix(id)], publicKey: member.publicKey, number: 3 }),
     },
   )
   const artifact = fill(20, 9)

@@ -1,0 +1,103 @@
+import { toHex } from '../encoding/index.ts'
+import type { GrantedRole } from '../log/index.ts'
+import { compareDescriptors, type GroupDescriptor, type ProofFacts } from './descriptor.ts'
+import { compareClocks, fromHex } from './epochs.ts'
+import { type Role, rankOf } from './roles.ts'
+import type { DescriptorStatement, GrantStatement, Place, RevokeStatement, Statements } from './statements.ts'
+
+/** What statements about groups are judged by. */
+interface GroupStanding {
+  /** Hash of the genesis, of a group. */
+  readonly group: Uint8Array | undefined
+  counts(entry: Place): boolean
+  isLive(grant: GrantStatement): boolean
+  /** Whether the author of an entry ranks above the role and the entry counts. */
+  isSaidAbove(role: Role, entry: Place): boolean
+  /** Those of a grant that have effect. */
+  revokesOf(grant: GrantStatement): readonly RevokeStatement[]
+}
+
+/** What a log says as a group's own, and what it records of groups. */
+export class GroupFacts {
+  readonly #statements: Statements
+  readonly #standing: GroupStanding
+
+  constructor(statements: Statements, standing: GroupStanding) {
+    this.#statements = statements
+    this.#standing = standing
+  }
+
+  /** Of a group: the epoch that it is in, as others see it (`newestDescriptor`). */
+  get epoch(): GroupDescriptor | undefined {
+    const [newest] = this.#rotates().sort((one, two) => compareDescriptors(two.shown, one.shown))
+    return newest?.shown
+  }
+
+  /**
+   * Of a group: hashes of the entries that prove `epoch`, the genesis first; then of those that end admins' grants, the newest
+   * first, of which as many belong into the proof as there is room for.
+   */
+  get proof(): { readonly needed: readonly Uint8Array[]; readonly endings: readonly Uint8Array[] } | undefined {
+    const { group } = this.#standing
+    const [newest] = this.#rotates().sort((one, two) => compareDescriptors(two.shown, one.shown))
+    if (group === undefined || newest === undefined) return undefined
+    const { grant } = newest.entry
+    const needed = [group, ...(grant === toHex(group) ? [] : [fromHex(grant)]), newest.shown.rotate]
+    const endings = new Map<string, Place>()
+    for (const key of this.#statements.revokes.keys()) {
+      const ended = this.#statements.grants.get(key)[0]
+      if (ended?.role !== 'admin') continue
+      for (const { entry } of this.#standing.revokesOf(ended)) endings.set(entry.hash, entry)
+    }
+    const latest = [...endings.values()].sort((one, two) => two.seq - one.seq || (one.hash < two.hash ? -1 : 1))
+    return { needed, endings: latest.map(({ hash }) => fromHex(hash)) }
+  }
+
+  /** Groups (32 bytes) whose descriptors were recorded here. */
+  get recorded(): readonly Uint8Array[] {
+    return [...this.#statements.descriptors.keys()].sort().map(fromHex)
+  }
+
+  /** What was recorded of a group, whoever did: it proves itself. */
+  proofsOf(group: Uint8Array): ProofFacts[] {
+    return this.#statements.descriptors.get(toHex(group)).flatMap(({ proof }) => proof.facts ?? [])
+  }
+
+  /** What the members of each group (in hex) are here, as the newest that counts says. Groups that are nothing are left out. */
+  get roles(): ReadonlyMap<string, GrantedRole> {
+    const roles = new Map<string, GrantedRole>()
+    for (const group of this.#statements.descriptors.keys()) {
+      const [newest] = this.#statements.descriptors
+        .get(group)
+        .filter((one) => this.#setsRole(one))
+        .sort((one, two) => compareClocks(two.clock, one.clock, two.entry.hash, one.entry.hash))
+      if (newest?.role !== undefined && newest.role !== 'none') roles.set(group, newest.role)
+    }
+    return roles
+  }
+
+  /** As for a grant; that takes an admin, whatever the role. */
+  #setsRole({ entry, role }: DescriptorStatement): boolean {
+    if (role === undefined) return false
+    return this.#standing.isSaidAbove(role === 'none' || rankOf(role) === 0 ? 'writer' : role, entry)
+  }
+
+  #rotates(): { entry: Place; shown: GroupDescriptor }[] {
+    const { group: id } = this.#standing
+    if (id === undefined) return []
+    const { sealings } = this.#statements
+    return [...sealings.keys()].flatMap((key) =>
+      sealings.get(key).flatMap(({ entry, clock, group }) => {
+        if (group === undefined || !this.#standing.counts(entry) || !this.#isUnderLiveGrant(entry, id)) return []
+        const { publicKey, number } = group
+        const shown = { group: id, epoch: fromHex(key), publicKey, number, clock, rotate: fromHex(entry.hash) }
+        return [{ entry, shown }]
+      }),
+    )
+  }
+
+  #isUnderLiveGrant({ grant }: Place, group: Uint8Array): boolean {
+    const held = this.#statements.grants.get(grant)[0]
+    return grant === toHex(group) || (held !== undefined && this.#standing.isLive(held))
+  }
+}
