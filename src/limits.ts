@@ -99,6 +99,8 @@ export const maxCuts = 512
 export const maxRevokedCapabilities = 256
 /** Entries of a group's log in the proof of its descriptor: grants and revokes of some dozen admins; they fit one entry. */
 export const maxProofEntries = 256
+/** Bytes of them: what an entry that records them has room for. */
+export const maxProofBytes = 60 * KiB
 
 /** Entries at one place of a forked chain that are kept: more proves nothing more. */
 export const maxSiblingEntries = 8

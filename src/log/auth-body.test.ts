@@ -165,9 +165,9 @@ describe('auth entries', () => {
       expect(signed(kind, encodeCanonical(body)).entry.auth?.kind).toBe(kind)
       expect(decodeEntry(forged(kind, encodeCanonical(body))).auth?.kind).toBe(kind)
     }
-    expect(signed('rotate', encodeCanonical({ v: 0, to: fill(8, 1), pub: null, gen: 0 }), boxes(1)).entry.auth?.kind).toBe(
-      'rotate',
-    )
+    expect(
+      signed('rotate', encodeCanonical({ v: 0, to: fill(8, 1), pub: null, gen: 0 }), boxes(1)).entry.auth?.kind,
+    ).toBe('rotate')
   })
 
   it.each([

@@ -48,7 +48,8 @@ export function readProof(group: Uint8Array, proof: readonly Uint8Array[]): Proo
   if (proof.length > maxProofEntries)
     throw new ArtifactHubError('TOO_LARGE', `a proof has at most ${maxProofEntries} entries`)
   const [genesis, ...entries] = proof.map((bytes) => decodeEntry(bytes, { partial: true }))
-  if (genesis?.auth?.kind !== 'genesis' || !equalBytes(genesis.hash, group)) throw unproven('it does not begin the group')
+  if (genesis?.auth?.kind !== 'genesis' || !equalBytes(genesis.hash, group))
+    throw unproven('it does not begin the group')
   if (genesis.auth.type !== 'group') throw unproven('a namespace has no descriptor')
   const owner = toHex(genesis.header.author)
   const admins = new Map<string, string>()
@@ -122,7 +123,12 @@ export class RecordedProof {
 }
 
 function rotateOf(group: Uint8Array, { hash, header, auth }: Entry, isOwners: boolean): ProvenRotate {
-  if (auth?.kind !== 'rotate' || auth.publicKey === undefined || auth.number === undefined || header.keyId === undefined)
+  if (
+    auth?.kind !== 'rotate' ||
+    auth.publicKey === undefined ||
+    auth.number === undefined ||
+    header.keyId === undefined
+  )
     throw unproven('a rotate of a group names its key')
   const { publicKey, number } = auth
   return {

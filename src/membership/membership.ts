@@ -379,7 +379,14 @@ function lazyPlace({ hash, header }: EntryPlace): StandingPlace {
 
 function publicGrant(grant: GrantStatement, live: boolean): Grant {
   const { entry, agent, role, clock, via } = grant
-  return { hash: fromHex(entry.hash), agent: fromHex(agent), role, clock, live, via: via === undefined ? undefined : fromHex(via) }
+  return {
+    hash: fromHex(entry.hash),
+    agent: fromHex(agent),
+    role,
+    clock,
+    live,
+    via: via === undefined ? undefined : fromHex(via),
+  }
 }
 
 function compareGrants(one: Grant, two: Grant): number {

@@ -173,7 +173,10 @@ export class Additions {
       case 'genesis':
         break
       case 'grant':
-        this.#grants.push([entry.hash, { entry, clock, agent: toHex(auth.agent), role: auth.role, via: auth.via && toHex(auth.via) }])
+        this.#grants.push([
+          entry.hash,
+          { entry, clock, agent: toHex(auth.agent), role: auth.role, via: auth.via && toHex(auth.via) },
+        ])
         this.touched.add(entry.hash)
         if (keyId !== undefined) {
           this.#sealings.push([keyId, { entry, clock, to: [grantPrefix(hash).slice()], wraps, group: undefined }])

@@ -142,7 +142,10 @@ async function appendSealing(
 }
 
 /** What a new epoch of a group is known by outside it. */
-function groupEpochOf({ membership, namespace }: Transaction, { secret }: EpochSecret): Pick<SealingBody, 'publicKey' | 'number'> {
+function groupEpochOf(
+  { membership, namespace }: Transaction,
+  { secret }: EpochSecret,
+): Pick<SealingBody, 'publicKey' | 'number'> {
   if (!membership.isGroup) return {}
   const before = membership.groups.epoch?.number ?? 0
   return {

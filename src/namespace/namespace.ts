@@ -1,9 +1,18 @@
 import type { ArtifactState, Catalog, ContentRoot, VersionRecord } from '../catalog/index.ts'
 import { artifactIdOf, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { decodeEntry, type Entry, encodeAuthBody, type GrantedRole, type KeyWrap, signEntry } from '../log/index.ts'
-import { type AuthEntry, Membership, type Owed, type Role } from '../membership/index.ts'
-import type { ArtifactKey, Keyring } from '../sharing/index.ts'
+import type { AgentKey } from '../identity/index.ts'
+import {
+  decodeEntry,
+  type Entry,
+  encodeAuthBody,
+  type GrantedRole,
+  type GroupRole,
+  type KeyWrap,
+  signEntry,
+} from '../log/index.ts'
+import { type AuthEntry, type GroupDescriptor, Membership, type Owed, type Role } from '../membership/index.ts'
+import { type ArtifactKey, groupKeyOf, type Keyring } from '../sharing/index.ts'
 import type { KeyValueChange, NamespaceBlocks } from '../storage/index.ts'
 import { isEstimatedRoot, type Totals } from './accounts.ts'
 import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
@@ -12,6 +21,7 @@ import { entriesBeyond } from './beyond.ts'
 import { chainOf, type Tip } from './chains.ts'
 import type { FeedEvent } from './feed.ts'
 import { followFeed } from './follow-feed.ts'
+import { KnownDescriptors, type ShownDescriptor, shownDescriptor } from './group-descriptor.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
 import { artifactEntries, authEntries, incompleteEntries, lettersFor } from './log-queries.ts'
 import { appendRotate } from './members.ts'
@@ -53,6 +63,7 @@ export class Namespace implements NamespaceParts {
   readonly keyring: Keyring
   readonly #ledger: Ledger
   readonly #revealer: Revealer
+  readonly #descriptors: KnownDescriptors
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
 
@@ -68,6 +79,7 @@ export class Namespace implements NamespaceParts {
     this.keyring = keyring
     this.#ledger = ledger
     this.#revealer = new Revealer(ledger)
+    this.#descriptors = new KnownDescriptors(ledger)
   }
 
   /**
@@ -251,6 +263,37 @@ export class Namespace implements NamespaceParts {
    */
   async revokeAll(revokes: Revokes): Promise<void> {
     await writeRevokes(this.#ledger, revokes)
+  }
+
+  /** Whether it is a group's log. */
+  get isGroup(): boolean {
+    return this.membership.isGroup
+  }
+
+  /** Of a group: what others may know of it; `undefined` while its log lacks an epoch. */
+  async shownDescriptor(): Promise<ShownDescriptor | undefined> {
+    return await shownDescriptor(this, this.membership)
+  }
+
+  /** Of a group: the key pair of an epoch that this agent can open. */
+  groupKey(epoch: Uint8Array): AgentKey | undefined {
+    const held = this.keyring.epoch(epoch)
+    return held && groupKeyOf(this.id, held.secret)
+  }
+
+  /** The epoch that a group (32 bytes) is in, by what was recorded here; `undefined` for a group of which nothing was. */
+  newestDescriptor(group: Uint8Array): GroupDescriptor | undefined {
+    return this.#descriptors.newest(group)
+  }
+
+  /**
+   * Records a group's descriptor unless as new a one is there, and what its members are here from now on if `role` says so. An agent that may
+   * not write only remembers it while the node runs. Gives whether it said anything new.
+   *
+   * @throws CORRUPT and others for a proof that proves nothing (`readProof`); ACCESS_DENIED for a role that this agent may not give
+   */
+  async recordDescriptor(shown: ShownDescriptor, role?: GroupRole): Promise<boolean> {
+    return await this.#descriptors.record(shown, role)
   }
 
   /** Lets a chain count up to and with that entry, on its branch, whatever a fork or a revoke says. @throws ACCESS_DENIED, NOT_FOUND */

@@ -103,8 +103,8 @@ export class NamespaceNode {
     return this.agent.publicKey
   }
 
-  async create(): Promise<this> {
-    this.#namespace = await Namespace.create(this.env, () => [])
+  async create(options: { isGroup?: boolean } = {}): Promise<this> {
+    this.#namespace = await Namespace.create(this.env, () => [], options)
     return this
   }
 

@@ -1,0 +1,92 @@
+import { toHex } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { maxProofBytes, maxProofEntries } from '../limits.ts'
+import { decodeUnverifiedEntry, encodeAuthBody, encodeEntry, type GroupRole } from '../log/index.ts'
+import {
+  compareDescriptors,
+  type GroupDescriptor,
+  type Membership,
+  newestDescriptor,
+  type ProofFacts,
+  rankOf,
+  readProof,
+} from '../membership/index.ts'
+import type { Ledger } from './ledger.ts'
+import { requireAbove } from './members.ts'
+import type { NamespaceParts } from './parts.ts'
+
+/** A group's descriptor as it is handed on: `readProof` says what it holds. */
+export interface ShownDescriptor {
+  /** 32 bytes. */
+  readonly group: Uint8Array
+  readonly proof: readonly Uint8Array[]
+}
+
+/** See `Namespace.shownDescriptor`. */
+export async function shownDescriptor(
+  { id, log }: NamespaceParts,
+  membership: Membership,
+): Promise<ShownDescriptor | undefined> {
+  const hashes = membership.groups.proof
+  if (hashes === undefined) return undefined
+  const read = async (hash: Uint8Array): Promise<Uint8Array> => {
+    const bytes = await log.bytes(hash)
+    if (bytes === undefined) throw new ArtifactHubError('CORRUPT', 'the log lacks an entry that proves its epoch')
+    return encodeEntry({ ...decodeUnverifiedEntry(bytes), keysBytes: undefined })
+  }
+  const proof: Uint8Array[] = []
+  for (const hash of hashes.needed) proof.push(await read(hash))
+  let bytes = proof.reduce((sum, entry) => sum + entry.length, 0)
+  for (const hash of hashes.endings) {
+    const ending = await read(hash)
+    bytes += ending.length
+    if (bytes > maxProofBytes || proof.length === maxProofEntries) break
+    proof.push(ending)
+  }
+  return { group: id, proof }
+}
+
+/** What one node knows of groups in a namespace: what its log records, and what it was told and may not record. */
+export class KnownDescriptors {
+  readonly #ledger: Ledger
+  /** By group in hex, the newest. */
+  readonly #told = new Map<string, ProofFacts>()
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger
+  }
+
+  /** See `Namespace.newestDescriptor`. */
+  newest(group: Uint8Array): GroupDescriptor | undefined {
+    const told = this.#told.get(toHex(group))
+    const recorded = this.#ledger.membership.groups.proofsOf(group)
+    return newestDescriptor(told === undefined ? recorded : [...recorded, told])
+  }
+
+  /** See `Namespace.recordDescriptor`. */
+  async record({ group, proof }: ShownDescriptor, role: GroupRole | undefined): Promise<boolean> {
+    const facts = readProof(group, proof)
+    return await this.#ledger.commit(async (tx, mark) => {
+      const { groups } = tx.membership
+      const own = tx.membership.roleOf(tx.agent.publicKey)
+      if (role !== undefined)
+        requireAbove(tx, rankOf(role === 'none' ? 'writer' : role), `give a group the role ${role}`)
+      const mayWrite = own !== undefined && rankOf(own) >= 1
+      const before = mayWrite ? newestDescriptor(groups.proofsOf(group)) : this.newest(group)
+      const after = newestDescriptor([...groups.proofsOf(group), facts])
+      if (after === undefined) throw new ArtifactHubError('CORRUPT', 'this proves no epoch of the group')
+      const isNewer = before === undefined || compareDescriptors(after, before) > 0
+      if (!isNewer && role === undefined) return false
+      if (!mayWrite) {
+        // Nobody fills the memory with groups that are nothing here.
+        if (groups.proofsOf(group).length === 0) return false
+        this.#told.set(toHex(group), facts)
+        return true
+      }
+      mark()
+      const body = encodeAuthBody({ kind: 'descriptor', group, proof, role })
+      await tx.append({ kind: 'descriptor', keyId: undefined, data: undefined }, { body })
+      return true
+    })
+  }
+}

@@ -1,0 +1,365 @@
+import { describe, expect, test } from 'vitest'
+import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { equalBytes, toHex } from '../encoding/index.ts'
+import { AgentKey, openSealed, Sealer } from '../identity/index.ts'
+import { decodeEntry, encodeAuthBody, encodeEntry, grantPrefix, signEntry } from '../log/index.ts'
+import { type GroupDescriptor, newestDescriptor, type ProofFacts, readProof } from '../membership/index.ts'
+import { groupKeyOf, isMemberProof, signMember } from '../sharing/index.ts'
+import type { ShownDescriptor } from './group-descriptor.ts'
+
+const agents = (count: number): Uint8Array[] =>
+  Array.from({ length: count }, (_, at) => new AgentKey(Buffer.alloc(32, `agent ${at} of many `)).publicKey)
+
+/** An owner with a group, and agents who are in it with these roles. */
+async function group(...roles: readonly ('admin' | 'writer')[]) {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create({ isGroup: true })
+  const others: NamespaceNode[] = []
+  for (const [at, role] of roles.entries()) {
+    const other = await new NamespaceNode(2 + at, time).join(owner)
+    await owner.ns.grant({ agent: other.id, role })
+    others.push(other)
+  }
+  await converge(owner, ...others)
+  return { time, owner, others: others as [NamespaceNode, NamespaceNode, NamespaceNode] }
+}
+
+async function shown({ ns }: NamespaceNode): Promise<ShownDescriptor> {
+  return (await ns.shownDescriptor()) ?? expect.fail('there is no descriptor')
+}
+
+async function facts(node: NamespaceNode): Promise<ProofFacts> {
+  const { group: id, proof } = await shown(node)
+  return readProof(id, proof)
+}
+
+function epochOf({ ns }: NamespaceNode): GroupDescriptor {
+  return ns.membership.groups.epoch ?? expect.fail('there is no epoch')
+}
+
+describe('a group', () => {
+  test('is known outside by its epoch, and the proof names admins and no other member', async () => {
+    const { owner, others } = await group('admin', 'writer')
+    const [admin, member] = others
+    await admin.ns.rotate()
+    await converge(owner, admin, member)
+    const { group: id, proof } = await shown(member)
+    const descriptor = newestDescriptor([readProof(id, proof)])
+    expect(descriptor).toEqual(epochOf(owner))
+    expect(descriptor?.number).toBe(2)
+    const bytes = proof.map(toHex).join()
+    expect(bytes).toContain(toHex(admin.id))
+    expect(bytes).not.toContain(toHex(member.id))
+    // What is sealed to the epoch every member opens, and nobody else.
+    const context = { kind: 'artifact' as const, namespace: id, subject: new Uint8Array(20), keyId: new Uint8Array(16) }
+    const sealer = new Sealer(new Uint8Array(32).fill(3))
+    const secret = new Uint8Array(32).fill(4)
+    const box = sealer.seal(secret, descriptor?.publicKey as Uint8Array, context)
+    for (const { ns } of [owner, admin, member]) {
+      const key = ns.groupKey(descriptor?.epoch as Uint8Array) ?? expect.fail('a member has the key')
+      expect(openSealed(sealer.ephemeral, [box], key, context)).toEqual(secret)
+    }
+    expect(openSealed(sealer.ephemeral, [box], member.agent, context)).toBeUndefined()
+  })
+
+  test('takes many agents in at once, in one batch, with 128 boxes to an entry', async () => {
+    const { owner, others } = await group('writer')
+    const [member] = others
+    const before = owner.ns.entries
+    await owner.ns.grantAll({ agents: [...agents(298), member.id, member.id], role: 'writer' })
+    expect(owner.ns.membership.members).toHaveLength(300)
+    expect(owner.ns.entries - before).toBe(298 + 3)
+    expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+    // And again, nothing.
+    await owner.ns.grantAll({ agents: agents(298), role: 'writer' })
+    expect(owner.ns.entries - before).toBe(298 + 3)
+
+    const late = await new NamespaceNode(77, new TestTime(), {
+      agent: new AgentKey(Buffer.alloc(32, 'agent 5 of many ')),
+    }).join(owner)
+    await owner.ns.revokeAll({ agents: agents(2) })
+    await converge(owner, late)
+    expect(owner.ns.membership.members).toHaveLength(298)
+    const { epoch, number, publicKey } = epochOf(owner)
+    expect(number).toBe(2)
+    expect(late.ns.groupKey(epoch)?.publicKey).toEqual(publicKey)
+    const rotate = await owner.ns.entry(epochOf(owner).rotate)
+    expect(rotate?.keys?.boxes).toHaveLength(128)
+  })
+
+  test('refuses to remove whom it does not have, and then removes nobody', async () => {
+    const { owner, others } = await group('writer')
+    const [member] = others
+    const [stranger] = agents(1) as [Uint8Array]
+    await expect(owner.ns.revokeAll({ agents: [member.id, stranger] })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    expect(owner.ns.roleOf(member.id)).toBe('writer')
+    await expect(member.ns.revokeAll({ agents: [owner.id] })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(member.ns.grantAll({ agents: [stranger], role: 'writer' })).rejects.toMatchObject({
+      code: 'ACCESS_DENIED',
+    })
+  })
+
+  test('lets who joins later, or comes back after many epochs, open what was sealed to earlier ones', async () => {
+    const { time, owner, others } = await group('writer')
+    const [away] = others
+    const first = epochOf(owner)
+    for (let round = 0; round < 12; round++) {
+      time.nowMs += 30 * 24 * 3_600_000
+      await owner.ns.grant({ agent: agents(12)[round] as Uint8Array, role: 'writer' })
+      await owner.ns.revoke({ agent: agents(12)[round] as Uint8Array })
+    }
+    const late = await new NamespaceNode(50, time).join(owner)
+    await owner.ns.grant({ agent: late.id, role: 'writer' })
+    await converge(owner, late, away)
+    expect(epochOf(late).number).toBe(13)
+    for (const { ns } of [late, away]) {
+      expect(ns.groupKey(first.epoch)?.publicKey).toEqual(first.publicKey)
+      expect(ns.groupKey(epochOf(owner).epoch)?.publicKey).toEqual(epochOf(owner).publicKey)
+    }
+  })
+
+  test('has an epoch that nobody removed has, after two admins removed somebody each at once', async () => {
+    const { owner, others } = await group('admin', 'admin', 'writer')
+    const [ann, bob, kept] = others
+    const [one, two] = agents(2) as [Uint8Array, Uint8Array]
+    await owner.ns.grantAll({ agents: [one, two], role: 'writer' })
+    await converge(owner, ann, bob, kept)
+    await ann.ns.revoke({ agent: one })
+    await bob.ns.revoke({ agent: two })
+    await converge(owner, ann, bob, kept)
+    const nodes = [owner, ann, bob, kept]
+    for (const { ns } of nodes) expect(ns.owed.rotation).toBe(true)
+    expect(await kept.ns.heal()).toBe(0)
+    await ann.ns.heal()
+    await converge(...nodes)
+    for (const node of nodes) {
+      expect(node.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+      expect(epochOf(node)).toEqual(epochOf(owner))
+      expect(epochOf(node).number).toBe(3)
+      expect(node.ns.groupKey(epochOf(owner).epoch)?.publicKey).toEqual(epochOf(owner).publicKey)
+    }
+  })
+
+  test('is owed another epoch where the one that others see was begun by who had not heard of a removal', async () => {
+    const { owner, others } = await group('admin', 'writer')
+    const [admin, member] = others
+    await owner.ns.revoke({ agent: member.id })
+    // Later by its clock, so outside it wins.
+    await admin.ns.rotate()
+    await converge(owner, admin)
+    expect(owner.ns.membership.isGoodEpoch(epochOf(owner).epoch)).toBe(false)
+    expect(owner.ns.owed.rotation).toBe(true)
+    await owner.ns.heal()
+    await converge(owner, admin, member)
+    expect(owner.ns.owed.rotation).toBe(false)
+    expect(member.ns.groupKey(epochOf(owner).epoch)).toBeUndefined()
+    expect(newestDescriptor([await facts(owner)])).toEqual(epochOf(owner))
+  })
+})
+
+describe('a removed admin', () => {
+  /** Rotates that it signs after it was removed: at the end of its chain, behind its cut, and on a chain begun for that. */
+  function forged({ agent, ns, env }: NamespaceNode, number: number): Uint8Array[] {
+    const tip = [...ns.tips()].find(({ author }) => equalBytes(author, agent.publicKey)) ?? expect.fail('it wrote')
+    const secret = env.random(32)
+    const body = encodeAuthBody({
+      kind: 'rotate',
+      to: [grantPrefix(tip.grant)],
+      publicKey: groupKeyOf(ns.id, secret).publicKey,
+      number,
+    })
+    const epoch = ns.keyring.admitEpoch(secret)
+    const keys = ns.keyring.sealEpoch(epoch, [agent.publicKey], env.random(32))
+    const places = [
+      { incarnation: tip.incarnation, seq: tip.seq + 1, previous: tip.hash },
+      { incarnation: tip.incarnation, seq: 0, previous: undefined },
+      { incarnation: env.random(16), seq: 0, previous: undefined },
+    ]
+    return places.map((place) => {
+      const common = { namespace: ns.id, grant: tip.grant, heads: [], clock: env.clock.tick(), data: undefined }
+      const header = { kind: 'rotate' as const, keyId: epoch.id, ...common, ...place }
+      return encodeEntry({ ...signEntry(agent, header, { keys, body }).entry, keysBytes: undefined })
+    })
+  }
+
+  test('proves no epoch to who knows of the removal, whatever it signs and leaves out', async () => {
+    const { owner, others } = await group('admin')
+    const [admin] = others
+    await admin.ns.rotate()
+    await converge(owner, admin)
+    const before = await shown(admin)
+    const grant = before.proof[1] as Uint8Array
+    await owner.ns.revoke({ agent: admin.id })
+    const after = await facts(owner)
+    const genesis = before.proof[0] as Uint8Array
+    for (const rotate of forged(admin, 1_000)) {
+      const forgery = readProof(before.group, [genesis, grant, rotate])
+      // Alone it looks well: who holds nothing newer cannot know.
+      expect(newestDescriptor([forgery])?.number).toBe(1_000)
+      expect(newestDescriptor([forgery, after])).toEqual(epochOf(owner))
+      expect(newestDescriptor([after, readProof(before.group, before.proof), forgery])).toEqual(epochOf(owner))
+    }
+  })
+
+  test('does not bring a namespace back to an epoch from before', async () => {
+    const { time, owner, others } = await group('admin')
+    const [admin] = others
+    const sharer = await new NamespaceNode(60, time).create()
+    const reader = await new NamespaceNode(61, time).join(sharer)
+    await sharer.ns.grant({ agent: reader.id, role: 'reader' })
+    await admin.ns.rotate()
+    await converge(owner, admin)
+    const before = await shown(admin)
+    expect(await sharer.ns.recordDescriptor(before)).toBe(true)
+    expect(await sharer.ns.recordDescriptor(before)).toBe(false)
+    await owner.ns.revoke({ agent: admin.id })
+    await converge(sharer, reader)
+    const { id } = owner.ns
+    // Who may write nothing is told, and goes by it at once.
+    expect(await reader.ns.recordDescriptor(await shown(owner))).toBe(true)
+    expect(reader.ns.newestDescriptor(id)).toEqual(epochOf(owner))
+    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
+    const entries = sharer.ns.entries
+    const [genesis, grant] = before.proof as [Uint8Array, Uint8Array]
+    for (const rotate of forged(admin, 1_000)) {
+      expect(await sharer.ns.recordDescriptor({ group: id, proof: [genesis, grant, rotate] })).toBe(false)
+    }
+    expect(await sharer.ns.recordDescriptor(before)).toBe(false)
+    expect(sharer.ns.entries).toBe(entries)
+    await reader.open()
+    await converge(sharer, reader)
+    for (const { ns } of [sharer, reader]) expect(ns.newestDescriptor(id)).toEqual(epochOf(owner))
+  })
+})
+
+describe('the proof of a descriptor', () => {
+  test('is refused when it is of another log, of no group, out of form or signed by the wrong one', async () => {
+    const { time, owner, others } = await group('admin')
+    const [admin] = others
+    await admin.ns.rotate()
+    await converge(owner, admin)
+    const { group: id, proof } = await shown(owner)
+    const [genesis, grant, rotate] = proof as [Uint8Array, Uint8Array, Uint8Array]
+    const other = await new NamespaceNode(9, time).create({ isGroup: true })
+    const [otherGenesis, otherRotate] = (await shown(other)).proof as [Uint8Array, Uint8Array]
+    const plain = await new NamespaceNode(10, time).create()
+    const plainGenesis = (await plain.ns.entryBytes(plain.ns.id)) as Uint8Array
+    const entry = decodeEntry(rotate, { partial: true })
+    const unsigned = encodeEntry({ ...entry, signature: new Uint8Array(64) })
+    const mute = encodeEntry({ ...entry, body: undefined })
+    const refused = expect.objectContaining({ code: 'CORRUPT' })
+    for (const bad of [
+      [],
+      [rotate],
+      [grant, genesis, rotate],
+      [otherGenesis, otherRotate],
+      [genesis, otherRotate],
+      [genesis, genesis, rotate],
+      [genesis, unsigned],
+      [genesis, mute],
+      [genesis, rotate.subarray(1)],
+      [genesis, new Uint8Array(10)],
+    ]) {
+      expect(() => readProof(id, bad)).toThrow(refused)
+    }
+    expect(() => readProof(plain.ns.id, [plainGenesis])).toThrow(refused)
+    expect(() =>
+      readProof(
+        id,
+        Array.from({ length: 257 }, () => genesis),
+      ),
+    ).toThrow(expect.objectContaining({ code: 'TOO_LARGE' }))
+    // Well formed, and yet nothing follows from it.
+    for (const empty of [[genesis], [genesis, grant], [genesis, rotate]]) {
+      expect(newestDescriptor([readProof(id, empty)])).toBeUndefined()
+      await expect(plain.ns.recordDescriptor({ group: id, proof: empty })).rejects.toMatchObject({ code: 'CORRUPT' })
+    }
+  })
+
+  test('of admins that a member or another admin names is refused', async () => {
+    const { owner, others } = await group('admin', 'writer')
+    const [admin, member] = others
+    const { group: id, proof } = await shown(owner)
+    const tip = [...admin.ns.tips()].find(({ author }) => equalBytes(author, admin.id))
+    const grant = admin.ns.membership.grantsOf(admin.id)[0]?.hash as Uint8Array
+    const body = encodeAuthBody({ kind: 'grant', agent: member.id, role: 'admin', sealed: false })
+    const place = { incarnation: admin.env.incarnation, seq: (tip?.seq ?? -1) + 1, previous: tip?.hash }
+    const common = { namespace: id, heads: [], clock: admin.env.clock.tick(), data: undefined, keyId: undefined }
+    for (const under of [grant, id]) {
+      const header = { kind: 'grant' as const, grant: under, ...common, ...place }
+      const { bytes } = signEntry(admin.agent, header, { body })
+      expect(() => readProof(id, [...proof, bytes])).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+    }
+  })
+
+  test('gives one answer in whatever order proofs came to be known', async () => {
+    const { owner, others } = await group('admin', 'admin')
+    const [ann, bob] = others
+    const known: ProofFacts[] = []
+    for (const node of [ann, bob, owner, bob, ann]) {
+      await node.ns.rotate()
+      known.push(await facts(node))
+      if (node === owner) await converge(owner, ann, bob)
+    }
+    await owner.ns.revoke({ agent: ann.id })
+    await converge(owner, bob)
+    known.push(await facts(bob))
+    const expected = newestDescriptor(known)
+    expect(expected).toEqual(epochOf(owner))
+    for (let turn = 0; turn < known.length; turn++) {
+      const turned = [...known.slice(turn), ...known.slice(0, turn)]
+      expect(newestDescriptor(turned)).toEqual(expected)
+      expect(newestDescriptor(turned.reverse())).toEqual(expected)
+    }
+  })
+})
+
+describe('what the members of a group are in a namespace', () => {
+  test('is said by admins, ends, and is told apart from what they are by name', async () => {
+    const { time, owner, others } = await group('writer')
+    const [member] = others
+    const host = await new NamespaceNode(70, time).create()
+    const writer = await new NamespaceNode(71, time).join(host)
+    await host.ns.grant({ agent: writer.id, role: 'writer' })
+    await converge(host, writer)
+    const descriptor = await shown(owner)
+    const { id } = owner.ns
+    const roles = () => [...host.ns.membership.groups.roles]
+    await expect(writer.ns.recordDescriptor(descriptor, 'reader')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await host.ns.recordDescriptor(descriptor, 'writer')
+    expect(roles()).toEqual([[toHex(id), 'writer']])
+    await host.ns.grant({ agent: member.id, role: 'reader' })
+    await host.ns.grantAll({ agents: [member.id, owner.id, host.id], role: 'writer', via: id })
+    expect(host.ns.roleOf(member.id)).toBe('writer')
+    await host.ns.recordDescriptor(descriptor, 'none')
+    expect(roles()).toEqual([])
+    await host.ns.revokeAll({ agents: [member.id, owner.id, host.id, writer.id], via: id })
+    expect(host.ns.roleOf(member.id)).toBe('reader')
+    expect(host.ns.roleOf(owner.id)).toBeUndefined()
+    expect(host.ns.roleOf(writer.id)).toBe('writer')
+  })
+})
+
+describe('the proof that an agent is in a group', () => {
+  test('holds for that group, epoch, requester and provider, and no other', async () => {
+    const { owner, others } = await group('writer')
+    const [member] = others
+    const { epoch, publicKey } = epochOf(owner)
+    const statement = { group: owner.ns.id, epoch, requester: member.id, provider: owner.id }
+    const signature = signMember(member.ns.groupKey(epoch) ?? expect.fail('it is a member'), statement)
+    expect(isMemberProof(publicKey, statement, signature)).toBe(true)
+    const [stranger] = agents(1) as [Uint8Array]
+    for (const other of [
+      { group: stranger },
+      { epoch: new Uint8Array(16) },
+      { requester: stranger },
+      { provider: stranger },
+      { requester: owner.id, provider: member.id },
+    ]) {
+      expect(isMemberProof(publicKey, { ...statement, ...other }, signature)).toBe(false)
+    }
+    await owner.ns.rotate()
+    expect(isMemberProof(epochOf(owner).publicKey, statement, signature)).toBe(false)
+    expect(isMemberProof(publicKey, statement, member.agent.sign('group-member', new Uint8Array(1)))).toBe(false)
+  })
+})
