@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { isGroupMemberProof, proveGroupMember } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { AgentKey, openSealed, Sealer } from '../identity/index.ts'
 import { decodeEntry, encodeAuthBody, encodeEntry, grantPrefix, signEntry } from '../log/index.ts'
 import { type GroupDescriptor, newestDescriptor, type ProofFacts, readProof } from '../membership/index.ts'
-import { groupKeyOf, isMemberProof, signMember } from '../sharing/index.ts'
+import { groupKeyOf } from '../sharing/index.ts'
 import type { ShownDescriptor } from './group-descriptor.ts'
 
 const agents = (count: number): Uint8Array[] =>
@@ -345,21 +346,18 @@ describe('the proof that an agent is in a group', () => {
     const { owner, others } = await group('writer')
     const [member] = others
     const { epoch, publicKey } = epochOf(owner)
-    const statement = { group: owner.ns.id, epoch, requester: member.id, provider: owner.id }
-    const signature = signMember(member.ns.groupKey(epoch) ?? expect.fail('it is a member'), statement)
-    expect(isMemberProof(publicKey, statement, signature)).toBe(true)
+    const between = { requester: member.id, provider: owner.id }
+    const key = member.ns.groupKey(epoch) ?? expect.fail('it is a member')
+    const proof = proveGroupMember(key, { group: owner.ns.id, epoch, ...between })
+    expect(isGroupMemberProof(proof, publicKey, between)).toBe(true)
     const [stranger] = agents(1) as [Uint8Array]
-    for (const other of [
-      { group: stranger },
-      { epoch: new Uint8Array(16) },
-      { requester: stranger },
-      { provider: stranger },
-      { requester: owner.id, provider: member.id },
-    ]) {
-      expect(isMemberProof(publicKey, { ...statement, ...other }, signature)).toBe(false)
-    }
+    for (const other of [{ group: stranger }, { epoch: new Uint8Array(16) }])
+      expect(isGroupMemberProof({ ...proof, ...other }, publicKey, between)).toBe(false)
+    for (const others of [{ requester: stranger }, { provider: stranger }])
+      expect(isGroupMemberProof(proof, publicKey, { ...between, ...others })).toBe(false)
     await owner.ns.rotate()
-    expect(isMemberProof(epochOf(owner).publicKey, statement, signature)).toBe(false)
-    expect(isMemberProof(publicKey, statement, member.agent.sign('group-member', new Uint8Array(1)))).toBe(false)
+    expect(isGroupMemberProof(proof, epochOf(owner).publicKey, between)).toBe(false)
+    const own = proveGroupMember(member.agent, { group: owner.ns.id, epoch, ...between })
+    expect(isGroupMemberProof(own, publicKey, between)).toBe(false)
   })
 })
