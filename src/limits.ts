@@ -284,6 +284,11 @@ export const maxCapabilityTime = 2 ** 33
 /** How far clocks of two nodes may be apart, milliseconds: a capability is good so much sooner and longer than it says. */
 export const clockSkewMs = 60_000
 
+/** An envelope, bytes: a capability of a few hundred, a name and a message. */
+export const maxEnvelopeBytes = 16 * KiB
+/** The line that goes with a share, UTF-8 bytes. */
+export const maxShareMessageBytes = 1 * KiB
+
 /** A ticket's text, characters: fits a chat message. */
 export const maxTicketText = 4 * KiB
 /** Peers that a ticket names. */

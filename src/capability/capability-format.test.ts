@@ -24,6 +24,7 @@ import {
   formatLinkUrl,
   parseLinkUrl,
   proveGroupMember,
+  sealEnvelope,
   signCapability,
 } from './index.ts'
 
@@ -32,6 +33,14 @@ const fromHex = (text: string | undefined) => new Uint8Array(Buffer.from(text ??
 const claimsOf = { share: shareClaims, link: pinnedClaims, 'link-latest': latestClaims }
 const epochKey = new AgentKey(fill(32, 20))
 const between = { group, epoch: fill(16, 21), requester: gateways[0].publicKey, provider: provider.publicKey }
+
+const envelope = {
+  capability: signCapability(issuer, shareClaims),
+  name: 'report.pdf',
+  contentType: 'application/pdf',
+  sizeBytes: 1234,
+  message: 'for you',
+}
 
 // Everything here is fixed, so every byte is.
 function made(): Record<string, string> {
@@ -44,6 +53,7 @@ function made(): Record<string, string> {
     'link-latest': toHex(signCapability(issuer, latestClaims).token),
     'presentation-of-agent': toHex(encodePresentation(link, undefined)),
     'presentation-of-group': toHex(encodePresentation(share, proveGroupMember(epochKey, between))),
+    envelope: toHex(sealEnvelope(issuer, envelope)),
     url: formatLinkUrl({ gateway: 'https://files.example.org/', artifact, name, token: link }),
   }
 }

@@ -9,6 +9,7 @@ export {
   timeOf,
 } from './claims.ts'
 export { compareAudience } from './claims-codec.ts'
+export { decodeEnvelope, type Envelope, sealEnvelope } from './envelope.ts'
 export { isInIpRange, isIpRange } from './ip-range.ts'
 export { openLinkKey, sealLinkKey } from './link-key.ts'
 export { isLinkName, linkNameOf } from './link-name.ts'

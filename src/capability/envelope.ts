@@ -1,0 +1,113 @@
+import { validateContentType, validateName } from '../catalog/index.ts'
+import { decodeCanonical, encodeCanonical, equalBytes, Reader } from '../encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
+import { type AgentKey, verifySignature } from '../identity/index.ts'
+import {
+  maxCapabilityBytes,
+  maxContentBytes,
+  maxContentTypeBytes,
+  maxEnvelopeBytes,
+  maxNameBytes,
+  maxShareMessageBytes,
+} from '../limits.ts'
+import type { ShareClaims } from './claims.ts'
+import { type Capability, decodeCapability } from './token.ts'
+
+const formatVersion = 0
+const signatureBytes = 64
+
+/** What tells of a share: the capability, and what whoever shared it says of the artifact as it was then. */
+export interface Envelope {
+  readonly capability: Capability<ShareClaims>
+  readonly name: string
+  readonly contentType: string
+  readonly sizeBytes: number
+  readonly message: string | undefined
+}
+
+/**
+ * Signs an envelope: canonical DAG-CBOR `[statement, signature]`, layout in the README.
+ *
+ * @param agent the capability's issuer
+ * @throws INVALID_ARGUMENT, TOO_LARGE for what no envelope can hold
+ */
+export function sealEnvelope(
+  agent: AgentKey,
+  { capability, name, contentType, sizeBytes, message }: Envelope,
+): Uint8Array<ArrayBuffer> {
+  if (!equalBytes(agent.publicKey, capability.claims.issuer))
+    throw new ArtifactHubError('INVALID_ARGUMENT', 'an envelope is signed by the issuer of what is in it')
+  validateName(name)
+  validateContentType(contentType)
+  if (message !== undefined) validateShareMessage(message)
+  const fields = { v: formatVersion, cap: capability.token, name, type: contentType, size: sizeBytes }
+  const statement = encodeCanonical({ ...fields, message: message ?? null })
+  return encodeCanonical([statement, agent.sign('envelope', statement)])
+}
+
+/**
+ * An envelope from bytes that anyone may have made: size, form, the capability's signature and its own are checked in that order.
+ *
+ * @throws TOO_LARGE; CORRUPT when it is malformed, of no share, or not signed by the capability's issuer; UNSUPPORTED_FORMAT
+ */
+export function decodeEnvelope(bytes: Uint8Array): Envelope {
+  const parts = Reader.list(
+    decodeCanonical(bytes, { maxBytes: maxEnvelopeBytes, what: 'an envelope' }),
+    'envelope',
+    2,
+    2,
+  )
+  const statement = parts.someBytes(0, maxEnvelopeBytes)
+  const signature = parts.bytes(1, signatureBytes)
+  const value = decodeCanonical(statement, { maxBytes: maxEnvelopeBytes, what: 'what an envelope says' })
+  const reader = Reader.map(value, 'envelope')
+  const capability = decodeCapability(reader.someBytes('cap', maxCapabilityBytes))
+  const version = reader.integer('v', 0, Number.MAX_SAFE_INTEGER)
+  if (!verifySignature('envelope', statement, capability.claims.issuer, signature))
+    throw reader.malformed('it is not signed by the issuer of what is in it')
+  if (version !== formatVersion)
+    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this envelope was made by a newer release')
+  if (!isShare(capability)) throw reader.malformed('it is of no share')
+  const envelope: Envelope = {
+    capability,
+    name: checkedText(reader, 'name', maxNameBytes, validateName),
+    contentType: checkedText(reader, 'type', maxContentTypeBytes, validateContentType),
+    sizeBytes: reader.integer('size', 0, maxContentBytes),
+    message: reader.optionalText('message', maxShareMessageBytes),
+  }
+  reader.end()
+  if (envelope.message !== undefined) checkedMessage(reader, envelope.message)
+  return envelope
+}
+
+/** A message that goes with a share. @throws INVALID_ARGUMENT, TOO_LARGE */
+function validateShareMessage(message: string): void {
+  if (Buffer.byteLength(message) > maxShareMessageBytes)
+    throw new ArtifactHubError('TOO_LARGE', `a message has at most ${maxShareMessageBytes} bytes`)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
+  if (!message.isWellFormed() || /[\u0000-\u0008\u000b-\u001f\u007f]/.test(message))
+    throw new ArtifactHubError('INVALID_ARGUMENT', 'a message is text without control characters')
+}
+
+function isShare(capability: Capability): capability is Capability<ShareClaims> {
+  return capability.claims.kind === 'share'
+}
+
+function checkedText(reader: Reader, name: string, maxUnits: number, check: (text: string) => string): string {
+  const text = reader.text(name, maxUnits)
+  try {
+    return check(text)
+  } catch (cause) {
+    if (!isHubError(cause)) throw cause
+    throw reader.malformed(cause.message)
+  }
+}
+
+function checkedMessage(reader: Reader, message: string): void {
+  try {
+    validateShareMessage(message)
+  } catch (cause) {
+    if (!isHubError(cause)) throw cause
+    throw reader.malformed(cause.message)
+  }
+}
