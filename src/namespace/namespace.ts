@@ -18,6 +18,7 @@ import { isEstimatedRoot, type Totals } from './accounts.ts'
 import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
 import { unreadGenesis } from './auth-log.ts'
 import { entriesBeyond } from './beyond.ts'
+import { writeRevokeCapabilities } from './capability-writes.ts'
 import { chainOf, type Tip } from './chains.ts'
 import type { FeedEvent } from './feed.ts'
 import { followFeed } from './follow-feed.ts'
@@ -299,6 +300,14 @@ export class Namespace implements NamespaceParts {
   /** Lets a chain count up to and with that entry, on its branch, whatever a fork or a revoke says. @throws ACCESS_DENIED, NOT_FOUND */
   async adopt({ hash }: { hash: Uint8Array }): Promise<void> {
     await writeAdopt(this.#ledger, hash)
+  }
+
+  /**
+   * Ends capabilities by their `jti` (16 bytes). It has effect on those that this agent issued, and on those that were issued under a lower
+   * role than its own; of others it says nothing. @throws ACCESS_DENIED when this agent may not write
+   */
+  async revokeCapabilities(jtis: readonly Uint8Array[]): Promise<void> {
+    await writeRevokeCapabilities(this.#ledger, jtis)
   }
 
   /** Begins an epoch: keys of what is written from now on are wrapped under a fresh secret. @throws ACCESS_DENIED */
