@@ -1,6 +1,7 @@
 import {
   createLocalClient,
   Fetches,
+  Links,
   type LocalEnvironment,
   LocalNamespaces,
   OpenCalls,
@@ -67,6 +68,7 @@ export async function composeNode({
   const namespaces = await LocalNamespaces.open(env)
   resources.defer(() => namespaces.close())
   const replication = resources.use(await Replication.open(env, namespaces))
+  const links = await Links.open(env)
   const calls = new OpenCalls()
   return new RunningNode({
     dataDir,
@@ -74,7 +76,7 @@ export async function composeNode({
     network,
     replication,
     packs,
-    client: createLocalClient(replication, calls),
+    client: createLocalClient(replication, links, calls),
     calls,
     resources,
     logger,

@@ -1,4 +1,5 @@
 import type { PlanLimits, PlanName } from '../src/limits.ts'
+import type { LinkApi } from './link-client.ts'
 import type { AgentApi, MembershipApi, ReplicaOptions, ReplicationApi, WrittenArtifact } from './peer-client.ts'
 
 /** A JSON value, as metadata and snippets hold it. */
@@ -288,6 +289,6 @@ export interface Client {
   /** DID of the agent that this client acts as. */
   readonly did: string
   readonly agent: AgentApi
-  readonly artifact: ArtifactApi & ReplicationApi
+  readonly artifact: ArtifactApi & ReplicationApi & LinkApi
   readonly namespace: NamespaceApi & MembershipApi
 }

@@ -1,5 +1,5 @@
 /**
- * The interface that programs are written against, safe to load in a browser: types and errors, no Node modules.
+ * The interface that programs are written against, safe to load in a browser: types, errors and links, no Node modules.
  */
 
 export { ArtifactHubError, type ErrorCode, type ErrorDetails, errorTable, isHubError } from '../src/errors.ts'
@@ -37,6 +37,7 @@ export type {
   VersionedRef,
   VersionRef,
 } from './client.ts'
+export type { GatewayRef, LinkApi, ListedUrl, SignedUrlOptions } from './link-client.ts'
 export type {
   AgentApi,
   AgentSelf,
@@ -55,3 +56,4 @@ export type {
   WatchOptions,
   WrittenArtifact,
 } from './peer-client.ts'
+export { SignedUrl } from './signed-url.ts'

@@ -17,14 +17,14 @@ export interface AgentSelf {
 export interface Contact {
   readonly name: string
   readonly did: string
-  /** Multiaddrs that its ticket named. */
+  /** Multiaddrs that its ticket named; one that ends in `/http` or `/https` is of its gateway. */
   readonly addresses: readonly string[]
 }
 
 /** This agent and those that it has names for. Wherever an agent is named in a call, a contact's name, a DID or an agent's ticket will do. */
 export interface AgentApi {
   self(options?: CallOptions): Promise<AgentSelf>
-  /** One copyable string: this agent's DID and the addresses it listens on. */
+  /** One copyable string: this agent's DID, the addresses it listens on, and where its gateway is. */
   ticket(options?: CallOptions): Promise<string>
   /**
    * Exactly one of `did` and `ticket`. Adding an agent again under its name brings its addresses up to date.

@@ -1,6 +1,8 @@
 import { formatDid, formatTicket, parseDid } from '../../src/identity/index.ts'
 import type { AgentApi, Contact } from '../peer-client.ts'
 import { checked, shapes } from './arguments.ts'
+import { addressOfGateway } from './links/gateway-address.ts'
+import type { Links } from './links/links.ts'
 import type { OpenCalls } from './open-calls.ts'
 import { agentOfTicket } from './replication/contacts.ts'
 import type { Replication } from './replication/replication.ts'
@@ -8,8 +10,17 @@ import type { ContactRow } from './replication/rows.ts'
 import { ticketAddresses } from './replication/ticket-addresses.ts'
 
 /** The agent calls of a client in this process. */
-export function createAgentApi({ env, contacts }: Replication, calls: OpenCalls): AgentApi {
+export function createAgentApi(
+  { env, contacts }: Replication,
+  links: Pick<Links, 'ownGateway'>,
+  calls: OpenCalls,
+): AgentApi {
   const { agent, network } = env
+  // First: a ticket has room for a few.
+  const gatewayAddress = () => {
+    const address = links.ownGateway === undefined ? undefined : addressOfGateway(links.ownGateway)
+    return address === undefined ? [] : [address]
+  }
   return {
     self: async (options) =>
       await calls.run(checked('agent.self', shapes.nothing, options), async () => ({
@@ -21,7 +32,7 @@ export function createAgentApi({ env, contacts }: Replication, calls: OpenCalls)
         formatTicket({
           kind: 'agent',
           id: agent.publicKey,
-          peers: [{ agent: agent.publicKey, addresses: ticketAddresses(network) }],
+          peers: [{ agent: agent.publicKey, addresses: [...gatewayAddress(), ...ticketAddresses(network)] }],
         }),
       ),
     add: async (options) =>

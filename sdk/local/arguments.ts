@@ -2,7 +2,15 @@ import { types } from 'node:util'
 import { z } from 'zod'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { isTicket } from '../../src/identity/index.ts'
-import { maxLabelBytes, maxPageItems, maxReplicas, maxTicketText, plans } from '../../src/limits.ts'
+import {
+  maxAudience,
+  maxLabelBytes,
+  maxLinkSeconds,
+  maxPageItems,
+  maxReplicas,
+  maxTicketText,
+  plans,
+} from '../../src/limits.ts'
 
 // What callers write in JavaScript is checked as if it came over a wire: types bind only those who use them.
 
@@ -54,6 +62,9 @@ const replication = { replicas: count.max(maxReplicas).optional(), replicaTimeou
 const description = { name: anything, contentType: anything, metadata: anything, namespace, signal }
 const one = { artifactId: text, namespace, signal }
 const range = z.strictObject({ offset: count, length: count.optional() }).optional()
+
+const gateway = z.union([agent, z.strictObject({ agent, url: text })], 'must be an agent, or { agent, url }')
+const jti = z.string().regex(/^[0-9a-f]{32}$/, 'must be the 32 hex digits of a link')
 
 /** The shape of every call's options. */
 export const shapes = {
@@ -119,6 +130,29 @@ export const shapes = {
     signal,
   }),
   policy: z.strictObject({ namespace, fetch: z.enum(['eager', 'lazy']), maxBytes: count.optional(), signal }),
+  signedUrl: z.strictObject({
+    ...one,
+    version,
+    expiresIn: z
+      .number()
+      .int()
+      .min(1)
+      .max(maxLinkSeconds, `must be seconds, at most ${maxLinkSeconds} (7 days)`)
+      .optional(),
+    notBefore: date,
+    gateways: z.array(gateway).min(1).max(maxAudience).optional(),
+    filename: z.string().optional(),
+    disposition: z.enum(['attachment', 'inline']).optional(),
+    ip: z.string().optional(),
+    maxUses: z
+      .number()
+      .int()
+      .min(1)
+      .max(2 ** 32 - 1)
+      .optional(),
+  }),
+  signedUrls: z.strictObject({ artifactId: text.optional(), signal }),
+  revokeSignedUrl: z.strictObject({ jti, namespace, signal }),
   watch: z.strictObject({ namespace, artifactId: text.optional(), cursor, signal }),
 } as const
 

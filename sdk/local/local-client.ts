@@ -1,6 +1,8 @@
 import type { Client } from '../client.ts'
 import { createAgentApi } from './agent-api.ts'
 import { createArtifactApi } from './artifact-api.ts'
+import { createLinkApi } from './links/link-api.ts'
+import type { Links } from './links/links.ts'
 import { createMembershipApi } from './membership-api.ts'
 import { createNamespaceApi } from './namespace-api.ts'
 import type { OpenCalls } from './open-calls.ts'
@@ -8,11 +10,15 @@ import type { Replication } from './replication/replication.ts'
 import { createReplicationApi } from './replication-api.ts'
 
 /** A client whose calls run in this process, as the agent of the node, until `calls` is closed. */
-export function createLocalClient(replication: Replication, calls: OpenCalls): Client {
+export function createLocalClient(replication: Replication, links: Links, calls: OpenCalls): Client {
   return {
     did: replication.env.agent.did,
-    agent: createAgentApi(replication, calls),
-    artifact: { ...createArtifactApi(replication, calls), ...createReplicationApi(replication, calls) },
+    agent: createAgentApi(replication, links, calls),
+    artifact: {
+      ...createArtifactApi(replication, calls),
+      ...createReplicationApi(replication, calls),
+      ...createLinkApi(replication, links, calls),
+    },
     namespace: { ...createNamespaceApi(replication, calls), ...createMembershipApi(replication, calls) },
   }
 }

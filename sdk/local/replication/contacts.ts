@@ -4,6 +4,7 @@ import type { KnownPeer, PeerNetwork } from '../../../src/exchange/index.ts'
 import { formatDid, isTicket, parseDid, parseTicket } from '../../../src/identity/index.ts'
 import { maxContacts } from '../../../src/limits.ts'
 import type { KeyValueStore } from '../../../src/storage/index.ts'
+import { gatewayOfAddress } from '../links/gateway-address.ts'
 import { type ContactRow, deleteContact, loadContacts, putContact } from './rows.ts'
 
 /** Names for agents, local to this node, each unique. */
@@ -24,7 +25,7 @@ export class Contacts {
     const contacts = new Contacts(store, network)
     for (const row of await loadContacts(store)) {
       contacts.#rows.set(row.name, row)
-      network.addAddresses(row.agent, row.addresses)
+      contacts.#know(row)
     }
     return contacts
   }
@@ -57,7 +58,7 @@ export class Contacts {
       const row = { name, agent, addresses: addresses.length > 0 ? addresses : (known?.addresses ?? []) }
       await this.#store.batch([putContact(row)], { sync: true })
       this.#rows.set(name, row)
-      this.#network.addAddresses(agent, row.addresses)
+      this.#know(row)
       return row
     })
   }
@@ -78,8 +79,15 @@ export class Contacts {
   resolve(text: string): KnownPeer {
     const known = this.#rows.get(text)
     const found = known ?? namedBy(text)
-    this.#network.addAddresses(found.agent, found.addresses)
+    this.#know(found)
     return found
+  }
+
+  #know({ agent, addresses }: KnownPeer): void {
+    this.#network.addAddresses(
+      agent,
+      addresses.filter((address) => gatewayOfAddress(address) === undefined),
+    )
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {

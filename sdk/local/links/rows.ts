@@ -1,0 +1,104 @@
+import { type Capability, decodeCapability, type LinkClaims } from '../../../src/capability/index.ts'
+import { concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../../src/errors.ts'
+import { maxCapabilityBytes } from '../../../src/limits.ts'
+import { keySpaces } from '../../../src/namespace/index.ts'
+import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
+
+// Beside `sdk/local/replication/rows.ts`.
+const linkTable = Uint8Array.of(keySpaces.node, 0x6c)
+const ownGatewayKey = Uint8Array.of(keySpaces.node, 0x67)
+const maxRowBytes = maxCapabilityBytes + 4_096
+
+/** A link that this node made. */
+export interface LinkRow {
+  readonly capability: Capability<LinkClaims>
+  /** Where its gateway is. */
+  readonly gateway: string
+}
+
+/** What is remembered of a link without looking into its token. */
+interface StoredLink {
+  readonly key: Uint8Array
+  readonly artifact: Uint8Array
+  /** Seconds since 1970. */
+  readonly expires: number
+  readonly gateway: string
+  readonly token: Uint8Array
+}
+
+/** The change that remembers a link: `jti` → `{ v: 0, art, exp, url, token }`. */
+export function putLink({ capability, gateway }: LinkRow): KeyValueChange {
+  const { claims, token } = capability
+  const value = encodeCanonical({ v: 0, art: claims.artifact, exp: claims.expires, url: gateway, token })
+  return { type: 'put', key: concatBytes(linkTable, claims.jti), value }
+}
+
+/** The link of that `jti`; `undefined` when this node did not make it, or it is forgotten. @throws CORRUPT */
+export async function loadLink(store: KeyValueStore, jti: Uint8Array): Promise<LinkRow | undefined> {
+  const key = concatBytes(linkTable, jti)
+  const value = await store.get(key)
+  return value === undefined ? undefined : linkOf(decodeRow(key, value))
+}
+
+/** Links that this node made, those of one artifact if one is named, that have not expired by `nowSeconds` (since 1970). @throws CORRUPT */
+export async function loadLinks(
+  store: KeyValueStore,
+  nowSeconds: number,
+  { artifact, signal }: { artifact?: Uint8Array | undefined; signal?: AbortSignal | undefined },
+): Promise<LinkRow[]> {
+  const rows: LinkRow[] = []
+  for await (const row of storedLinks(store, signal)) {
+    const isMeant = artifact === undefined || Buffer.compare(row.artifact, artifact) === 0
+    if (isMeant && row.expires > nowSeconds) rows.push(linkOf(row))
+  }
+  return rows
+}
+
+/** The changes that forget links that expired before `beforeSeconds`. @throws CORRUPT */
+export async function forgetExpiredLinks(store: KeyValueStore, beforeSeconds: number): Promise<KeyValueChange[]> {
+  const changes: KeyValueChange[] = []
+  for await (const { key, expires } of storedLinks(store, undefined)) {
+    if (expires < beforeSeconds) changes.push({ type: 'del', key })
+  }
+  return changes
+}
+
+/** Where this node's own gateway was when it ran last. @throws CORRUPT */
+export async function loadOwnGateway(store: KeyValueStore): Promise<string | undefined> {
+  const value = await store.get(ownGatewayKey)
+  if (value === undefined) return undefined
+  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a row of this node' }) as { url?: unknown } | null
+  if (typeof row?.url !== 'string') throw damaged()
+  return row.url
+}
+
+/** The change that remembers where it is: `{ v: 0, url }`. */
+export function putOwnGateway(url: string): KeyValueChange {
+  return { type: 'put', key: ownGatewayKey, value: encodeCanonical({ v: 0, url }) }
+}
+
+async function* storedLinks(store: KeyValueStore, signal: AbortSignal | undefined): AsyncGenerator<StoredLink> {
+  const range = { gte: linkTable, lt: prefixEnd(linkTable) as Uint8Array }
+  for await (const [key, value] of store.entries(range, { ...(signal && { signal }) })) yield decodeRow(key, value)
+}
+
+function decodeRow(key: Uint8Array, value: Uint8Array): StoredLink {
+  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a row of this node' })
+  if (typeof row !== 'object' || row === null) throw damaged()
+  const { v, art, exp, url, token } = row as Record<string, unknown>
+  if (v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a link was recorded by a newer release')
+  const isWell = art instanceof Uint8Array && token instanceof Uint8Array && Number.isSafeInteger(exp)
+  if (!isWell || typeof url !== 'string') throw damaged()
+  return { key: key.slice(), artifact: art, expires: exp as number, gateway: url, token }
+}
+
+function linkOf({ token, gateway }: StoredLink): LinkRow {
+  const { claims } = decodeCapability(token)
+  if (claims.kind !== 'link') throw damaged()
+  return { capability: { claims, token }, gateway }
+}
+
+function damaged(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'what this node remembers of its links is damaged')
+}

@@ -1,0 +1,4 @@
+import { linksContract } from './contract.ts'
+import { openInProcess } from './in-process.ts'
+
+linksContract(openInProcess)
