@@ -10,6 +10,7 @@ import {
 import { LeafMemory } from '../src/content/index.ts'
 import { keySpaces } from '../src/namespace/index.ts'
 import { PackStore, type PackStoreOptions } from './disk/index.ts'
+import type { Gateway, GatewaySettings } from './gateway/index.ts'
 import { localFiles } from './local-files.ts'
 import type { Logger } from './logger.ts'
 import type { Network } from './network/index.ts'
@@ -30,6 +31,8 @@ export interface NodeParts
   readonly packs: Pick<PackStoreOptions, 'directory' | 'files' | 'maxPackBytes'>
   /** Closed with the node, last first; what is opened here goes on top. Whoever made it disposes of it if this throws. */
   readonly resources: AsyncDisposableStack
+  /** Present when the node is to serve links. */
+  readonly gateway?: GatewaySettings | undefined
   readonly logger: Logger | undefined
 }
 
@@ -43,6 +46,7 @@ export async function composeNode({
   packs: packOptions,
   network: startingNetwork,
   resources,
+  gateway: settings,
   logger,
   ...parts
 }: NodeParts): Promise<RunningNode> {
@@ -70,6 +74,7 @@ export async function composeNode({
   const replication = resources.use(await Replication.open(env, namespaces))
   const links = await Links.open(env)
   const calls = new OpenCalls()
+  const gateway = settings && resources.use(await openGateway(settings, env, namespaces, logger))
   return new RunningNode({
     dataDir,
     env,
@@ -78,9 +83,23 @@ export async function composeNode({
     packs,
     client: createLocalClient(replication, links, calls),
     calls,
+    gateway,
     resources,
     logger,
   })
+}
+
+async function openGateway(
+  settings: GatewaySettings,
+  env: LocalEnvironment,
+  namespaces: LocalNamespaces,
+  logger: Logger | undefined,
+): Promise<Gateway> {
+  // Loaded when asked for: it takes longer to load than a node without a network takes to start.
+  const { NamespaceSource, startGateway } = await import('./gateway/index.ts')
+  const { engine, store, agent, now, monotonic } = env
+  const source = new NamespaceSource(env, namespaces)
+  return await startGateway({ settings, source, engine, store, self: agent.publicKey, now, monotonic, logger })
 }
 
 function setTimer(delayMs: number, work: () => void): () => void {

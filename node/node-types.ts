@@ -3,6 +3,7 @@ import type { Helia } from 'helia'
 import type { Client } from '../sdk/client.ts'
 import type { FetchPolicy, Role } from '../sdk/peer-client.ts'
 import type { BlockServerCounters, Misbehaviour, SyncServiceCounters, TransferCounters } from '../src/exchange/index.ts'
+import type { GatewayOptions } from './gateway/gateway-options.ts'
 import type { Logger } from './logger.ts'
 import type { NetworkMode } from './network/index.ts'
 
@@ -34,9 +35,20 @@ export interface StartNodeOptions {
    * `replica` it stores and serves them without their keys.
    */
   readonly replicate?: readonly string[] | undefined
+  /** Serves links over HTTP. Without it the node is no gateway. */
+  readonly gateway?: GatewayOptions | undefined
   readonly logger?: Logger | undefined
   /** Aborts the start. */
   readonly signal?: AbortSignal | undefined
+}
+
+/** Where a node serves links. */
+export interface GatewayStatus {
+  /** What stands before `/a/…` in links, without a slash at the end. */
+  readonly url: string
+  readonly port: number
+  /** Of its admin listener, if it has one. */
+  readonly adminPort: number | undefined
 }
 
 /** Sizes and counts of one namespace on this node's disk. */
@@ -247,6 +259,8 @@ export interface ArtifactHubNode extends AsyncDisposable {
   readonly client: Client
   readonly did: string
   readonly dataDir: string
+  /** Where it serves links, if it is a gateway. */
+  readonly gateway: GatewayStatus | undefined
   status(options?: { signal?: AbortSignal | undefined }): Promise<NodeStatus>
   check(options?: CheckOptions): Promise<CheckReport>
   gc(options?: GcOptions): Promise<GcReport>

@@ -4,6 +4,7 @@ import type { Client } from '../sdk/index.ts'
 import type { LocalEnvironment, LocalNamespaces, OpenCalls, Replication } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
 import type { PackStore } from './disk/index.ts'
+import type { Gateway } from './gateway/index.ts'
 import type { StartedHelia } from './helia.ts'
 import type { Logger } from './logger.ts'
 import { checkNode } from './maintenance/check-node.ts'
@@ -14,6 +15,7 @@ import type {
   CheckOptions,
   CheckReport,
   DiskUsage,
+  GatewayStatus,
   GcOptions,
   GcReport,
   NodeStatus,
@@ -29,6 +31,7 @@ interface RunningNodeInit {
   readonly packs: PackStore
   readonly client: Client
   readonly calls: OpenCalls
+  readonly gateway: Gateway | undefined
   readonly resources: AsyncDisposableStack
   readonly logger: Logger | undefined
 }
@@ -50,6 +53,11 @@ export class RunningNode implements ArtifactHubNode {
     this.did = init.env.agent.did
     this.dataDir = init.dataDir
     this.#startedAt = new Date(init.env.now())
+  }
+
+  get gateway(): GatewayStatus | undefined {
+    const { gateway } = this.#init
+    return gateway && { url: gateway.url, port: gateway.port, adminPort: gateway.adminPort }
   }
 
   status(options: { signal?: AbortSignal | undefined } = {}): Promise<NodeStatus> {
@@ -153,8 +161,10 @@ export class RunningNode implements ArtifactHubNode {
   }
 
   async #close(): Promise<void> {
-    const { calls, resources } = this.#init
+    const { calls, gateway, resources } = this.#init
     try {
+      // Bodies in flight may need what closes after them.
+      await gateway?.close()
       await calls.close()
       const helia = await this.#helia?.catch(() => undefined)
       await helia?.stop()

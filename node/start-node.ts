@@ -6,6 +6,7 @@ import { HybridClock } from '../src/log/index.ts'
 import { incarnationStampKey } from '../src/namespace/index.ts'
 import { composeNode } from './compose-node.ts'
 import { DataDir, DiskReserve, LevelStore, openIncarnation } from './disk/index.ts'
+import { gatewaySettings } from './gateway/gateway-options.ts'
 import { loadIdentity } from './identity.ts'
 import { type NetworkMode, startNetwork } from './network/index.ts'
 import type { ArtifactHubNode, StartNodeOptions } from './node-types.ts'
@@ -19,7 +20,9 @@ import { WorkerPool } from './workers/index.ts'
  *   passphrase, for an `identity.key` that is lost or another agent's, and for rights on the directory
  */
 export async function startNode(options: StartNodeOptions): Promise<ArtifactHubNode> {
-  const { passphrase, logger, signal, network: mode = 'lan', replicate = [] } = checkedOptions(options)
+  const { passphrase, logger, signal, network: mode = 'lan', replicate = [], gateway } = checkedOptions(options)
+  // Before anything is opened: what is wrong with it is wrong with the call.
+  const settings = gateway && gatewaySettings(gateway)
   signal?.throwIfAborted()
   const cleanUp = new AsyncDisposableStack()
   try {
@@ -70,6 +73,7 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
       now: Date.now,
       monotonic,
       resources: cleanUp,
+      gateway: settings,
       logger,
     })
     signal?.throwIfAborted()

@@ -18,6 +18,8 @@ export interface ReadContentOptions {
   readonly engine: ContentEngine
   /** Plaintext bytes, inside the content. Without `length`: to the end. Default all. */
   readonly range?: { readonly offset: number; readonly length?: number | undefined } | undefined
+  /** Asked from time to time: reads ahead by so many bytes at most, of what is allowed anyway. One leaf is always read. */
+  readonly maxAheadBytes?: (() => number) | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -141,10 +143,11 @@ async function* openLeaves<M extends ArrayBufferLike>(
   let aheadBytes = 0
   let readAheadBytes = firstReadAheadBytes
   let walked = false
+  const maxAheadBytes = options.maxAheadBytes ?? (() => opener.maxAheadBytes)
   if (range !== undefined && start === end) return
   try {
     for (;;) {
-      while (!walked && (opening.length === 0 || aheadBytes < readAheadBytes)) {
+      while (!walked && (opening.length === 0 || aheadBytes < Math.min(readAheadBytes, maxAheadBytes()))) {
         signal.throwIfAborted()
         const step = await blocks.next()
         if (step.done === true) walked = true

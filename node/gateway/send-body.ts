@@ -1,0 +1,116 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
+import { ArtifactHubError } from '../../src/errors.ts'
+import type { BodyMemory, Place } from './body-memory.ts'
+
+/** Of either version of HTTP: Node gives those of HTTP/2 the same methods. */
+export type RawRequest = IncomingMessage
+export type RawResponse = ServerResponse & { readonly stream?: ServerHttp2Stream }
+
+/** Handed to the client at a time when memory is short: what it has not taken of it cannot be freed. */
+const sliceBytes = 64 * 1024
+
+/** A body to send. */
+export interface Body {
+  /** Plaintext bytes of the content, `end` exclusive. */
+  readonly start: number
+  readonly end: number
+  /** The content from an offset on, up to `end`: verified pieces in order. `aheadBytes` says how much to read ahead, from time to time. */
+  readonly read: (start: number, aheadBytes: () => number) => AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined>
+  readonly memory: BodyMemory
+  /** Waits until so many bytes may go out. */
+  readonly pace: (bytes: number) => Promise<void> | undefined
+  /** A client that takes nothing for so long is given up, milliseconds. */
+  readonly stalledMs: number
+  /** Told of bytes that were handed to the system. */
+  readonly onSent: (bytes: number) => void
+  readonly signal: AbortSignal
+}
+
+/**
+ * Sends a body, having `begin` write the headers once its first bytes are there, so that what fails before that can be told.
+ * Resolves when the last byte was handed over. What fails later leaves the answer unfinished: the caller destroys it.
+ *
+ * @throws what `read` throws; RATE_LIMITED when the client takes nothing; the signal's reason
+ */
+export async function sendBody(response: RawResponse, body: Body, begin: () => void): Promise<void> {
+  const { end, memory, pace, signal } = body
+  let at = body.start
+  let hasBegun = false
+  // For bytes that were not sent because the place was given up.
+  let paid = 0
+  for (;;) {
+    let obstacle: Promise<void> | undefined
+    {
+      using place = await memory.take(signal)
+      pieces: for await (const piece of body.read(at, place.aheadBytes)) {
+        if (!hasBegun) begin()
+        hasBegun = true
+        for (let done = 0; done < piece.length; ) {
+          signal.throwIfAborted()
+          const part = place.isTight() ? piece.slice(done, done + sliceBytes) : piece.subarray(done)
+          const due = Math.max(0, part.length - paid)
+          paid = 0
+          const wait = pace(due)
+          if (wait !== undefined && (await isParked(place, wait))) {
+            paid = part.length
+            obstacle = wait
+            break pieces
+          }
+          const isTaken = response.write(part)
+          done += part.length
+          at += part.length
+          body.onSent(part.length)
+          if (isTaken) continue
+          const drain = drained(response, body)
+          if (await isParked(place, drain)) {
+            obstacle = drain
+            break pieces
+          }
+        }
+      }
+    }
+    if (at >= end) break
+    if (obstacle === undefined) throw new ArtifactHubError('INTERNAL', 'a content is not as long as its version says')
+    await obstacle
+  }
+  if (!hasBegun) begin()
+}
+
+/** Waits for an obstacle to pass, unless the place is needed by others meanwhile: then it is still there. */
+async function isParked(place: Place, obstacle: Promise<void>): Promise<boolean> {
+  // Whoever waits for it is told; until then a failure must not count as unhandled.
+  obstacle.catch(() => {})
+  const { promise: parked, resolve: park } = Promise.withResolvers<true>()
+  place.wait(() => park(true))
+  try {
+    return (await Promise.race([obstacle, parked])) === true
+  } finally {
+    place.resume()
+  }
+}
+
+/** Resolves when the client has taken what it was given. */
+function drained(response: RawResponse, { stalledMs, signal }: Pick<Body, 'stalledMs' | 'signal'>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      clearTimeout(timer)
+      response.removeListener('drain', onDrain)
+      signal.removeEventListener('abort', onAbort)
+    }
+    const onDrain = (): void => {
+      settle()
+      resolve()
+    }
+    const onAbort = (): void => {
+      settle()
+      reject(signal.reason)
+    }
+    const timer = setTimeout(() => {
+      settle()
+      reject(new ArtifactHubError('RATE_LIMITED', 'the client takes nothing'))
+    }, stalledMs)
+    response.once('drain', onDrain)
+    signal.addEventListener('abort', onAbort, { once: true })
+  })
+}
