@@ -2,7 +2,6 @@ import type { LocalEnvironment, LocalNamespaces, OpenNamespace } from '../../sdk
 import { type LinkClaims, linkNameOf, openLinkKey } from '../../src/capability/index.ts'
 import { equalBytes } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
-import { mayAuthor } from '../../src/membership/index.ts'
 import type { ContentSource, LinkContent } from './content-source.ts'
 
 /** Contents of the namespaces of this node, fetched from their members where they are not here. */
@@ -20,9 +19,8 @@ export class NamespaceSource implements ContentSource {
   async find(claims: LinkClaims): Promise<LinkContent> {
     const namespace = this.#namespaces.all.find(({ row }) => equalBytes(row.id, claims.namespace))
     if (namespace === undefined) throw notFound()
-    const role = namespace.log.roleOf(claims.issuer)
-    if (role === undefined || !mayAuthor(role, 'put')) {
-      throw new ArtifactHubError('REVOKED', 'the issuer of the link has no right to it any more')
+    if (namespace.log.membership.refusalOf(claims) !== undefined) {
+      throw new ArtifactHubError('REVOKED', 'the link, or the right of its issuer, was taken back')
     }
     return claims.pinned === undefined
       ? await this.#latest(namespace, claims)
