@@ -270,6 +270,8 @@ export const maxInvitations = 64
 export const maxCapabilityBytes = 4 * KiB
 /** A capability and the proof of a group's member, bytes, with room. */
 export const maxPresentationBytes = maxCapabilityBytes + 256
+/** Boxes for capabilities in a put: beside content, metadata and heads at their limits there is room for so many. */
+export const maxLabelledBoxesInPut = 64
 /** Agents and groups that one capability is for: a fleet of gateways. */
 export const maxAudience = 16
 /** Providers that a link names, and the addresses of each: with 16 audiences they still fit `maxCapabilityBytes`. */

@@ -9,7 +9,7 @@ export {
   timeOf,
 } from './claims.ts'
 export { compareAudience } from './claims-codec.ts'
-export { decodeEnvelope, type Envelope, sealEnvelope } from './envelope.ts'
+export { decodeEnvelope, decodeUnverifiedEnvelope, type Envelope, sealEnvelope } from './envelope.ts'
 export { isInIpRange, isIpRange } from './ip-range.ts'
 export { openLinkKey, sealLinkKey } from './link-key.ts'
 export { isLinkName, linkNameOf } from './link-name.ts'
@@ -23,4 +23,4 @@ export {
   type Presentation,
   proveGroupMember,
 } from './presentation.ts'
-export { type Capability, decodeCapability, signCapability } from './token.ts'
+export { type Capability, decodeCapability, decodeUnverifiedCapability, signCapability } from './token.ts'

@@ -335,15 +335,15 @@ export class ReplicatedNamespace {
     if (other !== undefined) this.request(other)
   }
 
-  #onChange({ written, received, authChanged }: LogChange): void {
+  #onChange({ written, received, authChanged, mayOweBoxes = false }: LogChange): void {
     if (written.length > 0) {
       const inTouch = this.connectedMembers().filter((agent) => this.#isInTouch(agent))
       for (const agent of inTouch.slice(0, maxPushPeers)) this.#context.push(agent, this.log, written)
     }
     if (written.length + received > 0) this.#hints.changed(written.length > 0)
+    if (authChanged || mayOweBoxes) this.#healSoon()
     if (authChanged) {
       this.#context.onAuthChanged()
-      this.#healSoon()
       this.dial()
     }
   }

@@ -34,6 +34,8 @@ export interface LogChange {
   readonly received: number
   /** Whether who may do what may have changed. */
   readonly authChanged: boolean
+  /** Whether others may lack keys of what was received: `heal` looks. */
+  readonly mayOweBoxes?: boolean
 }
 
 /** An entry as it is stored, with its name. */

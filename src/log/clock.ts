@@ -14,6 +14,11 @@ export class HybridClock {
     this.#now = now
   }
 
+  /** Wall time now, milliseconds since 1970. */
+  get nowMs(): number {
+    return this.#now()
+  }
+
   /** A reading later than all before. */
   tick(): ClockReading {
     const wallMs = Math.max(0, Math.floor(this.#now()))

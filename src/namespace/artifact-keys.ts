@@ -3,9 +3,10 @@ import { ArtifactHubError } from '../errors.ts'
 import type { KeyWrap } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
 import { ArtifactKey } from '../sharing/index.ts'
-import { isSuperseded } from './key-rows.ts'
 import type { NamespaceParts } from './parts.ts'
 import { openArtifactKey, storedSecrets } from './secrets.ts'
+import { isKeySuperseded } from './share-keys.ts'
+import { SharingView } from './sharing-view.ts'
 
 /** An artifact to write to: its id, the salt that makes it, and the key in force. */
 export interface ArtifactHandle {
@@ -43,8 +44,7 @@ export async function handleOf(
   if (data === undefined || keyId === undefined)
     throw new ArtifactHubError('CORRUPT', 'the log lacks the entry of a version that the catalog lists')
   const salt = data.artifactSalt
-  const row = await parts.env.store.get(parts.keys.key('artifactKeys', artifact, keyId))
-  if (isSuperseded(membership, row, keyId)) {
+  if (await isKeySuperseded(parts, SharingView.stored(parts, membership), artifact, keyId)) {
     return { artifact, salt, key: newArtifactKey(parts, artifact), isFresh: true }
   }
   return { artifact, salt, key: await artifactKey(parts, artifact, keyId), isFresh: false }

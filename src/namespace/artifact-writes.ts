@@ -1,18 +1,18 @@
 import type { ArtifactState, ContentRoot, VersionRecord, VersionRef } from '../catalog/index.ts'
 import { equalBytes, formatArtifactId } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxBoxesInEntry, maxVersionHeads } from '../limits.ts'
+import { maxBoxesInEntry, maxLabelledBoxesInPut, maxVersionHeads } from '../limits.ts'
 import type { DataHeader, KeySection, KeyWrap } from '../log/index.ts'
-import { rankOf } from '../membership/index.ts'
-import type { ArtifactKey } from '../sharing/index.ts'
+import type { ArtifactKey, SealingItem } from '../sharing/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
 import type { ArtifactHandle } from './artifact-keys.ts'
 import { encodeBody } from './body.ts'
-import { isSuperseded } from './key-rows.ts'
-import { appendRotate } from './members.ts'
+import { epochToWriteUnder, readersOf } from './members.ts'
 import type { Namespace } from './namespace.ts'
 import { operationOf } from './operations.ts'
 import type { Quota, Reservation } from './quota.ts'
+import { isFor, isKeySuperseded, itemsFor, sectionsOf } from './share-keys.ts'
+import { SharingView } from './sharing-view.ts'
 import type { Transaction } from './transaction.ts'
 
 /** Content whose blocks are durable, or that is one leaf in hand. */
@@ -83,7 +83,7 @@ export function writeNextVersion(namespace: Namespace, options: NextVersionOptio
   return namespace.commit(async (tx, mark) => {
     requireWriter(tx)
     const current = await currentVersion(tx, artifact)
-    await requireInForce(tx, handle)
+    await requireInForce(namespace, tx, handle)
     if (expectedVersion !== undefined) await checkExpected(tx, current, expectedVersion)
     const base = restore === undefined ? current : await tx.catalog.version(artifact, restore)
     if (base === undefined) throw noSuchVersion(artifact, restore)
@@ -106,7 +106,7 @@ export function writeDelete(namespace: Namespace, handle: Pick<ArtifactHandle, '
     await currentVersion(tx, artifact)
     const { entries: parents } = await tx.catalog.versionHeads(artifact)
     mark()
-    const data = dataHeader({ artifactSalt: salt, parents })
+    const data = artifactData({ artifactSalt: salt, parents })
     await tx.append({ kind: 'delete', keyId: undefined, data }, {}, (entry) => operationOf(artifact, entry, undefined))
   })
 }
@@ -123,7 +123,7 @@ export function writeDrop(
     const found = await tx.catalog.version(artifact, version)
     if (found === undefined) throw noSuchVersion(artifact, version)
     mark()
-    const data = dataHeader({ artifactSalt: salt, versions: [found.entry] })
+    const data = artifactData({ artifactSalt: salt, versions: [found.entry] })
     await tx.append({ kind: 'drop', keyId: undefined, data }, {}, (entry) => operationOf(artifact, entry, undefined))
   })
 }
@@ -150,14 +150,15 @@ async function appendPut(
 ): Promise<VersionRecord> {
   const state = { ...description, sha256 }
   // First, for it may write an entry before this one.
-  const [keys, ...more] = isFresh ? await keySections(tx, artifact, key, wrap) : []
+  const shared = isFresh && gen > 1 ? await itemsOfShares(namespace, tx, artifact, key, gen) : []
+  const [keys, ...more] = isFresh ? await keySections(tx, artifact, key, wrap, shared) : []
   const body = key.sealBody(encodeBody(state), tx.nextPlace, namespace.env.random(12))
-  const data = dataHeader({ artifactSalt: salt, parents, gen, root })
+  const data = artifactData({ artifactSalt: salt, parents, gen, root })
   const entry = await tx.append({ kind: 'put', keyId: key.id, data }, { keys, body, leaf }, (signed) =>
     operationOf(artifact, signed, state),
   )
   for (const section of more) {
-    await tx.append({ kind: 'keys', keyId: key.id, data: dataHeader({ artifactSalt: salt }) }, { keys: section })
+    await tx.append({ kind: 'keys', keyId: key.id, data: artifactData({ artifactSalt: salt }) }, { keys: section })
   }
   const record = await tx.catalog.version(artifact, `${gen}-${Buffer.from(entry.hash).toString('hex')}`)
   if (record === undefined)
@@ -165,29 +166,44 @@ async function appendPut(
   return record
 }
 
+/** What seals a fresh key to the audiences of the shares that the version is for. */
+async function itemsOfShares(
+  namespace: Namespace,
+  tx: Transaction,
+  artifact: Uint8Array,
+  key: ArtifactKey,
+  gen: number,
+): Promise<SealingItem[]> {
+  const view = SharingView.within(namespace, tx)
+  const shares = await view.sharesInForce(artifact)
+  return itemsFor(
+    key,
+    shares.filter((share) => isFor(share, gen)),
+    view,
+  )
+}
+
 /**
  * How those who may read come by a fresh key: wrapped under the epoch to write under. Without one that this agent can open, it begins
- * one if it may; else the key is sealed to the members by name, until somebody has.
+ * one if it may; else the key is sealed to the members by name, until somebody has. And sealed to those that it is shared with.
  */
 async function keySections(
   tx: Transaction,
   artifact: Uint8Array,
   key: ArtifactKey,
-  wrap: KeyWrap | undefined,
+  known: KeyWrap | undefined,
+  shared: readonly SealingItem[],
 ): Promise<KeySection[]> {
-  const { keyring, membership } = tx
-  const mayRotate = rankOf(membership.roleOf(tx.agent.publicKey) ?? 'reader') >= 2
-  const epoch = tx.epoch ?? (mayRotate ? await appendRotate(tx) : undefined)
-  if (epoch !== undefined) {
-    const isStill = wrap !== undefined && equalBytes(wrap.under, epoch.id) && equalBytes(wrap.keyId, key.id)
-    return [{ wraps: [isStill ? wrap : keyring.wrap(key, artifact, epoch)], ephemeral: undefined, boxes: [] }]
-  }
-  const readers = membership.members.filter(({ role }) => role !== 'replica').map(({ agent }) => agent)
-  const sections: KeySection[] = []
-  for (let at = 0; at < readers.length; at += maxBoxesInEntry) {
-    sections.push(keyring.sealKey(key, artifact, readers.slice(at, at + maxBoxesInEntry), tx.random(32)))
-  }
-  return sections
+  const { keyring } = tx
+  const epoch = await epochToWriteUnder(tx)
+  const named = epoch === undefined ? readersOf(tx).map((recipient) => ({ key, recipient })) : []
+  const first = Math.min(Math.max(named.length, maxLabelledBoxesInPut), maxBoxesInEntry)
+  const sections = [...sectionsOf(keyring, artifact, [...named, ...shared], { first, random: tx.random })]
+  if (epoch === undefined) return sections
+  const isStill = known !== undefined && equalBytes(known.under, epoch.id) && equalBytes(known.keyId, key.id)
+  const wraps = [isStill ? known : keyring.wrap(key, artifact, epoch)]
+  const [beside = { ephemeral: undefined, boxes: [] }, ...more] = sections
+  return [{ ...beside, wraps }, ...more]
 }
 
 /** @throws ACCESS_DENIED */
@@ -196,17 +212,20 @@ function requireWriter(tx: Transaction): void {
 }
 
 /** @throws CONFLICT when a key that was in force when the content was sealed is not any more */
-async function requireInForce(tx: Transaction, { artifact, key, isFresh }: ArtifactHandle): Promise<void> {
-  if (isFresh) return
-  const row = await tx.get(tx.keys.key('artifactKeys', artifact, key.id))
-  if (!isSuperseded(tx.membership, row, key.id)) return
+async function requireInForce(
+  namespace: Namespace,
+  tx: Transaction,
+  { artifact, key, isFresh }: ArtifactHandle,
+): Promise<void> {
+  if (isFresh || !(await isKeySuperseded(namespace, SharingView.within(namespace, tx), artifact, key.id))) return
   throw new ArtifactHubError(
     'CONFLICT',
-    'a member left while this was stored: write it again, under a key that they do not know',
+    'a member left or a share ended while this was stored: write it again, under a key that they do not know',
   )
 }
 
-function dataHeader(data: Partial<DataHeader> & Pick<DataHeader, 'artifactSalt'>): DataHeader {
+/** What a data entry says in public of an artifact. */
+export function artifactData(data: Partial<DataHeader> & Pick<DataHeader, 'artifactSalt'>): DataHeader {
   const sorted = [...(data.parents ?? [])].sort(Buffer.compare).slice(0, maxVersionHeads)
   return { gen: 0, root: undefined, versions: [], ...data, parents: sorted }
 }

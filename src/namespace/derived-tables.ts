@@ -63,6 +63,8 @@ const takenFromDamaged: Readonly<Partial<Record<TableName, Judge>>> = {
   places: () => true,
   auth: () => true,
   inlineLeaves: () => true,
+  shares: () => true,
+  labelledBoxes: (live) => live === undefined,
   artifactKeys: (live) => live === undefined,
   totals: (live) => live === undefined || readTotals(live) === undefined,
 }

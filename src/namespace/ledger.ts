@@ -24,12 +24,27 @@ export interface NamespaceChange {
   readonly authChanged: boolean
   /** Artifacts (20 bytes) whose versions changed. */
   readonly artifacts: readonly Uint8Array[]
+  /** Artifacts of which shares, or keys for shares, were stored. */
+  readonly shared: readonly Uint8Array[]
+  /** Whether keys came with it: more may be readable than was. */
+  readonly keysGained: boolean
+  /** Whether those that something is shared with may lack keys of what others wrote: `Namespace.heal` looks. */
+  readonly mayOweBoxes: boolean
 }
 
 /** Pieces of work that share one batch: more would only make each wait longer. */
 const maxGroup = 256
 
-const noChange: NamespaceChange = { appended: 0, written: [], received: 0, authChanged: false, artifacts: [] }
+const noChange: NamespaceChange = {
+  appended: 0,
+  written: [],
+  received: 0,
+  authChanged: false,
+  artifacts: [],
+  shared: [],
+  keysGained: false,
+  mayOweBoxes: false,
+}
 
 /**
  * What this node keeps in memory of a namespace (tips, totals, who may do what), and the one way to change it: `commit`,
@@ -48,6 +63,7 @@ export class Ledger {
   #nextFeedRow = 0
   #keysGained = 0
   #keysTried = 0
+  #keysTold = 0
   #stale = false
   #closed = false
 
@@ -135,6 +151,11 @@ export class Ledger {
     if (this.#sealedKeys.glance(entries)) this.#keysGained += 1
   }
 
+  /** Keys came otherwise than by entries. */
+  noteKeysGained(): void {
+    this.#keysGained += 1
+  }
+
   /** How often keys came. */
   get keysGained(): number {
     return this.#keysGained
@@ -199,6 +220,7 @@ export class Ledger {
     const { membership } = tx
     await this.parts.env.store.batch(tx.changes, { sync: true })
     const shown = await this.#shownOf(tx, membership)
+    const hasShares = await this.parts.shares.hasAny()
     this.#stale = false
     // Which epochs are wrapped under which: of what this agent wrote it is so only now.
     if (tx.appended > 0) this.#sealedKeys.take([...tx.storedAuth])
@@ -213,7 +235,11 @@ export class Ledger {
     tx.releaseReservations()
     if (this.#listeners.size === 0) return
     const { appended, received, written } = tx
-    const change = { appended, written, received, authChanged, artifacts: [...tx.changedArtifacts] }
+    const [artifacts, shared] = [[...tx.changedArtifacts], [...tx.sharedArtifacts]]
+    const keysGained = this.#keysGained > this.#keysTold
+    this.#keysTold = this.#keysGained
+    const mayOweBoxes = received > 0 && artifacts.length + shared.length > 0 && hasShares
+    const change = { appended, written, received, authChanged, artifacts, shared, keysGained, mayOweBoxes }
     for (const listener of this.#listeners) listener(change)
   }
 

@@ -5,6 +5,7 @@ import type { KeyValueStore, Overlay } from '../storage/index.ts'
 import type { ArtifactChanges } from './artifact-changes.ts'
 import { type Chains, chainOf, type Tip, tipChange, tipKey, tipOf, withTip } from './chains.ts'
 import { addKeyRow, wayOf } from './key-rows.ts'
+import { labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
 import type { MembershipGrowth } from './membership-growth.ts'
 import { StoredLog } from './stored-log.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
@@ -28,6 +29,8 @@ export class LogGrowth {
   readonly #tips = new Map<string, readonly Tip[]>()
   /** Entries stored here, by hash. */
   readonly #stored = new Map<string, Entry>()
+  /** Of these, by artifact, shares and those with boxes for capabilities. */
+  readonly #sharing = new Map<string, { readonly artifact: Uint8Array; readonly entries: Entry[] }>()
 
   constructor(init: LogGrowthInit, overlay: Overlay, growth: MembershipGrowth, artifacts: ArtifactChanges) {
     this.#init = init
@@ -65,6 +68,16 @@ export class LogGrowth {
   /** Auth entries stored here. */
   get storedAuth(): Iterable<Entry> {
     return this.#stored.values().filter(({ auth }) => auth !== undefined)
+  }
+
+  /** Entries of an artifact stored here that are shares, or carry boxes for capabilities. */
+  *storedSharing(artifact: Uint8Array): Generator<Entry> {
+    yield* this.#sharing.get(bytesText(artifact))?.entries ?? []
+  }
+
+  /** Artifacts of which `storedSharing` gives any. */
+  get sharedArtifacts(): Iterable<Uint8Array> {
+    return this.#sharing.values().map(({ artifact }) => artifact)
   }
 
   /** Entries of a chain that were stored here. */
@@ -108,8 +121,18 @@ export class LogGrowth {
     this.#growth.addLinkIfNeeded(entry)
     if (data === undefined) return
     const artifact = artifactIdOf(namespace, data.artifactSalt)
-    for (const wrap of entry.keys?.wraps ?? []) await this.#addKeyRow(artifact, wrap.keyId, wrap, entry)
-    for (const keyId of distinctKeyIds(entry)) await this.#addKeyRow(artifact, keyId, undefined, entry)
+    if (data.jti !== undefined || entry.keys?.boxes.some(({ label }) => label !== undefined) === true) {
+      const sharing = this.#sharing.get(bytesText(artifact)) ?? { artifact, entries: [] }
+      sharing.entries.push(entry)
+      this.#sharing.set(bytesText(artifact), sharing)
+    }
+    const wayKey = (keyId: Uint8Array) => keys.key('artifactKeys', artifact, keyId)
+    for (const wrap of entry.keys?.wraps ?? []) await this.#addWay(artifact, wayKey(wrap.keyId), wrap, entry)
+    for (const keyId of distinctKeyIds(entry)) await this.#addWay(artifact, wayKey(keyId), undefined, entry)
+    for (const { keyId, label } of labelledBoxesOf(entry)) {
+      await this.#addWay(artifact, labelledBoxesKey(keys, artifact, keyId, label), undefined, entry)
+    }
+    if (data.jti !== undefined) this.#overlay.put(keys.key('shares', artifact, data.jti, entry.hash), place)
     if (entry.leaf !== undefined && data.root !== undefined) {
       this.#overlay.put(keys.key('inlineLeaves', data.root.digest, entry.hash), place)
     }
@@ -130,13 +153,12 @@ export class LogGrowth {
     for (const held of this.storedHere(chain)) if (held.header.seq >= seq) this.#growth.addLink(held)
   }
 
-  async #addKeyRow(
+  async #addWay(
     artifact: Uint8Array,
-    keyId: Uint8Array,
+    key: Uint8Array,
     wrap: KeyWrap | undefined,
     { header, hash }: Entry,
   ): Promise<void> {
-    const key = this.#init.keys.key('artifactKeys', artifact, keyId)
     const before = await this.#overlay.get(key, this.#artifacts.isDrawn(artifact))
     const after = addKeyRow(before, wayOf(header.grant ?? hash, hash, wrap))
     if (after !== undefined) this.#overlay.put(key, after)
@@ -144,6 +166,6 @@ export class LogGrowth {
 }
 
 function distinctKeyIds({ keys }: Entry): Uint8Array[] {
-  if (keys === undefined || keys.boxes.length === 0) return []
-  return [...new Map(keys.boxes.map(({ keyId }) => [bytesText(keyId), keyId])).values()]
+  const named = keys?.boxes.filter(({ label }) => label === undefined) ?? []
+  return [...new Map(named.map(({ keyId }) => [bytesText(keyId), keyId])).values()]
 }

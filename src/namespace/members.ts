@@ -21,6 +21,16 @@ export function requireAbove(tx: Transaction, rank: number, what: string): void 
   throw new ArtifactHubError('ACCESS_DENIED', `this agent’s role does not let it ${what}`, { details: { role } })
 }
 
+/** The epoch to write under, begun here if there is none and this agent may; `undefined` when it may not. */
+export async function epochToWriteUnder(tx: Transaction): Promise<EpochSecret | undefined> {
+  return tx.epoch ?? (ownRank(tx) >= 2 ? await appendRotate(tx) : undefined)
+}
+
+/** Everyone who reads by a role of their own. */
+export function readersOf({ membership }: Transaction): Uint8Array[] {
+  return membership.members.filter(({ role }) => role !== 'replica').map(({ agent }) => agent)
+}
+
 /**
  * Gives agents a role, and the current epoch's secret if the role reads: to one agent in its grant, to several in entries with many
  * boxes each.

@@ -1,3 +1,4 @@
+import type { Capability, LinkClaims } from '../capability/index.ts'
 import type { ArtifactState, Catalog, ContentRoot, VersionRecord } from '../catalog/index.ts'
 import { artifactIdOf, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
@@ -12,7 +13,7 @@ import {
   signEntry,
 } from '../log/index.ts'
 import { type AuthEntry, type GroupDescriptor, Membership, type Owed, type Role } from '../membership/index.ts'
-import { type ArtifactKey, groupKeyOf, type Keyring } from '../sharing/index.ts'
+import { type ArtifactKey, groupKeyOf, type HeldCapability, type Keyring } from '../sharing/index.ts'
 import type { KeyValueChange, NamespaceBlocks } from '../storage/index.ts'
 import { isEstimatedRoot, type Totals } from './accounts.ts'
 import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
@@ -39,6 +40,16 @@ import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from '
 import { type Received, receiveEntries } from './receive.ts'
 import { Revealer } from './reveal.ts'
 import { readState, storedSecrets } from './secrets.ts'
+import { openShared, type Share, type ShareBook } from './share-book.ts'
+import { ShareHealer } from './share-heal.ts'
+import {
+  type ShareOptions,
+  type UnshareOptions,
+  writeFollowingLink,
+  writeShares,
+  writeUnshare,
+} from './share-writes.ts'
+import { type Refusal, SharingView } from './sharing-view.ts'
 import type { StoredEntry, StoredLog } from './stored-log.ts'
 import type { NamespaceKeys } from './tables.ts'
 import type { Transaction } from './transaction.ts'
@@ -62,14 +73,16 @@ export class Namespace implements NamespaceParts {
   readonly catalog: Catalog
   readonly blocks: NamespaceBlocks
   readonly keyring: Keyring
+  readonly shares: ShareBook
   readonly #ledger: Ledger
   readonly #revealer: Revealer
+  readonly #healer: ShareHealer
   readonly #descriptors: KnownDescriptors
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
 
   private constructor(ledger: Ledger) {
-    const { id, idText, env, keys, log, catalog, blocks, keyring } = ledger.parts
+    const { id, idText, env, keys, log, catalog, blocks, keyring, shares } = ledger.parts
     this.id = id
     this.idText = idText
     this.env = env
@@ -78,8 +91,10 @@ export class Namespace implements NamespaceParts {
     this.catalog = catalog
     this.blocks = blocks
     this.keyring = keyring
+    this.shares = shares
     this.#ledger = ledger
     this.#revealer = new Revealer(ledger)
+    this.#healer = new ShareHealer(ledger)
     this.#descriptors = new KnownDescriptors(ledger)
   }
 
@@ -317,7 +332,94 @@ export class Namespace implements NamespaceParts {
 
   /** Writes what is owed and this agent may write: an epoch without former members, boxes that members lack. Gives how many entries. */
   async heal(): Promise<number> {
-    return await writeOwed(this.#ledger)
+    return (await writeOwed(this.#ledger)) + (await this.#healer.run())
+  }
+
+  /**
+   * Shares an artifact: each of the audience gets a capability of its own, so that taking it from one touches no other, and the keys of
+   * its live versions. Who has the same already, from this agent, without an end and from the first version on, is given nothing anew
+   * unless there is a message. Several thousand are written in batches of 200: what is durable stays if a later one fails.
+   *
+   * @throws NOT_FOUND; ACCESS_DENIED below writer; UNAVAILABLE for a group of which no descriptor is recorded; INVALID_ARGUMENT, TOO_LARGE
+   */
+  async share(options: ShareOptions): Promise<Share[]> {
+    return await writeShares(this.#ledger, options)
+  }
+
+  /**
+   * Ends every share of an artifact with those of the audience, whoever shared it. What they have they keep; the next version is written under
+   * a key that they do not have.
+   *
+   * @throws NOT_FOUND when it is shared with none of them; ACCESS_DENIED when any of those shares is not for this agent to end
+   */
+  async unshare(options: UnshareOptions): Promise<Share[]> {
+    return await writeUnshare(this.#ledger, options)
+  }
+
+  /** Records a link of this agent's that follows its artifact, so that its audience gets the keys of what comes. @throws as `share` */
+  async recordLink(capability: Capability<LinkClaims>): Promise<Share> {
+    return await writeFollowingLink(this.#ledger, capability)
+  }
+
+  /** What was given of an artifact, readable here, and why those that give nothing now do not. By jti. */
+  async sharesOf(artifact: Uint8Array): Promise<{ share: Share; refusal: Refusal | undefined }[]> {
+    const view = SharingView.stored(this, this.membership)
+    return (await this.shares.of(artifact)).map((share) => ({ share, refusal: view.refusalOf(share) }))
+  }
+
+  /**
+   * Every share that is in force and can be read here, by artifact; of one issuer (raw public key) if it is named. The first look opens them
+   * all: some 50 µs each.
+   */
+  async *allShares({
+    issuer,
+    signal,
+  }: { readonly issuer?: Uint8Array } & SignalOption = {}): AsyncGenerator<Share, void, undefined> {
+    const view = SharingView.stored(this, this.membership)
+    for await (const share of this.shares.all(signal)) {
+      if (issuer !== undefined && !equalBytes(share.claims.issuer, issuer)) continue
+      if (view.isInForce(share)) yield share
+    }
+  }
+
+  /** The envelope of a share, as its audience gets it; `undefined` for links, and when it cannot be read here. */
+  async envelopeOf({ entry: hash }: Pick<Share, 'entry'>): Promise<Uint8Array | undefined> {
+    const entry = await this.log.unverified(hash)
+    const shared = entry && (await openShared(entry, storedSecrets(this)))
+    return shared?.kind === 'share' ? shared.bytes : undefined
+  }
+
+  /** Stored bytes of the share entries of that name, which a provider finds without reading them. */
+  async shareEntries(artifact: Uint8Array, jti: Uint8Array): Promise<Uint8Array[]> {
+    const found: Uint8Array[] = []
+    for (const hash of await this.shares.entriesOf(artifact, jti)) {
+      const bytes = await this.log.bytes(hash)
+      if (bytes !== undefined) found.push(bytes)
+    }
+    return found
+  }
+
+  /**
+   * Holds capabilities, given to this agent or to groups that it is in, for as long as the namespace is open: what was sealed for them opens
+   * from now on, what was hidden is tried again.
+   */
+  async holdCapabilities(held: Iterable<HeldCapability>): Promise<void> {
+    let gained = false
+    for (const one of held) gained = this.keyring.capabilities.hold(one) || gained
+    if (gained) await this.#tryAgain()
+  }
+
+  /** As `holdCapabilities`, with the keys of a group that this agent is in: `epoch` is the id (16 bytes) of each one's epoch. */
+  async holdGroupKeys(group: Uint8Array, keys: Iterable<{ epoch: Uint8Array; key: AgentKey }>): Promise<void> {
+    const { capabilities } = this.keyring
+    let gained = false
+    for (const { epoch, key } of keys) gained = capabilities.admitGroupKey(group, epoch, key) || gained
+    if (gained) await this.#tryAgain()
+  }
+
+  async #tryAgain(): Promise<void> {
+    this.#ledger.noteKeysGained()
+    await this.#revealer.run(undefined)
   }
 
   /** Calls `listener` after each durable batch, until the returned function is called. */

@@ -5,6 +5,7 @@ import type { Entry, HybridClock } from '../log/index.ts'
 import { Keyring } from '../sharing/index.ts'
 import type { KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import { EntryAndPackBlocks } from './namespace-blocks.ts'
+import { ShareBook } from './share-book.ts'
 import { StoredLog } from './stored-log.ts'
 import { NamespaceKeys } from './tables.ts'
 
@@ -36,6 +37,7 @@ export interface NamespaceParts {
   readonly catalog: Catalog
   readonly blocks: NamespaceBlocks
   readonly keyring: Keyring
+  readonly shares: ShareBook
 }
 
 /** The parts of a namespace, whether or not anything of it is in the store. */
@@ -43,14 +45,17 @@ export async function namespaceParts(env: NamespaceEnvironment, id: Uint8Array):
   const idText = formatNamespaceId(id)
   const keys = new NamespaceKeys(id)
   const packs = await env.packs(idText)
+  const log = new StoredLog(env.store, keys)
+  const keyring = new Keyring(id, env.agent)
   return {
     id,
     idText,
     env,
     keys,
-    log: new StoredLog(env.store, keys),
+    log,
     catalog: new Catalog({ store: env.store, prefix: keys.key('catalog') }),
     blocks: new EntryAndPackBlocks(packs, env.store, keys),
-    keyring: new Keyring(id, env.agent),
+    keyring,
+    shares: new ShareBook({ id, store: env.store, keys, log, keyring }),
   }
 }

@@ -4,6 +4,7 @@ import { maxSiblingEntries, maxSurplusBytes, maxSurplusEntries } from '../limits
 import { decodeUnverifiedEntry, type Entry, encodeEntry, isSignedBeside } from '../log/index.ts'
 import { type Membership, mayAuthor, rankOf } from '../membership/index.ts'
 import { type Chains, chainOf, type Tip } from './chains.ts'
+import { labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
 import type { Ledger } from './ledger.ts'
 import { isStripped } from './operations.ts'
 import type { NamespaceParts } from './parts.ts'
@@ -167,7 +168,10 @@ function keyRowsOf({ keys, id }: NamespaceParts, candidates: readonly Candidate[
     const { data } = entry.header
     if (data === undefined || entry.keys === undefined) return []
     const artifact = artifactIdOf(id, data.artifactSalt)
-    return entry.keys.wraps.map(({ keyId }) => keys.key('artifactKeys', artifact, keyId))
+    return [
+      ...entry.keys.wraps.map(({ keyId }) => keys.key('artifactKeys', artifact, keyId)),
+      ...labelledBoxesOf(entry).map(({ keyId, label }) => labelledBoxesKey(keys, artifact, keyId, label)),
+    ]
   })
 }
 

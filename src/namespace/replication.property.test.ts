@@ -4,6 +4,7 @@ import { NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { compareDerived, deriveFromLog, keySpaces, NamespaceKeys } from './index.ts'
+import type { Share } from './share-book.ts'
 import { derivedTables } from './tables.ts'
 
 /** What somebody does next; numbers choose among what there is. */
@@ -20,6 +21,8 @@ interface Step {
     | 'copy'
     | 'heal'
     | 'skew'
+    | 'share'
+    | 'unshare'
   readonly who: number
   readonly whom: number
   readonly what: number
@@ -32,15 +35,21 @@ const step: fc.Arbitrary<Step> = fc.record({
   kind: fc.constantFrom(
     ...(['write', 'write', 'update', 'update', 'delete', 'grant', 'grant', 'revoke', 'rotate', 'adopt'] as const),
     ...(['write', 'write', 'update', 'pull', 'pull', 'pull', 'pull', 'pull', 'copy', 'copy', 'heal', 'skew'] as const),
+    ...(['share', 'share', 'unshare', 'heal'] as const),
   ),
   who: fc.nat({ max: agents + 1 }),
   whom: fc.nat({ max: agents + 1 }),
   what: fc.nat({ max: 1_000 }),
 })
 
-/** Plays steps among agents and copies of their machines; whoever may not do a thing does not. Gives all machines. */
-async function play(steps: readonly Step[]): Promise<NamespaceNode[]> {
+/** Whom artifacts are shared with besides members: never one of them. */
+const stranger = 99
+
+/** Plays steps among agents and copies of their machines; whoever may not do a thing does not. Gives all machines, and what was shared. */
+async function play(steps: readonly Step[]): Promise<{ nodes: NamespaceNode[]; shares: Share[] }> {
   const time = new TestTime()
+  const outsider = new NamespaceNode(stranger, time)
+  const shares: Share[] = []
   const owner = await new NamespaceNode(1, time).create()
   const nodes = [owner]
   for (let at = 1; at < agents; at++) nodes.push(await new NamespaceNode(1 + at, time).join(owner))
@@ -60,6 +69,7 @@ async function play(steps: readonly Step[]): Promise<NamespaceNode[]> {
     const other = nodes[whom % nodes.length] as NamespaceNode
     const artifacts = (await node.ns.catalog.list({ limit: 1_000 })).items.map(({ artifact }) => artifact)
     const artifact = artifacts[what % Math.max(1, artifacts.length)]
+    const audience = [{ kind: 'agent' as const, id: what % 3 === 0 ? other.id : outsider.id }]
     const tips = [...node.ns.tips()].sort((a, b) => Buffer.compare(a.hash, b.hash))
     try {
       if (kind === 'write') await node.write(`text ${what}`)
@@ -72,6 +82,10 @@ async function play(steps: readonly Step[]): Promise<NamespaceNode[]> {
       else if (kind === 'adopt') await node.ns.adopt({ hash: tips[what % tips.length]?.hash as Uint8Array })
       else if (kind === 'heal') await node.ns.heal()
       else if (kind === 'skew') time.nowMs += (what - 500) * 60_000
+      else if (kind === 'share' && artifact !== undefined) {
+        const terms = what % 5 === 0 ? { expiresIn: 1 + what } : { fromNow: what % 2 === 0 }
+        shares.push(...(await node.ns.share({ artifact, audience, ...terms })))
+      } else if (kind === 'unshare' && artifact !== undefined) await node.ns.unshare({ artifact, audience })
       else if (kind === 'pull' && node !== other) await node.pull(other)
       else if (kind === 'copy' && nodes.length < agents + 3) {
         const seed = node.agent.publicKey
@@ -83,7 +97,7 @@ async function play(steps: readonly Step[]): Promise<NamespaceNode[]> {
         throw error
     }
   }
-  return nodes
+  return { nodes, shares }
 }
 
 /** Every entry that anyone has, once. */
@@ -137,17 +151,20 @@ function generator(seed: number): () => number {
 test('the same entries leave the same bytes in any order and grouping, for members and for strangers; what came bit by bit is what a rebuild makes', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 80, size: 'max' }), fc.nat(), async (steps, seed) => {
-      const nodes = await play(steps)
+      const { nodes, shares } = await play(steps)
       for (const node of nodes) await expectAsRebuilt(node)
       const entries = await allEntries(nodes)
       const time = new TestTime()
       const random = generator(seed)
       // As the owner, as a member that may have come and gone, and as somebody who never was one.
-      for (const agent of [1, 2, 99]) {
+      const held = shares.map(({ claims: { artifact, jti } }) => ({ artifact, jti, groups: [] }))
+      for (const agent of [1, 2, stranger]) {
         const [one, two] = [new NamespaceNode(agent, time), new NamespaceNode(agent, time)]
         for (const node of [one, two]) {
           await node.join(nodes[0] as NamespaceNode)
+          if (node === one) await node.ns.holdCapabilities(held)
           await feedTo(node, entries, random)
+          if (node === two) await node.ns.holdCapabilities(held)
           await expectAsRebuilt(node)
         }
         expect(await rowsOf(two)).toEqual(await rowsOf(one))
@@ -165,7 +182,7 @@ test('the same entries leave the same bytes in any order and grouping, for membe
 test('nodes that exchange what each lacks end with the same log, whatever happened before', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 30, maxLength: 80, size: 'max' }), async (steps) => {
-      const nodes = await play(steps)
+      const { nodes } = await play(steps)
       for (let moved = 1, round = 0; moved > 0; round++) {
         expect(round).toBeLessThan(12)
         moved = 0

@@ -5,6 +5,7 @@ import type { Entry, KeyWrap } from '../log/index.ts'
 import type { ArtifactKey, Keyring } from '../sharing/index.ts'
 import { decodeBody } from './body.ts'
 import { readKeyRow } from './key-rows.ts'
+import { labelledBoxesKey } from './labelled-boxes.ts'
 import type { NamespaceParts } from './parts.ts'
 import type { NamespaceKeys } from './tables.ts'
 
@@ -53,6 +54,24 @@ export async function openArtifactKey(
     const section = (await reader.entry(hash))?.keys
     const sealed = section && keyring.openSealed(artifact, keyId, section)
     if (sealed !== undefined) return sealed
+  }
+  return await openLabelled(reader, artifact, keyId)
+}
+
+/** As the audience of a capability. */
+async function openLabelled(
+  reader: SecretReader,
+  artifact: Uint8Array,
+  keyId: Uint8Array,
+): Promise<ArtifactKey | undefined> {
+  const { keyring, keys } = reader
+  for (const { label, key } of keyring.capabilities.labelsOf(artifact)) {
+    const row = await reader.get(labelledBoxesKey(keys, artifact, keyId, label))
+    for (const hash of readKeyRow(row, keyId).boxed) {
+      const section = (await reader.entry(hash))?.keys
+      const opened = section && keyring.openSealed(artifact, keyId, section, key)
+      if (opened !== undefined) return opened
+    }
   }
   return undefined
 }

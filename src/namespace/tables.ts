@@ -13,6 +13,10 @@ const tables = {
   tips: 0x63,
   /** artifact (20) ‖ key id (16) → wraps of that artifact key, and entries with boxes of it */
   artifactKeys: 0x6b,
+  /** artifact (20) ‖ key id (16) ‖ jti (16) ‖ group's epoch (16, zeros for an agent's own) → entries with boxes of that key for that capability */
+  labelledBoxes: 0x78,
+  /** artifact (20) ‖ jti (16) ‖ hash of a share entry (32) → chain (16) ‖ seq (8) */
+  shares: 0x6a,
   /** digest of an inline leaf (32) ‖ entry hash (32) → nothing: several entries may carry one leaf */
   inlineLeaves: 0x6c,
   /** artifact (20) ‖ digest (32) ‖ bytes (8) → how many live versions (of a root), or live roots (of a leaf), hold it */
@@ -50,6 +54,8 @@ export const derivedTables = [
   'tips',
   'auth',
   'artifactKeys',
+  'labelledBoxes',
+  'shares',
   'inlineLeaves',
   'references',
   'totals',

@@ -114,6 +114,11 @@ export class Transaction {
     return this.#artifacts.changed
   }
 
+  /** Artifacts of which shares, or keys for shares, were stored. */
+  get sharedArtifacts(): Iterable<Uint8Array> {
+    return this.#log.sharedArtifacts
+  }
+
   /** Who may do what, with all that was stored here. */
   get membership(): Membership {
     return this.#growth.membership
@@ -191,6 +196,11 @@ export class Transaction {
   /** Auth entries stored here, this agent's and others'. */
   get storedAuth(): Iterable<Entry> {
     return this.#log.storedAuth
+  }
+
+  /** Entries of an artifact stored here that are shares, or carry boxes for capabilities. */
+  storedSharing(artifact: Uint8Array): Iterable<Entry> {
+    return this.#log.storedSharing(artifact)
   }
 
   /** An entry that was stored here. */

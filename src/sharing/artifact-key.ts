@@ -1,8 +1,7 @@
-import { createCipheriv, createDecipheriv } from 'node:crypto'
 import type { ContentKeys } from '../content/index.ts'
-import { concatBytes, encodeCanonical } from '../encoding/index.ts'
-import { ArtifactHubError } from '../errors.ts'
+import { encodeCanonical } from '../encoding/index.ts'
 import { HmacKey, hkdfExpand, hkdfExtract } from '../identity/index.ts'
+import { type BodyPlace, decryptBody, encryptBody } from './body-cipher.ts'
 
 /** Bytes of the id of a key. */
 const keyIdBytes = 16
@@ -10,8 +9,6 @@ const keyIdBytes = 16
 /** What every derivation from an epoch secret or an artifact key is extracted with. */
 export const secretSalt = new HmacKey(new TextEncoder().encode('artifact-hub/secret/v1'))
 const keyIdInfo = encodeCanonical(['key-id'])
-const nonceBytes = 12
-const tagBytes = 16
 
 /** The id of a 32-byte secret (artifact key or epoch secret): derived from it, so an id commits to its key. 16 bytes. */
 export function keyIdOf(secret: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -26,7 +23,6 @@ export class ArtifactKey {
   readonly content: ContentKeys
   /** Gives the key, 32 bytes, of what a node writes down for itself of its leaves: `src/namespace/leaf-rows.ts`. */
   readonly leafRowsKey: () => Uint8Array
-  /** As bytes: most keys open one body, and a KeyObject takes longer to make than it saves. */
   readonly #body: Uint8Array
 
   constructor(secret: Uint8Array, namespace: Uint8Array, artifact: Uint8Array) {
@@ -61,22 +57,12 @@ export class ArtifactKey {
    * @param nonce 12 fresh random bytes
    */
   sealBody(plaintext: Uint8Array, place: BodyPlace, nonce: Uint8Array): Uint8Array<ArrayBuffer> {
-    const cipher = createCipheriv('aes-256-gcm', this.#body, nonce).setAAD(placeBytes(place))
-    return concatBytes(nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag())
+    return encryptBody(this.#body, plaintext, place, nonce)
   }
 
   /** @throws CORRUPT when it was not sealed with this key for this place */
   openBody(body: Uint8Array, place: BodyPlace): Uint8Array {
-    try {
-      const decipher = createDecipheriv('aes-256-gcm', this.#body, body.subarray(0, nonceBytes), {
-        authTagLength: tagBytes,
-      })
-        .setAAD(placeBytes(place))
-        .setAuthTag(body.subarray(body.length - tagBytes))
-      return concatBytes(decipher.update(body.subarray(nonceBytes, body.length - tagBytes)), decipher.final())
-    } catch (cause) {
-      throw new ArtifactHubError('CORRUPT', 'an entry’s body does not open with its key', { cause })
-    }
+    return decryptBody(this.#body, body, place)
   }
 
   toJSON(): string {
@@ -86,17 +72,4 @@ export class ArtifactKey {
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return 'ArtifactKey'
   }
-}
-
-/** Where an entry stands: bound to its body as associated data. */
-export interface BodyPlace {
-  readonly namespace: Uint8Array
-  readonly author: Uint8Array
-  readonly grant: Uint8Array
-  readonly incarnation: Uint8Array
-  readonly seq: number
-}
-
-function placeBytes({ namespace, author, grant, incarnation, seq }: BodyPlace): Uint8Array {
-  return encodeCanonical(['artifact-hub/body/v1', namespace, author, grant, incarnation, seq])
 }

@@ -20,7 +20,7 @@ import {
   type HeaderDraft,
   signEntry,
 } from '../log/index.ts'
-import { ArtifactKey, keyIdOf } from './index.ts'
+import { ArtifactKey, keyIdOf, sealShareBody } from './index.ts'
 
 // Everything here is fixed, so every byte is.
 const fill = (length: number, value: number) => new Uint8Array(length).fill(value)
@@ -161,7 +161,15 @@ function entries(): Record<string, string> {
       keyId: epochId,
       data: { artifactSalt, parents: [], gen: 0, root: undefined, versions: [], jti: fill(16, 18) },
     },
-    { keys: { ...artifactKeys, boxes: labelled }, body: fill(60, 23) },
+    {
+      keys: { ...artifactKeys, boxes: labelled },
+      body: sealShareBody(
+        { secret: epoch, namespace: id, artifact },
+        encodeCanonical({ v: 0, kind: 'share', cap: fill(40, 23) }),
+        { namespace: id, author: agent.publicKey, grant: id, incarnation, seq },
+        fill(12, 24),
+      ),
+    },
   )
   add('drop', { kind: 'drop', keyId: undefined, data: { ...data, parents: [], versions: [put.hash] } }, {})
   add('delete', { kind: 'delete', keyId: undefined, data: { ...data, parents: [put.hash], versions: [] } }, {})

@@ -1,7 +1,8 @@
 import { toHex } from '../encoding/index.ts'
 import { type AgentKey, type HmacKey, openSealed, Sealer, unwrapKey, wrapKey, wrappingKey } from '../identity/index.ts'
-import type { KeySection, KeyWrap } from '../log/index.ts'
+import type { BoxLabel, KeySection, KeyWrap } from '../log/index.ts'
 import { ArtifactKey, keyIdOf } from './artifact-key.ts'
+import { HeldCapabilities } from './held-capabilities.ts'
 
 const maxCachedKeys = 4_096
 const noSubject = new Uint8Array(0)
@@ -12,6 +13,13 @@ export interface EpochSecret {
   readonly secret: Uint8Array
   /** What it wraps other keys with. */
   readonly wrapping: HmacKey
+}
+
+/** An artifact key, whom to seal it to (raw public key), and the label of that box if it is for a capability. */
+export interface SealingItem {
+  readonly key: ArtifactKey
+  readonly recipient: Uint8Array
+  readonly label?: BoxLabel | undefined
 }
 
 /**
@@ -25,6 +33,8 @@ export class Keyring {
   /** Epoch secrets wrapped under an epoch, by that epoch's id. */
   readonly #wrapped = new Map<string, KeyWrap[]>()
   readonly #opened = new Map<string, ArtifactKey>()
+  /** Boxes that are for this agent as a recipient of shares. */
+  readonly capabilities = new HeldCapabilities()
 
   constructor(namespace: Uint8Array, agent: AgentKey) {
     this.#namespace = namespace
@@ -103,12 +113,18 @@ export class Keyring {
     return { wraps: [], ephemeral: sealer.ephemeral, boxes }
   }
 
-  /** Seals an artifact key to agents directly, for when there is no epoch to wrap it under. As `sealEpoch`. */
-  sealKey(key: ArtifactKey, artifact: Uint8Array, recipients: readonly Uint8Array[], seed: Uint8Array): KeySection {
-    const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId: key.id }
+  /**
+   * Seals keys of an artifact, a box for each item in that order.
+   *
+   * @param seed 32 fresh random bytes
+   */
+  sealKeys(artifact: Uint8Array, items: readonly SealingItem[], seed: Uint8Array): KeySection {
     const sealer = new Sealer(seed)
-    const boxes = recipients.map((agent) => ({ keyId: key.id, ...sealer.seal(key.secret, agent, context) }))
-    return { wraps: [], ephemeral: sealer.ephemeral, boxes }
+    const boxes = items.map(({ key, recipient, label }) => {
+      const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId: key.id }
+      return { keyId: key.id, ...sealer.seal(key.secret, recipient, context), label }
+    })
+    return { wraps: [], ephemeral: items.length === 0 ? undefined : sealer.ephemeral, boxes }
   }
 
   /** The artifact key of that id, if it was opened of late, or out of its wraps; `undefined` when none of them opens. */
@@ -125,9 +141,18 @@ export class Keyring {
     return undefined
   }
 
-  /** The artifact key of that id out of a box sealed to this agent; `undefined` when none is. */
-  openSealed(artifact: Uint8Array, keyId: Uint8Array, section: KeySection): ArtifactKey | undefined {
-    return this.#keyOf(artifact, keyId, this.#openBox('artifact', artifact, keyId, section))
+  /**
+   * The artifact key of that id out of a box sealed to this agent, or to a group by a key of it; `undefined` when none is.
+   *
+   * @param recipient whose box it is, when it is a group's
+   */
+  openSealed(
+    artifact: Uint8Array,
+    keyId: Uint8Array,
+    section: KeySection,
+    recipient = this.#agent,
+  ): ArtifactKey | undefined {
+    return this.#keyOf(artifact, keyId, this.#openBox('artifact', artifact, keyId, section, recipient))
   }
 
   /** Keeps an opened key at hand. */
@@ -141,10 +166,11 @@ export class Keyring {
     subject: Uint8Array,
     keyId: Uint8Array,
     { ephemeral, boxes }: KeySection,
+    recipient = this.#agent,
   ): Uint8Array | undefined {
     const own = boxes.filter((box) => toHex(box.keyId) === toHex(keyId))
     if (ephemeral === undefined || own.length === 0) return undefined
-    const secret = openSealed(ephemeral, own, this.#agent, { kind, namespace: this.#namespace, subject, keyId })
+    const secret = openSealed(ephemeral, own, recipient, { kind, namespace: this.#namespace, subject, keyId })
     // The id commits to the key: a sealer that boxed another one to some members would split them.
     return secret !== undefined && toHex(keyIdOf(secret)) === toHex(keyId) ? secret : undefined
   }

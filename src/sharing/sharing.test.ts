@@ -7,10 +7,11 @@ import { describe, expect, it } from 'vitest'
 import { encodeCanonical } from '../encoding/index.ts'
 import { AgentKey, Sealer } from '../identity/index.ts'
 import type { KeySection } from '../log/index.ts'
-import { ArtifactKey, type EpochSecret, Keyring, keyIdOf } from './index.ts'
+import { ArtifactKey, type EpochSecret, Keyring, keyIdOf, openShareBody, sealShareBody } from './index.ts'
 
 const namespace = new Uint8Array(32).fill(1)
 const artifact = new Uint8Array(20).fill(2)
+const stranger = new AgentKey(new Uint8Array(32).fill(7))
 const place = {
   namespace,
   author: new Uint8Array(32).fill(3),
@@ -138,18 +139,74 @@ describe('keyrings', () => {
 
   it('opens an artifact key that is sealed to its agent by name', () => {
     const key = new ArtifactKey(randomBytes(32), namespace, artifact)
-    const section = new Keyring(namespace, owner).sealKey(
-      key,
-      artifact,
-      [owner.publicKey, stranger.publicKey],
-      randomBytes(32),
-    )
+    const items = [owner, stranger].map(({ publicKey: recipient }) => ({ key, recipient }))
+    const section = new Keyring(namespace, owner).sealKeys(artifact, items, randomBytes(32))
     expect(new Keyring(namespace, stranger).openSealed(artifact, key.id, section)?.secret).toEqual(
       new Uint8Array(key.secret),
     )
     const third = new AgentKey(new Uint8Array(32).fill(8))
     expect(new Keyring(namespace, third).openSealed(artifact, key.id, section)).toBeUndefined()
   })
+
+  it('opens keys that are sealed to a group with the key of that epoch alone', () => {
+    const keys = [1, 2].map(() => new ArtifactKey(randomBytes(32), namespace, artifact))
+    const groupKey = new AgentKey(randomBytes(32))
+    const label = { jti: randomBytes(16), epoch: randomBytes(16) }
+    const items = keys.map((key) => ({ key, recipient: groupKey.publicKey, label }))
+    const section = new Keyring(namespace, owner).sealKeys(artifact, items, randomBytes(32))
+    expect(section.boxes.map((box) => box.label)).toEqual([label, label])
+    for (const { id, secret } of keys) {
+      const member = new Keyring(namespace, stranger)
+      expect(member.openSealed(artifact, id, section)).toBeUndefined()
+      expect(member.openSealed(artifact, id, section, new AgentKey(randomBytes(32)))).toBeUndefined()
+      expect(member.openSealed(artifact, id, section, groupKey)?.secret).toEqual(new Uint8Array(secret))
+    }
+  })
+
+  it('says with what labels boxes may be its agent’s', () => {
+    const { capabilities } = new Keyring(namespace, stranger)
+    const [jti, group, other, epoch, key] = [
+      randomBytes(16),
+      randomBytes(32),
+      randomBytes(32),
+      randomBytes(16),
+      stranger,
+    ]
+    expect(capabilities.hold({ artifact, jti, groups: [group] })).toBe(true)
+    expect(capabilities.hold({ artifact, jti, groups: [group] })).toBe(false)
+    expect(capabilities.admitGroupKey(group, epoch, key)).toBe(true)
+    expect(capabilities.admitGroupKey(group, epoch, key)).toBe(false)
+    expect(capabilities.admitGroupKey(other, randomBytes(16), key)).toBe(true)
+    expect([...capabilities.labelsOf(artifact)]).toEqual([
+      { label: { jti, epoch: undefined }, key: undefined },
+      { label: { jti, epoch }, key },
+    ])
+    expect([...capabilities.labelsOf(new Uint8Array(20))]).toEqual([])
+  })
 })
 
-const stranger = new AgentKey(new Uint8Array(32).fill(7))
+describe('the body of a share', () => {
+  const place = { namespace, author: stranger.publicKey, grant: namespace, incarnation: new Uint8Array(16), seq: 4 }
+  const key = { secret: randomBytes(32), namespace, artifact }
+  const sealed = sealShareBody(key, Buffer.from('who may read'), place, randomBytes(12))
+
+  it('opens with the secret that it was sealed under, in its place, by a second implementation too', () => {
+    expect(Buffer.from(openShareBody(key, sealed, place)).toString()).toBe('who may read')
+    const salt = new TextEncoder().encode('artifact-hub/secret/v1')
+    const derived = hkdf(sha256, key.secret, salt, encodeCanonical(['share-body', namespace, artifact]), 32)
+    const { author, grant, incarnation, seq } = place
+    const aad = encodeCanonical(['artifact-hub/body/v1', namespace, author, grant, incarnation, seq])
+    const opened = gcm(derived, sealed.subarray(0, 12), aad).decrypt(sealed.subarray(12))
+    expect(Buffer.from(opened).toString()).toBe('who may read')
+  })
+
+  it.each([
+    ['another secret', { ...key, secret: randomBytes(32) }, place],
+    ['another artifact', { ...key, artifact: new Uint8Array(20) }, place],
+    ['another namespace', { ...key, namespace: randomBytes(32) }, place],
+    ['another place', key, { ...place, seq: 5 }],
+    ['another author', key, { ...place, author: randomBytes(32) }],
+  ])('does not open with %s', (_, otherKey, otherPlace) => {
+    expect(() => openShareBody(otherKey, sealed, otherPlace)).toThrow(expect.objectContaining({ code: 'CORRUPT' }))
+  })
+})

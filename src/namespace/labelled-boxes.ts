@@ -1,0 +1,48 @@
+import { bytesText, equalBytes, prefixEnd } from '../encoding/index.ts'
+import type { BoxLabel, Entry, KeyBox } from '../log/index.ts'
+import type { KeyValueStore } from '../storage/index.ts'
+import type { NamespaceKeys } from './tables.ts'
+
+const jtiBytes = 16
+const epochBytes = 16
+/** In place of an epoch, for a box that is sealed to an agent. */
+const noEpoch = new Uint8Array(epochBytes)
+
+/**
+ * The row of an artifact key's boxes with one label: ways as in the rows of artifact keys, for anyone may write boxes that open
+ * for nobody. Apart from those, because thousands of shares must not crowd out the members' own ways.
+ */
+export function labelledBoxesKey(
+  keys: NamespaceKeys,
+  artifact: Uint8Array,
+  keyId: Uint8Array,
+  { jti, epoch }: BoxLabel,
+): Uint8Array {
+  return keys.key('labelledBoxes', artifact, keyId, jti, epoch ?? noEpoch)
+}
+
+/** What boxes of an artifact key are labelled with, each label once. */
+export async function* labelsInStore(
+  store: KeyValueStore,
+  keys: NamespaceKeys,
+  artifact: Uint8Array,
+  keyId: Uint8Array,
+): AsyncGenerator<BoxLabel> {
+  const gte = keys.key('labelledBoxes', artifact, keyId)
+  for await (const [key] of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array })) {
+    const jti = key.slice(gte.length, gte.length + jtiBytes)
+    const epoch = key.slice(gte.length + jtiBytes)
+    yield { jti, epoch: equalBytes(epoch, noEpoch) ? undefined : epoch }
+  }
+}
+
+/** Boxes of an entry that are for a capability, one of each key and label. */
+export function labelledBoxesOf({ keys }: Pick<Entry, 'keys'>): (KeyBox & { readonly label: BoxLabel })[] {
+  const found = new Map<string, KeyBox & { readonly label: BoxLabel }>()
+  for (const box of keys?.boxes ?? []) {
+    const { label, keyId } = box
+    if (label === undefined) continue
+    found.set(bytesText(keyId) + bytesText(label.jti) + bytesText(label.epoch ?? noEpoch), { ...box, label })
+  }
+  return [...found.values()]
+}

@@ -1,0 +1,194 @@
+import { type CapabilityClaims, decodeUnverifiedCapability, decodeUnverifiedEnvelope } from '../capability/index.ts'
+import type { ClockReading } from '../catalog/index.ts'
+import {
+  artifactIdOf,
+  bytesText,
+  decodeCanonical,
+  encodeCanonical,
+  equalBytes,
+  prefixEnd,
+  Reader,
+} from '../encoding/index.ts'
+import { isHubError } from '../errors.ts'
+import { maxEntryBytes, maxEnvelopeBytes } from '../limits.ts'
+import type { Entry } from '../log/index.ts'
+import { type Keyring, openShareBody } from '../sharing/index.ts'
+import type { KeyValueStore } from '../storage/index.ts'
+import { openArtifactKey, type SecretReader } from './secrets.ts'
+import type { StoredLog } from './stored-log.ts'
+import type { NamespaceKeys } from './tables.ts'
+
+/** A capability that the log says was given, as those who may list it read it. */
+export interface Share {
+  /** Hash of the entry. */
+  readonly entry: Uint8Array
+  /** 16 bytes that with the namespace make the artifact's id. */
+  readonly artifactSalt: Uint8Array
+  readonly clock: ClockReading
+  readonly claims: CapabilityClaims
+}
+
+/** What shares are read from. */
+interface ShareBookInit {
+  readonly id: Uint8Array
+  readonly store: KeyValueStore
+  readonly keys: NamespaceKeys
+  readonly log: StoredLog
+  readonly keyring: Keyring
+}
+
+const formatVersion = 0
+/** Some 700 bytes each. */
+const maxKeptShares = 100_000
+const batchRows = 500
+const hashBytes = 32
+
+/**
+ * The shares of a namespace. Each is opened when it is first asked for and then kept: what an entry says never changes. Those of
+ * which this agent has no key yet are looked at again.
+ */
+export class ShareBook {
+  readonly #init: ShareBookInit
+  readonly #opened = new Map<string, Share>()
+  #hasAny = false
+
+  constructor(init: ShareBookInit) {
+    this.#init = init
+  }
+
+  /** Shares of an artifact that are in the store and can be read here, by jti, then hash. */
+  async of(artifact: Uint8Array): Promise<Share[]> {
+    return await Array.fromAsync(this.#in([artifact]))
+  }
+
+  /** The share of that name; `undefined` when it is not here or cannot be read. */
+  async get(artifact: Uint8Array, jti: Uint8Array): Promise<Share | undefined> {
+    for await (const share of this.#in([artifact, jti])) return share
+    return undefined
+  }
+
+  /** Every share that can be read here, by artifact. */
+  all(signal?: AbortSignal): AsyncGenerator<Share, void, undefined> {
+    return this.#in([], signal)
+  }
+
+  /** Whether there is any share in the store, readable or not. */
+  async hasAny(): Promise<boolean> {
+    if (this.#hasAny) return true
+    for await (const _ of this.#hashes([], { limit: 1 })) this.#hasAny = true
+    return this.#hasAny
+  }
+
+  /** Hashes of the entries, readable or not, of an artifact's share. */
+  async entriesOf(artifact: Uint8Array, jti: Uint8Array): Promise<Uint8Array[]> {
+    return await Array.fromAsync(this.#hashes([artifact, jti]))
+  }
+
+  /** What a share entry says; `undefined` when it cannot be read here, or says what its author cannot give. */
+  async read(entry: Entry, reader: SecretReader): Promise<Share | undefined> {
+    const name = bytesText(entry.hash)
+    const known = this.#opened.get(name)
+    if (known !== undefined) return known
+    const shared = await openShared(entry, reader)
+    const claims = shared && claimsIn(shared)
+    const { data, author, grant, clock } = entry.header
+    if (claims === undefined || data?.jti === undefined || grant === undefined) return undefined
+    const { id } = this.#init
+    // Its author signed the entry, so what is in it need not be checked again; but only of what they give themselves.
+    const isOwn =
+      equalBytes(claims.issuer, author) &&
+      equalBytes(claims.grant, grant) &&
+      equalBytes(claims.jti, data.jti) &&
+      equalBytes(claims.namespace, id) &&
+      equalBytes(claims.artifact, artifactIdOf(id, data.artifactSalt))
+    if (!isOwn) return undefined
+    const share: Share = { entry: entry.hash, artifactSalt: data.artifactSalt, clock, claims }
+    if (this.#opened.size >= maxKeptShares) this.#opened.delete(this.#opened.keys().next().value as string)
+    this.#opened.set(name, share)
+    return share
+  }
+
+  async *#in(prefix: readonly Uint8Array[], signal?: AbortSignal): AsyncGenerator<Share, void, undefined> {
+    const reader = this.#reader
+    let hashes: Uint8Array[] = []
+    const flush = async () => {
+      const missing = hashes.filter((hash) => !this.#opened.has(bytesText(hash)))
+      for (const entry of await this.#init.log.unverifiedMany(missing)) await this.read(entry, reader)
+      const found = hashes.flatMap((hash) => this.#opened.get(bytesText(hash)) ?? [])
+      hashes = []
+      return found
+    }
+    for await (const hash of this.#hashes(prefix, { signal })) {
+      hashes.push(hash)
+      if (hashes.length === batchRows) yield* await flush()
+    }
+    yield* await flush()
+  }
+
+  async *#hashes(
+    prefix: readonly Uint8Array[],
+    { limit, signal }: { limit?: number; signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<Uint8Array> {
+    const { keys, store } = this.#init
+    const gte = keys.key('shares', ...prefix)
+    const range = { gte, lt: prefixEnd(gte) as Uint8Array, ...(limit !== undefined && { limit }) }
+    for await (const [key] of store.entries(range, signal && { signal })) yield key.slice(key.length - hashBytes)
+  }
+
+  get #reader(): SecretReader {
+    const { id, store, keys, log, keyring } = this.#init
+    return { namespace: id, keyring, keys, get: (key) => store.get(key), entry: (hash) => log.unverified(hash) }
+  }
+}
+
+/** What a share entry holds: an envelope, or the token of a link that follows its artifact. */
+export interface SharedBytes {
+  readonly kind: CapabilityClaims['kind']
+  readonly bytes: Uint8Array
+}
+
+/** A share's body before encryption: canonical DAG-CBOR `{ v: 0, kind, cap }`. */
+export function encodeShareBody({ kind, bytes }: SharedBytes): Uint8Array<ArrayBuffer> {
+  return encodeCanonical({ v: formatVersion, kind, cap: bytes })
+}
+
+/** What a share entry holds; `undefined` when it cannot be read here. */
+export async function openShared(entry: Entry, reader: SecretReader): Promise<SharedBytes | undefined> {
+  const { header, body } = entry
+  const { data, keyId, grant, author, incarnation, seq } = header
+  if (header.kind !== 'share' || data === undefined || keyId === undefined || grant === undefined || body === undefined)
+    return undefined
+  const { namespace, keyring } = reader
+  const artifact = artifactIdOf(namespace, data.artifactSalt)
+  const secret = keyring.epoch(keyId)?.secret ?? (await openArtifactKey(reader, artifact, keyId, []))?.secret
+  if (secret === undefined) return undefined
+  try {
+    const plaintext = openShareBody({ secret, namespace, artifact }, body, {
+      namespace,
+      author,
+      grant,
+      incarnation,
+      seq,
+    })
+    const value = Reader.map(decodeCanonical(plaintext, { maxBytes: maxEntryBytes, what: 'a share' }), 'share')
+    if (value.integer('v', 0, 1000) !== formatVersion) return undefined
+    const kind = value.oneOf('kind', ['share', 'link'] as const)
+    const bytes = value.someBytes('cap', maxEnvelopeBytes)
+    value.end()
+    return { kind, bytes }
+  } catch (error) {
+    if (!isHubError(error)) throw error
+    return undefined
+  }
+}
+
+function claimsIn({ kind, bytes }: SharedBytes): CapabilityClaims | undefined {
+  try {
+    if (kind === 'share') return decodeUnverifiedEnvelope(bytes).capability.claims
+    const { claims } = decodeUnverifiedCapability(bytes)
+    return claims.kind === 'link' ? claims : undefined
+  } catch (error) {
+    if (!isHubError(error)) throw error
+    return undefined
+  }
+}

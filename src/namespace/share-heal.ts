@@ -1,0 +1,110 @@
+import { bytesText, toHex } from '../encoding/index.ts'
+import { maxBoxesInEntry } from '../limits.ts'
+import { rankOf } from '../membership/index.ts'
+import type { SealingItem } from '../sharing/index.ts'
+import { artifactData } from './artifact-writes.ts'
+import type { Ledger, NamespaceChange } from './ledger.ts'
+import { openArtifactKey } from './secrets.ts'
+import type { Share } from './share-book.ts'
+import { itemsFor, keysDue, lackingShares, sectionsOf, usesForShares } from './share-keys.ts'
+import { SharingView } from './sharing-view.ts'
+
+/** Artifacts that are seen to in one go. */
+const maxArtifacts = 20_000
+
+/**
+ * Seals to the audiences of shares what they should have and lack: a version whose author had not heard of the share is under a key
+ * that was not sealed for it. Looks at artifacts that changed since it last did; at first at all that are shared.
+ */
+export class ShareHealer {
+  readonly #ledger: Ledger
+  /** By artifact as text; `undefined`: every artifact with a share. */
+  #unseen: Map<string, Uint8Array> | undefined
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger
+    ledger.subscribe((change) => this.#note(change))
+  }
+
+  #note({ artifacts, shared, keysGained }: NamespaceChange): void {
+    if (keysGained) this.#unseen = undefined
+    for (const artifact of [...artifacts, ...shared]) this.#unseen?.set(bytesText(artifact), artifact)
+    if ((this.#unseen?.size ?? 0) > maxArtifacts) this.#unseen = undefined
+  }
+
+  /** Gives how many entries it wrote. */
+  async run(): Promise<number> {
+    const { parts, membership } = this.#ledger
+    const role = membership.roleOf(parts.env.agent.publicKey)
+    if (role === undefined || rankOf(role) < 1) return 0
+    const unseen = this.#unseen
+    this.#unseen = new Map()
+    let written = 0
+    try {
+      for await (const artifact of unseen?.values() ?? this.#shared())
+        written += await healArtifact(this.#ledger, artifact)
+    } catch (error) {
+      // Again, then: what was seen to lacks nothing.
+      this.#unseen = undefined
+      throw error
+    }
+    return written
+  }
+
+  async *#shared(): AsyncGenerator<Uint8Array> {
+    let last: Uint8Array | undefined
+    for await (const { claims } of this.#ledger.parts.shares.all()) {
+      if (last !== undefined && Buffer.compare(last, claims.artifact) === 0) continue
+      last = claims.artifact
+      yield last
+    }
+  }
+}
+
+async function healArtifact(ledger: Ledger, artifact: Uint8Array): Promise<number> {
+  const view = SharingView.stored(ledger.parts, ledger.membership)
+  if ((await lackingOf(ledger, view, artifact)).length === 0) return 0
+  return await ledger.commit(async (tx, mark) => {
+    const role = tx.membership.roleOf(tx.agent.publicKey)
+    if (role === undefined || rankOf(role) < 1) return 0
+    const before = tx.appended
+    const within = SharingView.within(ledger.parts, tx)
+    const lacking = await lackingOf(ledger, within, artifact)
+    mark()
+    for (const { artifactSalt, items } of lacking) {
+      const limits = { first: maxBoxesInEntry, random: tx.random }
+      for (const keys of sectionsOf(tx.keyring, artifact, items, limits)) {
+        const keyId = items[0]?.key.id
+        await tx.append({ kind: 'keys', keyId, data: artifactData({ artifactSalt }) }, { keys })
+      }
+    }
+    return tx.appended - before
+  })
+}
+
+/** By key, what is to be sealed. Of keys that cannot be opened here nothing: somebody else may. */
+async function lackingOf(
+  { parts }: Ledger,
+  view: SharingView,
+  artifact: Uint8Array,
+): Promise<{ readonly artifactSalt: Uint8Array; readonly items: readonly SealingItem[] }[]> {
+  const shares = await view.sharesInForce(artifact)
+  const [first] = shares
+  if (first === undefined) return []
+  const newest = await parts.catalog.get(artifact)
+  if (newest === undefined) return []
+  const uses = await usesForShares(parts, artifact, newest.number)
+  const due = new Map<string, Share[]>()
+  for (const share of shares) {
+    for (const keyId of keysDue(share, uses)) due.set(toHex(keyId), [...(due.get(toHex(keyId)) ?? []), share])
+  }
+  const found = []
+  for (const [name, some] of due) {
+    const keyId = new Uint8Array(Buffer.from(name, 'hex'))
+    const lacking = await lackingShares(view, artifact, keyId, some)
+    const key = lacking.length === 0 ? undefined : await openArtifactKey(view.secrets, artifact, keyId, [])
+    const items = key === undefined ? [] : itemsFor(key, lacking, view)
+    if (items.length > 0) found.push({ artifactSalt: first.artifactSalt, items })
+  }
+  return found
+}

@@ -1,0 +1,96 @@
+import { bytesText, equalBytes } from '../encoding/index.ts'
+import { maxBoxesInEntry } from '../limits.ts'
+import type { KeySection } from '../log/index.ts'
+import type { ArtifactKey, Keyring, SealingItem } from '../sharing/index.ts'
+import { isSuperseded } from './key-rows.ts'
+import { type KeyUse, keyIdsOf, keyUsesOf } from './key-uses.ts'
+import type { NamespaceParts } from './parts.ts'
+import type { Share } from './share-book.ts'
+import type { SharingView } from './sharing-view.ts'
+
+/** Only versions with a number above it are for the audience. */
+function afterOf({ claims }: Share): number {
+  return claims.kind === 'share' ? claims.after : 0
+}
+
+/** Whether the version of that number is for the audience of a share. */
+export function isFor(share: Share, gen: number): boolean {
+  return gen > afterOf(share)
+}
+
+/**
+ * Whether somebody may know an artifact key who should not know what is written next: by the ways to it, or because it was sealed for a
+ * capability that is not in force any more or to an earlier epoch of a group; or whether one who is to read what is written next
+ * must not have it, for versions from before their share are under it.
+ */
+export async function isKeySuperseded(
+  parts: NamespaceParts,
+  view: SharingView,
+  artifact: Uint8Array,
+  keyId: Uint8Array,
+): Promise<boolean> {
+  const row = await view.secrets.get(parts.keys.key('artifactKeys', artifact, keyId))
+  if (isSuperseded(view.membership, row, keyId)) return true
+  const labels = await view.labelsOf(artifact, keyId)
+  const shares = await view.sharesOf(artifact)
+  if (labels.length === 0 && shares.length === 0) return false
+  const byJti = new Map(shares.map((share) => [bytesText(share.claims.jti), share]))
+  if (!labels.every((label) => view.isCurrent(label, byJti.get(bytesText(label.jti))))) return true
+  const boxed = new Set(labels.map(({ jti }) => bytesText(jti)))
+  const later = shares.filter((share) => afterOf(share) > 0 && !boxed.has(bytesText(share.claims.jti)))
+  const waiting = later.filter((share) => view.isInForce(share))
+  if (waiting.length === 0) return false
+  const firstGen = (await keyUsesOf(parts, artifact)).find((use) => equalBytes(use.keyId, keyId))?.firstGen ?? 0
+  return waiting.some((share) => firstGen <= afterOf(share))
+}
+
+/** Ids of the keys that a share's audience is to have: of live versions that are for it, and of none that is not. */
+export function keysDue(share: Share, uses: readonly KeyUse[]): Uint8Array[] {
+  const after = afterOf(share)
+  return uses
+    .filter(({ firstGen, lastLiveGen }) => lastLiveGen > after && (after === 0 || firstGen > after))
+    .map(({ keyId }) => keyId)
+}
+
+/** What `keysDue` goes by. Cheap for an artifact that has had one key, as most have. */
+export async function usesForShares(parts: NamespaceParts, artifact: Uint8Array, gen: number): Promise<KeyUse[]> {
+  const ids = await keyIdsOf(parts, artifact)
+  const [only] = ids
+  if (only !== undefined && ids.length === 1) return [{ keyId: only, firstGen: 1, lastLiveGen: gen }]
+  return await keyUsesOf(parts, artifact)
+}
+
+/** What seals one key for shares. */
+export function itemsFor(key: ArtifactKey, shares: readonly Share[], view: SharingView): SealingItem[] {
+  return shares.flatMap((share) =>
+    view.recipientsOf(share).map(({ publicKey: recipient, label }) => ({ key, recipient, label })),
+  )
+}
+
+/** Those of shares for which no box of a key is there. */
+export async function lackingShares(
+  view: SharingView,
+  artifact: Uint8Array,
+  keyId: Uint8Array,
+  shares: readonly Share[],
+): Promise<Share[]> {
+  const boxed = new Set((await view.labelsOf(artifact, keyId)).map(({ jti }) => bytesText(jti)))
+  return shares.filter(({ claims }) => !boxed.has(bytesText(claims.jti)))
+}
+
+/** Keys sections of at most so many boxes, the first of at most `first`; the others are each of one key. */
+export function* sectionsOf(
+  keyring: Keyring,
+  artifact: Uint8Array,
+  items: readonly SealingItem[],
+  { first, random }: { first: number; random: (length: number) => Uint8Array },
+): Generator<KeySection> {
+  for (let at = 0; at < items.length; ) {
+    const key = items[at]?.key
+    const others = items.slice(at, at + (at === 0 ? first : maxBoxesInEntry))
+    const end = at === 0 ? -1 : others.findIndex((item) => item.key !== key)
+    const some = end === -1 ? others : others.slice(0, end)
+    yield keyring.sealKeys(artifact, some, random(32))
+    at += some.length
+  }
+}

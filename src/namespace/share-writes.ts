@@ -1,0 +1,248 @@
+import {
+  type Audience,
+  type Capability,
+  type CapabilityClaims,
+  sealEnvelope,
+  signCapability,
+} from '../capability/index.ts'
+import type { VersionRecord } from '../catalog/index.ts'
+import { equalBytes, formatArtifactId, toHex } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
+import { isUsablePublicKey } from '../identity/index.ts'
+import { maxBoxesInEntry, maxCapabilityTime } from '../limits.ts'
+import { rankOf } from '../membership/index.ts'
+import { ArtifactKey, type SealingItem, sealShareBody } from '../sharing/index.ts'
+import { artifactData, noSuchVersion } from './artifact-writes.ts'
+import { appendRevocations } from './capability-writes.ts'
+import type { Ledger } from './ledger.ts'
+import { epochToWriteUnder, readersOf } from './members.ts'
+import { openArtifactKey } from './secrets.ts'
+import { encodeShareBody, type Share, type SharedBytes } from './share-book.ts'
+import { itemsFor, keysDue, sectionsOf, usesForShares } from './share-keys.ts'
+import { SharingView } from './sharing-view.ts'
+import type { Transaction } from './transaction.ts'
+
+/** With whom to share an artifact, and how. */
+export interface ShareOptions {
+  /** 20 bytes. */
+  readonly artifact: Uint8Array
+  /** Each gets a capability of its own. A group is one whose descriptor is recorded here. */
+  readonly audience: readonly Audience[]
+  /** Seconds from now; `undefined`: until it is revoked. */
+  readonly expiresIn?: number | undefined
+  /** Only versions written from now on. */
+  readonly fromNow?: boolean | undefined
+  /** What the audience is told with it. */
+  readonly message?: string | undefined
+}
+
+/** Shares that one batch holds: each is some 1.2 KiB and three signatures. */
+const batchShares = 200
+
+/** See `Namespace.share`. */
+export async function writeShares(ledger: Ledger, options: ShareOptions): Promise<Share[]> {
+  const { audience, expiresIn } = options
+  if (audience.length === 0) throw invalid('a share is with somebody')
+  if (expiresIn !== undefined && !(Number.isSafeInteger(expiresIn) && expiresIn >= 1 && expiresIn < maxCapabilityTime))
+    throw invalid('a share ends after a whole number of seconds')
+  for (const one of audience) {
+    if (one.kind === 'agent' && !isUsablePublicKey(one.id)) throw invalid('that is not the key of an agent')
+  }
+  const distinct = [...new Map(audience.map((one) => [audienceText(one), one])).values()]
+  const shares: Share[] = []
+  for (let at = 0; at < distinct.length; at += batchShares) {
+    const some = distinct.slice(at, at + batchShares)
+    shares.push(...(await ledger.commit((tx, mark) => shareWithSome(ledger, tx, mark, { ...options, audience: some }))))
+  }
+  return shares
+}
+
+async function shareWithSome(
+  { parts }: Ledger,
+  tx: Transaction,
+  mark: () => void,
+  { artifact, audience, expiresIn, fromNow = false, message }: ShareOptions,
+): Promise<Share[]> {
+  const { grant } = tx.nextPlace
+  const version = await tx.catalog.current(artifact)
+  if (version === undefined) throw noSuchVersion(artifact, undefined)
+  const view = SharingView.within(parts, tx)
+  for (const { kind, id } of audience) {
+    if (kind === 'group' && view.groupOf(id) === undefined)
+      throw new ArtifactHubError('UNAVAILABLE', 'nothing is known here of that group yet', {
+        details: { group: toHex(id) },
+      })
+  }
+  const { nextGen } = await tx.catalog.versionHeads(artifact)
+  const notBefore = Math.floor(view.nowMs / 1000)
+  const terms = {
+    issuer: tx.agent.publicKey,
+    grant,
+    namespace: tx.namespace,
+    artifact,
+    notBefore,
+    expires: expiresIn === undefined ? undefined : notBefore + expiresIn,
+    after: fromNow ? nextGen - 1 : 0,
+  }
+  const inForce = await view.sharesInForce(artifact)
+  const isPlain = expiresIn === undefined && !fromNow && message === undefined
+  const given = (one: Audience) => (isPlain ? inForce.find((share) => isSuch(share, terms, one)) : undefined)
+  const write = await shareWriter(parts, tx, view, version, nextGen - 1)
+  mark()
+  const shares: Share[] = []
+  for (const one of audience) {
+    const known = given(one)
+    if (known !== undefined) {
+      shares.push(known)
+      continue
+    }
+    const claims = { kind: 'share' as const, ...terms, audience: [one], jti: tx.random(16) }
+    const capability = signCapability(tx.agent, claims)
+    const { name, contentType } = version.state
+    const said = { capability, name, contentType, sizeBytes: version.root.sizeBytes, message }
+    shares.push(await write(capability, { kind: 'share', bytes: sealEnvelope(tx.agent, said) }))
+  }
+  return shares
+}
+
+/** Whether a share gives an audience, and nobody else, all versions without an end, as this agent's. */
+function isSuch({ claims }: Share, terms: Pick<CapabilityClaims, 'issuer' | 'grant'>, one: Audience): boolean {
+  const [only, ...others] = claims.audience
+  return (
+    claims.kind === 'share' &&
+    claims.after === 0 &&
+    claims.expires === undefined &&
+    equalBytes(claims.issuer, terms.issuer) &&
+    equalBytes(claims.grant, terms.grant) &&
+    only !== undefined &&
+    others.length === 0 &&
+    audienceText(only) === audienceText(one)
+  )
+}
+
+/** See `Namespace.recordLink`. */
+export async function writeFollowingLink(
+  ledger: Ledger,
+  capability: Capability & { readonly claims: { readonly kind: 'link' } },
+): Promise<Share> {
+  const { claims, token } = capability
+  return await ledger.commit(async (tx, mark) => {
+    const { grant } = tx.nextPlace
+    if (!equalBytes(claims.issuer, tx.agent.publicKey) || !equalBytes(claims.grant, grant))
+      throw invalid('a link is recorded by who issued it')
+    const version = await tx.catalog.current(claims.artifact)
+    if (version === undefined) throw noSuchVersion(claims.artifact, undefined)
+    const view = SharingView.within(ledger.parts, tx)
+    const { nextGen } = await tx.catalog.versionHeads(claims.artifact)
+    const write = await shareWriter(ledger.parts, tx, view, version, nextGen - 1)
+    mark()
+    return await write(capability, { kind: 'link', bytes: token })
+  })
+}
+
+type WriteShare = (capability: Capability, shared: SharedBytes) => Promise<Share>
+
+/** Opens what shares of one artifact need, so that writing them cannot fail half way. @throws ACCESS_DENIED when a key is missing */
+async function shareWriter(
+  parts: Ledger['parts'],
+  tx: Transaction,
+  view: SharingView,
+  version: VersionRecord,
+  newestGen: number,
+): Promise<WriteShare> {
+  const { artifact, entry } = version
+  const artifactSalt = (await tx.entry(entry))?.header.data?.artifactSalt
+  if (artifactSalt === undefined)
+    throw new ArtifactHubError('CORRUPT', 'the log lacks the entry of a version that the catalog lists')
+  const uses = await usesForShares(parts, artifact, newestGen)
+  const keys = new Map<string, ArtifactKey>()
+  for (const { keyId } of uses) {
+    const key = await openArtifactKey(tx, artifact, keyId, [])
+    if (key !== undefined) keys.set(toHex(keyId), key)
+  }
+  if (!keys.has(toHex(version.root.keyId)))
+    throw new ArtifactHubError('ACCESS_DENIED', 'this agent cannot open the artifact’s key', {
+      details: { artifactId: formatArtifactId(artifact) },
+    })
+  return async (capability, shared) => {
+    const { claims } = capability
+    const share = { entry: new Uint8Array(0), artifactSalt, clock: version.updatedAt, claims }
+    const due = keysDue(share, uses).flatMap((keyId) => keys.get(toHex(keyId)) ?? [])
+    const items = due.flatMap((key) => itemsFor(key, [share], view))
+    return await appendShare(tx, share, shared, items)
+  }
+}
+
+async function appendShare(
+  tx: Transaction,
+  share: Share,
+  shared: SharedBytes,
+  items: readonly SealingItem[],
+): Promise<Share> {
+  const { keyring, namespace } = tx
+  const { claims, artifactSalt } = share
+  const { artifact } = claims
+  const epoch = await epochToWriteUnder(tx)
+  const named = epoch === undefined ? new ArtifactKey(tx.random(32), namespace, artifact) : undefined
+  const readers = named === undefined ? [] : readersOf(tx).map((recipient) => ({ key: named, recipient }))
+  const { secret, id: keyId } = epoch ?? (named as ArtifactKey)
+  const [keys, ...more] = sectionsOf(keyring, artifact, [...readers, ...items], {
+    first: maxBoxesInEntry,
+    random: tx.random,
+  })
+  const plaintext = encodeShareBody(shared)
+  const body = sealShareBody({ secret, namespace, artifact }, plaintext, tx.nextPlace, tx.random(12))
+  const data = artifactData({ artifactSalt })
+  const { hash, header } = await tx.append({ kind: 'share', keyId, data: { ...data, jti: claims.jti } }, { keys, body })
+  for (const section of more) {
+    await tx.append({ kind: 'keys', keyId: (section.boxes[0] as { keyId: Uint8Array }).keyId, data }, { keys: section })
+  }
+  return { ...share, entry: hash, clock: header.clock }
+}
+
+/** From whom to take an artifact. */
+export interface UnshareOptions {
+  /** 20 bytes. */
+  readonly artifact: Uint8Array
+  readonly audience: readonly Audience[]
+}
+
+/** See `Namespace.unshare`. */
+export async function writeUnshare(ledger: Ledger, { artifact, audience }: UnshareOptions): Promise<Share[]> {
+  const names = new Set(audience.map(audienceText))
+  return await ledger.commit(async (tx, mark) => {
+    const { grant } = tx.nextPlace
+    const view = SharingView.within(ledger.parts, tx)
+    const ended = (await view.sharesInForce(artifact)).filter(
+      ({ claims }) => claims.kind === 'share' && claims.audience.some((one) => names.has(audienceText(one))),
+    )
+    if (ended.length === 0)
+      throw new ArtifactHubError('NOT_FOUND', 'that artifact is not shared with them', {
+        details: { artifactId: formatArtifactId(artifact) },
+      })
+    const own = rankOf(tx.membership.grantOf(grant)?.role ?? 'reader')
+    const mayEnd = ({ claims }: Share) =>
+      equalBytes(claims.issuer, tx.agent.publicKey) ||
+      own > rankOf(tx.membership.grantOf(claims.grant)?.role ?? 'owner') ||
+      equalBytes(tx.membership.owner, tx.agent.publicKey)
+    if (!ended.every(mayEnd))
+      throw new ArtifactHubError(
+        'ACCESS_DENIED',
+        'others shared it with them: they, or somebody above them, take it back',
+      )
+    mark()
+    await appendRevocations(
+      tx,
+      ended.map(({ claims }) => claims.jti),
+    )
+    return ended
+  })
+}
+
+function audienceText({ kind, id }: Audience): string {
+  return `${kind} ${toHex(id)}`
+}
+
+function invalid(why: string): ArtifactHubError {
+  return new ArtifactHubError('INVALID_ARGUMENT', why)
+}

@@ -1,0 +1,116 @@
+import { type Audience, timeOf } from '../capability/index.ts'
+import { equalBytes, toHex } from '../encoding/index.ts'
+import { isUsablePublicKey } from '../identity/index.ts'
+import type { BoxLabel } from '../log/index.ts'
+import { type GroupDescriptor, type Membership, newestDescriptor } from '../membership/index.ts'
+import { labelledBoxesOf, labelsInStore } from './labelled-boxes.ts'
+import type { NamespaceParts } from './parts.ts'
+import { type SecretReader, storedSecrets } from './secrets.ts'
+import type { Share } from './share-book.ts'
+import type { Transaction } from './transaction.ts'
+
+/** Whom a key is sealed to for a share, and what that box is labelled with. */
+export interface ShareRecipient {
+  /** Raw Ed25519 public key of the agent, or of the group's epoch. */
+  readonly publicKey: Uint8Array
+  readonly label: BoxLabel
+}
+
+/** Why a capability gives nothing. */
+export type Refusal = 'EXPIRED' | 'NOT_YET_VALID' | 'REVOKED' | 'ISSUER_REMOVED'
+
+/** What is known of the shares of a namespace at one moment: of what is stored, or with what a transaction adds. */
+export class SharingView {
+  readonly membership: Membership
+  readonly secrets: SecretReader
+  readonly nowMs: number
+  readonly #parts: NamespaceParts
+  readonly #tx: Transaction | undefined
+  readonly #groups = new Map<string, GroupDescriptor | undefined>()
+
+  private constructor(parts: NamespaceParts, membership: Membership, tx: Transaction | undefined) {
+    this.membership = membership
+    this.nowMs = parts.env.clock.nowMs
+    this.#parts = parts
+    this.#tx = tx
+    this.secrets = tx ?? storedSecrets(parts)
+  }
+
+  static stored(parts: NamespaceParts, membership: Membership): SharingView {
+    return new SharingView(parts, membership, undefined)
+  }
+
+  /** With what was stored in a transaction so far. */
+  static within(parts: NamespaceParts, tx: Transaction): SharingView {
+    return new SharingView(parts, tx.membership, tx)
+  }
+
+  /** Every share of an artifact that can be read here, in force or not, each entry once. */
+  async sharesOf(artifact: Uint8Array): Promise<Share[]> {
+    const shares = await this.#parts.shares.of(artifact)
+    for (const entry of this.#tx?.storedSharing(artifact) ?? []) {
+      const share = await this.#parts.shares.read(entry, this.secrets)
+      if (share !== undefined && !shares.some(({ entry: known }) => equalBytes(known, share.entry))) shares.push(share)
+    }
+    return shares
+  }
+
+  /** Shares of an artifact that let their audience read what is written now. */
+  async sharesInForce(artifact: Uint8Array): Promise<Share[]> {
+    return (await this.sharesOf(artifact)).filter((share) => this.isInForce(share))
+  }
+
+  /** What labelled boxes of an artifact key there are, each label once. */
+  async labelsOf(artifact: Uint8Array, keyId: Uint8Array): Promise<BoxLabel[]> {
+    const { env, keys } = this.#parts
+    const labels = await Array.fromAsync(labelsInStore(env.store, keys, artifact, keyId))
+    const added = [...(this.#tx?.storedSharing(artifact) ?? [])].flatMap(labelledBoxesOf)
+    for (const { label } of added.filter((box) => equalBytes(box.keyId, keyId))) {
+      if (!labels.some((known) => isSameLabel(known, label))) labels.push(label)
+    }
+    return labels
+  }
+
+  /**
+   * Why a share gives nothing now; `undefined` when it is in force. One whose time has not come by this node's clock is, for its
+   * issuer's may be ahead: providers look at the time themselves.
+   */
+  refusalOf({ claims }: Pick<Share, 'claims'>): Exclude<Refusal, 'NOT_YET_VALID'> | undefined {
+    return this.membership.refusalOf(claims) ?? (timeOf(claims, this.nowMs) === 'expired' ? 'EXPIRED' : undefined)
+  }
+
+  isInForce(share: Pick<Share, 'claims'>): boolean {
+    return this.refusalOf(share) === undefined
+  }
+
+  /** Whom keys are sealed to for a share: agents, and groups by the newest epoch that was recorded of them. */
+  recipientsOf({ claims: { jti, audience } }: Pick<Share, 'claims'>): ShareRecipient[] {
+    return audience.flatMap((one): ShareRecipient[] => {
+      if (one.kind === 'agent')
+        return isUsablePublicKey(one.id) ? [{ publicKey: one.id, label: { jti, epoch: undefined } }] : []
+      const group = this.groupOf(one.id)
+      return group === undefined ? [] : [{ publicKey: group.publicKey, label: { jti, epoch: group.epoch } }]
+    })
+  }
+
+  /** Whether a box with that label was sealed to nobody who should not know what is written next. */
+  isCurrent(label: BoxLabel, share: Share | undefined): boolean {
+    if (share === undefined || !this.isInForce(share)) return false
+    if (label.epoch === undefined) return true
+    const groups = share.claims.audience.filter(({ kind }: Audience) => kind === 'group')
+    return groups.some(({ id }) => equalBytes(this.groupOf(id)?.epoch ?? noBytes, label.epoch ?? noBytes))
+  }
+
+  /** The newest epoch of a group that was recorded. */
+  groupOf(group: Uint8Array): GroupDescriptor | undefined {
+    const name = toHex(group)
+    if (!this.#groups.has(name)) this.#groups.set(name, newestDescriptor(this.membership.groups.proofsOf(group)))
+    return this.#groups.get(name)
+  }
+}
+
+const noBytes = new Uint8Array(0)
+
+function isSameLabel(one: BoxLabel, two: BoxLabel): boolean {
+  return equalBytes(one.jti, two.jti) && equalBytes(one.epoch ?? noBytes, two.epoch ?? noBytes)
+}
