@@ -61,7 +61,8 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
   async get(key: Uint8Array): Promise<Uint8Array | undefined> {
     const level = this.#usable ?? (await this.#ready())
     try {
-      const value = await level.get(key)
+      // A row is in LevelDB's or the system's cache as a rule: 3 µs here, where a thread's way there and back takes 20 to 60.
+      const value = level.getSync(key)
       return value && plain(value)
     } catch (error) {
       throw this.#failure(error, 'read the database')
