@@ -45,6 +45,7 @@ export class EagerFetch {
   readonly #unsubscribe: () => void
   #missingBytes = 0
   #looking: Promise<void> = Promise.resolve()
+  #looks = 0
   #isOn = false
 
   constructor(options: EagerFetchOptions) {
@@ -57,9 +58,9 @@ export class EagerFetch {
     this.refresh()
   }
 
-  /** Contents that are still to be fetched. */
+  /** Contents that are still to be fetched. A look for such that is not through counts as one: there may be some. */
   get missing(): number {
-    return this.#known.size
+    return this.#known.size + this.#looks
   }
 
   /** The policy or the plan may be another. */
@@ -106,6 +107,7 @@ export class EagerFetch {
   /** Looks for what is missing of those artifacts, or of all. */
   #look(artifacts: readonly Uint8Array[] | undefined): void {
     const { namespace, warn } = this.#options
+    this.#looks++
     this.#looking = this.#looking
       .then(async () => {
         if (artifacts === undefined) await this.#lookAt(undefined)
@@ -115,6 +117,9 @@ export class EagerFetch {
       .catch((error) => {
         if (this.#stop.signal.aborted || namespace.log.closed) return
         warn('could not look for contents to fetch', { namespace: namespace.log.idText, error: String(error) })
+      })
+      .finally(() => {
+        this.#looks--
       })
   }
 
