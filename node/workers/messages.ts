@@ -23,8 +23,7 @@ export type Job =
       readonly digest: Uint8Array
       readonly encryptionKey: Uint8Array
     }
-  /** The leaf's memory is moved here and back. */
-  | { readonly kind: 'verify'; readonly leaf: Uint8Array<ArrayBuffer>; readonly digest: Uint8Array }
+/** The leaf's memory is moved here and back. */
 
 /** To a worker. */
 export interface Request {

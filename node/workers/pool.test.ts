@@ -85,33 +85,25 @@ describe('the worker pool', () => {
     expect([larger[999], larger[1000 + sealed.block.length], larger.length]).toEqual([7, 7, 300_000])
   })
 
-  test.each([100, 200_000])('verifies a leaf of %i bytes, and gives its bytes back', async (length) => {
-    const pool = openPool()
-    await warm(pool)
-    const leaf = seededBytes('leaf', length)
-    const digest = createHash('sha256').update(leaf).digest()
-    expect(Buffer.compare(await pool.verify(leaf.slice(), digest), leaf)).toBe(0)
-    expect(Buffer.compare(await pool.verify(Buffer.concat([leaf, leaf]).subarray(length), digest), leaf)).toBe(0)
-    await expect(pool.verify(seededBytes('other', length), digest)).rejects.toEqual(withCode('CORRUPT'))
-  })
-
-  test('verifies and opens leaves on this thread until a worker has started, and then there', async () => {
+  test('opens leaves on this thread until a worker has started, and then there', async () => {
     const pool = openPool(1)
     const sealed = sealLeaf(seededBytes('chunk', 200_000), testKeys)
     const leaf = sealed.block.slice()
-    expect(await pool.verify(leaf, sealed.digest)).toBe(leaf)
-    expect(leaf.length).toBe(sealed.block.length)
-    await expect(pool.verify(seededBytes('other', 200_000), sealed.digest)).rejects.toEqual(withCode('CORRUPT'))
+    await expect(pool.open(seededBytes('other', 200_000), sealed.digest, testKeys.encryption)).rejects.toEqual(
+      withCode('CORRUPT'),
+    )
     const chunk = await pool.open(leaf, sealed.digest, testKeys.encryption)
     expect(Buffer.compare(chunk, seededBytes('chunk', 200_000))).toBe(0)
+    expect(leaf.length).toBe(sealed.block.length)
     for (let moved = false; !moved; ) {
       const another = sealed.block.slice()
-      await pool.verify(another, sealed.digest)
+      await pool.open(another, sealed.digest, testKeys.encryption)
       moved = another.length === 0
       await new Promise((resolve) => setImmediate(resolve))
     }
     await pool.close()
-    await expect(pool.verify(sealed.block.slice(), sealed.digest)).rejects.toEqual(withCode('CLOSED'))
+    const late = pool.open(sealed.block.slice(), sealed.digest, testKeys.encryption)
+    await expect(late).rejects.toEqual(withCode('CLOSED'))
   })
 
   test('hands an error of a job on with its code and details, and the worker lives', async () => {

@@ -120,12 +120,6 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     return moved ?? chunkIn(leaf)
   }
 
-  async verify(leaf: Uint8Array<ArrayBuffer>, digest: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
-    if (leaf.length <= inThreadBytes || this.#isCold) return await inThreadEngine.verify(leaf, digest)
-    const own = leaf.length === leaf.buffer.byteLength ? leaf : leaf.slice()
-    return await this.#run({ kind: 'verify', leaf: own, digest }, undefined, [own.buffer])
-  }
-
   /** Stops the workers; what they were doing fails with CLOSED. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close()

@@ -1,8 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 // Not from the index: the rest of it takes a worker longer to load than these.
-import { rawCodec } from '../../src/content/cid.ts'
 import { ScanState } from '../../src/content/engine.ts'
-import { nonceOf, openLeaf, sealLeaf, verifyBlock } from '../../src/content/leaf.ts'
+import { nonceOf, openLeaf, sealLeaf } from '../../src/content/leaf.ts'
 import { isHubError } from '../../src/errors.ts'
 import type { Job, Request, Response } from './messages.ts'
 
@@ -38,10 +37,6 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
       transfer.push(chunk.buffer)
       return chunk
     }
-    case 'verify':
-      verifyBlock(job.leaf, job.digest, rawCodec)
-      transfer.push(job.leaf.buffer)
-      return job.leaf
     case 'scan-open':
       scans.set(job.scan, new ScanState(job.chunkingKey))
       return undefined

@@ -1,8 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { Chunker } from './chunker.ts'
-import { rawCodec } from './cid.ts'
 import type { ContentKeys } from './keys.ts'
-import { nonceOf, openLeaf, type SealedLeaf, type SealOptions, sealLeaf, verifyBlock } from './leaf.ts'
+import { nonceOf, openLeaf, type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
 
 /**
  * The pipeline's CPU work: hashing, cutting, encrypting. In the caller's thread or spread over others; the
@@ -29,11 +28,6 @@ export interface ContentEngine {
     digest: Uint8Array,
     encryptionKey: Uint8Array,
   ): Promise<Uint8Array<M>>
-  /**
-   * Checks a leaf against its digest. Takes `leaf` over as `open` does, and gives its bytes back.
-   * @throws CORRUPT when the bytes are not the block that `digest` names
-   */
-  verify(leaf: Uint8Array<ArrayBuffer>, digest: Uint8Array): Promise<Uint8Array<ArrayBuffer>>
 }
 
 /** One pass over one content: its cut points and its SHA-256. One call at a time, in order. */
@@ -84,8 +78,4 @@ export const inThreadEngine: ContentEngine = {
   nonceOf: async (chunk, nonceKey) => nonceOf(chunk, nonceKey),
   seal: async (chunk, keys, options) => sealLeaf(chunk, keys, options),
   open: async (leaf, digest, encryptionKey) => openLeaf(leaf, digest, encryptionKey),
-  verify: async (leaf, digest) => {
-    verifyBlock(leaf, digest, rawCodec)
-    return leaf
-  },
 }

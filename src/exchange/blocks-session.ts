@@ -4,6 +4,7 @@ import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { blockCreditBytes, blockIdleMs, blockReadAheadBytes, blockRefusalMs, maxRequestsWaiting } from '../limits.ts'
 import type { NamespaceBlocks } from '../storage/index.ts'
+import { BlockMemory } from './block-memory.ts'
 import { FrameReader, FrameWriter } from './frame-stream.ts'
 import { type BlockRequest, decodeAskerFrame, encodeFrame, type LeafRun, type ServerFrame } from './frames.ts'
 import { Gate } from './gate.ts'
@@ -14,8 +15,10 @@ import { ServedTree } from './served-tree.ts'
 
 /** A namespace as it is served. */
 export interface ServedNamespace extends NamespaceRoots {
-  readonly blocks: Pick<NamespaceBlocks, 'read'>
+  readonly blocks: ServedBlocks
 }
+
+type ServedBlocks = Pick<NamespaceBlocks, 'read' | 'readInto'>
 
 /** What a server of blocks did, since it began. */
 export interface BlockServerCounters {
@@ -75,6 +78,11 @@ class BlockSession {
   readonly #signal: AbortSignal
   readonly #readAhead: Budget
   readonly #gate = new Gate()
+  readonly #memory = new BlockMemory(blockReadAheadBytes)
+  /** Blocks that were sent and not yet taken off the stream by the other side, each with how many bytes were sent with it. */
+  readonly #sent: { readonly sentBytes: number; readonly memory: Uint8Array<ArrayBuffer> }[] = []
+  #sentBytes = 0
+  #grantedBytes = 0
   readonly #requests: BlockRequest[] = []
   readonly #outgoing: Outgoing[] = []
   readonly #reader: FrameReader
@@ -120,7 +128,9 @@ class BlockSession {
       const frame = decodeAskerFrame(raw)
       if (frame.kind === 'credit') {
         this.#credit += frame.bytes
+        this.#grantedBytes += frame.bytes
         if (this.#credit > blockCreditBytes) throw new Flood('more credit than a stream can hold')
+        this.#takeBack()
       } else {
         this.#unanswered++
         if (this.#unanswered > maxRequestsWaiting) throw new Flood('more requests than may wait')
@@ -161,6 +171,7 @@ class BlockSession {
           await this.#gate.wait(this.#signal)
         }
         this.#credit -= frame.bytes.length
+        this.#sentBytes += frame.bytes.length
         counters.sentBlocks++
         counters.sentBytes += frame.bytes.length
       } else if (frame.kind === 'missing') counters.missing += frame.run.count
@@ -169,8 +180,21 @@ class BlockSession {
         counters.requests++
       }
       await this.#writer.write(encodeFrame(frame), this.#signal)
+      if (frame.kind === 'leaf') this.#sent.push({ sentBytes: this.#sentBytes, memory: frame.bytes })
       this.#outgoing.shift()
       this.#readAhead.give(next.reservedBytes)
+    }
+  }
+
+  /**
+   * What the other side gives credit for again it has taken off the stream, so nothing on this side holds it any more. Whoever gives
+   * credit too early gets other bytes of what is his to read.
+   */
+  #takeBack(): void {
+    const takenBytes = this.#grantedBytes - blockCreditBytes
+    for (let first = this.#sent[0]; first !== undefined && first.sentBytes <= takenBytes; first = this.#sent[0]) {
+      this.#memory.give(first.memory)
+      this.#sent.shift()
     }
   }
 
@@ -199,9 +223,7 @@ class BlockSession {
   }
 
   /** What a request may have; `undefined` for a stranger as for what is not known, or not of those sizes. */
-  async #permitted(
-    request: BlockRequest,
-  ): Promise<{ tree: ServedTree; blocks: Pick<NamespaceBlocks, 'read'> } | undefined> {
+  async #permitted(request: BlockRequest): Promise<{ tree: ServedTree; blocks: ServedBlocks } | undefined> {
     const { stream, lookup } = this.#options
     const namespace = lookup(request.namespace)
     const root = await readableRoot(namespace, stream.agent, request.artifact, request.root.digest)
@@ -219,7 +241,7 @@ class BlockSession {
     if (nodes === undefined) this.#push({ kind: 'missing', run: { first, count: 0 } })
   }
 
-  async #pushLeaf(tree: ServedTree, blocks: Pick<NamespaceBlocks, 'read'>, index: number): Promise<void> {
+  async #pushLeaf(tree: ServedTree, blocks: ServedBlocks, index: number): Promise<void> {
     const leaf = await this.#orMissing(() => tree.leaf(index, this.#signal))
     if (leaf === undefined) {
       this.#push({ kind: 'missing', run: { first: index, count: 1 } })
@@ -233,13 +255,14 @@ class BlockSession {
     this.#gate.open()
   }
 
-  async #readLeaf(leaf: Subtree, blocks: Pick<NamespaceBlocks, 'read'>, index: number): Promise<ServerFrame> {
-    const bytes = await this.#orMissing(() => blocks.read(leaf.digest, { signal: this.#signal }))
-    if (bytes === undefined) return { kind: 'missing', run: { first: index, count: 1 } }
-    if (bytes.length === leaf.leafBytes && equalBytes(hash('sha256', bytes, 'buffer'), leaf.digest)) {
+  async #readLeaf(leaf: Subtree, blocks: ServedBlocks, index: number): Promise<ServerFrame> {
+    const bytes = this.#memory.take(leaf.leafBytes)
+    const length = await this.#orMissing(() => blocks.readInto(leaf.digest, bytes, { signal: this.#signal }))
+    if (length === leaf.leafBytes && equalBytes(hash('sha256', bytes, 'buffer'), leaf.digest)) {
       return { kind: 'leaf', index, bytes }
     }
-    this.#options.counters.unreadable++
+    this.#memory.give(bytes)
+    if (length !== undefined) this.#options.counters.unreadable++
     return { kind: 'missing', run: { first: index, count: 1 } }
   }
 

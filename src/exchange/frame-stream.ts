@@ -8,6 +8,8 @@ const joinedBytes = 64 * 1024
 const writeBytes = 256 * 1024
 const prefixBytes = 5
 
+type MemoryFor = (kind: RawFrame['kind'], length: number) => Uint8Array<ArrayBuffer> | undefined
+
 /**
  * Cuts frames out of a stream. Holds one frame at most and what the stream gave last; a frame's length is judged before there
  * is memory for it.
@@ -15,12 +17,15 @@ const prefixBytes = 5
 export class FrameReader {
   readonly #stream: PeerStream
   readonly #sender: 'asker' | 'server'
+  readonly #memoryFor: MemoryFor | undefined
   #rest: Uint8Array = new Uint8Array(0)
   #receivedBytes = 0
 
-  constructor(stream: PeerStream, sender: 'asker' | 'server') {
+  /** @param memoryFor where the body of a frame of that kind and length goes; without, or when it gives none, in memory of its own */
+  constructor(stream: PeerStream, sender: 'asker' | 'server', memoryFor?: MemoryFor) {
     this.#stream = stream
     this.#sender = sender
+    this.#memoryFor = memoryFor
   }
 
   /** Bytes that the stream gave so far, those of an unfinished frame too. */
@@ -45,13 +50,17 @@ export class FrameReader {
     if (lengthBytes < 1) throw malformed('an empty frame')
     const { kind, headBytes } = frameForm(this.#sender, view.getUint8(4), lengthBytes)
     const head = await this.#take(headBytes, signal)
-    const body = await this.#take(lengthBytes - 1 - headBytes, signal)
+    const bodyBytes = lengthBytes - 1 - headBytes
+    const body = await this.#take(bodyBytes, signal, this.#memoryFor?.(kind, bodyBytes))
     return { kind, head: new DataView(head.buffer), body }
   }
 
-  async #take(length: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  async #take(
+    length: number,
+    signal: AbortSignal,
     // Not zeroed: every byte of it is written below.
-    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer as ArrayBuffer)
+    bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer as ArrayBuffer),
+  ): Promise<Uint8Array<ArrayBuffer>> {
     for (let at = 0; at < length; ) {
       if (this.#rest.length === 0) {
         const piece = await this.#more(signal)
@@ -62,6 +71,7 @@ export class FrameReader {
       bytes.set(part, at)
       at += part.length
       this.#rest = this.#rest.subarray(part.length)
+      if (this.#rest.length === 0) release(part)
     }
     return bytes
   }
@@ -74,6 +84,11 @@ export class FrameReader {
       if (piece.length > 0) return piece
     }
   }
+}
+
+/** Gives back memory that a stream gave and that is copied: the collector would let many of these pile up, and then run at length. */
+function release({ buffer, byteLength }: Uint8Array): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }
 
 /** Puts frames on a stream, whole and in the order of the calls. */

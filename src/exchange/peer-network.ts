@@ -12,7 +12,7 @@ export interface PeerStream {
   write(bytes: Uint8Array, options?: { signal?: AbortSignal | undefined }): Promise<void>
   /**
    * The next bytes, however the network cut them; `undefined` when the other side has ended its half. Nothing is read from
-   * the network ahead of these calls beyond a fixed window.
+   * the network ahead of these calls beyond a fixed window. The bytes are the caller's: when they fill their buffer, it is too.
    * @throws UNAVAILABLE when the stream was cut; the signal's reason
    */
   read(options?: { signal?: AbortSignal | undefined }): Promise<Uint8Array | undefined>

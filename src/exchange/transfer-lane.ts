@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { type Budget, type ContentEngine, childrenOf, type Subtree } from '../content/index.ts'
+import { type Budget, childrenOf, type Subtree } from '../content/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
@@ -11,6 +11,7 @@ import {
   unitLeaves,
   unitsInFlight,
 } from '../limits.ts'
+import type { BlockMemory } from './block-memory.ts'
 import { FrameReader, FrameWriter } from './frame-stream.ts'
 import {
   type AskerFrame,
@@ -78,7 +79,8 @@ export interface LaneOptions {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
   readonly host: LaneHost
-  readonly engine: Pick<ContentEngine, 'verify'>
+  /** Where leaves are received; the host gives back what it was handed. */
+  readonly memory: BlockMemory
   /** Bytes received and not yet stored, of all lanes of a transfer. */
   readonly unstored: Budget
   readonly signal: AbortSignal
@@ -180,7 +182,10 @@ export class Lane {
     let stream: PeerStream | undefined
     try {
       stream = await this.#open()
-      const reader = new FrameReader(stream, 'server')
+      const { memory } = this.#options
+      const reader = new FrameReader(stream, 'server', (kind, length) =>
+        kind === 'leaf' ? memory.take(length) : undefined,
+      )
       this.#reader = reader
       this.#writer = new FrameWriter(stream)
       this.#send({ kind: 'credit', bytes: blockCreditBytes })
@@ -305,20 +310,15 @@ export class Lane {
 
   /** Next to what arrives meanwhile. Of a lane that has failed nothing more is stored. */
   async #verifyAndStore(leaf: Subtree, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    const { engine, host } = this.#options
+    const { host } = this.#options
     const { length } = bytes
-    let verified: Uint8Array<ArrayBuffer>
-    try {
-      verified = await engine.verify(bytes, leaf.digest)
-    } catch (error) {
-      if (!isHubError(error, 'CORRUPT')) throw error
+    if (!isBlock(bytes, leaf)) {
       this.#fail(badBlock())
       return
     }
-    if (this.#signal.aborted) return
     this.#receivedBlocks++
     this.#receivedBytes += length
-    await host.receivedLeaf(leaf, verified)
+    await host.receivedLeaf(leaf, bytes)
   }
 
   #takeMissing({ first, count }: LeafRun, current: Pending): void {

@@ -1,7 +1,6 @@
 import {
   type BlockReader,
   Budget,
-  type ContentEngine,
   type ContentRef,
   childrenOf,
   type Subtree,
@@ -12,6 +11,7 @@ import { toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { askAgainMs, fetchSyncBytes, maxFetchProviders, maxLeavesWanted, maxUnstoredBytes } from '../limits.ts'
 import type { BlockWriter, NamespaceBlocks } from '../storage/index.ts'
+import { BlockMemory } from './block-memory.ts'
 import type { AskerFrame, LeafRun } from './frames.ts'
 import { Gate } from './gate.ts'
 import type { PeerNetwork } from './peer-network.ts'
@@ -50,7 +50,6 @@ export interface ContentRange {
 export interface TransferPool {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
-  readonly engine: Pick<ContentEngine, 'verify'>
   /** Whether one more stream to an agent (in hex) may be opened. When that changes, transfers are refreshed. */
   hasRoom(agent: string): boolean
   /** A stream to an agent (in hex) is being opened. */
@@ -72,6 +71,7 @@ export class Transfer implements LaneHost {
   readonly #writer: BlockWriter
   readonly #stop = new AbortController()
   readonly #unstored: Budget
+  readonly #memory = new BlockMemory(maxUnstoredBytes / 2)
   readonly #wants = new Wants()
   /** Blocks that a node above them told of, and that are not known to be here. Nodes stay. */
   readonly #known = new Map<string, Subtree>()
@@ -193,14 +193,14 @@ export class Transfer implements LaneHost {
   async receivedNode(node: Subtree, bytes: Uint8Array<ArrayBuffer>, children: readonly Subtree[]): Promise<void> {
     await this.#writer.put(node.digest, bytes)
     this.#learn(children)
-    // Not the memory that the children share.
-    this.#arrived(node, bytes.slice())
+    this.#arrived(node, bytes)
   }
 
   async receivedLeaf(leaf: Subtree, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     await this.#writer.put(leaf.digest, bytes)
     this.#known.delete(toHex(leaf.digest))
     this.#arrived(leaf, bytes)
+    this.#memory.give(bytes)
   }
 
   lacks(lane: Lane, block: Subtree): void {
@@ -273,12 +273,10 @@ export class Transfer implements LaneHost {
       this.#wants.delete(want)
       for (const waiter of want.waiters) {
         // One may have the memory; the others read it from the store.
-        waiter.resolve(waiter.isUrgent && !isGiven ? bytes : undefined)
+        waiter.resolve(waiter.isUrgent && !isGiven ? bytes.slice() : undefined)
         isGiven ||= waiter.isUrgent
       }
     }
-    // Given back now: the collector would let many of these pile up first.
-    if (!isGiven) bytes.buffer.transfer(0)
   }
 
   #sync(): void {
@@ -326,13 +324,13 @@ export class Transfer implements LaneHost {
   }
 
   #startLane(agent: Uint8Array): void {
-    const { network, scheduler, engine } = this.#pool
+    const { network, scheduler } = this.#pool
     const lane = new Lane({
       agent,
       network,
       scheduler,
       host: this,
-      engine,
+      memory: this.#memory,
       unstored: this.#unstored,
       signal: this.#stop.signal,
     })

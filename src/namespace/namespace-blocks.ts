@@ -1,5 +1,5 @@
 import { prefixEnd } from '../encoding/index.ts'
-import { type ArtifactHubError, isHubError } from '../errors.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
 import { decodeEntry } from '../log/index.ts'
 import type { BlockWriter, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import type { NamespaceKeys } from './tables.ts'
@@ -28,6 +28,9 @@ export class EntryAndPackBlocks implements NamespaceBlocks {
     const length = await this.#packs.readInto(digest, into, options)
     if (length !== undefined) return length
     const leaf = await this.#readInline(digest)
+    if (leaf !== undefined && leaf.length > into.length) {
+      throw new ArtifactHubError('INTERNAL', 'a leaf is longer than the memory for it')
+    }
     if (leaf !== undefined) into.set(leaf)
     return leaf?.length
   }
