@@ -128,6 +128,8 @@ export interface NamespaceStatus {
   readonly logHash: string
   /** What this agent is there; `undefined` once its role was taken away. */
   readonly role: Role | undefined
+  /** Present when its role was taken away: which, who (a DID) did it and when, by that one's clock. */
+  readonly removed?: { readonly role: Role; readonly by: string; readonly at: Date } | undefined
   readonly members: number
   readonly policy: FetchPolicy
   /** Contents that a node that fetches eagerly is still to fetch; 0 of others. */

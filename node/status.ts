@@ -89,6 +89,7 @@ async function namespaceStatus(replication: Replication, namespace: OpenNamespac
     entries: log.entries,
     logHash: toHex(log.vectorHash),
     role: log.roleOf(replication.env.agent.publicKey),
+    removed: removalOf(namespace),
     members: log.membership.members.length,
     policy: replication.policyOf(namespace),
     contentsToFetch: replication.missing(namespace),
@@ -105,6 +106,11 @@ async function namespaceStatus(replication: Replication, namespace: OpenNamespac
     forks: forksOf(namespace),
     owed: { rotation, boxes: boxes.map(({ agent }) => formatDid(agent)) },
   }
+}
+
+function removalOf({ log }: OpenNamespace): NamespaceStatus['removed'] {
+  const [ending] = log.membership.endingsOf(log.env.agent.publicKey)
+  return ending && { role: ending.role, by: formatDid(ending.author), at: new Date(ending.clock.wallMs) }
 }
 
 function forksOf({ log }: OpenNamespace): ForkStatus[] {

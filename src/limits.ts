@@ -56,7 +56,7 @@ export const maxBlockStreams = 64
 export const maxBlockStreamsToAgent = 8
 /** A stream for blocks on which nothing moves is ended after one to two times this, milliseconds. */
 export const blockIdleMs = 30_000
-/** Time from a request for blocks to its refusal, milliseconds: all refusals take as long, whatever was looked up for them. */
+/** Time from a request for blocks, entries or what is held to its refusal, milliseconds: all take as long, whatever was looked up for them. */
 export const blockRefusalMs = 20
 /** An agent that takes longer to open a stream is passed over, milliseconds: relays and far hosts need some seconds. */
 export const blockOpenMs = 20_000
@@ -151,6 +151,8 @@ export const maxSyncVectorRows = 100_000
 export const maxServedVectorRows = 200_000
 /** Entries without a body that one side asks for in a round: 16 MiB at most. */
 export const maxSyncWants = 256
+/** Entries by which an agent shows that it has a role: its grant, and that of the admin who made it. Part of the format. */
+export const maxClaimEntries = 2
 /** Namespaces that one offer tells of: a frame has room for them. */
 export const maxSyncOffers = 2_048
 /** Batches in a row of which nothing was new: enough for a fork in a chain of 10,000s of entries, an end for floods. */
@@ -159,8 +161,8 @@ export const maxUselessSyncBatches = 256
 export const maxSyncStreamsPerPeer = 16
 /** Sync streams other than of pushes served at once in all; each may hold one frame and one batch, so 32 MiB. */
 export const maxSyncStreams = 64
-/** Streams of pushes that one agent may have open here: one for all namespaces, and one that is closing. */
-export const maxPushStreamsPerPeer = 2
+/** Streams of pushes that one agent may have open here: of each machine that may be connected one for all namespaces, and one that is closing. */
+export const maxPushStreamsPerPeer = 8
 /** Sync streams that one agent may open in a burst, and then a second. */
 export const syncStreamBurst = 200
 export const syncStreamsPerSecond = 20

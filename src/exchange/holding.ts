@@ -1,5 +1,6 @@
 import { ArtifactHubError } from '../errors.ts'
 import { blockRefusalMs, maxHoldingQuestions, maxHoldingQuestionsOfAgent } from '../limits.ts'
+import { elapsed } from './elapsed.ts'
 import { Gate } from './gate.ts'
 import {
   answerMessage,
@@ -89,15 +90,5 @@ async function holdsWithin(
   } finally {
     stopListening()
     stopTimer()
-  }
-}
-
-async function elapsed(scheduler: Scheduler, delayMs: number, signal: AbortSignal): Promise<void> {
-  const gate = new Gate()
-  const stop = scheduler.setTimer(delayMs, () => gate.open())
-  try {
-    await gate.wait(signal)
-  } finally {
-    stop()
   }
 }

@@ -263,6 +263,17 @@ export class MemoryLog implements ReplicatedLog {
     return this.#roles.get(toHex(agent))?.role
   }
 
+  async *claim(): AsyncIterable<Uint8Array> {
+    const own = this.#roles.get(toHex(this.agent.publicKey))
+    const bytes = own && (await this.entryBytes(own.grant))
+    if (bytes !== undefined) yield bytes
+  }
+
+  provesRole(agent: Uint8Array, [bytes]: readonly Uint8Array[]): boolean {
+    const { auth, header } = decodeEntry(bytes as Uint8Array)
+    return auth?.kind === 'grant' && equalBytes(auth.agent, agent) && this.roleOf(header.author) === 'owner'
+  }
+
   *memberAgents(): Iterable<Uint8Array> {
     for (const { agent } of this.#roles.values()) yield agent
   }

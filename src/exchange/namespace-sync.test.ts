@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
 import { NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
+import { decodeEntry } from '../log/index.ts'
 import { Namespace } from '../namespace/index.ts'
 import { Replicator } from './replicator.ts'
 import { joinNamespace } from './replicator-join.ts'
@@ -37,11 +38,11 @@ class Members {
 
   sync(from: NamespaceNode, to: NamespaceNode, more: Partial<SyncRunOptions> = {}) {
     const { scheduler } = this
-    return runSync({ network: this.peerOf(from), scheduler, log: from.ns, agent: to.id, ...more })
+    return scheduler.until(runSync({ network: this.peerOf(from), scheduler, log: from.ns, agent: to.id, ...more }))
   }
 
   join(node: NamespaceNode, id: Uint8Array, provider: Uint8Array, onOpen: (ns: Namespace) => void = () => {}) {
-    return joinNamespace({
+    const joining = joinNamespace({
       network: this.peerOf(node),
       scheduler: this.scheduler,
       id,
@@ -53,6 +54,7 @@ class Members {
         return ns
       },
     })
+    return this.scheduler.until(joining)
   }
 
   async pass(ms: number, stepMs: number): Promise<void> {
@@ -136,9 +138,11 @@ describe('namespaces', () => {
     await members.join(former, owner.ns.id, owner.id)
     const known = [...former.ns.vector()]
     await owner.ns.revoke({ agent: former.id })
+    const revoke = toHex(owner.ns.membership.endingsOf(former.id)[0]?.revoke as Uint8Array)
     await owner.write('not for it')
     const since = toHex((owner.ns.vector()[0] as { hash: Uint8Array }).hash)
     const told: string[] = []
+    const sent: string[] = []
     members.peerOf(former).handle(syncProtocol, async (stream) => {
       const raw = new RawStream(stream)
       await raw.receive()
@@ -149,14 +153,20 @@ describe('namespaces', () => {
       // What it has is not what it claimed to have.
       await raw.send({ type: 'entries', entries: await Array.fromAsync(former.ns.entriesBeyond([])) })
       await raw.send({ type: 'end', hash: new Uint8Array(32) })
-      await raw.receive()
+      let more = await raw.receive()
+      for (; more?.type === 'entries'; more = await raw.receive()) {
+        sent.push(...more.entries.map((bytes) => toHex(decodeEntry(bytes).hash)))
+      }
       await raw.send({ type: 'done', hash: new Uint8Array(32), stored: 0, unlinked: 0 })
       await stream.close()
     })
     const outcome = await members.sync(owner, former)
-    expect(outcome).toMatchObject({ result: 'exchanged', sent: 0, stored: 0 })
+    expect(outcome).toMatchObject({ result: 'exchanged', stored: 0 })
     expect(told).toHaveLength(known.length)
     expect(told).not.toContain(since)
+    // But that it was removed, and by whom.
+    expect(sent.at(-1)).toBe(revoke)
+    expect(sent).not.toContain(since)
   })
 
   it('are brought up by a member whom they do not know yet, from where they are', async () => {
@@ -300,6 +310,10 @@ describe('namespaces', () => {
     await owner.ns.revoke({ agent: reader.id })
     await owner.write('not for the reader')
     await members.pass(1_000, 10)
+    // It is told so at once, and no more.
+    expect(reader.ns.roleOf(reader.id)).toBeUndefined()
+    expect(reader.ns.membership.endingsOf(reader.id)).toMatchObject([{ author: owner.id, role: 'reader' }])
+    expect(reader.ns.entries).toBe(writer.ns.entries - 2)
     expect(await writer.names()).toHaveLength(2)
     expect(await reader.names()).toHaveLength(1)
     await Promise.all([one.close(), two.close(), three.close()])

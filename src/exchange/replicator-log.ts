@@ -293,8 +293,8 @@ export class ReplicatedNamespace {
     peer.cooling?.()
     const stop = this.#context.scheduler.setTimer(this.#backoff(peer.failures, this.#isAwaited(peer)), () => {
       peer.cooling = undefined
-      const isConnected = this.#context.network.connected().some((agent) => equalBytes(agent, peer.agent))
-      if (peer.again || isConnected || this.#isAwaited(peer)) this.request(peer.agent)
+      const isWorth = this.isOfInterest(peer.agent) && this.#isConnected(peer.agent)
+      if (peer.again || isWorth || this.#isAwaited(peer)) this.request(peer.agent)
     })
     peer.cooling = stop
   }
@@ -343,9 +343,23 @@ export class ReplicatedNamespace {
     if (written.length + received > 0) this.#hints.changed(written.length > 0)
     if (authChanged || mayOweBoxes) this.#healSoon()
     if (authChanged) {
+      this.#tellRemoved()
       this.#context.onAuthChanged()
       this.dial()
     }
+  }
+
+  /** Whoever was in touch and has lost its role is told so. */
+  #tellRemoved(): void {
+    for (const peer of this.#peers.values()) {
+      if (!peer.inTouch || this.log.hadRole?.(peer.agent) !== true || !this.#isConnected(peer.agent)) continue
+      peer.inTouch = false
+      this.request(peer.agent)
+    }
+  }
+
+  #isConnected(agent: Uint8Array): boolean {
+    return this.#context.network.connected().some((one) => equalBytes(one, agent))
   }
 
   #healSoon(): void {

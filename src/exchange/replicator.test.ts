@@ -6,8 +6,9 @@ import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
 import { agentOf, MemoryLog } from './memory-log.test-helper.ts'
 import { Replicator, type ReplicatorOptions } from './replicator.ts'
-import { hintTopic } from './sync-offer.ts'
-import { ann, bob, eve, owner } from './sync-world.test-helper.ts'
+import type { SyncMessage } from './sync-codec.ts'
+import { hintTopic, offerState, offerTag } from './sync-offer.ts'
+import { ann, bob, eve, owner, RawStream } from './sync-world.test-helper.ts'
 
 interface Node {
   readonly peer: MemoryPeer
@@ -298,9 +299,44 @@ describe('who may know of a namespace', () => {
     await world.pass(100)
     newcomer.replicator.follow(b)
     // It asks at once, before any offer.
-    expect(await newcomer.replicator.syncNow(b.id)).toBe(0)
+    expect(await world.scheduler.until(newcomer.replicator.syncNow(b.id))).toBe(0)
     for (let turn = 0; turn < 10; turn++) await world.work()
     expect(m.hashes).toEqual(b.hashes)
+  })
+
+  it('a stranger that knows its id cannot tell a node that has it from one that has not', async () => {
+    const [a] = two()
+    const heard: unknown[][] = []
+    for (const node of [world.follow(a), world.add(bob)]) {
+      const stranger = world.network.join(eve.publicKey)
+      const answers: unknown[] = []
+      heard.push(answers)
+      stranger.handle('/artifact-hub/sync/1', async () => void answers.push('is asked in return'))
+      world.network.connect(stranger, node.peer)
+      const self = node.peer.agent
+      const ask = async (message: SyncMessage, ...more: SyncMessage[]): Promise<void> => {
+        const raw = await RawStream.open(stranger, self)
+        const began = world.scheduler.now()
+        await raw.send(message)
+        const answer = await world.scheduler.until(raw.receive(), 1)
+        answers.push(answer, world.scheduler.now() - began)
+        for (const one of more) await raw.send(one)
+        await raw.stream.close()
+      }
+      const [namespace, tag] = [a.id, offerTag(a.id, eve.publicKey, self)]
+      await ask({ type: 'hello', namespace, artifact: undefined, hash: a.vectorHash })
+      await ask({ type: 'push', namespace, entries: [new Uint8Array(1)] })
+      const rows = [{ tag, state: offerState(tag, a.vectorHash) }]
+      await ask({ type: 'offer', rows }, { type: 'names', namespaces: [namespace] })
+      // A grant that it made up itself.
+      const own = MemoryLog.create(eve)
+      const grant = (await own.entryBytes(own.grant(eve, 'writer'))) as Uint8Array
+      await ask({ type: 'claim', namespace, entries: [grant] })
+      await world.pass(120_000, 500)
+      world.network.disconnect(stranger, node.peer)
+    }
+    expect(heard[0]).toEqual(heard[1])
+    expect(heard[0]).toContainEqual({ type: 'denied' })
   })
 
   it('a stranger that is connected hears nothing, whatever is written, and its own words are not heard', async () => {

@@ -8,6 +8,7 @@ import type { OfferRow } from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
 import { offerState, offerTag, sendOffer } from './sync-offer.ts'
 import { PushLink } from './sync-push.ts'
+import { claimRole } from './sync-run.ts'
 import { SyncService, type SyncServiceCounters } from './sync-serve.ts'
 import { Turns } from './turns.ts'
 
@@ -70,9 +71,13 @@ export class Replicator implements AsyncDisposable {
         if (unlinked > 0) this.#of(log)?.request(agent)
       },
       onDenied: (namespace, agent, log) => {
-        // Who knows the id may have been granted a role that this log has not heard of: its own log would say so.
+        // Who knows the id may have been granted a role that was not heard of here; that it shows, and nobody else is asked in return.
         if (log === undefined) this.#invited(namespace, agent)
-        else this.#of(log)?.request(agent)
+        else if (log.hadRole?.(agent) === true) this.#of(log)?.request(agent)
+      },
+      onClaim: (namespace, agent, entries) => {
+        const followed = this.#followed.get(toHex(namespace))
+        if (followed?.log.provesRole?.(agent, entries) === true) followed.request(agent, { wants: true })
       },
       onOffer: (agent, rows) => this.#onOffer(agent, rows),
       onNames: (agent, namespaces) => {
@@ -229,8 +234,10 @@ export class Replicator implements AsyncDisposable {
     const all = logs.map(([, { log }]) => log)
     this.#keep(
       sendOffer({ network, scheduler, self, signal }, agent, all).then(
-        (inStep) => {
+        ({ inStep, unknown }) => {
           for (const log of inStep) this.#of(log)?.heardFrom(agent, 'same')
+          // It may have the log all the same, and not know that this agent has a role.
+          for (const log of unknown) this.#keep(claimRole({ network, scheduler, log, agent, signal }).catch(() => {}))
         },
         () => {
           // A round says why that agent cannot be talked to.
@@ -248,18 +255,19 @@ export class Replicator implements AsyncDisposable {
     const unknown: number[] = []
     rows.forEach(({ tag, state }, index) => {
       const followed = logs.get(toHex(tag))
-      if (followed === undefined) {
+      // A stranger who knows an id is not told whether the namespace is here.
+      if (followed === undefined || followed.log.roleOf(agent) === undefined) {
         if (unknown.length < maxUnknownOffers && this.#options.onInvited !== undefined) unknown.push(index)
+        if (followed?.log.hadRole?.(agent) === true) followed.request(agent)
         return
       }
       const { log } = followed
-      const isMember = log.roleOf(agent) !== undefined
-      if (isMember && equalBytes(offerState(tag, log.vectorHash), state)) {
+      if (equalBytes(offerState(tag, log.vectorHash), state)) {
         same.push(index)
         followed.heardFrom(agent, 'same')
       }
       // Both sides see the difference, if both know each other as members: one begins.
-      else if (!isMember || Buffer.compare(self, agent) < 0) followed.request(agent, { urgent: isMember, wants: true })
+      else if (Buffer.compare(self, agent) < 0) followed.request(agent, { urgent: true, wants: true })
       else this.#unlessItBegins(followed, agent)
     })
     return { same, unknown }

@@ -1,6 +1,6 @@
 import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxSyncFrameBytes, maxSyncOffers, maxSyncWants } from '../limits.ts'
+import { maxClaimEntries, maxSyncFrameBytes, maxSyncOffers, maxSyncWants } from '../limits.ts'
 import type { VectorRow } from './sync-log.ts'
 
 /**
@@ -18,6 +18,7 @@ export type SyncMessage =
   | OfferMessage
   | OfferedMessage
   | NamesMessage
+  | ClaimMessage
 
 /** Begins a round. */
 export interface HelloMessage {
@@ -109,6 +110,15 @@ export interface NamesMessage {
   readonly namespaces: readonly Uint8Array[]
 }
 
+/** Entries by which the sender, who was denied a namespace, shows that it has a role in it. Never answered. */
+export interface ClaimMessage {
+  readonly type: 'claim'
+  /** 32 bytes. */
+  readonly namespace: Uint8Array
+  /** One to `maxClaimEntries`. */
+  readonly entries: readonly Uint8Array[]
+}
+
 const formatVersion = 0
 const codes = {
   hello: 0,
@@ -121,6 +131,7 @@ const codes = {
   offer: 7,
   offered: 8,
   names: 9,
+  claim: 10,
 } as const
 /** What a list of entries costs beside them in a frame, bytes, and each entry in it. */
 const frameOverheadBytes = 64
@@ -168,6 +179,8 @@ function membersOf(message: SyncMessage): unknown[] {
       return [message.same, message.unknown]
     case 'names':
       return [message.namespaces]
+    case 'claim':
+      return [formatVersion, message.namespace, message.entries]
   }
 }
 
@@ -233,6 +246,14 @@ export function decodeSyncMessage(bytes: Uint8Array): SyncMessage {
     case codes.names:
       checkCount(members, 1)
       return { type: 'names', namespaces: listOf(members[0], maxSyncOffers).map((id) => bytesOf(id, 32)) }
+    case codes.claim: {
+      const [version, namespace, list] = members
+      checkVersion(version)
+      checkCount(members, 3)
+      const entries = entriesOf(list)
+      if (entries.length > maxClaimEntries) throw malformed()
+      return { type: 'claim', namespace: bytesOf(namespace, 32), entries }
+    }
     default:
       throw malformed()
   }

@@ -68,6 +68,17 @@ export interface ReplicatedLog {
   receive(batch: readonly Uint8Array[], options?: { signal?: AbortSignal | undefined }): Promise<Received>
   /** The role of an agent (32 bytes), as far as this log knows; `undefined` for strangers. */
   roleOf(agent: Uint8Array): string | undefined
+  /** Whether an agent had a role that was taken away. */
+  hadRole?(agent: Uint8Array): boolean
+  /**
+   * Entries that tell an agent that had a role so, which whoever has `theirs` lacks: the revokes and what these stand on. None of
+   * them was written after the removal that it tells of.
+   */
+  farewellFor?(agent: Uint8Array, theirs: Iterable<VectorRow>): AsyncIterable<Uint8Array>
+  /** Entries by which this node's agent shows that it has a role, `maxClaimEntries` at most: its grant, and that of the admin who made it. */
+  claim?(): AsyncIterable<Uint8Array>
+  /** Whether entries that anyone may have made show that this log's owner, or an admin, has granted the agent a role. */
+  provesRole?(agent: Uint8Array, claim: readonly Uint8Array[]): boolean
   /** Everybody who has a role. */
   memberAgents(): Iterable<Uint8Array>
   /** Whether an entry of that hash is held. */

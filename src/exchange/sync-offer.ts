@@ -39,14 +39,14 @@ function offerRow(log: ReplicatedLog, from: Uint8Array, to: Uint8Array): OfferRo
 
 /**
  * Offers logs to an agent that has a role in each of them, and names those that it does not know and asks for: that is how it learns
- * of a grant. Resolves with the logs of which it has just the same.
+ * of a grant. Resolves with the logs of which it has just the same, and those that it asks for.
  * @throws UNAVAILABLE, CORRUPT; the signal's reason
  */
 export async function sendOffer(
   options: { network: PeerNetwork; scheduler: Scheduler; self: Uint8Array; signal: AbortSignal },
   agent: Uint8Array,
   logs: readonly ReplicatedLog[],
-): Promise<ReplicatedLog[]> {
+): Promise<{ readonly inStep: ReplicatedLog[]; readonly unknown: ReplicatedLog[] }> {
   const { network, self, signal } = options
   const stream = new SyncStream(await network.open(agent, syncProtocol, { signal }), options)
   try {
@@ -54,14 +54,14 @@ export async function sendOffer(
     const { same, unknown } = await stream.expect('offered')
     const at = (index: number): ReplicatedLog =>
       logs[index] ?? stream.misbehaved('bad-frame', 'the index of a row that was not offered')
-    const inStep = same.map(at)
+    const outcome = { inStep: same.map(at), unknown: unknown.map(at) }
     if (unknown.length > 0) {
-      await stream.send({ type: 'names', namespaces: unknown.map((index) => at(index).id) })
+      await stream.send({ type: 'names', namespaces: outcome.unknown.map(({ id }) => id) })
       await stream.closeWrite()
       await stream.receive()
     }
     await stream.end()
-    return inStep
+    return outcome
   } catch (error) {
     await stream.end(error)
     throw error

@@ -93,7 +93,8 @@ describe('a round', () => {
     c.putMany(3)
     b.putMany(4)
     // Bob has not heard of Eve: he does not serve her.
-    expect(await world.sync(three, two)).toMatchObject({ result: 'denied', stored: 0, sent: 0 })
+    const asking = world.sync(three, two)
+    expect(await world.scheduler.until(asking)).toMatchObject({ result: 'denied', stored: 0, sent: 0 })
     // Asked by him, she brings the grant, and then he does.
     expect(await world.sync(two, three)).toMatchObject({ result: 'exchanged', stored: 4, sent: 4 })
     expect(b.hashes).toEqual(c.hashes)
@@ -130,19 +131,19 @@ describe('a round', () => {
         for (const artifact of [undefined, new Uint8Array(20)]) {
           const raw = await RawStream.open(stranger, owner.publicKey)
           await raw.send({ type: 'hello', namespace, artifact, hash })
-          answers.push(await raw.receive(), await raw.receive())
+          answers.push(await world.scheduler.until(raw.receive()), await raw.receive())
         }
       }
       const push = await RawStream.open(stranger, owner.publicKey)
       await push.send({ type: 'push', namespace, entries: [new Uint8Array(1)] })
-      answers.push(await push.receive(), undefined)
+      answers.push(await world.scheduler.until(push.receive()), undefined)
       await push.stream.close()
     }
     expect(answers).toEqual(Array.from({ length: 10 }, () => [{ type: 'denied' }, undefined]).flat())
     expect(one.service.counters.denied).toBe(10)
-    await expect(
-      fetchGenesis({ network: stranger, scheduler: world.scheduler, namespace: a.id, agent: owner.publicKey }),
-    ).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    const { scheduler } = world
+    const fetching = fetchGenesis({ network: stranger, scheduler, namespace: a.id, agent: owner.publicKey })
+    await expect(scheduler.until(fetching)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
   })
 
   it('joining says who was asked and what each answered', async () => {
@@ -157,7 +158,7 @@ describe('a round', () => {
         providers: providers.map((agent) => ({ agent, addresses: [] })),
         create: async () => a,
       })
-    await expect(joining([bob.publicKey, owner.publicKey])).rejects.toMatchObject({
+    await expect(world.scheduler.until(joining([bob.publicKey, owner.publicKey]))).rejects.toMatchObject({
       code: 'ACCESS_DENIED',
       details: { asked: [expect.stringContaining('UNAVAILABLE'), expect.stringContaining('ACCESS_DENIED')] },
     })

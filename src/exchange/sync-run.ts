@@ -57,14 +57,15 @@ const nothing: SyncContents = { rows: [], ids: [] }
 
 /**
  * One round with one agent: both sides end with what either had. Whatever was committed when a round is cut stays, and the
- * next goes on from there. To an agent that the log does not know as a member nothing is sent but what it has itself: a newly
- * granted one brings the entry that says so, and is a member before this side's turn comes.
+ * next goes on from there. To an agent that the log does not know as a member nothing is sent but what it has itself, and to one
+ * whose role was taken away that it was: a newly granted one brings the entry that says so, and is a member before this side's turn comes.
  *
  * @throws UNAVAILABLE when it cannot be reached, is cut or too slow; CORRUPT for what no honest peer sends (held against it);
  * what the log throws; the signal's reason
  */
 export async function runSync(options: SyncRunOptions): Promise<SyncOutcome> {
   const round = await runRound(options, undefined)
+  if (round.result === 'denied') await claimRole(options)
   return round.result === 'proven' ? ((await runRound(options, round.ahead)) as SyncOutcome) : round
 }
 
@@ -82,6 +83,8 @@ async function runRound(
   const { log, agent } = options
   const view = viewOf(log, options.scope ?? { kind: 'namespace' })
   const isMember = (): boolean => log.roleOf(agent) !== undefined
+  const farewell = (rows: readonly VectorRow[]) =>
+    log.hadRole?.(agent) === true ? log.farewellFor?.(agent, rows) : undefined
   const ownHash = async (): Promise<Uint8Array> => (isMember() ? await view.hash() : noHash)
   const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
   return await onStream<SyncOutcome | Proven>(options, async (stream) => {
@@ -110,7 +113,12 @@ async function runRound(
       behind = Math.max(0, behind - stored)
       options.onBehind?.(behind)
     })
-    const sent = theirs.same || !isMember() ? 0 : await sendEntries(stream, entriesFor(log, view, ours, theirs, stream))
+    const due = theirs.same
+      ? undefined
+      : isMember()
+        ? entriesFor(log, view, ours, theirs, stream)
+        : farewell(theirs.rows)
+    const sent = due === undefined ? 0 : await sendEntries(stream, due)
     await stream.send({ type: 'end', hash: await ownHash() })
     const done = await stream.expect('done')
     return outcome('exchanged', { sent, theirHash: done.hash, lacking: await lackingOf(theirs, log) })
@@ -138,6 +146,16 @@ export async function fetchGenesis(
     }
     return stream.misbehaved('bad-entry', 'a genesis that is not that of the namespace')
   })
+}
+
+/**
+ * Shows an agent that this one has a role, of which it may not have heard: then it comes to ask in its turn.
+ * @throws UNAVAILABLE; the signal's reason
+ */
+export async function claimRole({ log, ...options }: SyncRunOptions): Promise<void> {
+  const entries = log.claim === undefined ? [] : await Array.fromAsync(log.claim())
+  if (entries.length === 0) return
+  await onStream(options, (stream) => stream.send({ type: 'claim', namespace: log.id, entries }))
 }
 
 async function onStream<T>(

@@ -1,6 +1,7 @@
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import {
+  blockRefusalMs,
   maxPushStreamsPerPeer,
   maxSyncStreams,
   maxSyncStreamsPerPeer,
@@ -8,6 +9,7 @@ import {
   syncStreamBurst,
   syncStreamsPerSecond,
 } from '../limits.ts'
+import { elapsed } from './elapsed.ts'
 import { mayRead } from './may-read.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -38,8 +40,10 @@ export interface SyncServiceOptions {
   readonly onRound?: ((log: ReplicatedLog, agent: Uint8Array, round: ServedRound) => void) | undefined
   /** Another agent pushed entries. */
   readonly onPushed?: ((log: ReplicatedLog, agent: Uint8Array, tally: Readonly<SyncTally>) => void) | undefined
-  /** An agent asked for a namespace and was denied; `log` is there when this node has it. */
+  /** An agent asked for a namespace and was denied, as it would be if this node did not have it; `log` is there when it has. */
   readonly onDenied?: ((namespace: Uint8Array, agent: Uint8Array, log: ReplicatedLog | undefined) => void) | undefined
+  /** An agent that was denied a namespace gives entries that are to show that it has a role. */
+  readonly onClaim?: ((namespace: Uint8Array, agent: Uint8Array, entries: readonly Uint8Array[]) => void) | undefined
   /** An agent offers namespaces; gives the indexes of those in step, and of those not recognised whose ids are of interest. */
   readonly onOffer?:
     | ((agent: Uint8Array, rows: readonly OfferRow[]) => Pick<OfferedMessage, 'same' | 'unknown'>)
@@ -171,13 +175,14 @@ export class SyncService implements AsyncDisposable {
       return await this.#pushing.during(stream, () => this.#pushes(stream, first))
     }
     if (first.type === 'offer') return await this.#offer(stream, first.rows)
+    if (first.type === 'claim') return this.#options.onClaim?.(first.namespace, stream.agent, first.entries)
     stream.misbehaved('bad-frame', `${first.type} at the start of a stream`)
   }
 
   async #round(stream: SyncStream, hello: HelloMessage, room: VectorShare): Promise<void> {
     const log = this.#readable(hello.namespace, stream.agent)
     if (log === undefined) {
-      await stream.send({ type: 'denied' })
+      await this.#deny(stream)
       return
     }
     if (hello.hash === undefined) {
@@ -218,7 +223,7 @@ export class SyncService implements AsyncDisposable {
       if (log === undefined) {
         denied += 1
         if (denied > maxDeniedPushes) stream.misbehaved('flood', 'pushes that were all denied')
-        await stream.send({ type: 'denied' })
+        await this.#deny(stream)
       } else {
         const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
         count(stream, await log.receive(message.entries, { signal: stream.signal }), tally)
@@ -240,6 +245,12 @@ export class SyncService implements AsyncDisposable {
     const { namespaces } = await stream.expect('names')
     if (namespaces.length !== unknown.length) stream.misbehaved('bad-frame', 'other names than were asked for')
     this.#options.onNames?.(stream.agent, namespaces)
+  }
+
+  /** After one time, whatever was looked up. */
+  async #deny(stream: SyncStream): Promise<void> {
+    await elapsed(this.#options.scheduler, blockRefusalMs, stream.signal)
+    await stream.send({ type: 'denied' })
   }
 
   #readable(namespace: Uint8Array, agent: Uint8Array): ReplicatedLog | undefined {

@@ -24,6 +24,17 @@ export interface Member {
   readonly grants: readonly Grant[]
 }
 
+/** How a role of an agent ended. */
+export interface Ending {
+  /** Hash of the revoke. */
+  readonly revoke: Uint8Array
+  /** Who wrote it. */
+  readonly author: Uint8Array
+  /** The role that it took away. */
+  readonly role: Role
+  readonly clock: ClockReading
+}
+
 /** One agent's entries under one grant and one incarnation. */
 export interface ChainName {
   readonly author: Uint8Array

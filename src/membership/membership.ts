@@ -11,7 +11,7 @@ import {
 } from './chain-limit.ts'
 import { compareClocks, type Epoch, Epochs, fromHex, type Owed } from './epochs.ts'
 import { GroupFacts } from './group-facts.ts'
-import type { ChainName, Fork, Grant, Member, ShownEntries } from './members.ts'
+import type { ChainName, Ending, Fork, Grant, Member, ShownEntries } from './members.ts'
 import { isRevokedBy } from './revoked-capabilities.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
 import {
@@ -162,6 +162,24 @@ export class Membership {
     const grants = this.#statements.grantsByAgent.get(name).filter((grant) => this.#isLive(grant))
     const listed = grants.map((grant) => publicGrant(grant, true)).sort(compareGrants)
     return name === this.#ownerName ? [this.#ownerGrant(), ...listed] : listed
+  }
+
+  /**
+   * What ended the roles of an agent that has none any more: of each of its grants the earliest revoke, by clock, that has
+   * effect. Empty for a member, and for an agent that never had a role.
+   */
+  endingsOf(agent: Uint8Array): readonly Ending[] {
+    const name = toHex(agent)
+    const grants = this.#statements.grantsByAgent.get(name).filter((grant) => this.#isEffective(grant))
+    if (name === this.#ownerName || grants.some((grant) => this.#isLive(grant))) return []
+    return grants.flatMap((grant) => {
+      const [first] = [...this.#revokesOf(grant)].sort((a, b) =>
+        compareClocks(a.clock, b.clock, a.entry.hash, b.entry.hash),
+      )
+      if (first === undefined) return []
+      const { entry, clock } = first
+      return [{ revoke: fromHex(entry.hash), author: fromHex(entry.author), role: grant.role, clock }]
+    })
   }
 
   /** A grant that has effect, live or ended; `undefined` when it is not held or has none. */

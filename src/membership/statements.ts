@@ -47,6 +47,7 @@ export interface GrantStatement {
 /** What a revoke says of one of the grants that it names. */
 export interface RevokeStatement {
   readonly entry: Place
+  readonly clock: ClockReading
   readonly agent: string
   /** By incarnation. */
   readonly cuts: ReadonlyMap<string, Position>
@@ -187,7 +188,7 @@ export class Additions {
         for (const grant of auth.grants.map(toHex)) {
           const cuts = auth.cuts.filter((cut) => toHex(cut.grant) === grant)
           const byIncarnation = cuts.map((cut) => [toHex(cut.incarnation), positionOf(cut)] as const)
-          this.#revokes.push([grant, { entry, agent, cuts: new Map(byIncarnation) }])
+          this.#revokes.push([grant, { entry, clock, agent, cuts: new Map(byIncarnation) }])
           this.touched.add(grant)
         }
         break

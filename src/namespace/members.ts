@@ -1,10 +1,10 @@
 import { bytesText, equalBytes } from '../encoding/index.ts'
-import { ArtifactHubError } from '../errors.ts'
 import { maxBoxesInEntry, maxCuts, maxRevokedGrants } from '../limits.ts'
 import { type Cut, type Entry, encodeAuthBody, type GrantedRole, grantPrefix, type SealingBody } from '../log/index.ts'
 import { type Grant, isWithin, type Member, rankOf } from '../membership/index.ts'
 import { type EpochSecret, groupKeyOf } from '../sharing/index.ts'
 import type { Chains, Tip } from './chains.ts'
+import { denied } from './denied.ts'
 import type { Transaction } from './transaction.ts'
 
 /** The rank of the grant that this agent writes under. @throws ACCESS_DENIED when it has none to write with */
@@ -17,8 +17,7 @@ function ownRank(tx: Transaction): number {
 /** @throws ACCESS_DENIED unless this agent ranks above what it is about to do */
 export function requireAbove(tx: Transaction, rank: number, what: string): void {
   if (ownRank(tx) > Math.max(rank, 1)) return
-  const role = tx.membership.roleOf(tx.agent.publicKey) ?? null
-  throw new ArtifactHubError('ACCESS_DENIED', `this agent’s role does not let it ${what}`, { details: { role } })
+  throw denied(tx.membership, tx.agent.publicKey, what)
 }
 
 /** The epoch to write under, begun here if there is none and this agent may; `undefined` when it may not. */

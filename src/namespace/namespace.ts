@@ -21,6 +21,7 @@ import { unreadGenesis } from './auth-log.ts'
 import { entriesBeyond } from './beyond.ts'
 import { writeRevokeCapabilities } from './capability-writes.ts'
 import { chainOf, type Tip } from './chains.ts'
+import { farewellFor } from './farewell.ts'
 import type { FeedEvent } from './feed.ts'
 import { followFeed } from './follow-feed.ts'
 import { KnownDescriptors, type ShownDescriptor, shownDescriptor } from './group-descriptor.ts'
@@ -39,6 +40,7 @@ import {
 import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
 import { type Received, receiveEntries } from './receive.ts'
 import { Revealer } from './reveal.ts'
+import { provesRole, roleClaim } from './role-claim.ts'
 import { readState, storedSecrets } from './secrets.ts'
 import { openShared, type Share, type ShareBook } from './share-book.ts'
 import { ShareHealer } from './share-heal.ts'
@@ -197,6 +199,11 @@ export class Namespace implements NamespaceParts {
     return this.membership.roleOf(agent)
   }
 
+  /** Whether an agent had a role that was taken away. */
+  hadRole(agent: Uint8Array): boolean {
+    return this.membership.endingsOf(agent).length > 0
+  }
+
   /** Everybody who has a role. */
   *memberAgents(): Generator<Uint8Array> {
     for (const { agent } of this.membership.members) yield agent
@@ -239,6 +246,27 @@ export class Namespace implements NamespaceParts {
    */
   lettersFor(agent: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
     return lettersFor(this, this.membership, agent)
+  }
+
+  /**
+   * Stored bytes of what tells an agent that its role was taken away, and that whoever has the vector `theirs` lacks: the chain of
+   * who did it, up to there, and the grants that it did it by. Nothing that was written after the removal that it tells of.
+   */
+  farewellFor(
+    agent: Uint8Array,
+    theirs: Iterable<Pick<Tip, 'chain' | 'seq' | 'hash'>>,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    return farewellFor(this.#ledger, agent, theirs)
+  }
+
+  /** Stored bytes of the grants by which this agent shows that it has a role: that of who granted it, if not the owner, and its own. */
+  claim(): AsyncGenerator<Uint8Array, void, undefined> {
+    return roleClaim(this, this.membership)
+  }
+
+  /** Whether entries that anyone may have made, in the order of `claim`, are signed grants that lead from the owner to the agent. */
+  provesRole(agent: Uint8Array, claim: readonly Uint8Array[]): boolean {
+    return provesRole(this.membership, agent, claim)
   }
 
   /**

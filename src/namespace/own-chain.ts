@@ -1,10 +1,10 @@
 import { concatBytes, equalBytes, toHex } from '../encoding/index.ts'
-import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
 import type { Entry } from '../log/index.ts'
 import { type Membership, rankOf } from '../membership/index.ts'
 import type { Overlay } from '../storage/index.ts'
 import type { Chains, Tip } from './chains.ts'
+import { denied } from './denied.ts'
 import { chainIdOf, type NamespaceKeys } from './tables.ts'
 
 /** Where the next entry of this agent's chain will stand: what a body is bound to. */
@@ -72,9 +72,7 @@ export class OwnChain {
     const author = agent.publicKey
     const [grant] = membership.grantsOf(author)
     if (grant === undefined || rankOf(grant.role) < 1) {
-      throw new ArtifactHubError('ACCESS_DENIED', 'this agent may not write in this namespace', {
-        details: { role: grant?.role ?? null },
-      })
+      throw denied(membership, author, 'write in this namespace')
     }
     for (;;) {
       const incarnation = this.#incarnation

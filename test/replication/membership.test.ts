@@ -114,13 +114,18 @@ test('roles bound what members do; a removed writer’s later entries count nowh
   await writer.start()
   await eventually(async () => expect(await text(reader, kept.id)).toBe('after the removal'))
   await eventually(async () => expect(await text(owner, secret.id)).toBe('not for the writer'))
-  // It meets the others again, and is told nothing.
+  // It meets the others again, and is told that it was removed, and nothing else.
   await writer.node.ping(await admin.node.client.agent.ticket())
   await writer.node.ping(await owner.node.client.agent.ticket())
   await eventually(async () => {
     const status = (await writer.node.status()).namespaces.find(({ name }) => name === 'shared')
-    expect(status?.sync.peers.some(({ outcome }) => outcome === 'denied')).toBe(true)
+    expect(status).toMatchObject({ role: undefined, removed: { role: 'writer', by: admin.node.did } })
   })
+  const refused = await failureOf(
+    writer.node.client.artifact.createSnippet({ name: 'no more', content: 'x', namespace: 'shared' }),
+    'ACCESS_DENIED',
+  )
+  expect(refused.details).toMatchObject({ role: null, reason: 'removed', by: admin.node.did })
   for (const { node } of [owner, admin, reader]) {
     await failureOf(node.client.artifact.get({ artifactId: late.id }), 'NOT_FOUND')
     expect((await node.status()).namespaces.find(({ name }) => name === 'shared')?.owed).toEqual({

@@ -44,7 +44,8 @@ test('a node tells of its network: addresses, peers and how they are reached, ro
     expect(peers[0]?.connection).toMatchObject({ encryption: 'tls', since: expect.any(Date) })
     expect(new Set(Object.values(misbehaviour))).toEqual(new Set([0]))
   })
-  expect(await owner.node.ping(writer.name)).toBeGreaterThan(0)
+  // Whole milliseconds: none, on a quick machine.
+  expect(await owner.node.ping(writer.name)).toBeGreaterThanOrEqual(0)
   const same = async () =>
     new Set(
       await Promise.all(

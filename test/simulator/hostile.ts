@@ -72,6 +72,10 @@ export function disguised(chance: Chance): (log: Namespace) => ReplicatedLog {
     authEntries: (options) => log.authEntries(options),
     artifactEntries: (artifact, options) => log.artifactEntries(artifact, options),
     heal: () => log.heal(),
+    hadRole: (agent) => log.hadRole(agent),
+    farewellFor: (agent, theirs) => log.farewellFor(agent, theirs),
+    claim: () => log.claim(),
+    provesRole: (agent, claim) => log.provesRole(agent, claim),
     subscribe: (listener) =>
       log.subscribe((change) => listener({ ...change, written: change.written.map((bytes) => spoiled(bytes)) })),
   })

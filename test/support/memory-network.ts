@@ -381,6 +381,20 @@ export class ManualScheduler implements Scheduler {
     }
     this.#now = end
   }
+
+  /** Lets time pass, so much at a go and with what follows from it, until a piece of work is through. */
+  async until<T>(work: Promise<T>, stepMs = 20): Promise<T> {
+    let isDone = false
+    const finish = () => {
+      isDone = true
+    }
+    work.then(finish, finish)
+    while (!isDone) {
+      for (let turn = 0; turn < 40 && !isDone; turn++) await nextStep()
+      if (!isDone) this.advance(stepMs)
+    }
+    return await work
+  }
 }
 
 function addressOf(agent: Uint8Array): string {

@@ -29,7 +29,7 @@ function statusText(session: Session, found: NodeStatus): string {
   const namespaces = session.table<NamespaceStatus>([
     { title: '', cell: (row) => (row.current ? '*' : '') },
     { title: 'NAMESPACE', cell: (row) => row.name, shrinkTo: 16 },
-    { title: 'ROLE', cell: (row) => row.role ?? 'none' },
+    { title: 'ROLE', cell: (row) => row.role ?? (row.removed === undefined ? 'none' : 'removed') },
     { title: 'PLAN', cell: (row) => row.plan },
     { title: 'MEMBERS', cell: (row) => row.members.toLocaleString('en-US'), align: 'right' },
     { title: 'ARTIFACTS', cell: (row) => row.artifacts.toLocaleString('en-US'), align: 'right' },
