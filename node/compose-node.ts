@@ -74,7 +74,8 @@ export async function composeNode({
   const replication = resources.use(await Replication.open(env, namespaces))
   const links = await Links.open(env)
   const calls = new OpenCalls()
-  const gateway = settings && resources.use(await openGateway(settings, env, namespaces, logger))
+  const gateway = settings && (await openGateway(settings, replication, resources, logger))
+  if (gateway !== undefined) await links.gatewayRuns(gateway.url)
   return new RunningNode({
     dataDir,
     env,
@@ -91,15 +92,17 @@ export async function composeNode({
 
 async function openGateway(
   settings: GatewaySettings,
-  env: LocalEnvironment,
-  namespaces: LocalNamespaces,
+  replication: Replication,
+  resources: AsyncDisposableStack,
   logger: Logger | undefined,
 ): Promise<Gateway> {
   // Loaded when asked for: it takes longer to load than a node without a network takes to start.
-  const { NamespaceSource, startGateway } = await import('./gateway/index.ts')
-  const { engine, store, agent, now, monotonic } = env
-  const source = new NamespaceSource(env, namespaces)
-  return await startGateway({ settings, source, engine, store, self: agent.publicKey, now, monotonic, logger })
+  const { LinkSource, startGateway } = await import('./gateway/index.ts')
+  const { engine, store, agent, now, monotonic } = replication.env
+  const { open, maxViewAgeSeconds } = settings
+  const source = resources.use(new LinkSource({ replication, open, maxViewAgeMs: maxViewAgeSeconds * 1000 }))
+  const parts = { settings, source, engine, store, self: agent.publicKey, now, monotonic, logger }
+  return resources.use(await startGateway(parts))
 }
 
 function setTimer(delayMs: number, work: () => void): () => void {

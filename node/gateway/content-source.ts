@@ -1,4 +1,4 @@
-import type { LinkClaims } from '../../src/capability/index.ts'
+import type { Capability, LinkClaims } from '../../src/capability/index.ts'
 import type { ContentRoot } from '../../src/catalog/index.ts'
 import type { BlockReader } from '../../src/content/index.ts'
 
@@ -26,10 +26,10 @@ export interface LinkBlocks extends AsyncDisposable {
 export interface ContentSource {
   /**
    * What a link lets its holder have now. Asked at every request, once the token, its times, its audience and the client's
-   * address were found good. One token has one `claims` object as long as the gateway remembers it.
+   * address were found good. One token has one object as long as the gateway remembers it.
    *
    * @throws ACCESS_DENIED when this gateway does not serve links of that issuer, REVOKED for the link or its issuer's right,
    *   STALE_VIEW when neither could be asked of late, NOT_FOUND when the version is gone, UNAVAILABLE
    */
-  find(claims: LinkClaims, signal: AbortSignal): Promise<LinkContent>
+  find(link: Capability<LinkClaims>, signal: AbortSignal): Promise<LinkContent>
 }

@@ -34,6 +34,8 @@ export interface GatewayOptions {
   readonly trustProxy?: boolean | readonly string[] | undefined
   /** How far an issuer's clock may be from ours, seconds. Default 60. */
   readonly clockSkewSeconds?: number | undefined
+  /** How old what is known of revocations may be before links are refused (`STALE_VIEW`), seconds. Default 60. */
+  readonly maxViewAgeSeconds?: number | undefined
   /** The longest that a browser may keep an answer, seconds. Default 3,600. */
   readonly maxCacheSeconds?: number | undefined
   /** Memory for content on its way out, bytes. Default 192 MiB. */
@@ -77,6 +79,7 @@ const form = z.strictObject({
   allowPrivateProviders: z.boolean().default(false),
   trustProxy: z.union([z.boolean(), z.array(z.string().min(1))]).default(false),
   clockSkewSeconds: z.number().min(0).max(3_600).default(60),
+  maxViewAgeSeconds: z.number().min(1).max(86_400).default(60),
   maxCacheSeconds: z.int().min(0).default(3_600),
   bodyMemoryBytes: z
     .int()

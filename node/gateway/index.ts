@@ -2,4 +2,4 @@
 export type { Gateway } from './gateway.ts'
 export { startGateway } from './gateway.ts'
 export type { GatewaySettings } from './gateway-options.ts'
-export { NamespaceSource } from './namespace-source.ts'
+export { LinkSource } from './link-source.ts'

@@ -1,4 +1,11 @@
-import { decodeCapability, decodeToken, isInIpRange, type LinkClaims, timeOf } from '../../src/capability/index.ts'
+import {
+  type Capability,
+  decodeCapability,
+  decodeToken,
+  isInIpRange,
+  type LinkClaims,
+  timeOf,
+} from '../../src/capability/index.ts'
 import { equalBytes, formatArtifactId } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 
@@ -26,7 +33,7 @@ interface LinkCheckOptions {
 /** Decides whether a request's link is a link, for this gateway, for what is asked, for this client, and in its time. */
 export class LinkCheck {
   readonly #options: LinkCheckOptions
-  readonly #tokens = new Map<string, LinkClaims>()
+  readonly #tokens = new Map<string, Capability<LinkClaims>>()
 
   constructor(options: LinkCheckOptions) {
     this.#options = options
@@ -37,11 +44,12 @@ export class LinkCheck {
    *
    * @throws SIGNATURE_MISSING, SIGNATURE_INVALID, EXPIRED, NOT_YET_VALID, AUDIENCE_MISMATCH, IP_DENIED
    */
-  check({ artifact, caps, address }: LinkRequest): LinkClaims {
+  check({ artifact, caps, address }: LinkRequest): Capability<LinkClaims> {
     const [cap, ...others] = caps
     if (cap === undefined || cap === '') throw new ArtifactHubError('SIGNATURE_MISSING', 'the URL has no cap')
     if (others.length > 0) throw invalid()
-    const claims = this.#verified(cap)
+    const link = this.#verified(cap)
+    const { claims } = link
     if (formatArtifactId(claims.artifact) !== artifact) throw invalid()
     this.#checkTime(claims)
     if (!claims.audience.some(({ kind, id }) => kind === 'agent' && equalBytes(id, this.#options.self))) {
@@ -50,7 +58,7 @@ export class LinkCheck {
     if (claims.ip !== undefined && !isInIpRange(claims.ip, address)) {
       throw new ArtifactHubError('IP_DENIED', 'the link is for another address')
     }
-    return claims
+    return link
   }
 
   /** How long a link goes on being good, by its own times and this clock, milliseconds. */
@@ -58,17 +66,17 @@ export class LinkCheck {
     return expires * 1000 - this.#options.now()
   }
 
-  #verified(cap: string): LinkClaims {
+  #verified(cap: string): Capability<LinkClaims> {
     const known = this.#tokens.get(cap)
     if (known !== undefined) {
       this.#tokens.delete(cap)
       this.#tokens.set(cap, known)
       return known
     }
-    const claims = linkClaims(cap)
+    const link = verifiedLink(cap)
     if (this.#tokens.size >= maxTokens) this.#tokens.delete(this.#tokens.keys().next().value as string)
-    this.#tokens.set(cap, claims)
-    return claims
+    this.#tokens.set(cap, link)
+    return link
   }
 
   #checkTime(claims: LinkClaims): void {
@@ -87,15 +95,16 @@ export class LinkCheck {
   }
 }
 
-function linkClaims(cap: string): LinkClaims {
-  let claims: ReturnType<typeof decodeCapability>['claims']
+function verifiedLink(cap: string): Capability<LinkClaims> {
+  let capability: ReturnType<typeof decodeCapability>
   try {
-    claims = decodeCapability(decodeToken(cap)).claims
+    capability = decodeCapability(decodeToken(cap))
   } catch (cause) {
     throw invalid(cause)
   }
+  const { claims, token } = capability
   if (claims.kind !== 'link') throw invalid()
-  return claims
+  return { claims, token }
 }
 
 function invalid(cause?: unknown): ArtifactHubError {

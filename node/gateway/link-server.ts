@@ -116,11 +116,12 @@ class Answer {
     const { clients, links, check, source } = this.#options
     const { address } = this.#exchange
     using client = clients.admit(clientName(address))
-    const claims = check.check(this.#exchange)
+    const link = check.check(this.#exchange)
+    const { claims } = link
     this.#claims = claims
-    using link = links.admit(toHex(claims.jti) + toHex(claims.issuer))
-    const content = await source.find(claims, this.#signal)
-    await this.#answer(claims, content, [client, link])
+    using use = links.admit(toHex(claims.jti) + toHex(claims.issuer))
+    const content = await source.find(link, this.#signal)
+    await this.#answer(claims, content, [client, use])
   }
 
   /** Tells a failure, or, when part of the content went out already, ends the connection: nobody is to take that for all of it. */

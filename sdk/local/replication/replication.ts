@@ -142,6 +142,11 @@ export class Replication implements AsyncDisposable {
     return this.#replicator?.status(log.id)
   }
 
+  /** Has members tell now what is new in a namespace. Gives whether somebody did. @throws the signal's reason */
+  async refresh({ log }: OpenNamespace, signal?: AbortSignal): Promise<boolean> {
+    return ((await this.#replicator?.syncNow(log.id, { signal })) ?? 0) > 0
+  }
+
   policyOf({ log }: OpenNamespace): FetchPolicy {
     return this.#settingsOf(log.id).policy
   }
