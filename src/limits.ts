@@ -225,7 +225,7 @@ export const maxRememberedAgents = 10_000
 export const maxPeerDataBytes = 32 * MiB
 /** A hint's payload, bytes: gossip is for small things. */
 export const maxHintBytes = 64 * KiB
-/** Hints a second that one peer may pass on: twenty members who each write five times a second, through one neighbour, twice over. */
+/** Hints a second that one peer may tell, of which there are two in each namespace that it writes to or hears of without pause. */
 export const maxHintsPerSecond = 200
 /** Penalty points at which a peer is refused; points halve every `penaltyHalfLifeMs`. */
 export const maxPenalty = 100

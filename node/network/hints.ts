@@ -1,4 +1,4 @@
-import { type GossipSub, type Message, TopicValidatorResult } from '@libp2p/gossipsub'
+import { type GossipSub, type GossipsubMessage, type Message, TopicValidatorResult } from '@libp2p/gossipsub'
 import type { PeerId } from '@libp2p/interface'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { maxHintBytes, maxHintsPerSecond } from '../../src/limits.ts'
@@ -9,12 +9,16 @@ type HintListener = (payload: Uint8Array, from: Uint8Array) => void
 interface HintsInit {
   readonly pubsub: GossipSub
   readonly monotonic: () => number
+  readonly random: (length: number) => Uint8Array
   /** Told once for each second in which an agent passed on more hints than it may. */
   readonly onFlood: (agent: Uint8Array) => void
   readonly warn: (message: string, fields: Record<string, unknown>) => void
 }
 
-/** Gossip: small signed messages by topic that may arrive or not. What a neighbour passes on above its rate is dropped. */
+/** Gossip would take a message for one that it has seen when somebody else has said the same: each begins with so many random bytes. */
+const nonceBytes = 16
+
+/** Gossip: small messages by topic to connected agents, that may arrive or not. What one tells above its rate is dropped. */
 export class Hints {
   readonly #init: HintsInit
   readonly #listeners = new Map<string, Set<HintListener>>()
@@ -24,7 +28,7 @@ export class Hints {
 
   constructor(init: HintsInit) {
     this.#init = init
-    init.pubsub.addEventListener('message', ({ detail }) => this.#deliver(detail))
+    init.pubsub.addEventListener('gossipsub:message', ({ detail }) => this.#deliver(detail))
   }
 
   /** @throws TOO_LARGE above 64 KiB */
@@ -34,7 +38,8 @@ export class Hints {
         details: { bytes: payload.length, maxBytes: maxHintBytes },
       })
     }
-    this.#init.pubsub.publish(topic, payload).catch((error: Error) => {
+    const message = Buffer.concat([this.#init.random(nonceBytes), payload])
+    this.#init.pubsub.publish(topic, message).catch((error: Error) => {
       this.#init.warn('a hint was not sent', { topic, error: error.message })
     })
   }
@@ -59,7 +64,8 @@ export class Hints {
   }
 
   #judge(neighbour: PeerId, message: Message): TopicValidatorResult {
-    if (message.data.length > maxHintBytes) return TopicValidatorResult.Reject
+    const payloadBytes = message.data.length - nonceBytes
+    if (payloadBytes < 0 || payloadBytes > maxHintBytes) return TopicValidatorResult.Reject
     const second = Math.floor(this.#init.monotonic() / 1_000)
     if (second !== this.#second) this.#rates.clear()
     this.#second = second
@@ -72,14 +78,14 @@ export class Hints {
     return TopicValidatorResult.Ignore
   }
 
-  #deliver(message: Message): void {
-    const from = message.type === 'signed' ? agentOf(message.from) : undefined
+  #deliver({ propagationSource, msg }: GossipsubMessage): void {
+    const from = agentOf(propagationSource)
     if (from === undefined) return
-    for (const listener of this.#listeners.get(message.topic) ?? []) {
+    for (const listener of this.#listeners.get(msg.topic) ?? []) {
       try {
-        listener(message.data, from)
+        listener(msg.data.subarray(nonceBytes), from)
       } catch (error) {
-        this.#init.warn('a listener to hints failed', { topic: message.topic, error: String(error) })
+        this.#init.warn('a listener to hints failed', { topic: msg.topic, error: String(error) })
       }
     }
   }

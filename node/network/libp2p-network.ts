@@ -27,6 +27,7 @@ interface Libp2pNetworkInit {
   readonly relays: readonly NamedPeer[]
   readonly monotonic: () => number
   readonly now: () => number
+  readonly random: (length: number) => Uint8Array
   readonly logger: Logger | undefined
 }
 
@@ -55,6 +56,7 @@ export class Libp2pNetwork implements Network {
     this.#hints = new Hints({
       pubsub: libp2p.services.pubsub,
       monotonic,
+      random: init.random,
       onFlood: (agent) => this.penalise(agent, 'flood'),
       warn: (message, fields) => logger?.warn(message, fields),
     })

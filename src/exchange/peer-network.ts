@@ -43,9 +43,9 @@ export interface PeerNetwork {
   handle(protocol: string, handler: StreamHandler): () => void
   /** Told of connections made and lost until the returned function is called. */
   onPeer(listener: (agent: Uint8Array, connected: boolean) => void): () => void
-  /** Tells whoever subscribed to `topic`, at best; no more than 64 KiB. */
+  /** Tells connected agents that listen to `topic`, at best; no more than 64 KiB. Nobody passes it on. */
   hint(topic: string, payload: Uint8Array): void
-  /** Hears hints on a topic until the returned function is called. */
+  /** Hears hints on a topic, each from the connected agent that tells it, until the returned function is called. */
   onHint(topic: string, listener: (payload: Uint8Array, from: Uint8Array) => void): () => void
   /** Remembers where an agent may be dialled: multiaddr texts, from a ticket or a contact. */
   addAddresses(agent: Uint8Array, addresses: readonly string[]): void

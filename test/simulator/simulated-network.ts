@@ -99,7 +99,7 @@ export class SimulatedNetwork {
   gossip(from: Endpoint, topic: string, payload: Uint8Array): void {
     const { hintLoss, hintTwice } = this.weather
     for (const to of this.#endpoints) {
-      if (!this.#canReach(from, to) || to.links.size === 0) continue
+      if (!this.#canReach(from, to) || ![...from.links].some((link) => to.links.has(link))) continue
       const times = this.chance.is(hintLoss) ? 0 : this.chance.is(hintTwice) ? 2 : 1
       for (let time = 0; time < times; time++) {
         this.time.setTimer(this.latency() * 3, () => to.hear(topic, payload.slice(), from.agent))
