@@ -1,6 +1,7 @@
 import {
   createLocalClient,
   Fetches,
+  Groups,
   Links,
   type LocalEnvironment,
   LocalNamespaces,
@@ -73,6 +74,7 @@ export async function composeNode({
   resources.defer(() => namespaces.close())
   const replication = resources.use(await Replication.open(env, namespaces))
   const links = await Links.open(env)
+  const groups = resources.use(new Groups(replication))
   const calls = new OpenCalls()
   const gateway = settings && (await openGateway(settings, replication, resources, logger))
   if (gateway !== undefined) await links.gatewayRuns(gateway.url)
@@ -82,7 +84,7 @@ export async function composeNode({
     network,
     replication,
     packs,
-    client: createLocalClient(replication, links, calls),
+    client: createLocalClient(groups, links, calls),
     calls,
     gateway,
     resources,

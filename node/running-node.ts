@@ -71,13 +71,17 @@ export class RunningNode implements ArtifactHubNode {
   check(options: CheckOptions = {}): Promise<CheckReport> {
     const { env, dataDir, packs } = this.#init
     const namespaces = this.#namespaces
-    return this.#maintain(options, (call) => checkNode({ env, dataDir, packs, namespaces: namespaces.all }, call))
+    return this.#maintain(options, (call) =>
+      checkNode({ env, dataDir, packs, namespaces: namespaces.everything }, call),
+    )
   }
 
   gc(options: GcOptions = {}): Promise<GcReport> {
     const { env, packs, logger } = this.#init
     const namespaces = this.#namespaces
-    return this.#maintain(options, (call) => collectGarbage({ env, packs, namespaces: namespaces.all, logger }, call))
+    return this.#maintain(options, (call) =>
+      collectGarbage({ env, packs, namespaces: namespaces.everything, logger }, call),
+    )
   }
 
   peers(options: { signal?: AbortSignal | undefined } = {}): Promise<readonly Peer[]> {
@@ -128,7 +132,7 @@ export class RunningNode implements ArtifactHubNode {
     const { packs } = this.#init
     const namespaces = this.#namespaces
     const rows: DiskUsage[] = []
-    for (const { row, log } of namespaces.all) {
+    for (const { row, log } of namespaces.everything) {
       signal?.throwIfAborted()
       const { diskBytes: packBytes, deadBytes, blocks } = await (await packs.namespace(log.idText)).usage()
       rows.push({

@@ -1,4 +1,5 @@
 import type { PlanLimits, PlanName } from '../src/limits.ts'
+import type { GroupApi } from './group-client.ts'
 import type { LinkApi } from './link-client.ts'
 import type { AgentApi, MembershipApi, ReplicaOptions, ReplicationApi, WrittenArtifact } from './peer-client.ts'
 
@@ -291,4 +292,5 @@ export interface Client {
   readonly agent: AgentApi
   readonly artifact: ArtifactApi & ReplicationApi & LinkApi
   readonly namespace: NamespaceApi & MembershipApi
+  readonly group: GroupApi
 }

@@ -37,15 +37,19 @@ export type {
   VersionedRef,
   VersionRef,
 } from './client.ts'
+export type { Group, GroupApi, GroupMember, GroupRef, GroupRole } from './group-client.ts'
 export type { GatewayRef, LinkApi, ListedUrl, SignedUrlOptions } from './link-client.ts'
 export type {
   AgentApi,
+  AgentContact,
   AgentSelf,
   ArtifactEvent,
   ArtifactStatus,
   Contact,
   FetchPolicy,
   GrantableRole,
+  GroupContact,
+  GroupGrant,
   Holding,
   Member,
   MembershipApi,

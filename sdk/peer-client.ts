@@ -14,21 +14,33 @@ export interface AgentSelf {
 }
 
 /** A local name for an agent. */
-export interface Contact {
+export interface AgentContact {
   readonly name: string
   readonly did: string
   /** Multiaddrs that its ticket named; one that ends in `/http` or `/https` is of its gateway. */
   readonly addresses: readonly string[]
+  readonly group?: undefined
 }
 
-/** This agent and those that it has names for. Wherever an agent is named in a call, a contact's name, a DID or an agent's ticket will do. */
+/** A local name for a group, so that this agent can share with it. */
+export interface GroupContact {
+  readonly name: string
+  /** `grp_…` */
+  readonly group: string
+  readonly did?: undefined
+}
+
+/** A local name. */
+export type Contact = AgentContact | GroupContact
+
+/** This agent, and those and the groups that it has names for. Wherever an agent is named in a call, a contact's name, a DID or an agent's ticket will do. */
 export interface AgentApi {
   self(options?: CallOptions): Promise<AgentSelf>
   /** One copyable string: this agent's DID, the addresses it listens on, and where its gateway is. */
   ticket(options?: CallOptions): Promise<string>
   /**
-   * Exactly one of `did` and `ticket`. Adding an agent again under its name brings its addresses up to date.
-   * @throws ALREADY_EXISTS for a name that is taken by another agent
+   * Exactly one of `did` and `ticket`: an agent's, or a group's. Adding it again under its name brings its addresses up to date.
+   * @throws ALREADY_EXISTS for a name that is taken by another
    */
   add(
     options: CallOptions & {
@@ -53,6 +65,16 @@ export interface Member {
   readonly connected: boolean
 }
 
+/** What a group's members are in a namespace. */
+export interface GroupGrant {
+  /** `grp_…` */
+  readonly group: string
+  readonly name: string
+  readonly role: GrantableRole
+  /** Agents that are in it now. */
+  readonly members: number
+}
+
 /** How this node gets content that others wrote; local to it. */
 export interface FetchPolicy {
   /** `lazy` (the default): when it is asked for. `eager`: as soon as it is known. */
@@ -75,11 +97,30 @@ export interface MembershipApi {
     },
   ): Promise<Member>
   /**
+   * Gives a group that this agent is in a role: its members have it, those who come later too, while they are in the group. Admins of the namespace who are in
+   * the group keep that in step while their nodes run.
+   * @throws ACCESS_DENIED unless this agent ranks above that role; NOT_FOUND unless it is in the group; TOO_LARGE for one that may write and a group of more than 256
+   */
+  grant(
+    options: CallOptions & {
+      readonly namespace?: string | undefined
+      readonly group: string
+      readonly role: GrantableRole
+    },
+  ): Promise<GroupGrant>
+  /**
    * Ends an agent's membership: what it wrote so far stays, nothing it writes later counts, and what is written from now on
    * is under keys that it does not get. What it has fetched cannot be unread.
-   * @throws ACCESS_DENIED, NOT_FOUND for an agent that is no member
+   *
+   * Of a group: ends what its members are by way of it, not what they are by name.
+   * @throws ACCESS_DENIED, NOT_FOUND for an agent that is no member, or a group without a role
    */
-  revoke(options: CallOptions & { readonly namespace?: string | undefined; readonly agent: string }): Promise<void>
+  revoke(
+    options: CallOptions & { readonly namespace?: string | undefined } & (
+        | { readonly agent: string; readonly group?: undefined }
+        | { readonly group: string; readonly agent?: undefined }
+      ),
+  ): Promise<void>
   members(options?: CallOptions & { readonly namespace?: string | undefined }): Promise<readonly Member[]>
   /** One copyable string: the namespace's id and where its members may be dialled. It gives no right to anything. */
   ticket(options?: CallOptions & { readonly namespace?: string | undefined }): Promise<string>

@@ -263,6 +263,24 @@ export const maxHoldersAsked = 16
 export const maxEagerFetches = 3
 /** Waits of an eager fetch that failed, and of a node that waits to be granted a role, milliseconds: doubled from the first to the last. */
 export const retryBackoffMs = { from: 1_000, to: 60_000 }
+/** Questions about groups that are open at a node, of one agent and in all: each may hold a proof, so 4 MiB. */
+export const maxGroupQuestionsOfAgent = 8
+export const maxGroupQuestions = 64
+/** Questions about groups that one agent may ask in a burst, and then a second. */
+export const groupQuestionBurst = 200
+export const groupQuestionsPerSecond = 20
+/** As how many questions it counts to tell of a descriptor: up to 20 ms go into checking one. */
+export const groupTellCost = 10
+/** Agents of one group that a node may have. */
+export const maxGroupMembers = 10_000
+/** Members of a group that may write, or more, in a namespace by way of the group: each has a grant of its own there, and chains. */
+export const maxWritersViaGroup = 256
+/** Agents that a node tells of the news of one group: those that asked, and those its agent proved itself to. */
+export const maxGroupListeners = 1_024
+/** How often a node asks for the descriptors of groups that it records, milliseconds, from and to. */
+export const groupRefreshMs = { from: 60_000, to: 120_000 }
+/** How long a sharer waits for a group's descriptor before it goes by the one that it has, milliseconds. */
+export const groupAskMs = 5_000
 /** Contacts of one node. */
 export const maxContacts = 10_000
 /** Unasked-for news of roles that are kept. */

@@ -4,6 +4,7 @@ import { ArtifactHubError } from '../../src/errors.ts'
 import { isTicket } from '../../src/identity/index.ts'
 import {
   maxAudience,
+  maxGroupMembers,
   maxLabelBytes,
   maxLinkSeconds,
   maxPageItems,
@@ -38,6 +39,7 @@ const label = z
   // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
   .refine((value) => value.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(value), 'must not hold control characters')
   .refine((value) => !/^ns_[a-z2-7]{52}$/.test(value), 'must not look like a namespace id')
+  .refine((value) => !/^grp_[a-z2-7]{52}$/.test(value), 'must not look like a group id')
 
 const contactName = label.refine(
   (value) => !value.startsWith('did:') && !isTicket(value.trim()),
@@ -51,6 +53,8 @@ const agent = z
   .string()
   .min(1)
   .max(4 * maxTicketText)
+const agents = z.array(agent).min(1).max(maxGroupMembers)
+const groupName = label.refine((value) => !isTicket(value.trim()), 'must not look like a ticket')
 const role = z.enum(['admin', 'writer', 'reader', 'replica'])
 const timeoutMs = z
   .number()
@@ -121,8 +125,18 @@ export const shapes = {
     z.strictObject({ name: contactName, ticket, did: z.undefined().optional(), signal }),
   ]),
   contact: z.strictObject({ name: text, signal }),
-  grant: z.strictObject({ namespace, agent, role, signal }),
-  member: z.strictObject({ namespace, agent, signal }),
+  grant: z.union([
+    z.strictObject({ namespace, agent, group: z.undefined().optional(), role, signal }),
+    z.strictObject({ namespace, group: text, agent: z.undefined().optional(), role, signal }),
+  ]),
+  revoke: z.union([
+    z.strictObject({ namespace, agent, group: z.undefined().optional(), signal }),
+    z.strictObject({ namespace, group: text, agent: z.undefined().optional(), signal }),
+  ]),
+  groupCreate: z.strictObject({ name: groupName, signal }),
+  group: z.strictObject({ group: text, signal }),
+  groupAdd: z.strictObject({ group: text, agents, role: z.enum(['admin', 'member']).optional(), signal }),
+  groupRemove: z.strictObject({ group: text, agents, signal }),
   join: z.strictObject({ ticket, name: label.optional(), wait: z.boolean().optional(), signal }),
   adopt: z.strictObject({
     namespace,

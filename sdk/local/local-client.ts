@@ -1,16 +1,18 @@
 import type { Client } from '../client.ts'
 import { createAgentApi } from './agent-api.ts'
 import { createArtifactApi } from './artifact-api.ts'
+import { createGroupApi } from './group-api.ts'
+import type { Groups } from './groups/groups.ts'
 import { createLinkApi } from './links/link-api.ts'
 import type { Links } from './links/links.ts'
 import { createMembershipApi } from './membership-api.ts'
 import { createNamespaceApi } from './namespace-api.ts'
 import type { OpenCalls } from './open-calls.ts'
-import type { Replication } from './replication/replication.ts'
 import { createReplicationApi } from './replication-api.ts'
 
 /** A client whose calls run in this process, as the agent of the node, until `calls` is closed. */
-export function createLocalClient(replication: Replication, links: Links, calls: OpenCalls): Client {
+export function createLocalClient(groups: Groups, links: Links, calls: OpenCalls): Client {
+  const { replication } = groups
   return {
     did: replication.env.agent.did,
     agent: createAgentApi(replication, links, calls),
@@ -19,6 +21,7 @@ export function createLocalClient(replication: Replication, links: Links, calls:
       ...createReplicationApi(replication, calls),
       ...createLinkApi(replication, links, calls),
     },
-    namespace: { ...createNamespaceApi(replication, calls), ...createMembershipApi(replication, calls) },
+    namespace: { ...createNamespaceApi(replication, calls), ...createMembershipApi(groups, calls) },
+    group: createGroupApi(groups, calls),
   }
 }

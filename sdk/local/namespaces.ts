@@ -1,9 +1,17 @@
-import { equalBytes, formatNamespaceId, isNamespaceId, parseNamespaceId } from '../../src/encoding/index.ts'
+import {
+  equalBytes,
+  formatNamespaceId,
+  isGroupId,
+  isNamespaceId,
+  parseGroupId,
+  parseNamespaceId,
+} from '../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
 import { decodeEntry } from '../../src/log/index.ts'
 import {
   forgetNamespace,
+  type LogKind,
   loadCurrentNamespace,
   loadNamespaceRows,
   loadRemovals,
@@ -17,7 +25,7 @@ import {
 import type { LocalEnvironment } from './environment.ts'
 import { deleteSettings } from './replication/rows.ts'
 
-/** A namespace that this node has open. */
+/** A namespace, or a group, that this node has open. */
 export interface OpenNamespace {
   row: NamespaceRow
   readonly log: Namespace
@@ -33,13 +41,22 @@ export interface NamespaceObserver {
   closing(namespace: OpenNamespace): Promise<void>
 }
 
+/** A log that is about to be here. */
+interface NewLog {
+  /** 32 bytes. */
+  readonly id: Uint8Array
+  readonly kind: LogKind
+  /** Its name on this node. */
+  readonly name: string
+}
+
 const personalName = 'personal'
 const defaultPlan: PlanName = 'enterprise'
 
 /** How work fails whose namespace goes away under it. */
 const endings: ReadonlySet<string> = new Set(['CLOSED', 'CORRUPT', 'UNAVAILABLE'])
 
-/** The namespaces of this node. All are open while the node runs: each costs a few rows of memory. */
+/** The namespaces of this node, and beside them its groups. All are open while the node runs: each costs a few rows of memory. */
 export class LocalNamespaces {
   readonly #env: LocalEnvironment
   readonly #open = new Map<string, OpenNamespace>()
@@ -62,18 +79,28 @@ export class LocalNamespaces {
       const log = await Namespace.open(env, row.id)
       namespaces.#add(row, log)
     }
-    if (namespaces.#open.size === 0) await namespaces.create(personalName, defaultPlan)
+    if (namespaces.all.length === 0) await namespaces.create(personalName)
     const current = await loadCurrentNamespace(env.store)
     namespaces.#current =
       namespaces.all.find(({ row }) => current !== undefined && equalBytes(row.id, current)) ?? namespaces.all[0]
     return namespaces
   }
 
-  /** Oldest first. */
-  get all(): OpenNamespace[] {
+  /** Every log that this node keeps, oldest first. */
+  get everything(): OpenNamespace[] {
     return [...this.#open.values()].sort(
       (a, b) => a.row.createdMs - b.row.createdMs || Buffer.compare(a.row.id, b.row.id),
     )
+  }
+
+  /** The namespaces, oldest first. */
+  get all(): OpenNamespace[] {
+    return this.everything.filter(({ row }) => row.kind === 'namespace')
+  }
+
+  /** The groups that this agent is in, oldest first. */
+  get groups(): OpenNamespace[] {
+    return this.everything.filter(({ row }) => row.kind === 'group')
   }
 
   get current(): OpenNamespace {
@@ -85,14 +112,26 @@ export class LocalNamespaces {
     return namespace === this.#current
   }
 
-  /** The one of that name or id; the current one for `undefined`. @throws NOT_FOUND, INVALID_ARGUMENT */
+  /** The namespace of that name or id; the current one for `undefined`. @throws NOT_FOUND, INVALID_ARGUMENT */
   find(nameOrId: string | undefined): OpenNamespace {
     if (nameOrId === undefined) return this.current
-    const id = isNamespaceId(nameOrId) ? formatNamespaceId(parseNamespaceId(nameOrId)) : undefined
-    const found = id === undefined ? this.all.find(({ row }) => row.name === nameOrId) : this.#open.get(id)
+    const id = isNamespaceId(nameOrId) ? parseNamespaceId(nameOrId) : undefined
+    return this.#find('namespace', nameOrId, id)
+  }
+
+  /** The group of that name or id. @throws NOT_FOUND, INVALID_ARGUMENT */
+  findGroup(nameOrId: string): OpenNamespace {
+    const id = isGroupId(nameOrId) ? parseGroupId(nameOrId) : undefined
+    return this.#find('group', nameOrId, id)
+  }
+
+  #find(kind: LogKind, nameOrId: string, id: Uint8Array | undefined): OpenNamespace {
+    const found = this.everything.find(
+      ({ row }) => row.kind === kind && (id === undefined ? row.name === nameOrId : equalBytes(row.id, id)),
+    )
     if (found !== undefined) return found
-    throw new ArtifactHubError('NOT_FOUND', `there is no namespace ${JSON.stringify(nameOrId)}`, {
-      details: { namespace: nameOrId },
+    throw new ArtifactHubError('NOT_FOUND', `there is no ${kind} ${JSON.stringify(nameOrId)}`, {
+      details: { [kind]: nameOrId },
     })
   }
 
@@ -132,21 +171,21 @@ export class LocalNamespaces {
         },
       )
     }
-    const message = `namespace ${JSON.stringify(namespace.row.name)} was deleted meanwhile`
+    const message = `${namespace.row.kind} ${JSON.stringify(namespace.row.name)} was deleted meanwhile`
     return new ArtifactHubError('NOT_FOUND', message, { details: { namespace: idText }, cause: error })
   }
 
   /** @throws ALREADY_EXISTS */
-  create(name: string, plan: PlanName): Promise<OpenNamespace> {
+  create(name: string, plan: PlanName = defaultPlan, kind: LogKind = 'namespace'): Promise<OpenNamespace> {
     return this.#exclusively(async () => {
-      this.#checkName(name)
-      const common = { name, plan, owner: this.#env.agent.publicKey, createdMs: this.#env.now() }
+      this.#checkName(kind, name)
+      const common = { kind, name, plan, owner: this.#env.agent.publicKey, createdMs: this.#env.now() }
       let id: Uint8Array | undefined
-      const make = () =>
-        Namespace.create(this.#env, (drawn) => {
-          id = drawn
-          return [putNamespaceRow({ id: drawn, ...common })]
-        })
+      const remember = (drawn: Uint8Array) => {
+        id = drawn
+        return [putNamespaceRow({ id: drawn, ...common })]
+      }
+      const make = () => Namespace.create(this.#env, remember, { isGroup: kind === 'group' })
       return await this.#make(make, common, () => id)
     })
   }
@@ -154,37 +193,63 @@ export class LocalNamespaces {
   /**
    * Makes room for a namespace that others have: its log comes by replication.
    * @param options.genesis its first entry, whose hash the id is
-   * @throws ALREADY_EXISTS, CORRUPT when that is not its genesis
+   * @throws ALREADY_EXISTS, CORRUPT when that is not its genesis, INVALID_ARGUMENT for another kind of log
    */
-  join({ id, name, genesis }: { id: Uint8Array; name: string; genesis: Uint8Array }): Promise<OpenNamespace> {
+  join({ genesis, ...target }: NewLog & { genesis: Uint8Array }): Promise<OpenNamespace> {
     return this.#exclusively(async () => {
-      this.checkNew({ id, name })
-      const owner = decodeEntry(genesis).header.author
-      const common = { name, plan: defaultPlan, owner, createdMs: this.#env.now() }
+      this.checkNew(target)
+      const { id, kind, name } = target
+      const { auth, header } = decodeEntry(genesis)
+      const actual = auth?.kind === 'genesis' ? auth.type : undefined
+      if (actual !== undefined && actual !== kind)
+        throw new ArtifactHubError('INVALID_ARGUMENT', `this is the id of a ${actual}, and a ${kind}’s is needed`)
+      const common = { kind, name, plan: defaultPlan, owner: header.author, createdMs: this.#env.now() }
       const make = () => Namespace.join(this.#env, id, genesis, () => [putNamespaceRow({ id, ...common })])
       return await this.#make(make, common, () => id)
     })
   }
 
-  /** @throws ALREADY_EXISTS when this node has that namespace, or another one of that name */
-  checkNew({ id, name }: { id: Uint8Array; name: string }): void {
+  /** @throws ALREADY_EXISTS when this node has that log, or another one of that kind and name */
+  checkNew({ id, kind, name }: NewLog): void {
     const known = this.#open.get(formatNamespaceId(id))
     if (known !== undefined) {
       throw new ArtifactHubError(
         'ALREADY_EXISTS',
-        `this node has that namespace, as ${JSON.stringify(known.row.name)}`,
+        `this node has that ${known.row.kind}, as ${JSON.stringify(known.row.name)}`,
         {
           details: { namespace: known.log.idText },
         },
       )
     }
-    this.#checkName(name)
+    this.#checkName(kind, name)
   }
 
-  #checkName(name: string): void {
-    if (this.all.every(({ row }) => row.name !== name)) return
-    throw new ArtifactHubError('ALREADY_EXISTS', `there is a namespace ${JSON.stringify(name)} already`, {
-      details: { namespace: name },
+  #checkName(kind: LogKind, name: string): void {
+    if (this.#isFree(kind, name)) return
+    throw new ArtifactHubError('ALREADY_EXISTS', `there is a ${kind} ${JSON.stringify(name)} already`, {
+      details: { [kind]: name },
+    })
+  }
+
+  #isFree(kind: LogKind, name: string): boolean {
+    return this.everything.every(({ row }) => row.kind !== kind || row.name !== name)
+  }
+
+  /** That name, or with a number behind it, so that no other log of that kind has it. */
+  freeName(kind: LogKind, name: string): string {
+    for (let number = 1; ; number++) {
+      const free = number === 1 ? name : `${name} ${number}`
+      if (this.#isFree(kind, free)) return free
+    }
+  }
+
+  /** Calls a log otherwise on this node: by that name, or with a number behind it where that is taken. */
+  rename(namespace: OpenNamespace, name: string): Promise<void> {
+    return this.#exclusively(async () => {
+      if (this.#open.get(namespace.log.idText) !== namespace || namespace.row.name === name) return
+      const row = { ...namespace.row, name: this.freeName(namespace.row.kind, name) }
+      await this.#env.store.batch([putNamespaceRow(row)], { sync: true })
+      namespace.row = row
     })
   }
 
@@ -228,8 +293,18 @@ export class LocalNamespaces {
 
   /** Forgets a namespace, then removes what it had: interrupted, the rest is removed at the next start. @throws CONFLICT for the current one */
   delete(nameOrId: string): Promise<void> {
+    return this.#delete(() => this.find(nameOrId))
+  }
+
+  /** As `delete`, of one that was found already. */
+  discard(namespace: OpenNamespace): Promise<void> {
+    return this.#delete(() => namespace)
+  }
+
+  #delete(find: () => OpenNamespace): Promise<void> {
     return this.#exclusively(async () => {
-      const namespace = this.find(nameOrId)
+      const namespace = find()
+      if (this.#open.get(namespace.log.idText) !== namespace) return
       if (namespace === this.#current) {
         throw new ArtifactHubError(
           'CONFLICT',
@@ -253,7 +328,7 @@ export class LocalNamespaces {
   /** Waits for what is being written, and lets nothing more be. */
   async close(): Promise<void> {
     await this.#turn
-    await Promise.all(this.all.map(({ log }) => log.close()))
+    await Promise.all(this.everything.map(({ log }) => log.close()))
   }
 
   #add(row: NamespaceRow, log: Namespace): OpenNamespace {

@@ -37,6 +37,21 @@ export function parseNamespaceId(text: unknown): Uint8Array {
   return parseId(text, 'ns_', 32, 'a namespace id')
 }
 
+/** `grp_` and 52 characters of lowercase base32: the hash of the group's genesis entry. */
+export function formatGroupId(id: Uint8Array): string {
+  return `grp_${base32.baseEncode(id)}`
+}
+
+/** @throws INVALID_ARGUMENT when it is not a group id */
+export function parseGroupId(text: unknown): Uint8Array {
+  return parseId(text, 'grp_', 32, 'a group id')
+}
+
+/** Whether the text has the form of a group id, so that it is not looked up as a name. */
+export function isGroupId(text: string): boolean {
+  return /^grp_[a-z2-7]{52}$/.test(text)
+}
+
 /** Whether the text has the form of a namespace id, so that it is not looked up as a name. */
 export function isNamespaceId(text: string): boolean {
   return /^ns_[a-z2-7]{52}$/.test(text)

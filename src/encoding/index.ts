@@ -6,9 +6,12 @@ export {
   artifactIdOf,
   artifactSaltBytes,
   formatArtifactId,
+  formatGroupId,
   formatNamespaceId,
+  isGroupId,
   isNamespaceId,
   parseArtifactId,
+  parseGroupId,
   parseNamespaceId,
 } from './ids.ts'
 export { Reader } from './reader.ts'

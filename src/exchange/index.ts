@@ -2,6 +2,7 @@
 export { type BlockServer, type ServeBlocksOptions, serveBlocks } from './blocks-server.ts'
 export type { BlockServerCounters, ServedNamespace } from './blocks-session.ts'
 export { durableShare } from './durable-share.ts'
+export { askDescriptor, type ServeGroupsOptions, serveGroups, tellDescriptor } from './group-protocol.ts'
 export {
   askHolding,
   type HeldNamespace,

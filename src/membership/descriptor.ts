@@ -22,6 +22,8 @@ export interface GroupDescriptor {
 
 /** What entries of a group's log say of who may begin its epochs, and of the epochs. Their signatures were checked. */
 export interface ProofFacts {
+  /** Raw public key. */
+  readonly owner: Uint8Array
   /** By hash of a grant that the owner gave, its admin. */
   readonly admins: ReadonlyMap<string, string>
   /** Grants that the owner ended, each followed by its agent. */
@@ -67,7 +69,7 @@ export function readProof(group: Uint8Array, proof: readonly Uint8Array[]): Proo
     else if (auth?.kind === 'revoke') for (const one of auth.grants) ended.add(endingKey(toHex(one), toHex(auth.agent)))
     else throw unproven('it holds an entry that proves nothing')
   }
-  return { admins, ended, rotates }
+  return { owner: genesis.header.author.slice(), admins, ended, rotates }
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { ClockReading } from '../catalog/index.ts'
 import { toHex } from '../encoding/index.ts'
 import type { GrantedRole } from '../log/index.ts'
 import { compareDescriptors, type GroupDescriptor, type ProofFacts } from './descriptor.ts'
@@ -15,6 +16,13 @@ interface GroupStanding {
   isSaidAbove(role: Role, entry: Place): boolean
   /** Those of a grant that have effect. */
   revokesOf(grant: GrantStatement): readonly RevokeStatement[]
+}
+
+/** What the members of a group are in a namespace. */
+interface RoleOfGroup {
+  readonly role: GrantedRole
+  /** When it was said. */
+  readonly clock: ClockReading
 }
 
 /** What a log says as a group's own, and what it records of groups. */
@@ -60,20 +68,34 @@ export class GroupFacts {
 
   /** What was recorded of a group, whoever did: it proves itself. */
   proofsOf(group: Uint8Array): ProofFacts[] {
-    return this.#statements.descriptors.get(toHex(group)).flatMap(({ proof }) => proof.facts ?? [])
+    return this.recordsOf(group).map(({ facts }) => facts)
+  }
+
+  /** As `proofsOf`, with the hashes of the entries. */
+  recordsOf(group: Uint8Array): { entry: Uint8Array; facts: ProofFacts }[] {
+    return this.#statements.descriptors.get(toHex(group)).flatMap(({ entry, proof }) => {
+      const { facts } = proof
+      return facts === undefined ? [] : [{ entry: fromHex(entry.hash), facts }]
+    })
   }
 
   /** What the members of each group (in hex) are here, as the newest that counts says. Groups that are nothing are left out. */
-  get roles(): ReadonlyMap<string, GrantedRole> {
-    const roles = new Map<string, GrantedRole>()
+  get roles(): ReadonlyMap<string, RoleOfGroup> {
+    const roles = new Map<string, RoleOfGroup>()
     for (const group of this.#statements.descriptors.keys()) {
       const [newest] = this.#statements.descriptors
         .get(group)
         .filter((one) => this.#setsRole(one))
         .sort((one, two) => compareClocks(two.clock, one.clock, two.entry.hash, one.entry.hash))
-      if (newest?.role !== undefined && newest.role !== 'none') roles.set(group, newest.role)
+      if (newest?.role !== undefined && newest.role !== 'none')
+        roles.set(group, { role: newest.role, clock: newest.clock })
     }
     return roles
+  }
+
+  /** Whether a group's members have a role here by way of it. */
+  hasRole(group: Uint8Array): boolean {
+    return this.roles.has(toHex(group))
   }
 
   /** As for a grant; that takes an admin, whatever the role. */

@@ -182,6 +182,12 @@ export class Membership {
     })
   }
 
+  /** Every grant to the agent that has effect, ended ones too, in no order. */
+  everGrantedTo(agent: Uint8Array): readonly Grant[] {
+    const given = this.#statements.grantsByAgent.get(toHex(agent)).filter((grant) => this.#isEffective(grant))
+    return given.map((grant) => publicGrant(grant, this.#isLive(grant)))
+  }
+
   /** A grant that has effect, live or ended; `undefined` when it is not held or has none. */
   grantOf(hash: Uint8Array): Grant | undefined {
     const name = toHex(hash)

@@ -325,7 +325,7 @@ describe('what the members of a group are in a namespace', () => {
     await converge(host, writer)
     const descriptor = await shown(owner)
     const { id } = owner.ns
-    const roles = () => [...host.ns.membership.groups.roles]
+    const roles = () => [...host.ns.membership.groups.roles].map(([name, { role }]) => [name, role])
     await expect(writer.ns.recordDescriptor(descriptor, 'reader')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     await host.ns.recordDescriptor(descriptor, 'writer')
     expect(roles()).toEqual([[toHex(id), 'writer']])

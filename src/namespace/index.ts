@@ -32,6 +32,7 @@ export {
 } from './derived-tables.ts'
 export { eraseBodies, removeStaleUploads } from './erase.ts'
 export type { FeedEvent } from './feed.ts'
+export type { ShownDescriptor } from './group-descriptor.ts'
 export { leafRowChanges, loadLeafRows, removeStaleLeafRows } from './leaf-rows.ts'
 export type { NamespaceChange } from './ledger.ts'
 export { Namespace } from './namespace.ts'
@@ -41,6 +42,7 @@ export type { Received, RefusedEntry } from './receive.ts'
 export {
   forgetNamespace,
   incarnationStampKey,
+  type LogKind,
   loadCurrentNamespace,
   loadNamespaceRows,
   loadRemovals,

@@ -4,8 +4,14 @@ import { type PlanName, plans } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
 import { keySpaces, NamespaceKeys } from './tables.ts'
 
-/** What this node remembers of a namespace that it has; local, never replicated. */
+const kinds = ['namespace', 'group'] as const
+
+/** What a log is to this node. */
+export type LogKind = (typeof kinds)[number]
+
+/** What this node remembers of a namespace or group that it has; local, never replicated. */
 export interface NamespaceRow {
+  readonly kind: LogKind
   /** 32 bytes. */
   readonly id: Uint8Array
   readonly name: string
@@ -38,8 +44,8 @@ export async function loadCurrentNamespace(store: KeyValueStore): Promise<Uint8A
 }
 
 /** The change that remembers a namespace. */
-export function putNamespaceRow({ id, name, plan, owner, createdMs }: NamespaceRow): KeyValueChange {
-  return { type: 'put', key: rowKey(id), value: encodeCanonical({ v: 0, name, plan, owner, createdMs }) }
+export function putNamespaceRow({ id, kind, name, plan, owner, createdMs }: NamespaceRow): KeyValueChange {
+  return { type: 'put', key: rowKey(id), value: encodeCanonical({ v: 0, kind, name, plan, owner, createdMs }) }
 }
 
 /** The changes that forget a namespace, and remember that what it had is to be removed. */
@@ -92,11 +98,12 @@ function rowKey(id: Uint8Array): Uint8Array {
 function decodeRow(id: Uint8Array, value: Uint8Array): NamespaceRow {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a namespace row' }) as Record<string, unknown>
   const { v, name, plan, owner, createdMs } = row
+  const kind = kinds.find((known) => known === row.kind)
   if (v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a namespace was recorded by a newer release')
   const isWell =
     typeof name === 'string' && typeof plan === 'string' && Object.hasOwn(plans, plan) && owner instanceof Uint8Array
-  if (!isWell || typeof createdMs !== 'number') {
+  if (!isWell || kind === undefined || typeof createdMs !== 'number') {
     throw new ArtifactHubError('CORRUPT', `what this node remembers of ${formatNamespaceId(id)} is damaged`)
   }
-  return { id, name, plan: plan as PlanName, owner: owner as Uint8Array, createdMs }
+  return { id, kind, name, plan: plan as PlanName, owner: owner as Uint8Array, createdMs }
 }

@@ -48,6 +48,9 @@ export function useClient(open: OpenClient): Client {
     get namespace() {
       return client().namespace
     },
+    get group() {
+      return client().group
+    },
   }
 }
 

@@ -53,7 +53,7 @@ async function add(session: Session, _options: unknown, name: string, agent: str
   const client = await session.client()
   const named = agent.startsWith('did:') ? { did: agent } : { ticket: agent }
   const contact = await client.agent.add({ name, ...named, signal: session.signal })
-  await session.result(contactJson(contact), fieldLines([[contact.name, contact.did]]))
+  await session.result(contactJson(contact), fieldLines([[contact.name, idOf(contact)]]))
 }
 
 async function list(session: Session): Promise<void> {
@@ -61,8 +61,8 @@ async function list(session: Session): Promise<void> {
   const contacts = await client.agent.list({ signal: session.signal })
   const table = session.table<Contact>([
     { title: 'NAME', cell: (row) => row.name, shrinkTo: 16 },
-    { title: 'DID', cell: (row) => row.did },
-    { title: 'ADDRESSES', cell: (row) => row.addresses.join(' '), shrinkTo: 12 },
+    { title: 'ID', cell: idOf },
+    { title: 'ADDRESSES', cell: (row) => (row.did === undefined ? '' : row.addresses.join(' ')), shrinkTo: 12 },
   ])
   await session.result(contacts.map(contactJson), contacts.length === 0 ? '' : table.render(contacts))
   if (contacts.length === 0) session.note('no agent has a name here: `artifact-hub agent add NAME TICKET` gives one')
@@ -74,6 +74,12 @@ async function remove(session: Session, _options: unknown, name: string): Promis
   await session.result({ removed: { name } }, fieldLines([['removed', name]]))
 }
 
-function contactJson({ name, did, addresses }: Contact): Record<string, unknown> {
+function idOf(contact: Contact): string {
+  return contact.did ?? contact.group
+}
+
+function contactJson(contact: Contact): Record<string, unknown> {
+  if (contact.did === undefined) return { name: contact.name, group: contact.group }
+  const { name, did, addresses } = contact
   return { name, did, addresses }
 }

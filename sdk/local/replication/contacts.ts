@@ -1,17 +1,18 @@
-import { equalBytes } from '../../../src/encoding/index.ts'
+import { equalBytes, formatGroupId } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer, PeerNetwork } from '../../../src/exchange/index.ts'
 import { formatDid, isTicket, parseDid, parseTicket } from '../../../src/identity/index.ts'
 import { maxContacts } from '../../../src/limits.ts'
 import type { KeyValueStore } from '../../../src/storage/index.ts'
 import { gatewayOfAddress } from '../links/gateway-address.ts'
-import { type ContactRow, deleteContact, loadContacts, putContact } from './rows.ts'
+import { type ContactRow, deleteContact, type GroupContactRow, loadContacts, putContact } from './rows.ts'
 
-/** Names for agents, local to this node, each unique. */
+/** Names for agents and groups, local to this node, each unique. */
 export class Contacts {
   readonly #store: KeyValueStore
   readonly #network: Pick<PeerNetwork, 'addAddresses'>
   readonly #rows = new Map<string, ContactRow>()
+  readonly #groups = new Map<string, GroupContactRow>()
   /** One change at a time: names must stay unique. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -23,14 +24,16 @@ export class Contacts {
   /** @throws CORRUPT */
   static async open(store: KeyValueStore, network: Pick<PeerNetwork, 'addAddresses'>): Promise<Contacts> {
     const contacts = new Contacts(store, network)
-    for (const row of await loadContacts(store)) {
-      contacts.#rows.set(row.name, row)
-      contacts.#know(row)
-    }
+    for (const row of await loadContacts(store)) contacts.#remember(row)
     return contacts
   }
 
-  /** By name. */
+  /** Groups, by name. */
+  get groups(): readonly GroupContactRow[] {
+    return [...this.#groups.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** Agents, by name. */
   get all(): readonly ContactRow[] {
     return [...this.#rows.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
   }
@@ -40,35 +43,58 @@ export class Contacts {
     return this.all.find((row) => equalBytes(row.agent, agent))?.name
   }
 
-  /** @throws ALREADY_EXISTS for another agent's name, TOO_LARGE */
+  /** @throws ALREADY_EXISTS for another's name, TOO_LARGE */
   add(name: string, { agent, addresses }: KnownPeer): Promise<ContactRow> {
     return this.#exclusively(async () => {
       const known = this.#rows.get(name)
-      if (known !== undefined && !equalBytes(known.agent, agent)) {
-        throw new ArtifactHubError(
-          'ALREADY_EXISTS',
-          `${JSON.stringify(name)} is the name of ${formatDid(known.agent)}`,
-          {
-            details: { name, did: formatDid(known.agent) },
-          },
-        )
-      }
-      if (known === undefined && this.#rows.size >= maxContacts)
-        throw new ArtifactHubError('TOO_LARGE', `a node keeps at most ${maxContacts} contacts`)
-      const row = { name, agent, addresses: addresses.length > 0 ? addresses : (known?.addresses ?? []) }
-      await this.#store.batch([putContact(row)], { sync: true })
-      this.#rows.set(name, row)
-      this.#know(row)
-      return row
+      this.#checkFree(name, (known) => 'agent' in known && equalBytes(known.agent, agent))
+      return await this.#put({ name, agent, addresses: addresses.length > 0 ? addresses : (known?.addresses ?? []) })
     })
+  }
+
+  /** @throws as `add` */
+  addGroup(name: string, group: Uint8Array, peers: readonly KnownPeer[]): Promise<GroupContactRow> {
+    return this.#exclusively(async () => {
+      this.#checkFree(name, (known) => 'group' in known && equalBytes(known.group, group))
+      return await this.#put({ name, group, peers })
+    })
+  }
+
+  #checkFree(name: string, isSame: (known: ContactRow | GroupContactRow) => boolean): void {
+    const known = this.#rows.get(name) ?? this.#groups.get(name)
+    if (known !== undefined && !isSame(known)) {
+      const [kind, id] = 'agent' in known ? ['did', formatDid(known.agent)] : ['group', formatGroupId(known.group)]
+      throw new ArtifactHubError('ALREADY_EXISTS', `${JSON.stringify(name)} is the name of ${id}`, {
+        details: { name, [kind as string]: id },
+      })
+    }
+    if (known === undefined && this.#rows.size + this.#groups.size >= maxContacts)
+      throw new ArtifactHubError('TOO_LARGE', `a node keeps at most ${maxContacts} contacts`)
+  }
+
+  async #put<R extends ContactRow | GroupContactRow>(row: R): Promise<R> {
+    await this.#store.batch([putContact(row)], { sync: true })
+    this.#remember(row)
+    return row
+  }
+
+  #remember(row: ContactRow | GroupContactRow): void {
+    if ('group' in row) {
+      this.#groups.set(row.name, row)
+      for (const peer of row.peers) this.#know(peer)
+    } else {
+      this.#rows.set(row.name, row)
+      this.#know(row)
+    }
   }
 
   /** @throws NOT_FOUND */
   remove(name: string): Promise<void> {
     return this.#exclusively(async () => {
-      if (!this.#rows.has(name)) throw noSuchContact(name)
+      if (!this.#rows.has(name) && !this.#groups.has(name)) throw noSuchContact(name)
       await this.#store.batch([deleteContact(name)], { sync: true })
       this.#rows.delete(name)
+      this.#groups.delete(name)
     })
   }
 

@@ -3,7 +3,7 @@ import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { joinNamespace, type KnownPeer, type PeerNetwork, type Scheduler } from '../../../src/exchange/index.ts'
 import { formatDid } from '../../../src/identity/index.ts'
 import { maxInvitations, maxTicketPeers, retryBackoffMs } from '../../../src/limits.ts'
-import type { Namespace } from '../../../src/namespace/index.ts'
+import type { LogKind, Namespace } from '../../../src/namespace/index.ts'
 import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
 import { type Discovery, discoveryKey } from './discovery.ts'
 
@@ -22,6 +22,7 @@ interface JoinsOptions {
 export interface JoinTarget {
   /** 32 bytes. */
   readonly id: Uint8Array
+  readonly kind: LogKind
   readonly name: string
   /** Who may have it. */
   readonly peers: readonly KnownPeer[]
@@ -34,6 +35,7 @@ export class Joins {
   readonly #open = new Map<string, { readonly told: Set<string>; wake: () => void }>()
   /** Namespace → who says so, oldest first. */
   readonly #invitations = new Map<string, Uint8Array>()
+  readonly #listeners = new Set<(id: Uint8Array, from: Uint8Array) => void>()
 
   constructor(options: JoinsOptions) {
     this.#options = options
@@ -42,6 +44,12 @@ export class Joins {
   /** Namespaces (`ns_…`) that are not here, and who (DID) says that this agent has a role in them. */
   get invitations(): { namespace: string; from: string }[] {
     return [...this.#invitations].map(([namespace, from]) => ({ namespace, from: formatDid(from) }))
+  }
+
+  /** Tells of what comes to be an invitation, with who says so, until the returned function is called. */
+  onInvitation(listener: (id: Uint8Array, from: Uint8Array) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** Whether a namespace (32 bytes) is being joined. */
@@ -60,6 +68,7 @@ export class Joins {
     this.#invitations.set(formatNamespaceId(namespace), Uint8Array.from(from))
     if (this.#invitations.size > maxInvitations)
       this.#invitations.delete(this.#invitations.keys().next().value as string)
+    for (const listener of this.#listeners) listener(namespace, from)
   }
 
   /** It is here now. */
@@ -107,12 +116,12 @@ export class Joins {
     signal: AbortSignal | undefined,
   ): Promise<OpenNamespace> {
     const { network, scheduler, namespaces, self } = this.#options
-    const { id, name, peers } = target
+    const { id, kind, name, peers } = target
     const others = [...told].map((agent) => ({ agent: new Uint8Array(Buffer.from(agent, 'hex')), addresses: [] }))
     const providers = [...others, ...peers.filter(({ agent }) => !told.has(toHex(agent)))]
     let joined: OpenNamespace | undefined
     const create = async (genesis: Uint8Array): Promise<Namespace> => {
-      joined = await namespaces.join({ id, name, genesis })
+      joined = await namespaces.join({ id, kind, name, genesis })
       return joined.log
     }
     let failure: unknown
@@ -133,7 +142,7 @@ export class Joins {
     }
     // Cut off in the middle, it goes on by itself; but without a role there is nothing to go on with.
     if (joined !== undefined && joined.log.roleOf(self) !== undefined) return joined
-    if (joined !== undefined) await namespaces.delete(joined.log.idText)
+    if (joined !== undefined) await namespaces.discard(joined)
     throw failure ?? new ArtifactHubError('ACCESS_DENIED', 'this agent has no role in that namespace')
   }
 

@@ -64,7 +64,7 @@ export class Replication implements AsyncDisposable {
     this.contacts = contacts
     this.#settings = settings
     const self = agent.publicKey
-    const chance = (): number => this.#chance()
+    const chance = (): number => this.chance()
     this.joins = new Joins({ network, scheduler, discovery: env.discovery, chance, self, namespaces })
     if (isOnline) {
       const lookup = (id: Uint8Array) => this.#followed.get(toHex(id))
@@ -122,7 +122,7 @@ export class Replication implements AsyncDisposable {
         if (isConnected) for (const { fetching } of this.#followed.values()) fetching.onConnected(agent)
       }),
     ]
-    for (const namespace of namespaces.all) this.#follow(namespace)
+    for (const namespace of namespaces.everything) this.#follow(namespace)
   }
 
   /** @throws CORRUPT */
@@ -136,6 +136,11 @@ export class Replication implements AsyncDisposable {
   get counters(): { blocksServed: BlockServer['counters']; syncServed: Readonly<SyncServiceCounters> } | undefined {
     if (this.#blockServer === undefined || this.#replicator === undefined) return undefined
     return { blocksServed: { ...this.#blockServer.counters }, syncServed: { ...this.#replicator.counters } }
+  }
+
+  /** A number from 0 up to 1: for jitter and choice, nothing secret. */
+  chance(): number {
+    return new DataView(this.env.random(4).buffer).getUint32(0) / 2 ** 32
   }
 
   syncStatus({ log }: OpenNamespace): NamespaceSyncStatus | undefined {
@@ -199,6 +204,7 @@ export class Replication implements AsyncDisposable {
   ): Promise<OpenNamespace> {
     const target = {
       id: ticket.id,
+      kind: ticket.kind === 'group' ? ('group' as const) : ('namespace' as const),
       name: name ?? ticket.name ?? formatNamespaceId(ticket.id).slice(0, 12),
       peers: ticket.peers,
     }
@@ -276,7 +282,7 @@ export class Replication implements AsyncDisposable {
         namespace,
         fetches: env.fetches,
         scheduler: env.scheduler,
-        chance: () => this.#chance(),
+        chance: () => this.chance(),
         self: env.agent.publicKey,
         warn: (message, fields) => env.warn?.(message, fields),
         policy: () => this.policyOf(namespace),
@@ -302,21 +308,14 @@ export class Replication implements AsyncDisposable {
     const idText = formatNamespaceId(ticket.id)
     const known = this.namespaces.all.find(({ log }) => log.idText === idText)
     if (known !== undefined) await this.know(known, ticket.peers)
-    const namespace = known ?? (await this.join(ticket, { name: this.#freeName(ticket), isWaiting: true, signal }))
+    const namespace =
+      known ??
+      (await this.join(ticket, {
+        name: this.namespaces.freeName('namespace', ticket.name ?? idText.slice(0, 12)),
+        isWaiting: true,
+        signal,
+      }))
     await this.setPolicy(namespace, { ...this.policyOf(namespace), fetch: 'eager' })
-  }
-
-  /** What the ticket calls it, or that with a number behind it. */
-  #freeName({ id, name = formatNamespaceId(id).slice(0, 12) }: Ticket): string {
-    const taken = new Set(this.namespaces.all.map(({ row }) => row.name))
-    for (let number = 1; ; number++) {
-      const free = number === 1 ? name : `${name} ${number}`
-      if (!taken.has(free)) return free
-    }
-  }
-
-  #chance(): number {
-    return new DataView(this.env.random(4).buffer).getUint32(0) / 2 ** 32
   }
 }
 

@@ -10,12 +10,21 @@ const contactTable = 0x61
 const settingsTable = 0x73
 const maxRowBytes = 64 * 1024
 
-/** A contact as it is stored: name → `{ v: 0, agent, addresses }`. */
+/** An agent's name as it is stored: name → `{ v: 0, agent, addresses }`. */
 export interface ContactRow {
   readonly name: string
   /** 32 bytes. */
   readonly agent: Uint8Array
   readonly addresses: readonly string[]
+}
+
+/** A group's name as it is stored: name → `{ v: 0, group, peers }`. */
+export interface GroupContactRow {
+  readonly name: string
+  /** 32 bytes. */
+  readonly group: Uint8Array
+  /** Whom its ticket named. */
+  readonly peers: readonly KnownPeer[]
 }
 
 /** What this node remembers of a namespace for the sake of replication: id → `{ v: 0, fetch, maxBytes, peers }`. Never replicated. */
@@ -26,19 +35,25 @@ export interface SettingsRow {
 }
 
 /** Every contact, by name. @throws CORRUPT */
-export async function loadContacts(store: KeyValueStore): Promise<ContactRow[]> {
-  const rows: ContactRow[] = []
-  for await (const [name, value] of rowsOf(store, contactTable)) {
-    const { agent, addresses } = decode(value)
-    if (!isBytes32(agent) || !isTexts(addresses)) throw damaged()
-    rows.push({ name: new TextDecoder().decode(name), agent, addresses })
+export async function loadContacts(store: KeyValueStore): Promise<(ContactRow | GroupContactRow)[]> {
+  const rows: (ContactRow | GroupContactRow)[] = []
+  for await (const [key, value] of rowsOf(store, contactTable)) {
+    const { agent, addresses, group, peers } = decode(value)
+    const name = new TextDecoder().decode(key)
+    if (isBytes32(group) && Array.isArray(peers)) rows.push({ name, group, peers: peers.map(peerOf) })
+    else if (isBytes32(agent) && isTexts(addresses)) rows.push({ name, agent, addresses })
+    else throw damaged()
   }
   return rows
 }
 
 /** The change that remembers a contact. */
-export function putContact({ name, agent, addresses }: ContactRow): KeyValueChange {
-  return { type: 'put', key: contactKey(name), value: encodeCanonical({ v: 0, agent, addresses }) }
+export function putContact(row: ContactRow | GroupContactRow): KeyValueChange {
+  const value =
+    'group' in row
+      ? { v: 0, group: row.group, peers: row.peers.map(peerRow) }
+      : { v: 0, agent: row.agent, addresses: row.addresses }
+  return { type: 'put', key: contactKey(row.name), value: encodeCanonical(value) }
 }
 
 /** The change that forgets one. */
@@ -63,7 +78,7 @@ export async function loadSettings(store: KeyValueStore): Promise<{ id: Uint8Arr
 
 /** The change that remembers a namespace's settings (id: 32 bytes). */
 export function putSettings(id: Uint8Array, { policy, peers }: SettingsRow): KeyValueChange {
-  const rows = peers.map(({ agent, addresses }) => [agent, addresses])
+  const rows = peers.map(peerRow)
   const value = encodeCanonical({ v: 0, fetch: policy.fetch, maxBytes: policy.maxBytes ?? null, peers: rows })
   return { type: 'put', key: keyOf(settingsTable, id), value }
 }
@@ -86,6 +101,10 @@ function decode(value: Uint8Array): Record<string, unknown> {
   if ((row as { v?: unknown }).v !== 0)
     throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a contact or a setting was recorded by a newer release')
   return row as Record<string, unknown>
+}
+
+function peerRow({ agent, addresses }: KnownPeer): unknown {
+  return [agent, addresses]
 }
 
 function peerOf(value: unknown): KnownPeer {

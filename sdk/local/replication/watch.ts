@@ -64,7 +64,8 @@ export async function* watchArtifacts(
     wake()
   }
   const begin = (namespace: OpenNamespace): void => {
-    if (!read.has(namespace) && (only === undefined || only === namespace)) read.set(namespace, readFeed(namespace))
+    const isWatched = only === undefined ? namespace.row.kind === 'namespace' : only === namespace
+    if (!read.has(namespace) && isWatched) read.set(namespace, readFeed(namespace))
   }
   const stopListening = namespaces.observe({ opened: begin, closing: async () => {} })
   try {

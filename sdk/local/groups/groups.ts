@@ -1,0 +1,212 @@
+import { type GroupProof, proveGroupMember } from '../../../src/capability/index.ts'
+import {
+  equalBytes,
+  formatGroupId,
+  formatNamespaceId,
+  isGroupId,
+  parseGroupId,
+  toHex,
+} from '../../../src/encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
+import { isTicket, parseTicket } from '../../../src/identity/index.ts'
+import { maxInvitations } from '../../../src/limits.ts'
+import type { GroupDescriptor } from '../../../src/membership/index.ts'
+import type { OpenNamespace } from '../namespaces.ts'
+import type { Replication } from '../replication/replication.ts'
+import { Background } from './background.ts'
+import { placeholderName, readGroupName } from './group-name.ts'
+import { hasLeft } from './left.ts'
+import { GroupNews } from './news.ts'
+import { Upkeep } from './upkeep.ts'
+
+/** A group and, where it came from a ticket or a contact, agents who can be asked about it. */
+interface NamedGroup {
+  /** 32 bytes. */
+  readonly group: Uint8Array
+  readonly name: string | undefined
+  readonly peers: readonly Uint8Array[]
+}
+
+/** Groups on this node: those that its agent is in, and those that it shares with from outside. */
+export class Groups implements AsyncDisposable {
+  readonly replication: Replication
+  readonly #news: GroupNews
+  readonly #upkeep: Upkeep
+  readonly #background: Background
+  readonly #stopInvitations: () => void
+  /** In hex, what contacts invited to and is no group. */
+  readonly #others = new Set<string>()
+
+  constructor(replication: Replication) {
+    this.replication = replication
+    this.#background = new Background((error) =>
+      replication.env.warn?.('a group that a contact named was not joined', { error: String(error) }),
+    )
+    this.#news = new GroupNews(replication)
+    this.#upkeep = new Upkeep(replication, (namespace) => {
+      if (namespace.row.kind === 'group') {
+        this.#news.spread(namespace.row.id)
+        this.#background.run(() => this.#takeName(namespace))
+      } else {
+        for (const group of namespace.log.membership.groups.recorded) this.#news.spread(group)
+      }
+    })
+    this.#stopInvitations = replication.joins.onInvitation((id, from) =>
+      this.#background.run((signal) => this.#invited(id, from, signal)),
+    )
+  }
+
+  /**
+   * The epoch that a group is in. Of one that this agent is not in, somebody of it is asked first, if anybody can be reached.
+   * @throws UNAVAILABLE when nothing is known of the group and nobody answers; the signal's reason
+   */
+  async descriptorOf(
+    { group, peers }: Pick<NamedGroup, 'group' | 'peers'>,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<GroupDescriptor> {
+    const { descriptors } = this.#news
+    if ((await descriptors.own(group)) === undefined) await this.#news.ask(group, peers, options.signal)
+    const known = await descriptors.newest(group)
+    if (known !== undefined) return known.descriptor
+    throw new ArtifactHubError('UNAVAILABLE', 'nobody of that group could be asked for its key', {
+      details: { group: formatGroupId(group) },
+    })
+  }
+
+  /**
+   * As `descriptorOf`, for sealing to the group in a namespace, which records it.
+   * @throws as `descriptorOf`; what the log throws
+   */
+  async prepare(
+    { log }: OpenNamespace,
+    named: Pick<NamedGroup, 'group' | 'peers'>,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<GroupDescriptor> {
+    const descriptor = await this.descriptorOf(named, options)
+    const known = await this.#news.descriptors.newest(named.group)
+    if (known !== undefined) await log.recordDescriptor(known.shown)
+    return log.newestDescriptor(named.group) ?? descriptor
+  }
+
+  /**
+   * Gives a group that this agent is in a role in a namespace: from now on its members have it, each by a grant. `none` ends it.
+   * @throws ACCESS_DENIED, TOO_LARGE
+   */
+  async setRole(
+    namespace: OpenNamespace,
+    { log }: OpenNamespace,
+    role: Parameters<OpenNamespace['log']['recordDescriptor']>[1],
+  ): Promise<void> {
+    const shown = await log.shownDescriptor()
+    if (shown === undefined) throw new ArtifactHubError('CONFLICT', 'the group is not in step with its members yet')
+    await namespace.log.recordDescriptor(shown, role)
+    await this.#upkeep.keep(namespace)
+  }
+
+  /** Proves to a provider that this agent is in a group (32 bytes each); `undefined` when it is not, or lacks the epoch's secret. */
+  proveMember({ group, provider }: { group: Uint8Array; provider: Uint8Array }): GroupProof | undefined {
+    const log = this.#own(group)?.log
+    const epoch = log?.membership.groups.epoch?.epoch
+    const key = epoch && log?.groupKey(epoch)
+    if (epoch === undefined || key === undefined) return undefined
+    // It may know an older epoch only, and would refuse; and it is to hear of the next.
+    this.#news.listens(group, provider)
+    return proveGroupMember(key, { group, epoch, requester: this.replication.env.agent.publicKey, provider })
+  }
+
+  /**
+   * The group that a text names: one of this agent's by name or id, a contact's name, a group's ticket (whose addresses are remembered), or any group's id.
+   * @throws NOT_FOUND for a name that is not known; INVALID_ARGUMENT for a damaged id or ticket, and for a ticket of something else
+   */
+  resolve(text: string): NamedGroup {
+    const { namespaces, contacts, env } = this.replication
+    if (isTicket(text.trim())) {
+      const { kind, id, peers, name } = parseTicket(text)
+      if (kind !== 'group')
+        throw new ArtifactHubError('INVALID_ARGUMENT', `this is the ticket of a ${kind}, and a group’s is needed`)
+      for (const { agent, addresses } of peers) env.network.addAddresses(agent, addresses)
+      return { group: id, name, peers: peers.map(({ agent }) => agent) }
+    }
+    const id = isGroupId(text) ? parseGroupId(text) : namespaces.groups.find(({ row }) => row.name === text)?.row.id
+    const contact = contacts.groups.find(({ name, group }) =>
+      id === undefined ? name === text : equalBytes(group, id),
+    )
+    const group = id ?? contact?.group
+    if (group !== undefined) {
+      return { group, name: this.nameOf(group), peers: contact?.peers.map(({ agent }) => agent) ?? [] }
+    }
+    const shown = JSON.stringify(text.slice(0, 200))
+    throw new ArtifactHubError(
+      'NOT_FOUND',
+      `no group is named ${shown}, and it is neither the id of one nor a ticket`,
+      {
+        details: { group: text.slice(0, 200) },
+      },
+    )
+  }
+
+  /** What this node calls a group. */
+  nameOf(group: Uint8Array): string | undefined {
+    const contact = this.replication.contacts.groups.find((one) => equalBytes(one.group, group))
+    return this.#own(group)?.row.name ?? contact?.name
+  }
+
+  /**
+   * Joins a group that somebody says this agent is in.
+   * @throws ACCESS_DENIED, UNAVAILABLE, ALREADY_EXISTS, CONFLICT; INVALID_ARGUMENT for what is no group
+   */
+  async accept(id: Uint8Array, from: Uint8Array, signal: AbortSignal | undefined): Promise<OpenNamespace> {
+    const { replication } = this
+    const name = replication.namespaces.freeName('group', placeholderName(id))
+    const ticket = { kind: 'group' as const, id, peers: [{ agent: from, addresses: [] }], name }
+    const group = await replication.join(ticket, { isWaiting: false, signal })
+    await this.#takeName(group)
+    return group
+  }
+
+  /** Idempotent. */
+  async close(): Promise<void> {
+    this.#stopInvitations()
+    await this.#background.close()
+    await this.#upkeep.close()
+    await this.#news.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #own(group: Uint8Array): OpenNamespace | undefined {
+    return this.replication.namespaces.groups.find(({ row }) => equalBytes(row.id, group))
+  }
+
+  /** Being added by a contact is enough, unless this agent left. What strangers say waits. */
+  async #invited(id: Uint8Array, from: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { contacts, joins, env } = this.replication
+    const key = toHex(id)
+    if (contacts.nameOf(from) === undefined || this.#others.has(key) || joins.isJoining(id)) return
+    if (await hasLeft(env.store, id)) {
+      joins.forget(formatNamespaceId(id))
+      return
+    }
+    try {
+      await this.accept(id, from, signal)
+    } catch (error) {
+      if (isHubError(error, 'INVALID_ARGUMENT')) {
+        this.#others.add(key)
+        if (this.#others.size > maxInvitations) this.#others.delete(this.#others.keys().next().value as string)
+        return
+      }
+      // Told again, it is tried again.
+      const mayCome = ['ACCESS_DENIED', 'UNAVAILABLE', 'ALREADY_EXISTS', 'CONFLICT'] as const
+      if (!mayCome.some((code) => isHubError(error, code))) throw error
+    }
+  }
+
+  /** A group that was joined without a ticket is called what its own log says, as soon as that is here. */
+  async #takeName(group: OpenNamespace): Promise<void> {
+    if (!group.row.name.startsWith(placeholderName(group.row.id)) || group.log.closed) return
+    const name = await readGroupName(group)
+    if (name !== undefined) await this.replication.namespaces.rename(group, name)
+  }
+}

@@ -1,0 +1,86 @@
+import { equalBytes, toHex } from '../../../src/encoding/index.ts'
+import { maxWritersViaGroup } from '../../../src/limits.ts'
+import { compareClocks, type Grant, rankOf } from '../../../src/membership/index.ts'
+import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+
+type Log = OpenNamespace['log']
+
+/**
+ * Writes what brings a namespace's members in step with the groups that have a role there, as far as this agent may: grants for who is in the group and
+ * lacks one, revokes of those by way of the group for who is not any more. Gives whether anything was owed.
+ *
+ * What this node's copy of the group does not know yet decides nothing: nobody is revoked whom it never knew as a member, and nobody is granted again what
+ * was revoked since they came into the group, or since the group was given its role.
+ *
+ * @throws what the log throws; ACCESS_DENIED for a role that takes more than this agent's
+ */
+export async function keepInStep(namespaces: LocalNamespaces, { log }: OpenNamespace): Promise<boolean> {
+  const self = log.env.agent.publicKey
+  const own = log.roleOf(self)
+  if (own === undefined || rankOf(own) < 2) return false
+  let wasOwed = false
+  for (const { via, agents } of endedGroups(log)) {
+    wasOwed = true
+    await log.revokeAll({ agents, via })
+  }
+  for (const { row, log: group } of namespaces.groups) {
+    const rule = log.membership.groups.roles.get(toHex(row.id))
+    // Who was removed from the group itself does not know who is in it.
+    if (rule === undefined || group.roleOf(self) === undefined) continue
+    const gone = goneFrom(log, group)
+    const lacking = lackingIn(log, group, rule)
+    if (gone.length > 0) await log.revokeAll({ agents: gone, via: row.id })
+    if (lacking.length > 0) await log.grantAll({ agents: lacking, role: rule.role, via: row.id })
+    wasOwed ||= gone.length + lacking.length > 0
+  }
+  return wasOwed
+}
+
+/** Who has a role in a namespace by way of a group that has none there any more. */
+function endedGroups({ membership }: Log): Iterable<{ via: Uint8Array; agents: Uint8Array[] }> {
+  const ended = new Map<string, { via: Uint8Array; agents: Uint8Array[] }>()
+  for (const { agent, grants } of membership.members) {
+    for (const { via } of grants) {
+      if (via === undefined || membership.groups.roles.has(toHex(via))) continue
+      const found = ended.get(toHex(via)) ?? { via, agents: [] }
+      ended.set(toHex(via), { via, agents: [...found.agents, agent] })
+    }
+  }
+  return ended.values()
+}
+
+/** Who has a role in a namespace by way of a group that it was removed from. */
+function goneFrom(log: Log, { id, membership }: Log): Uint8Array[] {
+  return log.membership.members
+    .filter(({ grants }) => grants.some((grant) => isVia(grant, id)))
+    .map(({ agent }) => agent)
+    .filter((agent) => membership.roleOf(agent) === undefined && membership.everGrantedTo(agent).length > 0)
+}
+
+/** Who is in a group and does not have the role in a namespace that the group has. None when there are more than may be. */
+function lackingIn(
+  log: Log,
+  group: Log,
+  { role, clock }: { readonly role: Grant['role']; readonly clock: Grant['clock'] },
+): Uint8Array[] {
+  const { members, owner: groupOwner } = group.membership
+  const wanted = members.filter(({ agent }) => !equalBytes(agent, log.membership.owner))
+  if (rankOf(role) > 0 && wanted.length > maxWritersViaGroup) return []
+  const isSince = (one: Grant['clock'], ended: Grant) => compareClocks(one, ended.clock, '', '') > 0
+  return wanted
+    .filter(({ agent, grants }) => {
+      const given = log.membership.everGrantedTo(agent).filter((grant) => isVia(grant, group.id))
+      if (given.some((grant) => grant.live && grant.role === role)) return false
+      return given.every(
+        (grant) =>
+          grant.live ||
+          isSince(clock, grant) ||
+          (!equalBytes(agent, groupOwner) && grants.some((membership) => isSince(membership.clock, grant))),
+      )
+    })
+    .map(({ agent }) => agent)
+}
+
+function isVia({ via }: Grant, group: Uint8Array): boolean {
+  return via !== undefined && equalBytes(via, group)
+}

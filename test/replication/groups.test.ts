@@ -1,0 +1,165 @@
+import { expect, test } from 'vitest'
+import { AgentKey } from '../../src/identity/index.ts'
+import { failureOf } from '../client/contract-support.ts'
+import { eventually, type TestNode, TestNodes } from './nodes.ts'
+
+const groups = async ({ node }: TestNode) => (await node.client.group.list()).map(({ name }) => name)
+const roster = async ({ node }: TestNode, group = 'data-team') =>
+  (await node.client.group.members({ group })).map(({ did, role }) => `${did} ${role}`).sort()
+
+/** Everybody has everybody as a contact, and can dial them. */
+async function acquaint(...all: readonly TestNode[]): Promise<void> {
+  for (const one of all) {
+    for (const other of all) {
+      if (one === other) continue
+      await one.node.client.agent.add({ name: other.name, ticket: await other.node.client.agent.ticket() })
+    }
+  }
+  for (const one of all) for (const other of all) if (one !== other) await one.node.ping(other.name)
+}
+
+test('being added by a contact is enough: the group is there, by its own name, hidden from namespaces, and after a restart', async () => {
+  await using nodes = new TestNodes()
+  const [owner, ann, bob] = [await nodes.start('owner'), await nodes.start('ann'), await nodes.start('bob')]
+  await acquaint(owner, ann, bob)
+  const { group } = owner.node.client
+  const made = await group.create({ name: 'data-team' })
+  expect(made).toMatchObject({ name: 'data-team', owner: owner.node.did, role: 'owner', members: 1 })
+  expect(made.id).toMatch(/^grp_[a-z2-7]{52}$/)
+  await failureOf(group.create({ name: 'data-team' }), 'ALREADY_EXISTS')
+  const added = await group.add({ group: 'data-team', agents: ['ann', 'bob'] })
+  expect(added.map(({ name, role }) => [name, role])).toEqual([
+    ['ann', 'member'],
+    ['bob', 'member'],
+  ])
+  for (const member of [ann, bob]) {
+    await eventually(async () => expect(await groups(member)).toEqual(['data-team']))
+    expect(await member.node.client.group.get({ group: made.id })).toMatchObject({ role: 'member', members: 3 })
+    expect((await member.node.client.namespace.list()).map(({ name }) => name)).toEqual(['personal'])
+    await failureOf(member.node.client.namespace.get({ namespace: 'data-team' }), 'NOT_FOUND')
+    expect((await member.node.status()).invitations).toEqual([])
+    expect(await Array.fromAsync(member.node.client.artifact.list())).toEqual([])
+  }
+  await failureOf(ann.node.client.group.add({ group: 'data-team', agents: ['bob'], role: 'admin' }), 'ACCESS_DENIED')
+  await group.add({ group: 'data-team', agents: ['ann'], role: 'admin' })
+  await eventually(async () =>
+    expect(await ann.node.client.group.get({ group: 'data-team' })).toMatchObject({ role: 'admin' }),
+  )
+  await ann.stop()
+  await ann.start()
+  expect(await groups(ann)).toEqual(['data-team'])
+  await ann.node.client.group.remove({ group: 'data-team', agents: ['bob'] })
+  const left = [`${owner.node.did} owner`, `${ann.node.did} admin`].sort()
+  await ann.node.ping('owner')
+  for (const node of [owner, ann]) await eventually(async () => expect(await roster(node)).toEqual(left))
+  await failureOf(ann.node.client.group.remove({ group: 'data-team', agents: ['owner'] }), 'ACCESS_DENIED')
+  await failureOf(ann.node.client.group.remove({ group: 'data-team', agents: ['bob'] }), 'NOT_FOUND')
+})
+
+test('a stranger’s group waits until it is joined; who left is not brought back by being added', async () => {
+  await using nodes = new TestNodes()
+  const [owner, ann] = [await nodes.start('owner'), await nodes.start('ann')]
+  const { client } = owner.node
+  await client.agent.add({ name: 'ann', ticket: await ann.node.client.agent.ticket() })
+  await owner.node.ping('ann')
+  await client.group.create({ name: 'data-team' })
+  const ticket = await client.group.ticket({ group: 'data-team' })
+  await failureOf(ann.node.client.group.join({ ticket }), 'ACCESS_DENIED')
+  await failureOf(ann.node.client.namespace.join({ ticket }), 'INVALID_ARGUMENT')
+  await client.group.add({ group: 'data-team', agents: ['ann'] })
+  await eventually(async () => expect((await ann.node.status()).invitations).toHaveLength(1))
+  expect(await groups(ann)).toEqual([])
+  expect(await ann.node.client.group.join({ ticket })).toMatchObject({ name: 'data-team', role: 'member' })
+  await failureOf(ann.node.client.group.join({ ticket }), 'ALREADY_EXISTS')
+
+  await ann.node.client.agent.add({ name: 'owner', ticket: await client.agent.ticket() })
+  await ann.node.client.group.leave({ group: 'data-team' })
+  await failureOf(ann.node.client.group.leave({ group: 'data-team' }), 'NOT_FOUND')
+  await client.group.create({ name: 'other' })
+  await client.group.remove({ group: 'data-team', agents: ['ann'] })
+  await client.group.add({ group: 'data-team', agents: ['ann'] })
+  await client.group.add({ group: 'other', agents: ['ann'] })
+  // News of both came over one connection: the other group’s after.
+  await eventually(async () => expect(await groups(ann)).toEqual(['other']))
+  expect(await ann.node.client.group.join({ ticket, name: 'again' })).toMatchObject({ name: 'again' })
+})
+
+test('a group’s ticket makes it a contact', async () => {
+  await using nodes = new TestNodes()
+  const [owner, ann] = [await nodes.start('owner'), await nodes.start('ann')]
+  const { id } = await owner.node.client.group.create({ name: 'ml-team' })
+  const ticket = await owner.node.client.group.ticket({ group: 'ml-team' })
+  const { agent } = ann.node.client
+  expect(await agent.add({ name: 'ml-team', ticket })).toEqual({ name: 'ml-team', group: id })
+  await failureOf(agent.add({ name: 'ml-team', did: owner.node.did }), 'ALREADY_EXISTS')
+  await agent.add({ name: 'owner', did: owner.node.did })
+  await failureOf(agent.add({ name: 'owner', ticket }), 'ALREADY_EXISTS')
+  await failureOf(ann.node.client.namespace.grant({ agent: 'ml-team', role: 'reader' }), 'NOT_FOUND')
+  await ann.stop()
+  await ann.start()
+  const again = ann.node.client.agent
+  expect(await again.list()).toEqual([
+    { name: 'ml-team', group: id },
+    { name: 'owner', did: owner.node.did, addresses: [] },
+  ])
+  await again.remove({ name: 'ml-team' })
+  expect(await again.list()).toHaveLength(1)
+})
+
+test('a group’s members have its role in a namespace, those who come later too, while they are in the group', async () => {
+  await using nodes = new TestNodes()
+  const [owner, ann, bob] = [await nodes.start('owner'), await nodes.start('ann'), await nodes.start('bob')]
+  await acquaint(owner, ann, bob)
+  const { client } = owner.node
+  const { id: group } = await client.group.create({ name: 'data-team' })
+  await client.group.add({ group: 'data-team', agents: ['ann'], role: 'admin' })
+  await eventually(async () => expect(await groups(ann)).toEqual(['data-team']))
+  await client.namespace.create({ name: 'shared' })
+  const namespace = 'shared'
+  await failureOf(client.namespace.grant({ namespace, group: 'nobody', role: 'writer' }), 'NOT_FOUND')
+  await failureOf(
+    client.namespace.grant({ namespace, group, agent: 'ann', role: 'writer' } as never),
+    'INVALID_ARGUMENT',
+  )
+  const granted = await client.namespace.grant({ namespace, group: 'data-team', role: 'writer' })
+  expect(granted).toEqual({ group, name: 'data-team', role: 'writer', members: 2 })
+  const rolesHere = async () =>
+    (await client.namespace.members({ namespace })).map(({ did, role }) => `${did} ${role}`).sort()
+  const [own, anns, bobs] = [`${owner.node.did} owner`, `${ann.node.did} writer`, `${bob.node.did} writer`]
+  expect(await rolesHere()).toEqual([own, anns].sort())
+  await ann.node.client.namespace.join({ ticket: await client.namespace.ticket({ namespace }) })
+  const artifact = await ann.node.client.artifact.createSnippet({ namespace, name: 'note', content: 'ours' })
+  await eventually(() => client.artifact.get({ artifactId: artifact.id }))
+
+  // An admin of the group adds and removes; the namespace’s owner, who is in the group, brings the namespace in step.
+  await ann.node.client.group.add({ group: 'data-team', agents: ['bob'] })
+  await eventually(async () => expect(await rolesHere()).toEqual([own, anns, bobs].sort()))
+  await bob.node.client.namespace.join({ ticket: await client.namespace.ticket({ namespace }) })
+  expect(new TextDecoder().decode(await bob.node.client.artifact.download({ artifactId: artifact.id }))).toBe('ours')
+  await ann.node.client.group.remove({ group: 'data-team', agents: ['bob'] })
+  await eventually(async () => expect(await rolesHere()).toEqual([own, anns].sort()))
+
+  // What one is by name stays when the group’s role ends.
+  await client.namespace.grant({ namespace, agent: 'bob', role: 'reader' })
+  await client.namespace.revoke({ namespace, group: 'data-team' })
+  expect(await rolesHere()).toEqual([own, `${bob.node.did} reader`].sort())
+  await failureOf(client.namespace.revoke({ namespace, group: 'data-team' }), 'NOT_FOUND')
+})
+
+test('many agents at once, and back', async () => {
+  await using nodes = new TestNodes()
+  const owner = await nodes.start('owner', { network: 'offline', listen: [] })
+  const { client } = owner.node
+  await client.group.create({ name: 'crowd' })
+  const agents = Array.from({ length: 300 }, (_, at) => new AgentKey(Buffer.alloc(32, `crowd ${at} `)).did)
+  expect(await client.group.add({ group: 'crowd', agents })).toHaveLength(300)
+  expect(await client.group.get({ group: 'crowd' })).toMatchObject({ members: 301 })
+  await failureOf(client.group.add({ group: 'crowd', agents: [] }), 'INVALID_ARGUMENT')
+  await client.namespace.create({ name: 'readers' })
+  await failureOf(client.namespace.grant({ namespace: 'readers', group: 'crowd', role: 'writer' }), 'TOO_LARGE')
+  await client.namespace.grant({ namespace: 'readers', group: 'crowd', role: 'reader' })
+  expect(await client.namespace.members({ namespace: 'readers' })).toHaveLength(301)
+  await client.group.remove({ group: 'crowd', agents: agents.slice(0, 290) })
+  await eventually(async () => expect(await client.namespace.members({ namespace: 'readers' })).toHaveLength(11))
+  expect((await owner.node.check()).findings).toEqual([])
+})
