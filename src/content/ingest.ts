@@ -1,12 +1,13 @@
 import { hash } from 'node:crypto'
 import { ArtifactHubError } from '../errors.ts'
-import { leafOverheadBytes, maxContentBytes, maxInlineBytes } from '../limits.ts'
+import { leafOverheadBytes, maxBlockBytes, maxContentBytes, maxInlineBytes } from '../limits.ts'
 import type { BlockWriter } from '../storage/blocks.ts'
 import { Budget } from './budget.ts'
 import { rawCodec } from './cid.ts'
+import { copyBytes } from './copy-bytes.ts'
 import type { ContentEngine, ContentScan } from './engine.ts'
 import type { ContentKeys } from './keys.ts'
-import { leafMemoryBytes, leafNonceBytes, leafPlace, sealLeaf } from './leaf.ts'
+import { leafNonceBytes, sealLeaf } from './leaf.ts'
 import type { KnownLeaf, KnownLeaves } from './leaf-memory.ts'
 import { type ContentSource, openSource, type SourceReader } from './source.ts'
 import { TreeBuilder } from './tree.ts'
@@ -14,7 +15,7 @@ import { TreeBuilder } from './tree.ts'
 const MiB = 1024 * 1024
 /** The first slab, bytes: small, for small content. */
 const firstSlabBytes = 1 * MiB
-/** At least `maxChunkBytes`, and no odd number: see `leafPlace`. */
+/** At least `maxChunkBytes`. */
 const slabHeadroomBytes = 2 * MiB
 /** New bytes that a later slab takes, after room for the tail of the one before. */
 const slabBytes = 8 * MiB
@@ -185,7 +186,7 @@ class Ingest {
       let start = slab.headroom
       if (tail !== undefined) {
         start -= tail.bytes.length
-        slab.bytes.set(tail.bytes, start)
+        copyBytes(tail.bytes, slab.bytes, start)
         this.#release(tail.slab)
       }
       const end = slab.headroom + filled
@@ -245,9 +246,9 @@ class Ingest {
       this.#release(slab)
       return { ...same, stored: false }
     }
-    const memory = this.#leafMemory.pop() ?? engine.allocate(leafMemoryBytes)
+    const memory = this.#leafMemory.pop() ?? engine.allocate(maxBlockBytes)
     try {
-      const { digest, block } = await engine.seal(chunk, keys, { nonce, into: leafPlace(memory) })
+      const { digest, block } = await engine.seal(chunk, keys, { nonce, into: memory })
       this.#release(slab)
       const stored = await this.#put(digest, block)
       const leaf = { digest, leafBytes: block.length }

@@ -2,6 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hash } f
 import { ArtifactHubError } from '../errors.ts'
 import { leafOverheadBytes, maxBlockBytes } from '../limits.ts'
 import { cidOf, rawCodec } from './cid.ts'
+import { copyBytes } from './copy-bytes.ts'
 import type { ContentKeys } from './keys.ts'
 
 /** A leaf begins with its nonce, bytes. */
@@ -15,11 +16,6 @@ const zeroIv = new Uint8Array(leafNonceBytes)
  * the allocator asks the kernel anew for each of 128 KiB.
  */
 const sliceBytes = 64 * 1024
-/**
- * Where a leaf best begins in memory that workers share: its ciphertext then lies on a boundary of 8 bytes. V8 copies into shared
- * memory by words if it can and else by bytes, which takes four times as long.
- */
-const leafAlignment = 4
 
 /** A chunk encrypted. */
 export interface SealedLeaf {
@@ -70,20 +66,12 @@ export function sealLeaf(
   block.set(nonce)
   for (let at = 0; at < chunk.length; at += sliceBytes) {
     const slice = cipher.update(chunk.subarray(at, at + sliceBytes))
-    block.set(slice, leafNonceBytes + at)
+    copyBytes(slice, block, leafNonceBytes + at)
     giveBack(slice)
   }
   cipher.final()
   block.set(cipher.getAuthTag(), leafNonceBytes + chunk.length)
   return { digest: new Uint8Array(hash('sha256', block, 'buffer')), block }
-}
-
-/** What to allocate for a leaf of any size: `leafPlace` is where in there it goes. Bytes. */
-export const leafMemoryBytes = leafAlignment + maxBlockBytes
-
-/** The best place for a leaf in `leafMemoryBytes` of memory. */
-export function leafPlace(memory: Uint8Array): Uint8Array {
-  return memory.subarray(leafAlignment)
 }
 
 /** Frees it now: the collector would let tens of megabytes pile up first, in every thread. */
@@ -110,7 +98,7 @@ export function openLeaf<M extends ArrayBufferLike>(
   for (let at = 0; at < chunkBytes; at += sliceBytes) {
     const end = Math.min(at + sliceBytes, chunkBytes)
     const slice = decipher.update(leaf.subarray(leafNonceBytes + at, leafNonceBytes + end))
-    leaf.set(slice, leafNonceBytes + at)
+    copyBytes(slice, leaf, leafNonceBytes + at)
     giveBack(slice)
   }
   try {

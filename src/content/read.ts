@@ -4,7 +4,6 @@ import type { NamespaceBlocks } from '../storage/index.ts'
 import { rawCodec } from './cid.ts'
 import type { ContentEngine } from './engine.ts'
 import type { ContentKeys } from './keys.ts'
-import { leafMemoryBytes, leafPlace } from './leaf.ts'
 import { type BlockReader, type ContentRef, missingBlock, type TreeBlock, walkTree } from './tree-walk.ts'
 
 const MiB = 1024 * 1024
@@ -92,18 +91,17 @@ export async function copyContent(options: CopyContentOptions): Promise<void> {
   const allMemory: Uint8Array[] = []
   const freeMemory: Uint8Array[] = []
   const newMemory = (): Uint8Array => {
-    const memory = engine.allocate(leafMemoryBytes)
+    const memory = engine.allocate(maxBlockBytes)
     allMemory.push(memory)
     return memory
   }
   const opener: LeafOpener<ArrayBufferLike> = {
     async open({ digest }, signal) {
       const memory = freeMemory.pop() ?? newMemory()
-      const place = leafPlace(memory)
-      const length = await blocks.readInto(digest, place, { signal })
+      const length = await blocks.readInto(digest, memory, { signal })
       if (length === undefined) throw missingBlock(digest, rawCodec)
       signal.throwIfAborted()
-      return { chunk: await engine.open(place.subarray(0, length), digest, keys.encryption), memory }
+      return { chunk: await engine.open(memory.subarray(0, length), digest, keys.encryption), memory }
     },
     cost: () => maxBlockBytes,
     maxAheadBytes: 32 * MiB,
