@@ -30,7 +30,7 @@ export interface ContentEngine {
   ): Promise<Uint8Array<M>>
 }
 
-/** One pass over one content: its cut points and its SHA-256. One call at a time, in order. */
+/** One pass over one content: its cut points and its SHA-256. Calls are worked off in order, and may be made ahead. */
 export interface ContentScan {
   /** Takes in the next bytes; gives the offsets in them, ascending, just past each cut. */
   update(bytes: Uint8Array): Promise<number[]>

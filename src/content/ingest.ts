@@ -19,6 +19,8 @@ const firstSlabBytes = 1 * MiB
 const slabHeadroomBytes = 2 * MiB
 /** New bytes that a later slab takes, after room for the tail of the one before. */
 const slabBytes = 8 * MiB
+/** Scanned at a time: the smaller, the sooner its chunks are sealed beside the scan of what follows. */
+const scanBytes = 2 * MiB
 /** One being filled, one being scanned, two being sealed. */
 const slabCount = 4
 /** Chunks being sealed and leaves being written, each with 2 MiB of memory. With the slabs: 73 MiB an upload, whatever its size. */
@@ -110,6 +112,14 @@ interface FilledSlab {
   readonly isLast: boolean
 }
 
+/** Bytes `from` to `to` of a slab, and the places of cuts, counted from `from`. */
+interface ScannedPart {
+  readonly slab: Slab
+  readonly from: number
+  readonly to: number
+  readonly cuts: Promise<number[]>
+}
+
 class Ingest {
   readonly #options: IngestOptions
   readonly #stop = new AbortController()
@@ -176,28 +186,47 @@ class Ingest {
   }
 
   async #cutAll(scan: ContentScan): Promise<void> {
-    let filling = this.#track(this.#fill(0, firstSlabBytes))
     let tail: { readonly slab: Slab; readonly bytes: Uint8Array } | undefined
+    let start = 0
+    for await (const { slab, from, to, cuts } of this.#scanAll(scan)) {
+      if (tail?.slab !== slab) {
+        start = from
+        if (tail !== undefined) {
+          start -= tail.bytes.length
+          copyBytes(tail.bytes, slab.bytes, start)
+          this.#release(tail.slab)
+        }
+      }
+      for (const cut of await cuts) {
+        await this.#store(slab, slab.bytes.subarray(start, from + cut))
+        start = from + cut
+      }
+      tail = { slab, bytes: slab.bytes.subarray(start, to) }
+    }
+    // Empty content is one leaf of an empty chunk.
+    if (tail !== undefined && (tail.bytes.length > 0 || this.#readBytes === 0)) await this.#store(tail.slab, tail.bytes)
+  }
+
+  /** All of the source in order, at least one part; while one is dealt with the next is scanned. */
+  async *#scanAll(scan: ContentScan): AsyncGenerator<ScannedPart, void, undefined> {
+    let before: ScannedPart | undefined
+    let filling = this.#track(this.#fill(0, firstSlabBytes))
     for (let isLast = false; !isLast; ) {
       const current = await filling
       isLast = current.isLast
       if (!isLast) filling = this.#track(this.#fill(slabHeadroomBytes, slabBytes))
       const { slab, filled } = current
-      let start = slab.headroom
-      if (tail !== undefined) {
-        start -= tail.bytes.length
-        copyBytes(tail.bytes, slab.bytes, start)
-        this.#release(tail.slab)
-      }
       const end = slab.headroom + filled
-      for (const cut of await scan.update(slab.bytes.subarray(slab.headroom, end))) {
-        await this.#store(slab, slab.bytes.subarray(start, slab.headroom + cut))
-        start = slab.headroom + cut
-      }
-      tail = { slab, bytes: slab.bytes.subarray(start, end) }
+      let from = slab.headroom
+      do {
+        const to = Math.min(from + scanBytes, end)
+        const part = { slab, from, to, cuts: this.#track(scan.update(slab.bytes.subarray(from, to))) }
+        if (before !== undefined) yield before
+        before = part
+        from = to
+      } while (from < end)
     }
-    // Empty content is one leaf of an empty chunk.
-    if (tail !== undefined && (tail.bytes.length > 0 || this.#readBytes === 0)) await this.#store(tail.slab, tail.bytes)
+    if (before !== undefined) yield before
   }
 
   async #fill(headroom: number, newBytes: number): Promise<FilledSlab> {
