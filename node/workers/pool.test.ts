@@ -1,6 +1,9 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { inPieces, MemoryBlocks, seededBytes, testKeys } from '../../src/content/content.test-helper.ts'
 import { ingestContent, inThreadEngine, readContent, sealLeaf } from '../../src/content/index.ts'
@@ -230,5 +233,27 @@ describe('the worker pool', () => {
     const [code] = await once(child, 'close')
     expect(Buffer.concat(output).toString()).toBe('300028\n')
     expect(code).toBe(0)
+  })
+
+  test('has its workers keep compiled code where the process does', async () => {
+    const pool = new URL('./index.ts', import.meta.url).href
+    const directory = await mkdtemp(join(tmpdir(), 'artifact-hub-test-'))
+    // What the process itself loads is loaded before it keeps anything.
+    const program = `
+      import { enableCompileCache } from 'node:module'
+      import { WorkerPool } from ${JSON.stringify(pool)}
+      enableCompileCache(${JSON.stringify(directory)})
+      const pool = new WorkerPool(2)
+      await pool.seal(new Uint8Array(300000), { encryption: new Uint8Array(32), nonce: new Uint8Array(32), chunking: new Uint8Array(32) })
+      await pool.close()
+    `
+    try {
+      const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { stdio: 'inherit' })
+      expect(await once(child, 'close')).toEqual([0, null])
+      const [version] = await readdir(directory)
+      expect(await readdir(join(directory, String(version)))).not.toEqual([])
+    } finally {
+      await rm(directory, { recursive: true })
+    }
   })
 })

@@ -1,3 +1,5 @@
+import { getCompileCacheDir } from 'node:module'
+import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { Job, Request, Response } from './messages.ts'
@@ -68,7 +70,10 @@ export class WorkerSlot {
 
   #start(): Worker {
     // Without flags of the process that may not suit it; the keys come by message.
-    const worker = new Worker(entry, { name: 'artifact-hub content', execArgv: [], env: {} })
+    const cache = getCompileCacheDir()
+    // In a clone half of a worker's start is taking the types out of its source, which a process that keeps compiled code is spared.
+    const env = cache === undefined ? {} : { NODE_COMPILE_CACHE: dirname(cache) }
+    const worker = new Worker(entry, { name: 'artifact-hub content', execArgv: [], env })
     let cause: unknown
     worker.unref()
     worker.on('message', (response: Response) => {
