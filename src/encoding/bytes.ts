@@ -69,10 +69,13 @@ function bytesOf(text: string): Uint8Array<ArrayBuffer> {
 /** An unsigned integer up to 2^53 as 8 big-endian bytes, so that bytewise order is numeric order. */
 export function orderedUint64(value: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(8)
-  // Two halves: a bigint would have to be made for one whole.
-  const view = new DataView(bytes.buffer)
-  view.setUint32(0, Math.floor(value / 0x1_0000_0000))
-  view.setUint32(4, value % 0x1_0000_0000)
+  // Neither a bigint nor a view of it: small bytes that are asked for their buffer are moved out of the JavaScript heap.
+  const high = Math.floor(value / 0x1_0000_0000)
+  const low = value % 0x1_0000_0000
+  for (let at = 0; at < 4; at++) {
+    bytes[at] = high >>> (24 - 8 * at)
+    bytes[4 + at] = low >>> (24 - 8 * at)
+  }
   return bytes
 }
 

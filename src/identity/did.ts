@@ -1,14 +1,24 @@
 import { base58btc } from 'multiformats/bases/base58'
-import { concatBytes, equalBytes } from '../encoding/index.ts'
+import { bytesText, concatBytes, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { isUsablePublicKey } from './agreement.ts'
 
 /** Multicodec ed25519-pub as a varint. */
 const ed25519Code = Uint8Array.of(0xed, 0x01)
 
+/** Few agents write most of what is shown, and base 58 takes 5 µs a key. */
+const maxCachedDids = 1_024
+const dids = new Map<string, string>()
+
 /** `did:key:z6Mk…` (W3C did:key) of a raw Ed25519 public key. */
 export function formatDid(publicKey: Uint8Array): string {
-  return `did:key:${base58btc.encode(concatBytes(ed25519Code, publicKey))}`
+  const id = bytesText(publicKey)
+  const known = dids.get(id)
+  if (known !== undefined) return known
+  const did = `did:key:${base58btc.encode(concatBytes(ed25519Code, publicKey))}`
+  if (dids.size >= maxCachedDids) dids.delete(dids.keys().next().value as string)
+  dids.set(id, did)
+  return did
 }
 
 /**
