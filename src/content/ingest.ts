@@ -23,7 +23,7 @@ const slabBytes = 8 * MiB
 const scanBytes = 2 * MiB
 /** One being filled, one being scanned, two being sealed. */
 const slabCount = 4
-/** Chunks being sealed and leaves being written, each with 2 MiB of memory. With the slabs: 73 MiB an upload, whatever its size. */
+/** Chunks being sealed and leaves being written, each with 2 MiB of memory. With the slabs: 72 MiB an upload, whatever its size. */
 const leafCount = 16
 /** An interrupted upload loses at most about this much, and the fsync at the end has at most this much to do. */
 const syncEveryBytes = 64 * MiB
