@@ -20,12 +20,13 @@ export function rangeOf(header: string | undefined, sizeBytes: number): RangeAns
   const [, first, last, suffix] = match
   if (suffix !== undefined) {
     const length = Number(suffix)
-    if (length === 0 || sizeBytes === 0) return { kind: 'unsatisfiable' }
+    if (length === 0) return { kind: 'unsatisfiable' }
+    // The last bytes of nothing are there, all none of them, but no Content-Range can say so.
+    if (sizeBytes === 0) return whole
     return { kind: 'part', start: Math.max(0, sizeBytes - length), end: sizeBytes }
   }
   const start = Number(first)
-  const end = last === '' ? sizeBytes : Number(last) + 1
-  if (end <= start && last !== '') return whole
+  if (last !== '' && Number(last) < start) return whole
   if (start >= sizeBytes) return { kind: 'unsatisfiable' }
-  return { kind: 'part', start, end: Math.min(end, sizeBytes) }
+  return { kind: 'part', start, end: last === '' ? sizeBytes : Math.min(Number(last) + 1, sizeBytes) }
 }
