@@ -75,7 +75,10 @@ const differences: readonly Difference[] = [
 const ofNothing: Difference = {
   reason: 'an empty content has no first byte, so ranges that name one are 416 (RFC 9110, 14.1.2); nginx ignores them',
   applies: ({ headers: { range = '' } }, ours, theirs) =>
-    /\d+-|-0/.test(range) && ours.status === 416 && ours.headers['content-range'] === 'bytes */0' && theirs.status === 200,
+    /\d+-|-0/.test(range) &&
+    ours.status === 416 &&
+    ours.headers['content-range'] === 'bytes */0' &&
+    theirs.status === 200,
 }
 
 const sizes = [0, 1, 10, 1_000]
