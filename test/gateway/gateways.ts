@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { GatewayOptions } from '../../node/gateway/gateway-options.ts'
-import { type ArtifactHubNode, startNode } from '../../node/index.ts'
+import { type ArtifactHubNode, type Logger, startNode } from '../../node/index.ts'
 import { formatLinkUrl, type LinkClaims, signCapability } from '../../src/capability/index.ts'
 import { parseArtifactId, parseNamespaceId } from '../../src/encoding/index.ts'
 import { AgentKey, decodeIdentityFile } from '../../src/identity/index.ts'
@@ -18,10 +18,10 @@ export interface TestGateway extends AsyncDisposable {
 }
 
 /** In a data directory of its own, which goes with it. */
-export async function startTestGateway(gateway: GatewayOptions = {}): Promise<TestGateway> {
+export async function startTestGateway(gateway: GatewayOptions = {}, logger?: Logger): Promise<TestGateway> {
   const folder = await mkdtemp(join(tmpdir(), 'artifact-hub-gateway-'))
   const dataDir = join(folder, 'data')
-  const node = await startNode({ dataDir, network: 'offline', gateway })
+  const node = await startNode({ dataDir, network: 'offline', gateway, logger })
   const agent = await agentOf(dataDir)
   const [personal] = await node.client.namespace.list()
   if (personal === undefined || node.gateway === undefined) throw new Error('a started node has both')
