@@ -44,7 +44,8 @@ http { access_log off; ${temp.join(' ')} sendfile on; etag on; types { } default
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port that nobody listens on. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
