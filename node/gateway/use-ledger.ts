@@ -13,6 +13,9 @@ const maxCounts = 10_000
 /** What may be under way between this system and a client when their connection is cut, bytes: buffers on both sides. */
 const underWayBytes = 16 * MiB
 
+/** How long a request waits for what others may give back, milliseconds: who goes on with a cut download is here before the cut is seen. */
+const settlingMs = 1_000
+
 /** What was used of one link. */
 interface Count {
   readonly key: Uint8Array
@@ -23,6 +26,8 @@ interface Count {
   returned: number
   /** Requests under way. */
   running: number
+  /** Resolves when one of them is settled. */
+  settled: PromiseWithResolvers<void>
   /** The write that is going on, and the one after it, which has all that was counted before it begins. */
   writing: Promise<void> | undefined
   next: Promise<void> | undefined
@@ -75,8 +80,13 @@ export class UseLedger {
     // An empty content has uses too.
     const size = Math.max(1, sizeBytes)
     const wanted = Math.max(1, bytes)
-    if (count.spent + wanted > claims.maxUses * size) {
-      throw new ArtifactHubError('EXHAUSTED', 'this link has been used as often as it may be')
+    const hasRoom = (): boolean => count.spent + wanted <= claims.maxUses * size
+    for (const deadline = performance.now() + settlingMs; !hasRoom(); ) {
+      const restMs = deadline - performance.now()
+      if (count.running === 0 || restMs <= 0) {
+        throw new ArtifactHubError('EXHAUSTED', 'this link has been used as often as it may be')
+      }
+      await settledWithin(count, restMs)
     }
     count.spent += wanted
     count.running++
@@ -84,17 +94,17 @@ export class UseLedger {
       await this.#write(count)
     } catch (error) {
       // Whether it was counted is not known: it stays counted.
-      count.running--
+      end(count)
       throw error
     }
     const maxReturned = claims.maxUses * Math.max(Math.min(size, underWayBytes), Math.floor(size / 4))
     return {
       settle: async (sentBytes, wasCut) => {
-        count.running--
         const sent = bytes === 0 && !wasCut ? wanted : sentBytes
         const lost = wasCut ? Math.min(sent, underWayBytes, maxReturned - count.returned) : 0
         count.returned += lost
         count.spent -= wanted - sent + lost
+        end(count)
         if (wanted - sent + lost > 0) await this.#write(count)
       },
     }
@@ -120,7 +130,16 @@ export class UseLedger {
   async #load(key: Uint8Array, expires: number): Promise<Count> {
     const row = await this.#store.get(key)
     const { spent, returned } = row === undefined ? { spent: 0, returned: 0 } : decodeRow(row)
-    return { key, expires, spent, returned, running: 0, writing: undefined, next: undefined }
+    return {
+      key,
+      expires,
+      spent,
+      returned,
+      running: 0,
+      settled: Promise.withResolvers(),
+      writing: undefined,
+      next: undefined,
+    }
   }
 
   /** The least recently used that nobody is using. */
@@ -153,6 +172,21 @@ export class UseLedger {
   async #put({ key, expires, spent, returned }: Count): Promise<void> {
     await this.#store.batch([{ type: 'put', key, value: encodeCanonical([expires, spent, returned]) }], { sync: true })
   }
+}
+
+function end(count: Count): void {
+  count.running--
+  count.settled.resolve()
+  count.settled = Promise.withResolvers()
+}
+
+async function settledWithin({ settled }: Count, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([settled.promise, late])
+  clearTimeout(timer)
 }
 
 function decodeRow(row: Uint8Array): { expires: number; spent: number; returned: number } {
