@@ -51,5 +51,6 @@ export {
   putNamespaceRow,
   removeRows,
 } from './registry.ts'
+export type { Share } from './share-book.ts'
 export { chainIdOf, keySpaces, NamespaceKeys } from './tables.ts'
 export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'

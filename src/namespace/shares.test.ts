@@ -1,11 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { agentOf, hold, readable, sharesWith } from '../../test/support/sharing-nodes.ts'
 import { decodeEnvelope } from '../capability/index.ts'
-import { equalBytes, toHex } from '../encoding/index.ts'
+import { toHex } from '../encoding/index.ts'
 import { AgentKey } from '../identity/index.ts'
-import type { Share } from './share-book.ts'
-
-const agent = ({ id }: NamespaceNode) => ({ kind: 'agent' as const, id })
 
 /** An owner, others with roles, and outsiders who have none. All see all that is written: nothing but keys keeps it from them. */
 async function namespace(roles: readonly ('admin' | 'writer' | 'reader')[], outsiders: number) {
@@ -28,30 +26,6 @@ async function namespace(roles: readonly ('admin' | 'writer' | 'reader')[], outs
   }
 }
 
-/** What a node in whose hand the capabilities are does with them. */
-async function hold({ ns }: NamespaceNode, ...shares: readonly Share[]): Promise<void> {
-  await ns.holdCapabilities(
-    shares.map(({ claims: { artifact, jti, audience } }) => {
-      return { artifact, jti, groups: audience.filter(({ kind }) => kind === 'group').map(({ id }) => id) }
-    }),
-  )
-}
-
-/** Those that are for an agent. */
-function sharesWith({ id }: NamespaceNode, shares: readonly Share[]): Share[] {
-  return shares.filter(({ claims }) => claims.audience.some((one) => equalBytes(one.id, id)))
-}
-
-/** Texts of the versions that can be read, by number. */
-async function readable(node: NamespaceNode, artifact: Uint8Array): Promise<Record<string, string | undefined>> {
-  const { items } = await node.ns.catalog.listVersions(artifact, { limit: 1_000 })
-  const texts: Record<string, string | undefined> = {}
-  for (const { number, versionId } of items) {
-    texts[number] = await node.read(artifact, versionId).catch(() => 'denied')
-  }
-  return texts
-}
-
 describe('sharing with agents', () => {
   test('lets them, and no one else without a role, read every version and those to come, of that artifact alone', async () => {
     const { owner, outsiders, nodes } = await namespace([], 2)
@@ -59,12 +33,12 @@ describe('sharing with agents', () => {
     const artifact = await owner.write('one', 'report')
     await owner.update(artifact, 'two', 'report')
     const other = await owner.write('private')
-    const [share] = await owner.ns.share({ artifact, audience: [agent(bob)], message: 'have a look' })
+    const [share] = await owner.ns.share({ artifact, audience: [agentOf(bob)], message: 'have a look' })
     if (share === undefined) return expect.fail('it was shared')
     await converge(...nodes)
     expect(await bob.names()).toEqual([])
-    await hold(bob, share)
-    await hold(eve, share)
+    await hold(bob, [share])
+    await hold(eve, [share])
     expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'two' })
     expect(await bob.names()).toEqual(['report'])
     expect(await readable(bob, other)).toEqual({})
@@ -89,10 +63,10 @@ describe('sharing with agents', () => {
     const [bob] = outsiders as [NamespaceNode]
     const artifact = await owner.write('one', 'report')
     await owner.update(artifact, 'two', 'report')
-    const shares = await owner.ns.share({ artifact, audience: [agent(bob)], fromNow: true })
+    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)], fromNow: true })
     expect(shares[0]?.claims).toMatchObject({ after: 2 })
     await converge(...nodes)
-    await hold(bob, ...shares)
+    await hold(bob, shares)
     expect(await readable(bob, artifact)).toEqual({})
     await owner.update(artifact, 'three', 'report')
     await owner.update(artifact, 'four', 'report')
@@ -109,22 +83,22 @@ describe('sharing with agents', () => {
     const { owner, outsiders, nodes } = await namespace([], 2)
     const [bob, carol] = outsiders as [NamespaceNode, NamespaceNode]
     const artifact = await owner.write('one', 'report')
-    const shares = await owner.ns.share({ artifact, audience: [agent(bob), agent(carol)] })
+    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob), agentOf(carol)] })
     expect(shares).toHaveLength(2)
-    const ended = await owner.ns.unshare({ artifact, audience: [agent(bob)] })
+    const ended = await owner.ns.unshare({ artifact, audience: [agentOf(bob)] })
     expect(ended).toEqual(sharesWith(bob, shares))
     await owner.update(artifact, 'two', 'report')
     await converge(...nodes)
-    for (const node of [bob, carol]) await hold(node, ...shares)
+    for (const node of [bob, carol]) await hold(node, shares)
     expect(await readable(bob, artifact)).toEqual({ 1: 'one' })
     expect(await readable(carol, artifact)).toEqual({ 1: 'one', 2: 'two' })
     expect((await owner.ns.sharesOf(artifact)).map(({ refusal }) => refusal).sort()).toEqual(['REVOKED', undefined])
-    await expect(owner.ns.unshare({ artifact, audience: [agent(bob)] })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(owner.ns.unshare({ artifact, audience: [agentOf(bob)] })).rejects.toMatchObject({ code: 'NOT_FOUND' })
   })
 
   test('again gives nothing anew, but with a message, an end or from now on', async () => {
     const { owner, outsiders } = await namespace([], 1)
-    const audience = outsiders.map(agent)
+    const audience = outsiders.map(agentOf)
     const artifact = await owner.write('one', 'report')
     const [first] = await owner.ns.share({ artifact, audience: [...audience, ...audience] })
     const before = owner.ns.entries
@@ -143,12 +117,12 @@ describe('sharing with agents', () => {
     const { time, owner, outsiders, nodes } = await namespace([], 1)
     const [bob] = outsiders as [NamespaceNode]
     const artifact = await owner.write('one', 'report')
-    const shares = await owner.ns.share({ artifact, audience: [agent(bob)], expiresIn: 60 })
+    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)], expiresIn: 60 })
     await owner.update(artifact, 'two', 'report')
     time.nowMs += 121_000
     await owner.update(artifact, 'three', 'report')
     await converge(...nodes)
-    await hold(bob, ...shares)
+    await hold(bob, shares)
     expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'two' })
     expect((await owner.ns.sharesOf(artifact))[0]?.refusal).toBe('EXPIRED')
   })
@@ -159,7 +133,7 @@ describe('sharing with agents', () => {
     const [bob] = outsiders as [NamespaceNode]
     const artifact = await owner.write('one', 'report')
     await converge(...nodes)
-    const audience = [agent(bob)]
+    const audience = [agentOf(bob)]
     for (const node of [reader, bob]) {
       await expect(node.ns.share({ artifact, audience })).rejects.toMatchObject({
         code: expect.stringMatching(/DENIED/),
@@ -173,14 +147,14 @@ describe('sharing with agents', () => {
     expect((await admin.ns.sharesOf(artifact))[0]?.refusal).toBe('ISSUER_REMOVED')
     await admin.update(artifact, 'two', 'report')
     await converge(...nodes)
-    await hold(bob, ...shares)
+    await hold(bob, shares)
     expect(await readable(bob, artifact)).toEqual({ 1: 'one' })
   })
 
   test('is taken back by an admin from whom a writer shared with', async () => {
     const { owner, members, outsiders, nodes } = await namespace(['writer', 'admin'], 1)
     const [writer, admin] = members as [NamespaceNode, NamespaceNode]
-    const audience = outsiders.map(agent)
+    const audience = outsiders.map(agentOf)
     const artifact = await owner.write('one', 'report')
     await converge(...nodes)
     await writer.ns.share({ artifact, audience })
@@ -192,7 +166,7 @@ describe('sharing with agents', () => {
 
   test('refuses what it cannot be', async () => {
     const { owner, outsiders } = await namespace([], 1)
-    const audience = outsiders.map(agent)
+    const audience = outsiders.map(agentOf)
     const artifact = await owner.write('one')
     const invalid = { code: 'INVALID_ARGUMENT' }
     await expect(owner.ns.share({ artifact, audience: [] })).rejects.toMatchObject(invalid)
@@ -218,17 +192,17 @@ describe('sharing with agents', () => {
     const many = Array.from({ length: 299 }, (_, at) => {
       return { kind: 'agent' as const, id: new AgentKey(Buffer.alloc(32, `recipient ${at} of many`)).publicKey }
     })
-    const shares = await owner.ns.share({ artifact, audience: [...many, agent(bob)] })
+    const shares = await owner.ns.share({ artifact, audience: [...many, agentOf(bob)] })
     expect(shares).toHaveLength(300)
     await owner.ns.unshare({ artifact, audience: many.slice(0, 1) })
     await owner.update(artifact, 'two', 'report')
     await converge(...nodes)
-    await hold(bob, ...sharesWith(bob, shares))
+    await hold(bob, sharesWith(bob, shares))
     expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'two' })
     const late = new AgentKey(Buffer.alloc(32, 'recipient 298 of many'))
     const node = await new NamespaceNode(99, time, { agent: late }).join(owner)
     await node.pull(owner)
-    await hold(node, ...sharesWith(node, shares))
+    await hold(node, sharesWith(node, shares))
     expect(await readable(node, artifact)).toEqual({ 1: 'one', 2: 'two' })
   })
 
@@ -236,7 +210,7 @@ describe('sharing with agents', () => {
     const { owner, members, outsiders, nodes } = await namespace(['reader'], 1)
     const [reader] = members as [NamespaceNode]
     const artifact = await owner.write('one', 'report')
-    const shares = await owner.ns.share({ artifact, audience: outsiders.map(agent) })
+    const shares = await owner.ns.share({ artifact, audience: outsiders.map(agentOf) })
     await converge(...nodes)
     for (const node of [owner, reader]) {
       await node.open()
