@@ -195,7 +195,7 @@ test('whatever happened apart: once all know of it, the next version opens for e
         }
       }
     }),
-    { numRuns: 25 },
+    { numRuns: 25, endOnFailure: true },
   )
   // Of each there were some, or this showed nothing.
   expect(Math.min(tally.allowed, tally.denied, tally.late)).toBeGreaterThan(0)
