@@ -4,6 +4,7 @@ import { type Act, collect } from './command.ts'
 import {
   agentCommands,
   browseCommands,
+  linkCommands,
   maintenanceCommands,
   namespaceCommands,
   networkCommands,
@@ -42,6 +43,7 @@ export function buildProgram(act: Act): Command {
     readCommands,
     browseCommands,
     removeCommands,
+    linkCommands,
     namespaceCommands,
     agentCommands,
     networkCommands,
@@ -88,6 +90,7 @@ Examples:
   tar c src | artifact-hub put - --name src.tar
   artifact-hub ls --where author=me --since 7d
   artifact-hub get report.pdf -o /tmp/report.pdf
+  artifact-hub url report.pdf --expires 2d
   artifact-hub agent add bob ahub1… && artifact-hub ns grant bob writer
   artifact-hub run --listen /ip4/0.0.0.0/tcp/4001
   artifact-hub ns join ahub1… --name team && artifact-hub ls --ns team
