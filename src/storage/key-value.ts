@@ -19,6 +19,7 @@ export interface KeyRange {
  */
 export interface KeyValueStore {
   get(key: Uint8Array): Promise<Uint8Array | undefined>
+  /** In order; not of one moment when something is written meanwhile. */
   getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>
   /** In key order (or its reverse), over a snapshot taken at the first step. */
   entries(range: KeyRange, options?: { signal?: AbortSignal }): AsyncIterable<[Uint8Array, Uint8Array]>
