@@ -134,6 +134,15 @@ export const defaultPageItems = 100
 /** What `download` returns in memory at most, bytes; above it use `downloadStream` or `downloadFile`. */
 export const maxDownloadBytes = 2 * 1024 * MiB
 
+/**
+ * Epochs that begin only because writers sealed the one in force to former members: so many in so many milliseconds. Anyone who may write
+ * can bring that about, again and again; meanwhile keys are sealed to the members by name.
+ */
+export const maxForcedEpochs = { count: 4, duringMs: 10 * 60_000 }
+/** How long an epoch is sealed to nobody while entries that its author knew are missing here, milliseconds: they may never come. */
+export const epochSettleMs = 10 * 60_000
+/** Between two looks at whether what was put off of what members are owed can be written, milliseconds. */
+export const healAgainMs = 30_000
 /** A clock further ahead of ours than this is not merged, milliseconds. */
 export const maxClockAheadMs = 5 * 60_000
 /** How long blocks of deleted versions and of interrupted uploads stay, milliseconds. 7 days. */

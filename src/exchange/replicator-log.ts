@@ -1,6 +1,6 @@
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { type ErrorCode, isHubError } from '../errors.ts'
-import { maxPushPeers, syncBackoffMs, syncEveryMs, syncRedialMs } from '../limits.ts'
+import { healAgainMs, maxPushPeers, syncBackoffMs, syncEveryMs, syncRedialMs } from '../limits.ts'
 import { NamedTimers } from './named-timers.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import { LogHints } from './replicator-hints.ts'
@@ -366,8 +366,11 @@ export class ReplicatedNamespace {
     const role = this.log.roleOf(this.#context.self)
     if (this.log.heal === undefined || !['owner', 'admin', 'writer'].includes(role ?? '')) return
     const { from, to } = healOfOthersMs
-    const delay = role === 'writer' ? from + this.#context.random() * (to - from) : healDelayMs
-    this.#timers.set('heal', delay, () => {
+    this.#healAfter(role === 'writer' ? from + this.#context.random() * (to - from) : healDelayMs)
+  }
+
+  #healAfter(delayMs: number): void {
+    this.#timers.set('heal', delayMs, () => {
       const healing = this.#heal()
       this.#healing.add(healing)
       void healing.then(() => this.#healing.delete(healing))
@@ -377,6 +380,7 @@ export class ReplicatedNamespace {
   async #heal(): Promise<void> {
     try {
       await this.log.heal?.()
+      if (this.log.isHealPutOff === true && !this.#timers.has('heal')) this.#healAfter(healAgainMs)
     } catch (error) {
       if (!this.#ending.signal.aborted) this.#note(error)
     }

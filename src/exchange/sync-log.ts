@@ -93,6 +93,8 @@ export interface ReplicatedLog {
   artifactEntries(artifact: Uint8Array, options?: { signal?: AbortSignal | undefined }): AsyncIterable<StoredEntry>
   /** Writes what this agent may and should write so that every member can read: an owed rotation, missing boxes. Idempotent. */
   heal?(): Promise<unknown>
+  /** Whether `heal` last left something to be written later. */
+  readonly isHealPutOff?: boolean
   /** Called after each durable batch, until the returned function is called. */
   subscribe(listener: (change: LogChange) => void): () => void
 }

@@ -19,6 +19,11 @@ export class HybridClock {
     return this.#now()
   }
 
+  /** What wall time is here, milliseconds since 1970. */
+  get now(): number {
+    return this.#now()
+  }
+
   /** A reading later than all before. */
   tick(): ClockReading {
     const wallMs = Math.max(0, Math.floor(this.#now()))

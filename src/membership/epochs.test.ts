@@ -81,6 +81,41 @@ describe('epochs', () => {
     expect(membership.isGoodEpoch(id('one'))).toBe(true)
   })
 
+  it('stay good when a writer names grants that are not held or have no effect, and not when it names one that ended', () => {
+    const history = new History()
+    const writer = history.grant(ann, 'writer')
+    const former = history.grant(eve, 'reader')
+    history.say({ kind: 'rotate', to: to(history.genesis, writer) }, { keyId: id('one') })
+    const unseen = history.grant(bob, 'reader')
+    const forged = history.grant(max, 'reader', { author: ann, under: writer })
+    history.revoke([former], [])
+    const said = [unseen, forged, former].map((grant) =>
+      history.say({ kind: 'keys', to: to(grant) }, { author: ann, under: writer, keyId: id('one') }),
+    )
+    const without = (...left: readonly TestEntry[]) =>
+      membershipOf(
+        history,
+        history.entries.filter((entry) => !left.includes(entry)),
+      )
+    const [, , last] = said as [TestEntry, TestEntry, TestEntry]
+    expect(without(unseen, last).isGoodEpoch(id('one'))).toBe(true)
+    expect(without(unseen, last).isRotationForced).toBe(false)
+    expect(without(unseen)).toMatchObject({ isRotationForced: true, owed: { rotation: true } })
+  })
+
+  it('lack boxes for members whom only writers say to have sealed them to, in the eyes of higher ranks', () => {
+    const history = new History()
+    const writer = history.grant(ann, 'writer')
+    history.say({ kind: 'rotate', to: to(history.genesis, writer) }, { keyId: id('one') })
+    const reader = history.grant(eve, 'reader')
+    history.say({ kind: 'keys', to: to(reader) }, { author: ann, under: writer, keyId: id('one') })
+    const membership = membershipOf(history)
+    expect(membership.lacking(id('one'))).toEqual([])
+    expect(membership.lacking(id('one'), 2).map(({ agent }) => agent)).toEqual([eve])
+    history.say({ kind: 'keys', to: to(reader) }, { keyId: id('one') })
+    expect(membershipOf(history).lacking(id('one'), 2)).toEqual([])
+  })
+
   it('are no good when sealed to a grant that is not held', () => {
     const history = new History()
     const unseen = history.grant(ann, 'writer')

@@ -1,6 +1,7 @@
 import type { ClockReading } from '../catalog/index.ts'
 import { toHex } from '../encoding/index.ts'
 import type { Member } from './members.ts'
+import { rankOf } from './roles.ts'
 import type { GrantStatement, Place, SealingStatement, Statements } from './statements.ts'
 
 /** A period under one namespace key that a counting rotate began. */
@@ -28,9 +29,15 @@ export interface Owed {
 export interface Standing {
   counts(entry: Place): boolean
   isLive(grant: GrantStatement): boolean
+  isEffective(grant: GrantStatement): boolean
+  /** The rank of an entry's author, by the grant that it stands under. */
+  rankUnder(entry: Place): number
   /** First half-way name of the owner's own grant, in hex: it is sealed to under the genesis. */
   readonly ownerPrefix: string
 }
+
+/** From which on somebody decides who is a member. */
+const rulingRank = rankOf('admin')
 
 interface EpochState extends Epoch {
   readonly key: string
@@ -61,23 +68,34 @@ export class Epochs {
     const key = toHex(id)
     let good = this.#good.get(key)
     if (good === undefined) {
-      good = this.#isGood(key)
+      good = this.#isGood(key, 0)
       this.#good.set(key, good)
     }
     return good
   }
 
-  /** Hex prefixes of the grants that the secret was sealed to, by entries that count. */
-  sealedTo(id: Uint8Array): ReadonlySet<string> {
-    return new Set(this.#sealings(toHex(id)).flatMap(({ to }) => to.map(toHex)))
+  /** Whether an epoch were good if writers had sealed nothing. */
+  wouldBeGood(id: Uint8Array): boolean {
+    return this.#isGood(toHex(id), rulingRank)
   }
 
-  #isGood(key: string): boolean {
+  /** Hex prefixes of the grants that the secret was sealed to, by entries that count and whose author has at least that rank. */
+  sealedTo(id: Uint8Array, rank: number): ReadonlySet<string> {
+    const sealings = this.#sealings(toHex(id)).filter(({ entry }) => this.#standing.rankUnder(entry) >= rank)
+    return new Set(sealings.flatMap(({ to }) => to.map(toHex)))
+  }
+
+  /** @param rank below which sealings are passed over */
+  #isGood(key: string, rank: number): boolean {
     if (!this.#sealings(key).some(({ entry }) => entry.kind === 'rotate')) return false
     // Who was given an epoch has those that it wraps, from before their time.
     const opening = new Set([key])
     for (const one of opening) {
-      if (!this.#sealings(one).every(({ to }) => to.every((prefix) => this.#areLive(toHex(prefix))))) return false
+      for (const { entry, to } of this.#sealings(one)) {
+        const by = this.#standing.rankUnder(entry)
+        const mayStand = by < rulingRank ? this.#areNotEnded : this.#areLive
+        if (by >= rank && !to.every((prefix) => mayStand(toHex(prefix)))) return false
+      }
       for (const above of this.#wrappedUnder.get(one) ?? []) opening.add(above)
     }
     return true
@@ -96,10 +114,16 @@ export class Epochs {
     return above
   }
 
-  #areLive(prefix: string): boolean {
+  readonly #areLive = (prefix: string): boolean => {
     if (prefix === this.#standing.ownerPrefix) return true
     const grants = this.#statements.grantsByPrefix.get(prefix)
     return grants.length > 0 && grants.every((grant) => this.#standing.isLive(grant))
+  }
+
+  /** Writers can name whatever they like: grants that are not held, or have no effect, are nobody's. */
+  readonly #areNotEnded = (prefix: string): boolean => {
+    const grants = this.#statements.grantsByPrefix.get(prefix)
+    return grants.every((grant) => !this.#standing.isEffective(grant) || this.#standing.isLive(grant))
   }
 
   #sealings(key: string): SealingStatement[] {

@@ -89,6 +89,8 @@ export class Membership {
       ownerPrefix: prefixOf(this.#id),
       counts: (entry) => this.#counts(entry),
       isLive: (grant) => this.#isLive(grant),
+      isEffective: (grant) => this.#isEffective(grant),
+      rankUnder: ({ grant }) => rankOf(this.#roleUnder(grant) ?? 'reader'),
     })
     this.groups = new GroupFacts(statements, {
       group: this.isGroup ? genesis.hash : undefined,
@@ -272,9 +274,12 @@ export class Membership {
     return this.#epochs.isGood(id)
   }
 
-  /** Members, replicas aside, to none of whose live grants the epoch's secret was sealed. */
-  lacking(id: Uint8Array): readonly Member[] {
-    const sealed = this.#epochs.sealedTo(id)
+  /**
+   * Members, replicas aside, to none of whose live grants the epoch's secret was sealed: by anyone, or by those of at least a rank.
+   * What a writer sealed may be rubbish, and only the member whom it names could tell.
+   */
+  lacking(id: Uint8Array, rank = 0): readonly Member[] {
+    const sealed = this.#epochs.sealedTo(id, rank)
     return this.members.filter(
       ({ role, grants }) => role !== 'replica' && !grants.some(({ hash }) => sealed.has(prefixOf(toHex(hash)))),
     )
@@ -287,6 +292,13 @@ export class Membership {
     const isShownGood = !this.isGroup || (shown !== undefined && this.isGoodEpoch(shown.epoch))
     const boxes = epoch === undefined ? [] : this.lacking(epoch)
     return { rotation: epoch === undefined || !isShownGood, epoch, boxes }
+  }
+
+  /** Whether a rotation that is owed is so only for what writers sealed, and to whom: but for that there were an epoch. */
+  get isRotationForced(): boolean {
+    const shown = this.groups.epoch
+    const ids = !this.isGroup ? this.epochs.map(({ id }) => id) : shown === undefined ? [] : [shown.epoch]
+    return this.owed.rotation && ids.some((id) => this.#epochs.wouldBeGood(id))
   }
 
   /** Whether it is a group's. */

@@ -8,6 +8,7 @@ import { unreadGenesis } from './auth-log.ts'
 import { ChainWalk } from './chain-walk.ts'
 import { Chains, chainOf, readTip, tipChange } from './chains.ts'
 import { clearDerived, type LogFinding, recordDamage, replaceDerived } from './derived-tables.ts'
+import { EpochWaits } from './epoch-waits.ts'
 import { operationOf } from './operations.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys } from './sealed-keys.ts'
@@ -208,6 +209,7 @@ class Derivation {
       totals,
       keys: this.#target,
       catalog: this.#catalog,
+      waits: new EpochWaits(),
       chains: new Chains(),
       membership: this.#membership,
       nodeIncarnation: env.incarnation,

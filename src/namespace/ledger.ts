@@ -7,6 +7,7 @@ import { Chains, type Tip } from './chains.ts'
 import { CommitQueue } from './commit-queue.ts'
 import { type Derivable, rebuildDerived } from './derive.ts'
 import { isHalfRebuilt } from './derived-tables.ts'
+import { EpochWaits } from './epoch-waits.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys, type Sealing } from './sealed-keys.ts'
 import { shownTips } from './shown.ts'
@@ -56,6 +57,7 @@ export class Ledger {
   readonly #queue: CommitQueue<Transaction>
   readonly #sealedKeys: SealedKeys
   readonly #listeners = new Set<(change: NamespaceChange) => void>()
+  readonly #waits = new EpochWaits()
   #chains = new Chains()
   #totals: Totals = noTotals
   #membership: Membership
@@ -205,6 +207,7 @@ export class Ledger {
       catalog,
       blocks,
       keyring,
+      waits: this.#waits,
       chains: this.#chains,
       totals: this.#totals,
       membership: this.#membership,

@@ -1,5 +1,5 @@
 import { bytesText, equalBytes } from '../encoding/index.ts'
-import { maxBoxesInEntry, maxCuts, maxRevokedGrants } from '../limits.ts'
+import { maxBoxesInEntry, maxClockAheadMs, maxCuts, maxForcedEpochs, maxRevokedGrants } from '../limits.ts'
 import { type Cut, type Entry, encodeAuthBody, type GrantedRole, grantPrefix, type SealingBody } from '../log/index.ts'
 import { type Grant, isWithin, type Member, rankOf } from '../membership/index.ts'
 import { type EpochSecret, groupKeyOf } from '../sharing/index.ts'
@@ -22,7 +22,16 @@ export function requireAbove(tx: Transaction, rank: number, what: string): void 
 
 /** The epoch to write under, begun here if there is none and this agent may; `undefined` when it may not. */
 export async function epochToWriteUnder(tx: Transaction): Promise<EpochSecret | undefined> {
-  return tx.epoch ?? (ownRank(tx) >= 2 ? await appendRotate(tx) : undefined)
+  return tx.epoch ?? (ownRank(tx) >= 2 && mayBeginEpoch(tx) ? await appendRotate(tx) : undefined)
+}
+
+/** Whether an epoch may be begun for want of one: what writers brought about is bounded, for they can do it again. */
+export function mayBeginEpoch(tx: Transaction): boolean {
+  const { membership, now } = tx
+  if (!membership.isRotationForced) return true
+  const [from, to] = [now - maxForcedEpochs.duringMs, now + maxClockAheadMs]
+  const recent = membership.epochs.filter(({ clock }) => clock.wallMs > from && clock.wallMs <= to)
+  return recent.length < maxForcedEpochs.count
 }
 
 /** Everyone who reads by a role of their own. */
@@ -82,7 +91,9 @@ export async function appendAdopt(tx: Transaction, { header, hash }: Entry): Pro
 
 /** Begins an epoch: a fresh secret, sealed to every member who reads, under which all epochs known are wrapped. */
 export async function appendRotate(tx: Transaction): Promise<EpochSecret> {
-  const older = openHeads(tx).slice(0, maxBoxesInEntry)
+  const older: EpochSecret[] = []
+  // Those to wait for are sealed later, to each who lacks them.
+  for (const head of openHeads(tx).slice(0, maxBoxesInEntry)) if (!(await tx.mustWait(head.id))) older.push(head)
   const epoch = tx.keyring.admitEpoch(tx.random(32))
   const wraps = older.map((one) => tx.keyring.wrapEpoch(one, epoch))
   const members = tx.membership.members.filter(({ role }) => role !== 'replica')
@@ -102,15 +113,22 @@ function openHeads(tx: Transaction): EpochSecret[] {
 
 /**
  * Seals to members what they lack of the epoch to write under, and of others that it does not wrap, for they began at the
- * same time: whoever was granted a role under one of them could read nothing that was written under the others.
+ * same time: whoever was granted a role under one of them could read nothing that was written under the others. An owner or admin does not
+ * go by what writers say that they sealed. Gives whether some of it must wait.
  */
-export async function appendLackingBoxes(tx: Transaction): Promise<void> {
+export async function appendLackingBoxes(tx: Transaction): Promise<boolean> {
+  const rank = Math.min(ownRank(tx), rankOf('admin'))
+  let isPutOff = false
   const { epoch, membership } = tx
   const heads = openHeads(tx).filter(({ id }) => membership.epochs.some((one) => equalBytes(one.id, id)))
   const apart = heads.filter((head) => head !== epoch).slice(0, maxBoxesInEntry)
   for (const one of epoch === undefined ? apart : [epoch, ...apart]) {
-    await appendBoxes(tx, one, tx.membership.lacking(one.id))
+    const lacking = tx.membership.lacking(one.id, rank)
+    if (lacking.length === 0) continue
+    if (await tx.mustWait(one.id)) isPutOff = true
+    else await appendBoxes(tx, one, lacking)
   }
+  return isPutOff
 }
 
 /** Seals an epoch's secret to members who lack it. */

@@ -4,7 +4,15 @@ import { formatDid } from '../identity/index.ts'
 import type { GrantedRole } from '../log/index.ts'
 import { type Grant, type Role, rankOf } from '../membership/index.ts'
 import type { Ledger } from './ledger.ts'
-import { appendAdopt, appendGrants, appendLackingBoxes, appendRevoke, appendRotate, requireAbove } from './members.ts'
+import {
+  appendAdopt,
+  appendGrants,
+  appendLackingBoxes,
+  appendRevoke,
+  appendRotate,
+  mayBeginEpoch,
+  requireAbove,
+} from './members.ts'
 import { recount } from './recount.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -116,19 +124,21 @@ export async function writeRotate(ledger: Ledger): Promise<void> {
 }
 
 /** See `Namespace.heal`. */
-export async function writeOwed(ledger: Ledger): Promise<number> {
+export async function writeOwed(ledger: Ledger): Promise<{ readonly written: number; readonly isPutOff: boolean }> {
   return await ledger.commit(async (tx, mark) => {
     const role = tx.membership.roleOf(tx.agent.publicKey)
-    if (role === undefined || rankOf(role) < 1) return 0
+    if (role === undefined || rankOf(role) < 1) return { written: 0, isPutOff: false }
     const before = tx.appended
+    let isPutOff = false
     if (tx.membership.owed.rotation) {
-      if (rankOf(role) < 2) return 0
+      if (rankOf(role) < 2) return { written: 0, isPutOff }
+      isPutOff = !mayBeginEpoch(tx)
       mark()
-      await appendRotate(tx)
+      if (!isPutOff) await appendRotate(tx)
     } else {
       mark()
-      await appendLackingBoxes(tx)
+      isPutOff = await appendLackingBoxes(tx)
     }
-    return tx.appended - before
+    return { written: tx.appended - before, isPutOff }
   })
 }

@@ -79,6 +79,7 @@ export class Namespace implements NamespaceParts {
   readonly #ledger: Ledger
   readonly #revealer: Revealer
   readonly #healer: ShareHealer
+  #isHealPutOff = false
   readonly #descriptors: KnownDescriptors
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
@@ -360,7 +361,14 @@ export class Namespace implements NamespaceParts {
 
   /** Writes what is owed and this agent may write: an epoch without former members, boxes that members lack. Gives how many entries. */
   async heal(): Promise<number> {
-    return (await writeOwed(this.#ledger)) + (await this.#healer.run())
+    const { written, isPutOff } = await writeOwed(this.#ledger)
+    this.#isHealPutOff = isPutOff
+    return written + (await this.#healer.run())
+  }
+
+  /** Whether `heal` last left something that this agent may write later: when entries have come, or some time has passed. */
+  get isHealPutOff(): boolean {
+    return this.#isHealPutOff
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { CatalogBatch, Operation } from '../catalog/index.ts'
-import { bytesText, orderedUint64 } from '../encoding/index.ts'
+import { bytesText, equalBytes, orderedUint64 } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
 import { beginEntry, type Entry, type EntrySections, type HeaderDraft, type HybridClock } from '../log/index.ts'
@@ -9,6 +9,7 @@ import { type KeyValueChange, type KeyValueStore, Overlay } from '../storage/ind
 import type { Accounts } from './accounts.ts'
 import { ArtifactChanges, type ArtifactChangesInit } from './artifact-changes.ts'
 import { type Tip, tipOf } from './chains.ts'
+import { type EpochWaits, headsOfRotate } from './epoch-waits.ts'
 import { LogGrowth } from './log-growth.ts'
 import { MembershipGrowth } from './membership-growth.ts'
 import { type NextPlace, OwnChain, type OwnChainInit } from './own-chain.ts'
@@ -21,6 +22,7 @@ export interface TransactionInit extends OwnChainInit, ArtifactChangesInit {
   readonly membership: Membership
   readonly keyring: Keyring
   readonly clock: HybridClock
+  readonly waits: EpochWaits
 }
 
 /** The members of a header that an author chooses. */
@@ -139,6 +141,23 @@ export class Transaction {
     return undefined
   }
 
+  /** What wall time is here, milliseconds since 1970. */
+  get now(): number {
+    return this.#init.clock.now
+  }
+
+  /** Whether an epoch must not be sealed to anyone yet: its author knew entries that are not held here. */
+  async mustWait(id: Uint8Array): Promise<boolean> {
+    const epoch = this.membership.epochs.find((one) => equalBytes(one.id, id))
+    const rotate = epoch && (await this.entry(epoch.rotate))
+    if (rotate === undefined) return false
+    const rows = await this.prime(rotate.header.heads.map((hash) => this.keys.key('places', hash)))
+    const isWhole = rotate.header.heads.every(
+      (hash, at) => rows[at] !== undefined || this.storedEntry(hash) !== undefined,
+    )
+    return this.#init.waits.mustWait(rotate.hash, isWhole, this.now)
+  }
+
   /** @throws ACCESS_DENIED when this agent may not write */
   get nextPlace(): NextPlace {
     return this.#ownChain.nextPlace
@@ -231,7 +250,8 @@ export class Transaction {
       }
     }
     // Nothing of others is named twice: the first entry of a transaction names all that is new.
-    const heads = this.appended > 0 ? [] : chains.headsBeside(chain)
+    const beside = this.appended > 0 ? [] : chains.headsBeside(chain)
+    const heads = draft.kind === 'rotate' ? headsOfRotate(this.membership, chains, this.tips, chain, beside) : beside
     this.appended += 1
     const header = { ...draft, namespace, grant, incarnation, seq, previous: tip?.hash, heads, clock: clock.tick() }
     const { entry, bytes, signed } = beginEntry(agent, header, sections)

@@ -10,7 +10,7 @@ import {
   writeNextVersion,
 } from '../../src/namespace/index.ts'
 import type { ArtifactKey } from '../../src/sharing/index.ts'
-import type { WrittenPut } from './ledger.ts'
+import { bytesOf, type WrittenPut } from './ledger.ts'
 import type { Machine } from './machine.ts'
 
 /** Writes a new artifact. */
@@ -95,9 +95,4 @@ function quotaOf(ns: Namespace): Quota {
 function sealed(text: string, key: ArtifactKey): StoredContent {
   const { leaf, sha256, ...root } = sealInline(Buffer.from(text), key.content)
   return { root: { ...root, inline: true, keyId: key.id }, sha256, leaf }
-}
-
-/** Bytes from hex. */
-export function bytesOf(hex: string): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(Buffer.from(hex, 'hex'))
 }

@@ -72,6 +72,9 @@ export function disguised(chance: Chance): (log: Namespace) => ReplicatedLog {
     authEntries: (options) => log.authEntries(options),
     artifactEntries: (artifact, options) => log.artifactEntries(artifact, options),
     heal: () => log.heal(),
+    get isHealPutOff() {
+      return log.isHealPutOff
+    },
     hadRole: (agent) => log.hadRole(agent),
     farewellFor: (agent, theirs) => log.farewellFor(agent, theirs),
     claim: () => log.claim(),

@@ -217,8 +217,9 @@ function rowsOf(
 }
 
 /**
- * Who was removed cannot read what was written by those who knew of it and of all that was sealed to them, with every entry and all
- * own keys in hand.
+ * Who was removed cannot read what was written by those who knew of it, with every entry and all own keys in hand: under an epoch whose
+ * author knew of it, too, whoever sealed what to them; under another one, if the writer knew all that was ever sealed to them. (An epoch can
+ * be without them by chance, and be given to them by who has not heard of the removal.)
  */
 async function checkRemoved(
   world: World,
@@ -233,7 +234,8 @@ async function checkRemoved(
     const sealings = [...(ledger.sealings.get(agent) ?? [])]
     const kept = entries.filter((entry) => {
       const removed = ledger.puts.get(toHex(entry.hash))?.removed.get(agent)
-      return removed !== undefined && sealings.every((hash) => removed.has(hash))
+      if (removed === undefined) return false
+      return isExcluded(world, entry, agent) || sealings.every((hash) => removed.has(hash))
     })
     if (kept.length === 0) continue
     const spy = await spyOf(machine, ns, entries)
@@ -253,6 +255,14 @@ async function checkRemoved(
       }
     }
   }
+}
+
+/** Whether an entry brings a key under an epoch whose author knew that all that the agent was ever granted had ended. */
+function isExcluded({ ledger }: World, { keys }: Entry, agent: string): boolean {
+  const [wrap] = keys?.wraps ?? []
+  const ended = wrap && ledger.excluded.get(toHex(wrap.under))?.get(agent)
+  const grants = ledger.grants.get(agent)
+  return ended !== undefined && grants !== undefined && grants.isSubsetOf(ended)
 }
 
 /** The namespace as an agent sees it that was handed every entry. */

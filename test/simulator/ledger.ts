@@ -35,6 +35,11 @@ export class Ledger {
   /** Hashes (hex) of grants, and of all that seals an epoch, by the agent (hex) that they name. */
   readonly grants = new Map<string, Set<string>>()
   readonly sealings = new Map<string, Set<string>>()
+  /**
+   * By epoch (hex of its id), of each agent (hex) without a role the grants (hex) that whoever began the epoch knew to have ended: if
+   * these are all that it ever had, nobody honest gives it that epoch.
+   */
+  readonly excluded = new Map<string, ReadonlyMap<string, ReadonlySet<string>>>()
   readonly #agentOfPrefix = new Map<string, string>()
   /** What happened, for whoever reads of a failure. */
   readonly story: string[] = []
@@ -43,6 +48,7 @@ export class Ledger {
     const entry = this.sign(bytes)
     machine.checkClock(entry)
     this.told.set(toHex(entry.hash), { entry, bytes, machine })
+    if (entry.header.kind === 'rotate') this.#noteExcluded(entry, machine)
     return entry
   }
 
@@ -64,7 +70,22 @@ export class Ledger {
     return entry
   }
 
+  #noteExcluded({ header }: Entry, { ns }: Machine): void {
+    const excluded = new Map<string, ReadonlySet<string>>()
+    for (const [agent, grants] of this.grants) {
+      if (ns === undefined || ns.roleOf(bytesOf(agent)) !== undefined) continue
+      const ended = [...grants].filter((hash) => ns.membership.grantOf(bytesOf(hash))?.live === false)
+      excluded.set(agent, new Set(ended))
+    }
+    this.excluded.set(toHex(header.keyId as Uint8Array), excluded)
+  }
+
   #seals(agent: string, hash: string): void {
     this.sealings.set(agent, (this.sealings.get(agent) ?? new Set()).add(hash))
   }
+}
+
+/** Bytes from hex. */
+export function bytesOf(hex: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.from(hex, 'hex'))
 }
