@@ -143,6 +143,8 @@ export const maxForcedEpochs = { count: 4, duringMs: 10 * 60_000 }
 export const epochSettleMs = 10 * 60_000
 /** Between two looks at whether what was put off of what members are owed can be written, milliseconds. */
 export const healAgainMs = 30_000
+/** Incarnations of a node whose rows in a feed can be told apart: a cursor from before these is NOT_FOUND. Some 25 bytes each. */
+export const maxFeedEras = 256
 /** A clock further ahead of ours than this is not merged, milliseconds. */
 export const maxClockAheadMs = 5 * 60_000
 /** How long blocks of deleted versions and of interrupted uploads stay, milliseconds. 7 days. */

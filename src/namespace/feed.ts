@@ -1,6 +1,7 @@
 import type { ClockReading, Liveness, Operation, VersionRecord } from '../catalog/index.ts'
 import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
+import type { FeedCursor } from './feed-eras.ts'
 
 /** Rows of the feed that a node keeps. */
 export const keptFeedRows = 100_000
@@ -19,7 +20,7 @@ export interface FeedChange {
 /** A change with its place in this node's order. */
 export interface FeedEvent extends FeedChange {
   /** Of this node alone. */
-  readonly cursor: number
+  readonly cursor: FeedCursor
 }
 
 /** What a change of an artifact's versions is to a member. */

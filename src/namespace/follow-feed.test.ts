@@ -12,5 +12,34 @@ test('a cursor that is further than the feed is NOT_FOUND: it is of a feed that 
   await expect(restored.ns.feed({ after: cursor }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
   const waiting = node.ns.feed({ after: cursor }).next()
   await node.write('the next')
-  expect(await waiting).toMatchObject({ value: { kind: 'created', cursor: cursor + 1 } })
+  expect(await waiting).toMatchObject({ value: { kind: 'created', cursor: { row: cursor.row + 1 } } })
+})
+
+test('a cursor from what was lost when an older copy was put back is NOT_FOUND, however far the feed has come again', async () => {
+  const time = new TestTime()
+  const node = await new NamespaceNode(1, time).create()
+  await node.write('in the backup')
+  const kept = node.ns.feedCursor
+  const restored = new NamespaceNode(1, time, { copyOf: node })
+  await node.write('lost')
+  await node.write('lost as well')
+  const lost = node.ns.feedCursor
+  // As a node that finds that its data was put back: under another incarnation.
+  Object.assign(restored, { env: { ...restored.env, incarnation: new Uint8Array(16).fill(9) } })
+  await restored.open(node.ns.id)
+  for (const name of ['again', 'and', 'again']) await restored.write(name)
+  expect(restored.ns.feedCursor.row).toBeGreaterThan(lost.row)
+  await expect(restored.ns.feed({ after: lost }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  const names: unknown[] = []
+  const first = restored.ns.feedCursor
+  for await (const { cursor } of restored.ns.feed({ after: kept })) {
+    names.push(cursor.row)
+    if (cursor.row === first.row) break
+  }
+  expect(names).toHaveLength(3)
+  await restored.open()
+  await expect(restored.ns.feed({ after: lost }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  const waiting = restored.ns.feed({ after: first }).next()
+  await restored.write('the next')
+  expect(await waiting).toMatchObject({ value: { kind: 'created', cursor: { row: first.row + 1 } } })
 })

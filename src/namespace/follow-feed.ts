@@ -1,8 +1,8 @@
 import { orderedUint64, readUint64 } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { type FeedEvent, readFeedRow } from './feed.ts'
+import { cursorAt, type FeedCursor, isSamePlace } from './feed-eras.ts'
 import type { Ledger } from './ledger.ts'
-import type { NamespaceParts } from './parts.ts'
 
 /** Rows read at a time. */
 const batchRows = 256
@@ -10,12 +10,13 @@ const batchRows = 256
 /** See `Namespace.feed`. */
 export async function* followFeed(
   ledger: Ledger,
-  after: number | undefined,
+  after: FeedCursor | undefined,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<FeedEvent, void, undefined> {
-  let cursor = after ?? ledger.nextFeedRow - 1
+  let row = after?.row ?? ledger.nextFeedRow - 1
   // Made anew, by joining again or out of a backup, the feed counts from lower on: what it then brings is not what comes after.
-  if (cursor >= ledger.nextFeedRow) throw unreachable(ledger.nextFeedRow - 1)
+  const isHere = row < ledger.nextFeedRow && (after === undefined || isSamePlace(after, cursorAt(ledger.feedEras, row)))
+  if (!isHere) throw unreachable(Math.min(row, ledger.nextFeedRow - 1))
   for (;;) {
     signal?.throwIfAborted()
     // Listening before reading: what comes in between wakes the wait.
@@ -24,10 +25,10 @@ export async function* followFeed(
     const abort = () => wake.resolve()
     signal?.addEventListener('abort', abort, { once: true })
     try {
-      const rows = await readRows(ledger.parts, cursor, signal)
-      for (const row of rows) {
-        yield row
-        cursor = row.cursor
+      const rows = await readRows(ledger, row, signal)
+      for (const event of rows) {
+        yield event
+        row = event.cursor.row
       }
       if (rows.length > 0) continue
       if (ledger.closed) return
@@ -40,7 +41,7 @@ export async function* followFeed(
 }
 
 async function readRows(
-  { keys, env }: NamespaceParts,
+  { parts: { keys, env }, feedEras }: Ledger,
   after: number,
   signal: AbortSignal | undefined,
 ): Promise<FeedEvent[]> {
@@ -48,10 +49,10 @@ async function readRows(
   const range = { gte: keys.key('feed', orderedUint64(Math.max(0, after + 1))), lt, limit: batchRows }
   const events: FeedEvent[] = []
   for await (const [key, row] of env.store.entries(range, signal && { signal })) {
-    events.push({ cursor: readUint64(key.subarray(gte.length)), ...readFeedRow(row) })
+    events.push({ cursor: cursorAt(feedEras, readUint64(key.subarray(gte.length))), ...readFeedRow(row) })
   }
   const [first] = events
-  if (first !== undefined && first.cursor > Math.max(0, after + 1)) throw unreachable(first.cursor - 1)
+  if (first !== undefined && first.cursor.row > Math.max(0, after + 1)) throw unreachable(first.cursor.row - 1)
   return events
 }
 

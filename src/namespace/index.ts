@@ -32,6 +32,7 @@ export {
 } from './derived-tables.ts'
 export { eraseBodies, removeStaleUploads } from './erase.ts'
 export type { FeedEvent } from './feed.ts'
+export { type FeedCursor, feedStart } from './feed-eras.ts'
 export type { ShownDescriptor } from './group-descriptor.ts'
 export { leafRowChanges, loadLeafRows, removeStaleLeafRows } from './leaf-rows.ts'
 export type { NamespaceChange } from './ledger.ts'

@@ -8,6 +8,7 @@ import { CommitQueue } from './commit-queue.ts'
 import { type Derivable, rebuildDerived } from './derive.ts'
 import { isHalfRebuilt } from './derived-tables.ts'
 import { EpochWaits } from './epoch-waits.ts'
+import { decodeEras, encodeEras, type FeedEra, withEra } from './feed-eras.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys, type Sealing } from './sealed-keys.ts'
 import { shownTips } from './shown.ts'
@@ -63,6 +64,7 @@ export class Ledger {
   #membership: Membership
   #incarnation: Uint8Array
   #nextFeedRow = 0
+  #feedEras: readonly FeedEra[] = []
   #keysGained = 0
   #keysTried = 0
   #keysTold = 0
@@ -97,6 +99,11 @@ export class Ledger {
   /** Who may do what, by the entries that are held. */
   get membership(): Membership {
     return this.#membership
+  }
+
+  /** Which rows of the feed were written under which incarnation. */
+  get feedEras(): readonly FeedEra[] {
+    return this.#feedEras
   }
 
   /** Number of the row of the feed that the next change gets. */
@@ -221,7 +228,11 @@ export class Ledger {
     await tx.signed()
     this.#stale = true
     const { membership } = tx
-    await this.parts.env.store.batch(tx.changes, { sync: true })
+    const { keys, env } = this.parts
+    const hasRows = (tx.nextFeedRow ?? 0) > this.#nextFeedRow
+    const feedEras = hasRows ? withEra(this.#feedEras, env.incarnation, this.#nextFeedRow) : this.#feedEras
+    if (feedEras !== this.#feedEras) tx.add({ type: 'put', key: keys.key('feedEras'), value: encodeEras(feedEras) })
+    await env.store.batch(tx.changes, { sync: true })
     const shown = await this.#shownOf(tx, membership)
     const hasShares = await this.parts.shares.hasAny()
     this.#stale = false
@@ -235,6 +246,7 @@ export class Ledger {
     this.#totals = tx.accounts.totals
     this.#incarnation = tx.incarnation
     this.#nextFeedRow = tx.nextFeedRow ?? this.#nextFeedRow
+    this.#feedEras = feedEras
     tx.releaseReservations()
     if (this.#listeners.size === 0) return
     const { appended, received, written } = tx
@@ -284,6 +296,8 @@ export class Ledger {
     const own = await store.get(keys.key('incarnation'))
     const isReplaced = own !== undefined && equalBytes(own.subarray(0, incarnation.length), incarnation)
     this.#incarnation = isReplaced ? own.slice(incarnation.length) : incarnation
+    const eras = await store.get(keys.key('feedEras'))
+    this.#feedEras = eras === undefined ? [] : decodeEras(eras)
     const { gte, lt } = keys.all('feed')
     this.#nextFeedRow = 0
     for await (const [key] of store.entries({ gte, lt, reverse: true, limit: 1 })) {

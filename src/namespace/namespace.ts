@@ -23,6 +23,7 @@ import { writeRevokeCapabilities } from './capability-writes.ts'
 import { chainOf, type Tip } from './chains.ts'
 import { farewellFor } from './farewell.ts'
 import type { FeedEvent } from './feed.ts'
+import { cursorAt, type FeedCursor } from './feed-eras.ts'
 import { followFeed } from './follow-feed.ts'
 import { KnownDescriptors, type ShownDescriptor, shownDescriptor } from './group-descriptor.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
@@ -463,21 +464,22 @@ export class Namespace implements NamespaceParts {
     return this.#ledger.subscribe(listener)
   }
 
-  /** The cursor of the newest change in the feed; -1 before the first. */
-  get feedCursor(): number {
-    return this.#ledger.nextFeedRow - 1
+  /** The cursor of the newest change in the feed. */
+  get feedCursor(): FeedCursor {
+    return cursorAt(this.#ledger.feedEras, this.#ledger.nextFeedRow - 1)
   }
 
   /**
    * What a member sees change, in this node's order, from after a cursor on (without one: from now on), and then as it happens. Ends
    * when the namespace is closed.
    *
-   * @throws NOT_FOUND when the feed no longer reaches back to the cursor; the signal's reason
+   * @throws NOT_FOUND when the feed no longer reaches back to the cursor, or what led to it was lost when an older copy of the
+   *   node's data was put back; the signal's reason
    */
   feed({
     after,
     signal,
-  }: { after?: number | undefined } & SignalOption = {}): AsyncGenerator<FeedEvent, void, undefined> {
+  }: { after?: FeedCursor | undefined } & SignalOption = {}): AsyncGenerator<FeedEvent, void, undefined> {
     return followFeed(this.#ledger, after, signal)
   }
 

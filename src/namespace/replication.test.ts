@@ -3,7 +3,7 @@ import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { AgentKey } from '../identity/index.ts'
 import { decodeEntry, encodeEntry, signEntry } from '../log/index.ts'
-import { compareDerived, deriveFromLog, keySpaces, NamespaceKeys } from './index.ts'
+import { compareDerived, deriveFromLog, feedStart, keySpaces, NamespaceKeys } from './index.ts'
 
 /** An owner with a namespace, and agents that have joined it; nobody has been granted anything. */
 async function setUp(count: number) {
@@ -529,9 +529,9 @@ describe('the feed', () => {
     const a = await owner.write('a')
     await converge(owner, reader)
     const seen: string[] = []
-    let cursor: number | undefined
+    let cursor = feedStart
     const take = async (count: number) => {
-      for await (const event of reader.ns.feed({ after: cursor ?? -1 })) {
+      for await (const event of reader.ns.feed({ after: cursor })) {
         seen.push(`${event.kind} ${toHex(event.artifact).slice(0, 4)}`)
         cursor = event.cursor
         if (--count === 0) break

@@ -31,6 +31,8 @@ const tables = {
   leafRows: 0x6d,
   /** number (8) → one change of what a member sees */
   feed: 0x66,
+  /** → which rows of the feed were written under which incarnation */
+  feedEras: 0x79,
   /** entry hash (32) → nothing: a stored entry that counts and lacks its body or leaf */
   stripped: 0x73,
   /** → the incarnation that this namespace writes under in place of the node's */

@@ -1,6 +1,6 @@
 import { decodeCanonical, encodeCanonical, equalBytes, formatArtifactId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
-import type { FeedEvent } from '../../../src/namespace/index.ts'
+import { type FeedCursor, type FeedEvent, feedStart } from '../../../src/namespace/index.ts'
 import type { ArtifactEvent } from '../../peer-client.ts'
 import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
 import { presentArtifact } from '../present.ts'
@@ -12,7 +12,7 @@ export interface WatchTarget {
   /** Only this artifact (20 bytes). */
   readonly artifact: Uint8Array | undefined
   /** Where each namespace's feed was left, by id; those that are not in it are read from their beginning. */
-  readonly places: ReadonlyMap<string, number>
+  readonly places: ReadonlyMap<string, FeedCursor>
 }
 
 /** An event that waits to be taken. */
@@ -23,7 +23,7 @@ interface ReadyEvent {
 }
 
 /** Where the feeds are now: what a cursor of this moment says. */
-export function placesNow(namespaces: readonly OpenNamespace[]): Map<string, number> {
+export function placesNow(namespaces: readonly OpenNamespace[]): Map<string, FeedCursor> {
   return new Map(namespaces.map(({ log }) => [log.idText, log.feedCursor]))
 }
 
@@ -47,7 +47,7 @@ export async function* watchArtifacts(
   const readFeed = async (namespace: OpenNamespace): Promise<void> => {
     const { log } = namespace
     try {
-      for await (const event of log.feed({ after: places.get(log.idText) ?? -1, signal: both })) {
+      for await (const event of log.feed({ after: places.get(log.idText) ?? feedStart, signal: both })) {
         const { promise, resolve: taken } = Promise.withResolvers<void>()
         const onAbort = (): void => taken()
         both.addEventListener('abort', onAbort, { once: true })
@@ -107,32 +107,35 @@ async function present({ log }: OpenNamespace, event: FeedEvent, cursor: string)
   }
 }
 
-/** Base64url of canonical DAG-CBOR `[[namespace, place]…]`. */
-function formatCursor(places: ReadonlyMap<string, number>): string {
-  return Buffer.from(encodeCanonical([...places].sort(([a], [b]) => (a < b ? -1 : 1)))).toString('base64url')
+/** Base64url of canonical DAG-CBOR `[[namespace, row, era or null]…]`. */
+function formatCursor(places: ReadonlyMap<string, FeedCursor>): string {
+  const rows = [...places].sort(([a], [b]) => (a < b ? -1 : 1))
+  const list = rows.map(([namespace, { row, era }]) => [namespace, row, era ?? null])
+  return Buffer.from(encodeCanonical(list)).toString('base64url')
 }
 
 /** @throws INVALID_ARGUMENT */
-export function parseCursor(text: string): Map<string, number> {
+export function parseCursor(text: string): Map<string, FeedCursor> {
   const bytes = Buffer.from(text, 'base64url')
   try {
     if (bytes.toString('base64url') !== text) throw notOne()
     const rows = decodeCanonical(new Uint8Array(bytes), { maxBytes: maxCursorBytes, what: 'a cursor' })
     if (!Array.isArray(rows) || !rows.every(isRow)) throw notOne()
-    return new Map(rows)
+    return new Map(rows.map(([namespace, row, era]) => [namespace, { row, era: era ?? undefined }]))
   } catch (cause) {
     if (isHubError(cause, 'INVALID_ARGUMENT')) throw cause
     throw notOne(cause)
   }
 }
 
-/** Some 60 bytes a namespace. */
+/** Some 80 bytes a namespace. */
 const maxCursorBytes = 1024 * 1024
 
-function isRow(row: unknown): row is [string, number] {
-  return (
-    Array.isArray(row) && row.length === 2 && typeof row[0] === 'string' && Number.isSafeInteger(row[1]) && row[1] >= -1
-  )
+function isRow(row: unknown): row is [string, number, Uint8Array | null] {
+  if (!Array.isArray(row) || row.length !== 3) return false
+  const [namespace, number, era] = row
+  const isEra = era === null || (era instanceof Uint8Array && era.length === 16)
+  return typeof namespace === 'string' && Number.isSafeInteger(number) && number >= -1 && isEra
 }
 
 function notOne(cause?: unknown): ArtifactHubError {
