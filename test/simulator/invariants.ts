@@ -265,7 +265,7 @@ function isExcluded({ ledger }: World, { keys }: Entry, agent: string): boolean 
   const [wrap] = keys?.wraps ?? []
   const ended = wrap && ledger.excluded.get(toHex(wrap.under))?.get(agent)
   const grants = ledger.grants.get(agent)
-  return ended !== undefined && grants !== undefined && grants.isSubsetOf(ended)
+  return ended !== undefined && grants?.isSubsetOf(ended) === true
 }
 
 /** The namespace as an agent sees it that was handed every entry. */
