@@ -12,6 +12,7 @@ import { LeafMemory } from '../src/content/index.ts'
 import { keySpaces } from '../src/namespace/index.ts'
 import { PackStore, type PackStoreOptions } from './disk/index.ts'
 import type { Gateway, GatewaySettings } from './gateway/index.ts'
+import { KnownAddresses } from './known-addresses.ts'
 import { localFiles } from './local-files.ts'
 import type { Logger } from './logger.ts'
 import type { Network } from './network/index.ts'
@@ -70,9 +71,12 @@ export async function composeNode({
     warn: (message, fields) => logger?.warn(message, fields),
     removeBlocks: (id) => packs.removeNamespace(id),
   }
+  const addresses = await KnownAddresses.open({ store: parts.store, network, now: parts.now, logger })
   const namespaces = await LocalNamespaces.open(env)
   resources.defer(() => namespaces.close())
   const replication = resources.use(await Replication.open(env, namespaces))
+  addresses.begin((id) => replication.isKnown(id))
+  resources.use(addresses)
   const links = await Links.open(env)
   const groups = resources.use(new Groups(replication))
   const calls = new OpenCalls()

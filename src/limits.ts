@@ -230,6 +230,12 @@ export const openTimeoutMs = 20_000
 export const dialAddressTimeoutMs = 4_000
 /** Addresses of one agent that are remembered and dialled. */
 export const maxAddressesPerAgent = 16
+/** Agents, members and contacts alone, whose addresses a node remembers past a restart; the ones not heard of for longest go. */
+export const maxAgentsOnDisk = 1_000
+/** Addresses of one agent that are remembered past a restart. */
+export const maxAddressesOnDisk = 8
+/** Between two looks at whether addresses that were learned belong to somebody who has become a member, milliseconds. */
+export const saveAddressesMs = 30_000
 /** Agents about whom a node keeps addresses, failures and penalties in memory. */
 export const maxRememberedAgents = 10_000
 /** What libp2p keeps of peers and for the DHT when it is kept in memory, bytes: some ten thousand peers. */

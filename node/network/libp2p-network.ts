@@ -1,10 +1,10 @@
-import type { Connection, Libp2p, PeerId, PeerInfo, Stream } from '@libp2p/interface'
+import type { Connection, IdentifyResult, Libp2p, PeerId, PeerInfo, Stream } from '@libp2p/interface'
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { Misbehaviour, PeerStream, StreamHandler } from '../../src/exchange/peer-network.ts'
 import { formatDid } from '../../src/identity/index.ts'
 import { maxStreamsPerConnection, maxStreamsPerProtocol, nearConnections, openTimeoutMs } from '../../src/limits.ts'
 import type { Logger } from '../logger.ts'
-import { AddressBook } from './address-book.ts'
+import { AddressBook, addressOf } from './address-book.ts'
 import { agentOf, peerIdOf } from './agent-peer.ts'
 import { Dialler } from './dialler.ts'
 import { Failures } from './failures.ts'
@@ -227,6 +227,19 @@ export class Libp2pNetwork implements Network {
       this.addAddresses(agent, addresses)
       yield agent
     }
+  }
+
+  onLearned(listener: (agent: Uint8Array, addresses: readonly string[]) => void): () => void {
+    const own = ({ detail: { peerId, listenAddrs, connection } }: CustomEvent<IdentifyResult>): void => {
+      const agent = agentOf(peerId)
+      if (agent === undefined) return
+      // Who dialled is not to be reached at the port that it dialled from.
+      const reached = connection.direction === 'outbound' ? [connection.remoteAddr] : []
+      const said = [...reached, ...listenAddrs].flatMap((address) => addressOf(agent, address.toString()) ?? [])
+      listener(agent, [...new Set(said.map(String))])
+    }
+    this.libp2p.addEventListener('peer:identify', own)
+    return () => this.libp2p.removeEventListener('peer:identify', own)
   }
 
   /** Connects to a node found by multicast, while connections are few. */

@@ -63,6 +63,11 @@ export interface Network extends PeerNetwork, AsyncDisposable {
   provide(key: Uint8Array, options?: { signal?: AbortSignal | undefined }): Promise<void>
   /** Agents of whom the DHT says that they provide a key, each once, their addresses remembered. A hint as well. */
   findProviders(key: Uint8Array, options?: { signal?: AbortSignal | undefined }): AsyncIterable<Uint8Array>
+  /**
+   * Calls `listener` when an agent that is connected says where it may be dialled, until the returned function is called: multiaddr texts,
+   * the one that it was just reached at first.
+   */
+  onLearned(listener: (agent: Uint8Array, addresses: readonly string[]) => void): () => void
   status(): NetworkStatus
   /** Cuts all streams, closes all connections and stops listening. Idempotent. */
   close(): Promise<void>

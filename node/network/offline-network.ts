@@ -60,6 +60,10 @@ export class OfflineNetwork implements Network {
 
   async *findProviders(): AsyncGenerator<Uint8Array> {}
 
+  onLearned(): () => void {
+    return () => {}
+  }
+
   status(): NetworkStatus {
     return {
       mode: 'offline',

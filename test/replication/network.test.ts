@@ -173,3 +173,20 @@ test('a ticket whose peers are away leads to members that have joined since', as
   await eventually(() => late.node.client.namespace.join({ ticket }))
   expect(await late.node.client.artifact.get({ artifactId: note.id })).toMatchObject({ name: 'note' })
 })
+
+test('a node that starts when nobody who is there knows it finds members at the addresses that it learned', async () => {
+  await using nodes = new TestNodes()
+  const { owner, others } = await nodes.team(['writer', 'reader'])
+  const [writer, reader] = others as [TestNode, TestNode]
+  // They have met: by the owner alone, whom the ticket names.
+  await eventually(async () => {
+    const peers = await reader.node.peers()
+    expect(peers.filter(({ connection }) => connection !== undefined)).toHaveLength(2)
+  })
+  await reader.stop()
+  await owner.stop()
+  const note = await writer.node.client.artifact.createSnippet({ name: 'note', content: 'found' })
+  // At another port than the writer knows.
+  await reader.start()
+  await eventually(() => reader.node.client.artifact.get({ artifactId: note.id }))
+})

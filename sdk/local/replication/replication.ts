@@ -161,6 +161,14 @@ export class Replication implements AsyncDisposable {
     return this.#followed.get(toHex(log.id))?.fetching.missing ?? 0
   }
 
+  /** Whether an agent is a contact, or has a role in a namespace that is here. */
+  isKnown(agent: Uint8Array): boolean {
+    return (
+      this.contacts.nameOf(agent) !== undefined ||
+      this.namespaces.all.some(({ log }) => log.roleOf(agent) !== undefined)
+    )
+  }
+
   /** Agents whom tickets of a namespace named. */
   peersOf({ log }: OpenNamespace): readonly KnownPeer[] {
     return this.#settingsOf(log.id).peers

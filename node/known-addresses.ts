@@ -1,0 +1,122 @@
+import { bytesText, concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../src/encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../src/errors.ts'
+import { maxAddressesOnDisk, maxAgentsOnDisk, saveAddressesMs } from '../src/limits.ts'
+import { keySpaces } from '../src/namespace/index.ts'
+import type { KeyValueChange, KeyValueStore } from '../src/storage/index.ts'
+import type { Logger } from './logger.ts'
+import type { Network } from './network/index.ts'
+
+/** Rows: agent (32) → `[0, ms since 1970, [address…]]`. `src/namespace/registry.ts` and the SDK have the node's other keys. */
+const table = Uint8Array.of(keySpaces.node, 0x64)
+const maxRowBytes = 32 * 1024
+
+interface Row {
+  readonly agent: Uint8Array
+  readonly atMs: number
+  readonly addresses: readonly string[]
+}
+
+interface KnownAddressesInit {
+  readonly store: KeyValueStore
+  readonly network: Network
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+  readonly logger: Logger | undefined
+}
+
+/**
+ * Where the agents that this node deals with were last to be dialled, past a restart: a node that starts when nobody who
+ * runs knows it finds them by itself. Nothing but hints, in the database and nowhere else; of a bounded number of agents.
+ */
+export class KnownAddresses implements AsyncDisposable {
+  readonly #init: KnownAddressesInit
+  readonly #rows: Map<string, Row>
+  /** Learned and not written yet: whether it is worth it may show later. */
+  readonly #learned = new Map<string, Omit<Row, 'atMs'>>()
+  #isOfInterest: (agent: Uint8Array) => boolean = () => false
+  #stop: () => void = () => {}
+  #writing: Promise<void> = Promise.resolve()
+
+  private constructor(init: KnownAddressesInit, rows: Map<string, Row>) {
+    this.#init = init
+    this.#rows = rows
+  }
+
+  /** Tells the network what was known when the node last ran. A row that is damaged is passed over: it is made anew. */
+  static async open(init: KnownAddressesInit): Promise<KnownAddresses> {
+    const { store, network } = init
+    const rows = new Map<string, Row>()
+    for await (const [key, value] of store.entries({ gte: table, lt: prefixEnd(table) as Uint8Array })) {
+      const row = readRow(key.slice(table.length), value)
+      if (row !== undefined) rows.set(bytesText(row.agent), row)
+    }
+    for (const { agent, addresses } of rows.values()) network.addAddresses(agent, [...addresses].reverse())
+    return new KnownAddresses(init, rows)
+  }
+
+  /** Remembers from now on, of agents of interest: members and contacts. What strangers say of themselves is not kept. */
+  begin(isOfInterest: (agent: Uint8Array) => boolean): void {
+    this.#isOfInterest = isOfInterest
+    const stopLearning = this.#init.network.onLearned((agent, addresses) => {
+      const name = bytesText(agent)
+      this.#learned.delete(name)
+      this.#learned.set(name, { agent, addresses: addresses.slice(0, maxAddressesOnDisk) })
+      if (this.#learned.size > maxAgentsOnDisk) this.#learned.delete(this.#learned.keys().next().value as string)
+      if (isOfInterest(agent)) this.#save()
+    })
+    const timer = setInterval(() => this.#save(), saveAddressesMs)
+    timer.unref()
+    this.#stop = () => {
+      clearInterval(timer)
+      stopLearning()
+    }
+  }
+
+  /** Writes what is left. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop()
+    this.#save()
+    await this.#writing
+  }
+
+  #save(): void {
+    const changes: KeyValueChange[] = []
+    for (const [name, { agent, addresses }] of this.#learned) {
+      if (!this.#isOfInterest(agent)) continue
+      this.#learned.delete(name)
+      if (this.#rows.get(name)?.addresses.join() === addresses.join()) continue
+      const row = { agent, addresses, atMs: this.#init.now() }
+      this.#rows.delete(name)
+      this.#rows.set(name, row)
+      changes.push({ type: 'put', key: concatBytes(table, agent), value: encodeCanonical([0, row.atMs, addresses]) })
+    }
+    const old = [...this.#rows.values()].sort((a, b) => b.atMs - a.atMs).slice(maxAgentsOnDisk)
+    for (const { agent } of old) {
+      this.#rows.delete(bytesText(agent))
+      changes.push({ type: 'del', key: concatBytes(table, agent) })
+    }
+    if (changes.length === 0) return
+    const { store, logger } = this.#init
+    // Losing some costs a search.
+    this.#writing = this.#writing
+      .then(() => store.batch(changes, { sync: false }))
+      .catch((error) => logger?.debug('addresses were not remembered', { error: String(error) }))
+  }
+}
+
+function readRow(agent: Uint8Array, value: Uint8Array): Row | undefined {
+  try {
+    const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'addresses of an agent' })
+    const [version, atMs, addresses] = Array.isArray(row) ? row : []
+    const isWell = Array.isArray(addresses) && addresses.every((text) => typeof text === 'string')
+    if (version !== 0 || agent.length !== 32 || !Number.isSafeInteger(atMs) || !isWell) throw damaged()
+    return { agent, atMs: Number(atMs), addresses }
+  } catch (error) {
+    if (!isHubError(error)) throw error
+    return undefined
+  }
+}
+
+function damaged(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'what this node remembers of an agent’s addresses is damaged')
+}
