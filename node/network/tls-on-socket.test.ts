@@ -36,9 +36,10 @@ async function start(encrypter: typeof tls = tlsOnSocket): Promise<Libp2p> {
   return node
 }
 
-/** Sends bytes and gives what comes back, until there are as many. */
-async function echoed(stream: Stream, bytes: Uint8Array): Promise<Buffer> {
-  stream.send(bytes)
+/** Sends pieces at once and gives what comes back, until there is as much. */
+async function echoed(stream: Stream, ...pieces: Uint8Array[]): Promise<Buffer> {
+  for (const piece of pieces) stream.send(piece)
+  const bytes = Buffer.concat(pieces)
   const parts: Uint8Array[] = []
   let length = 0
   for await (const data of stream) {
@@ -68,6 +69,13 @@ test.each([
   expect(b.getPeers().map(String)).toEqual([a.peerId.toString()])
   expect(a.getConnections()[0]).toMatchObject({ encryption: '/tls/1.0.0', multiplexer: '/yamux/1.0.0' })
   await stream.close()
+})
+
+test('what is written in one turn arrives in its order, long and short', async () => {
+  const [a, b] = [await start(), await start()]
+  const stream = await a.dialProtocol(address(b), echo)
+  const pieces = [10, 5_000, 3, 100_000, 12, 4_000, 1].map((length) => randomBytes(length))
+  expect((await echoed(stream, ...pieces)).equals(Buffer.concat(pieces))).toBe(true)
 })
 
 test('has the system’s socket under TLS, and no stream in JavaScript', async () => {

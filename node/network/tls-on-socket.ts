@@ -12,6 +12,9 @@ import {
 import { type TLSComponents, tls } from '@libp2p/tls'
 import { generateCertificate, toMessageStream, verifyPeerCertificate } from '@libp2p/tls/utils'
 
+/** Writes up to this many bytes are joined. */
+const joinedBytes = 4 * 1024
+
 /**
  * libp2p's TLS (https://github.com/libp2p/specs/blob/master/tls/tls.md), on the wire what @libp2p/tls does, whose certificates and checks
  * these are. But over TCP `node:tls` gets the system's own socket: @libp2p/tls puts a stream between the two, and every encrypted
@@ -72,6 +75,7 @@ class TlsOnSocket implements ConnectionEncrypter {
         return protocols.includes(chosen) ? chosen : undefined
       },
     }
+    if (socket.destroyed) throw new Error('the connection was closed before its handshake')
     takeOver()
     const secure = isServer ? new TLSSocket(socket, settings) : connect({ socket, ...settings })
     endThrough(secure, socket)
@@ -82,6 +86,7 @@ class TlsOnSocket implements ConnectionEncrypter {
       const remotePeer = await verifyPeerCertificate(raw, options.remotePeer, connection.log)
       options.signal?.throwIfAborted()
       if (!isServer) streamMuxer = muxers.get(secure.alpnProtocol || '')
+      joinSmallWrites(secure)
       return { remotePeer, connection: toMessageStream(connection, secure), ...(streamMuxer && { streamMuxer }) }
     } catch (error) {
       secure.destroy()
@@ -126,6 +131,24 @@ function endThrough(secure: TLSSocket, socket: Socket): void {
   }
   socket.resetAndDestroy = () => socket.destroy()
   socket.destroySoon = () => secure.destroySoon()
+}
+
+/**
+ * What is written in one turn goes out together as long as it is little: yamux writes each frame's header by itself, which would be a
+ * record of TLS and a call of the system of its own.
+ */
+function joinSmallWrites(secure: TLSSocket): void {
+  const write = secure.write.bind(secure)
+  const flush = (): void => secure.uncork()
+  secure.write = (bytes: Uint8Array | string, ...rest: []) => {
+    // Joining a long one would copy it.
+    if (bytes.length > joinedBytes) flush()
+    else if (secure.writableCorked === 0) {
+      secure.cork()
+      process.nextTick(flush)
+    }
+    return write(bytes, ...rest)
+  }
 }
 
 /** Resolves when both sides are through. @throws what `node:tls` says, the signal's reason */
