@@ -64,7 +64,7 @@ class AllBlocks implements ListedBlocks {
   }
 
   get #everywhere(): NamespaceBlocks[] {
-    return [...this.#namespaces.everything.map(({ log }) => log.blocks), this.#own]
+    return [...this.#namespaces.stored.map(({ log }) => log.blocks), this.#own]
   }
 
   async read(digest: Uint8Array, options?: { signal?: AbortSignal }): Promise<Uint8Array<ArrayBuffer> | undefined> {

@@ -71,16 +71,14 @@ export class RunningNode implements ArtifactHubNode {
   check(options: CheckOptions = {}): Promise<CheckReport> {
     const { env, dataDir, packs } = this.#init
     const namespaces = this.#namespaces
-    return this.#maintain(options, (call) =>
-      checkNode({ env, dataDir, packs, namespaces: namespaces.everything }, call),
-    )
+    return this.#maintain(options, (call) => checkNode({ env, dataDir, packs, namespaces: namespaces.stored }, call))
   }
 
   gc(options: GcOptions = {}): Promise<GcReport> {
     const { env, packs, logger } = this.#init
     const namespaces = this.#namespaces
     return this.#maintain(options, (call) =>
-      collectGarbage({ env, packs, namespaces: namespaces.everything, logger }, call),
+      collectGarbage({ env, packs, namespaces: namespaces.stored, logger }, call),
     )
   }
 

@@ -189,6 +189,12 @@ export const maxPushPeers = 32
 export const maxSyncRounds = 8
 /** How often a namespace is compared with a member chosen at random, milliseconds, from and to. */
 export const syncEveryMs = { from: 30_000, to: 60_000 }
+/** Capabilities that one stream of requests for blocks may show. */
+export const maxPresentations = 4
+/** Entries that a denial gives as its evidence: what ended a right, and the grants that this stands on. */
+export const maxDenialEvidence = 64
+/** Scopes in which one connected agent that is no member is told of news, in each namespace. */
+export const maxFollowedScopes = 1_024
 /** Waits after failures of one agent, or of all known agents, milliseconds: doubled from the first to the last. */
 export const syncBackoffMs = { from: 1_000, to: 60_000 }
 /** Waits between dials of a member that was connected up to `during` before: `to` at most, milliseconds. */

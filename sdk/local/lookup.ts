@@ -16,17 +16,29 @@ export async function findById(
   options: { artifactId: string; namespace?: string | undefined; version?: VersionRef | undefined },
 ): Promise<Found> {
   const artifact = parseArtifactId(options.artifactId)
-  const among = options.namespace === undefined ? namespaces.all : [namespaces.find(options.namespace)]
+  const among = options.namespace === undefined ? namespaces.readable : [namespaces.find(options.namespace)]
   for (const namespace of among) {
     const record = await namespace.log.catalog.get(artifact, options.version)
+    if (namespace.log.partial !== undefined && record !== undefined) checkRight(namespaces, artifact)
     if (record !== undefined) return { namespace, record }
     if (options.version === undefined || (await namespace.log.catalog.get(artifact)) === undefined) {
-      await checkNotHidden(namespace, artifact)
+      if (namespace.log.partial === undefined) await checkNotHidden(namespace, artifact)
       continue
     }
     throw noSuchVersion(artifact, options.version)
   }
+  checkRight(namespaces, artifact)
   throw noSuchVersion(artifact, undefined)
+}
+
+/** @throws ACCESS_DENIED for an artifact that this agent was let read and may not read any more */
+function checkRight({ rights }: LocalNamespaces, artifact: Uint8Array): void {
+  const reason = rights?.refusalOf(artifact)
+  if (reason === undefined) return
+  const artifactId = formatArtifactId(artifact)
+  throw new ArtifactHubError('ACCESS_DENIED', `artifact ${artifactId} is not shared with this agent any more`, {
+    details: { artifactId, reason },
+  })
 }
 
 /** @throws ACCESS_DENIED for an artifact that is here and that this agent cannot read */

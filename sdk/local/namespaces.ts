@@ -10,15 +10,19 @@ import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
 import { decodeEntry } from '../../src/log/index.ts'
 import {
+  FollowedArtifacts,
   forgetNamespace,
+  forgetPartial,
   type LogKind,
   loadCurrentNamespace,
   loadNamespaceRows,
+  loadPartials,
   loadRemovals,
   Namespace,
   type NamespaceRow,
   putCurrentNamespace,
   putNamespaceRow,
+  putPartial,
   Quota,
   removeRows,
 } from '../../src/namespace/index.ts'
@@ -41,6 +45,15 @@ export interface NamespaceObserver {
   closing(namespace: OpenNamespace): Promise<void>
 }
 
+/** What capabilities let this agent read in namespaces that it is no member of. */
+export interface ReadRights {
+  /**
+   * Why an artifact (20 bytes) that this agent was let read cannot be read any more; `undefined` while it can, and for one that it
+   * knows nothing of.
+   */
+  refusalOf(artifact: Uint8Array): string | undefined
+}
+
 /** A log that is about to be here. */
 interface NewLog {
   /** 32 bytes. */
@@ -56,10 +69,16 @@ const defaultPlan: PlanName = 'enterprise'
 /** How work fails whose namespace goes away under it. */
 const endings: ReadonlySet<string> = new Set(['CLOSED', 'CORRUPT', 'UNAVAILABLE'])
 
-/** The namespaces of this node, and beside them its groups. All are open while the node runs: each costs a few rows of memory. */
+/**
+ * The namespaces of this node, and beside them its groups. All are open while the node runs: each costs a few rows of memory. Those
+ * of which only single artifacts are here (`partial`) are kept apart.
+ */
 export class LocalNamespaces {
   readonly #env: LocalEnvironment
+  /** Asked about what is in partial namespaces. */
+  rights: ReadRights | undefined
   readonly #open = new Map<string, OpenNamespace>()
+  readonly #partial = new Map<string, OpenNamespace>()
   readonly #observers = new Set<NamespaceObserver>()
   #current: OpenNamespace | undefined
   /** Namespaces whose making or removal failed, and may have happened all the same. */
@@ -78,6 +97,11 @@ export class LocalNamespaces {
     for (const row of await loadNamespaceRows(env.store)) {
       const log = await Namespace.open(env, row.id)
       namespaces.#add(row, log)
+    }
+    for (const id of await loadPartials(env.store)) {
+      const artifacts = new FollowedArtifacts()
+      // Which artifacts: whoever keeps the capabilities says so before anything is received.
+      if (!namespaces.#open.has(formatNamespaceId(id))) namespaces.#addPartial(await Namespace.open(env, id, artifacts))
     }
     if (namespaces.all.length === 0) await namespaces.create(personalName)
     const current = await loadCurrentNamespace(env.store)
@@ -101,6 +125,21 @@ export class LocalNamespaces {
   /** The groups that this agent is in, oldest first. */
   get groups(): OpenNamespace[] {
     return this.everything.filter(({ row }) => row.kind === 'group')
+  }
+
+  /** Those of which single artifacts are here, in no order. */
+  get partial(): OpenNamespace[] {
+    return [...this.#partial.values()]
+  }
+
+  /** Every log that has anything in the store. */
+  get stored(): OpenNamespace[] {
+    return [...this.everything, ...this.partial]
+  }
+
+  /** All in which artifacts are found by id: partial ones too. */
+  get readable(): OpenNamespace[] {
+    return [...this.all, ...this.partial]
   }
 
   get current(): OpenNamespace {
@@ -156,8 +195,15 @@ export class LocalNamespaces {
 
   /** What to tell a caller whose work on this namespace failed with `error`. */
   async reasonOf(namespace: OpenNamespace, error: unknown): Promise<unknown> {
-    const { idText } = namespace.log
-    if (this.#open.get(idText) === namespace || !isHubError(error) || !endings.has(error.code)) return error
+    const { log } = namespace
+    const { idText } = log
+    if (
+      this.#open.get(idText) === namespace ||
+      this.#partial.get(idText) === namespace ||
+      !isHubError(error) ||
+      !endings.has(error.code)
+    )
+      return error
     await this.#turn
     if (this.#open.has(idText) || this.#unsettled.has(idText)) {
       if (error.code !== 'CLOSED') return error
@@ -170,6 +216,10 @@ export class LocalNamespaces {
           cause: error,
         },
       )
+    }
+    if (log.partial !== undefined) {
+      const details = { namespace: idText }
+      return new ArtifactHubError('ACCESS_DENIED', 'what let this agent read it has ended', { details, cause: error })
     }
     const message = `${namespace.row.kind} ${JSON.stringify(namespace.row.name)} was deleted meanwhile`
     return new ArtifactHubError('NOT_FOUND', message, { details: { namespace: idText }, cause: error })
@@ -204,9 +254,40 @@ export class LocalNamespaces {
       if (actual !== undefined && actual !== kind)
         throw new ArtifactHubError('INVALID_ARGUMENT', `this is the id of a ${actual}, and a ${kind}’s is needed`)
       const common = { kind, name, plan: defaultPlan, owner: header.author, createdMs: this.#env.now() }
+      await this.#dropPartial(id)
       const make = () => Namespace.join(this.#env, id, genesis, () => [putNamespaceRow({ id, ...common })])
       return await this.#make(make, common, () => id)
     })
+  }
+
+  /**
+   * Makes room for single artifacts of a namespace that this agent is no member of; gives the one that is there if it is.
+   * @throws ALREADY_EXISTS when it is a member; CORRUPT when that is not its genesis
+   */
+  followPartial(id: Uint8Array, genesis: Uint8Array): Promise<OpenNamespace> {
+    return this.#exclusively(async () => {
+      const idText = formatNamespaceId(id)
+      const known = this.#partial.get(idText)
+      if (known !== undefined) return known
+      if (this.#open.has(idText)) throw new ArtifactHubError('ALREADY_EXISTS', 'this node has that namespace')
+      const log = await Namespace.join(this.#env, id, genesis, () => [putPartial(id)], new FollowedArtifacts())
+      return this.#addPartial(log)
+    })
+  }
+
+  /** Removes what is here of a partial namespace. Idempotent. */
+  unfollowPartial(id: Uint8Array): Promise<void> {
+    return this.#exclusively(() => this.#dropPartial(id))
+  }
+
+  async #dropPartial(id: Uint8Array): Promise<void> {
+    const namespace = this.#partial.get(formatNamespaceId(id))
+    if (namespace === undefined) return
+    this.#partial.delete(formatNamespaceId(id))
+    await Promise.all([...this.#observers].map((observer) => observer.closing(namespace)))
+    await namespace.log.close()
+    await this.#env.store.batch(forgetPartial(id), { sync: true })
+    await this.#remove(id)
   }
 
   /** @throws ALREADY_EXISTS when this node has that log, or another one of that kind and name */
@@ -271,6 +352,11 @@ export class LocalNamespaces {
     }
   }
 
+  /** Resolves when the changes asked for so far are through. */
+  async settled(): Promise<void> {
+    await this.#turn
+  }
+
   use(nameOrId: string): Promise<OpenNamespace> {
     return this.#exclusively(async () => {
       const namespace = this.find(nameOrId)
@@ -328,12 +414,22 @@ export class LocalNamespaces {
   /** Waits for what is being written, and lets nothing more be. */
   async close(): Promise<void> {
     await this.#turn
-    await Promise.all(this.everything.map(({ log }) => log.close()))
+    await Promise.all(this.stored.map(({ log }) => log.close()))
   }
 
   #add(row: NamespaceRow, log: Namespace): OpenNamespace {
     const namespace = { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes), uploading: new Set<string>() }
     this.#open.set(log.idText, namespace)
+    for (const observer of this.#observers) observer.opened(namespace)
+    return namespace
+  }
+
+  #addPartial(log: Namespace): OpenNamespace {
+    const { owner } = log.membership
+    const kind = 'namespace' as const
+    const row = { id: log.id, kind, name: log.idText, plan: defaultPlan, owner, createdMs: this.#env.now() }
+    const namespace = { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes), uploading: new Set<string>() }
+    this.#partial.set(log.idText, namespace)
     for (const observer of this.#observers) observer.opened(namespace)
     return namespace
   }

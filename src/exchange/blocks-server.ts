@@ -12,6 +12,8 @@ export interface ServeBlocksOptions {
   /** A namespace of this node by its id (32 bytes). */
   readonly lookup: (namespace: Uint8Array) => ServedNamespace | undefined
   readonly scheduler: Scheduler
+  /** This node's agent, 32 bytes. */
+  readonly self: Uint8Array
 }
 
 /** Serves until it is closed. */
@@ -26,7 +28,7 @@ export interface BlockServer extends AsyncDisposable {
  * an unknown root and a stranger get one refusal, after one time. Memory, requests and streams are bounded, and a stream on
  * which nothing moves is ended.
  */
-export function serveBlocks({ network, lookup, scheduler }: ServeBlocksOptions): BlockServer {
+export function serveBlocks({ network, lookup, scheduler, self }: ServeBlocksOptions): BlockServer {
   const counters: BlockServerCounters = {
     requests: 0,
     refused: 0,
@@ -78,6 +80,7 @@ export function serveBlocks({ network, lookup, scheduler }: ServeBlocksOptions):
           stream,
           lookup,
           scheduler,
+          self,
           counters,
           onPermitted: () => unproven.delete(own),
           signal: AbortSignal.any([signal, stop.signal, own.signal]),

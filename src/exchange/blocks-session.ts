@@ -1,14 +1,22 @@
 import { hash } from 'node:crypto'
+import { decodePresentation, type Presentation } from '../capability/index.ts'
 import { Budget, type ContentRef, type Subtree } from '../content/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
-import { blockCreditBytes, blockIdleMs, blockReadAheadBytes, blockRefusalMs, maxRequestsWaiting } from '../limits.ts'
+import {
+  blockCreditBytes,
+  blockIdleMs,
+  blockReadAheadBytes,
+  blockRefusalMs,
+  maxPresentations,
+  maxRequestsWaiting,
+} from '../limits.ts'
 import type { NamespaceBlocks } from '../storage/index.ts'
 import { BlockMemory } from './block-memory.ts'
 import { FrameReader, FrameWriter } from './frame-stream.ts'
 import { type BlockRequest, decodeAskerFrame, encodeFrame, type LeafRun, type ServerFrame } from './frames.ts'
 import { Gate } from './gate.ts'
-import { type NamespaceRoots, readableRoot } from './may-read.ts'
+import { type Asker, mayRead, type NamespaceRoots, readableRoot } from './may-read.ts'
 import type { PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 import { ServedTree } from './served-tree.ts'
@@ -45,6 +53,8 @@ export interface BlockSessionOptions {
   readonly stream: PeerStream
   readonly lookup: (namespace: Uint8Array) => ServedNamespace | undefined
   readonly scheduler: Scheduler
+  /** This node's agent, 32 bytes. */
+  readonly self: Uint8Array
   readonly counters: BlockServerCounters
   /** Told when a request was not refused. */
   readonly onPermitted: () => void
@@ -89,6 +99,7 @@ class BlockSession {
   readonly #writer: FrameWriter
   /** The trees that requests were last for: as a rule there is one. */
   #tree: { readonly key: string; readonly tree: ServedTree } | undefined
+  readonly #presentations: Presentation[] = []
   #credit = 0
   #unanswered = 0
   #asked = false
@@ -131,6 +142,9 @@ class BlockSession {
         this.#grantedBytes += frame.bytes
         if (this.#credit > blockCreditBytes) throw new Flood('more credit than a stream can hold')
         this.#takeBack()
+      } else if (frame.kind === 'present') {
+        if (this.#presentations.length >= maxPresentations) throw new Flood('more capabilities than a stream may show')
+        this.#presentations.push(decodePresentation(frame.presentation))
       } else {
         this.#unanswered++
         if (this.#unanswered > maxRequestsWaiting) throw new Flood('more requests than may wait')
@@ -213,6 +227,7 @@ class BlockSession {
       if (request.nodes) await this.#pushNodes(served.tree, (request.runs[0] as LeafRun).first)
       for (const run of request.runs) {
         for (let index = run.first; index < run.first + run.count; index++) {
+          this.#assertMayRead(request)
           await this.#pushLeaf(served.tree, served.blocks, index)
         }
       }
@@ -222,11 +237,22 @@ class BlockSession {
     }
   }
 
+  get #asker(): Asker {
+    const { stream, scheduler, self } = this.#options
+    return { agent: stream.agent, presentations: this.#presentations, provider: self, nowMs: scheduler.now() }
+  }
+
+  /** A right may end while an answer is under way. @throws ACCESS_DENIED */
+  #assertMayRead({ namespace, artifact }: BlockRequest): void {
+    const subject = { kind: 'root', artifact } as const
+    if (mayRead(this.#options.lookup(namespace), this.#asker, subject).allowed) return
+    throw new ArtifactHubError('ACCESS_DENIED', 'This agent may not read any more')
+  }
+
   /** What a request may have; `undefined` for a stranger as for what is not known, or not of those sizes. */
   async #permitted(request: BlockRequest): Promise<{ tree: ServedTree; blocks: ServedBlocks } | undefined> {
-    const { stream, lookup } = this.#options
-    const namespace = lookup(request.namespace)
-    const root = await readableRoot(namespace, stream.agent, request.artifact, request.root.digest)
+    const namespace = this.#options.lookup(request.namespace)
+    const root = await readableRoot(namespace, this.#asker, request.artifact, request.root.digest)
     if (namespace === undefined || root === undefined || !isSameContent(root, request.root)) return undefined
     const key = `${toHex(request.namespace)} ${toHex(root.digest)} ${root.codec}`
     if (this.#tree?.key !== key) this.#tree = { key, tree: new ServedTree(root, namespace.blocks) }

@@ -2,7 +2,14 @@ import { z } from 'zod'
 import type { ContentRef } from '../content/index.ts'
 import { artifactIdBytes, decodeCanonical, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError, type ErrorCode, errorTable } from '../errors.ts'
-import { blockCreditBytes, maxBlockBytes, maxBlockRequestBytes, maxContentBytes, maxRequestLeaves } from '../limits.ts'
+import {
+  blockCreditBytes,
+  maxBlockBytes,
+  maxBlockRequestBytes,
+  maxContentBytes,
+  maxPresentationBytes,
+  maxRequestLeaves,
+} from '../limits.ts'
 
 /** The protocol by which agents fetch blocks from each other. */
 export const blocksProtocol = '/artifact-hub/blocks/1'
@@ -31,6 +38,8 @@ export type AskerFrame =
   | { readonly kind: 'request'; readonly request: BlockRequest }
   /** So many more bytes of blocks may be sent. */
   | { readonly kind: 'credit'; readonly bytes: number }
+  /** By what right the asker, who has no role, asks for what comes after: `encodePresentation`. */
+  | { readonly kind: 'present'; readonly presentation: Uint8Array }
 
 /** From the one who serves; the answers to requests come in the order of the requests. */
 export type ServerFrame =
@@ -61,6 +70,7 @@ const maxMessageBytes = 1024
 const askerForms: ReadonlyMap<number, FrameForm> = new Map([
   [0x01, { kind: 'request', headBytes: 0, maxBodyBytes: maxBlockRequestBytes }],
   [0x02, { kind: 'credit', headBytes: 4, maxBodyBytes: 0 }],
+  [0x03, { kind: 'present', headBytes: 0, maxBodyBytes: maxPresentationBytes }],
 ])
 const serverForms: ReadonlyMap<number, FrameForm> = new Map([
   [0x11, { kind: 'accept', headBytes: 0, maxBodyBytes: 0 }],
@@ -97,6 +107,8 @@ export function encodeFrame(frame: AskerFrame | ServerFrame): FrameParts {
       return framed(frame.kind, [], encodeRequest(frame.request))
     case 'credit':
       return framed(frame.kind, [frame.bytes])
+    case 'present':
+      return framed(frame.kind, [], frame.presentation)
     case 'refuse':
       return framed(frame.kind, [], encodeCanonical({ code: frame.code, message: frame.message }))
     case 'node':
@@ -175,6 +187,7 @@ export interface RawFrame {
 /** @throws CORRUPT when the frame is not what its kind must be */
 export function decodeAskerFrame({ kind, head, body }: RawFrame): AskerFrame {
   if (kind === 'request') return { kind, request: decodeRequest(body) }
+  if (kind === 'present') return { kind, presentation: body }
   if (kind !== 'credit') throw malformed('a frame of the other side')
   const granted = head.getUint32(0)
   if (granted < 1 || granted > blockCreditBytes + maxBlockBytes) throw malformed('a credit of the wrong size')

@@ -1,13 +1,13 @@
 import { z } from 'zod'
 import { artifactIdBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxHoldingMessageBytes, maxHoldingWaitMs } from '../limits.ts'
+import { maxHoldingMessageBytes, maxHoldingWaitMs, maxPresentationBytes } from '../limits.ts'
 import type { QuestionProtocol } from './question.ts'
 
 /** The protocol by which agents ask each other what they hold. */
 export const holdingProtocol: QuestionProtocol = {
   name: '/artifact-hub/holding/1',
-  maxQuestionBytes: maxHoldingMessageBytes,
+  maxQuestionBytes: maxHoldingMessageBytes + maxPresentationBytes,
   maxAnswerBytes: maxHoldingMessageBytes,
 }
 
@@ -24,6 +24,8 @@ export interface HoldingQuestion {
   readonly root: Uint8Array
   /** The answer comes once it is `all`, or after this long with what it is then. */
   readonly waitMs: number
+  /** By what right, if not by a role: `encodePresentation`. */
+  readonly presentation?: Uint8Array | undefined
 }
 
 const bytes = (length: number) => z.instanceof(Uint8Array).refine((value) => value.length === length)
@@ -33,12 +35,13 @@ const questionForm = z.strictObject({
   art: bytes(artifactIdBytes),
   root: bytes(32),
   wait: z.int().min(0).max(maxHoldingWaitMs),
+  cap: z.nullable(z.instanceof(Uint8Array)),
 })
 const answerForm = z.strictObject({ v: z.literal(0), holds: z.enum(['all', 'part', 'none', 'denied']) })
 
-/** `{ v: 0, ns, art, root, wait }` */
-export function questionMessage({ namespace, artifact, root, waitMs }: HoldingQuestion): unknown {
-  return { v: 0, ns: namespace, art: artifact, root, wait: waitMs }
+/** `{ v: 0, ns, art, root, wait, cap }` */
+export function questionMessage({ namespace, artifact, root, waitMs, presentation }: HoldingQuestion): unknown {
+  return { v: 0, ns: namespace, art: artifact, root, wait: waitMs, cap: presentation ?? null }
 }
 
 /** `{ v: 0, holds }` */
@@ -50,8 +53,8 @@ export function answerMessage(holds: Holds | 'denied'): unknown {
 export function readQuestion(message: unknown): HoldingQuestion {
   const parsed = questionForm.safeParse(message)
   if (!parsed.success) throw malformed()
-  const { ns, art, root, wait } = parsed.data
-  return { namespace: ns, artifact: art, root, waitMs: wait }
+  const { ns, art, root, wait, cap } = parsed.data
+  return { namespace: ns, artifact: art, root, waitMs: wait, presentation: cap ?? undefined }
 }
 
 /** @throws CORRUPT for what no honest peer answers */

@@ -21,10 +21,12 @@ class World {
   readonly server = serveHolding({
     network: this.holder,
     scheduler: this.scheduler,
+    self: this.holder.agent,
     lookup: (id): HeldNamespace | undefined => {
       if (toHex(id) !== toHex(namespace)) return undefined
       return {
         roleOf: () => (this.isMember ? 'reader' : undefined),
+        rootOf: () => undefined,
         holds: async () => this.holds,
         onMore: (_, listener) => {
           this.listeners.add(listener)

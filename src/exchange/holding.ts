@@ -1,3 +1,4 @@
+import { decodePresentation } from '../capability/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { blockRefusalMs, maxHoldingQuestions, maxHoldingQuestionsOfAgent } from '../limits.ts'
 import { elapsed } from './elapsed.ts'
@@ -11,13 +12,13 @@ import {
   readAnswer,
   readQuestion,
 } from './holding-codec.ts'
-import { mayRead, type ReadableNamespace } from './may-read.ts'
+import { mayRead, type NamespaceRoots, readableRoot } from './may-read.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import { type AskOptions, answerQuestions, askQuestion, type QuestionServer } from './question.ts'
 import type { Scheduler } from './scheduler.ts'
 
 /** A namespace about which may be asked what of it is held. */
-export interface HeldNamespace extends ReadableNamespace {
+export interface HeldNamespace extends NamespaceRoots {
   /** How much of the content with that root is durable here. */
   holds(artifact: Uint8Array, root: Uint8Array): Promise<Holds>
   /** Calls `listener` whenever there may be more of an artifact, until the returned function is called. */
@@ -30,20 +31,31 @@ export interface ServeHoldingOptions {
   readonly scheduler: Scheduler
   /** A namespace of this node by its id (32 bytes). */
   readonly lookup: (namespace: Uint8Array) => HeldNamespace | undefined
+  /** This node's agent, 32 bytes. */
+  readonly self: Uint8Array
 }
 
-/** Tells members how much of a content is durable here. Strangers get one refusal, whatever they ask about, after one time. */
-export function serveHolding({ network, scheduler, lookup }: ServeHoldingOptions): QuestionServer {
+/** Tells whoever may read it how much of a content is durable here. Strangers get one refusal, whatever they ask about, after one time. */
+export function serveHolding({ network, scheduler, lookup, self }: ServeHoldingOptions): QuestionServer {
   const answer = async (message: unknown, agent: Uint8Array, signal: AbortSignal): Promise<unknown> => {
     const question = readQuestion(message)
+    const { presentation, artifact, root } = question
+    const presentations = presentation === undefined ? [] : [decodePresentation(presentation)]
+    const mayAsk = async (): Promise<boolean> => {
+      const asker = { agent, presentations, provider: self, nowMs: scheduler.now() }
+      const at = lookup(question.namespace)
+      // A member may ask about what is still to come.
+      if (mayRead(at, { ...asker, presentations: [] }, { kind: 'namespace' }).allowed) return true
+      return (await readableRoot(at, asker, artifact, root)) !== undefined
+    }
     const namespace = lookup(question.namespace)
-    if (namespace === undefined || !mayRead(namespace, agent)) {
+    if (namespace === undefined || !(await mayAsk())) {
       await elapsed(scheduler, blockRefusalMs, signal)
       return answerMessage('denied')
     }
     const holds = await holdsWithin(namespace, question, scheduler, signal)
     // It may have been removed while it waited.
-    return answerMessage(mayRead(lookup(question.namespace), agent) ? holds : 'denied')
+    return answerMessage((await mayAsk()) ? holds : 'denied')
   }
   const bounds = { maxOfAgent: maxHoldingQuestionsOfAgent, maxInAll: maxHoldingQuestions }
   return answerQuestions(holdingProtocol, { network, scheduler, ...bounds, answer })

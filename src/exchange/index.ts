@@ -10,18 +10,19 @@ export {
   serveHolding,
 } from './holding.ts'
 export type { HoldingQuestion, Holds } from './holding-codec.ts'
-export type { NamespaceRoots, ReadableNamespace } from './may-read.ts'
+export { afterOf, type NamespaceRoots, type ReadableNamespace } from './may-read.ts'
 export type { Misbehaviour, PeerNetwork, PeerStream, StreamHandler } from './peer-network.ts'
 export type { QuestionServer } from './question.ts'
 export { type KnownPeer, Replicator, type ReplicatorOptions } from './replicator.ts'
 export { type JoinOptions, joinNamespace } from './replicator-join.ts'
 export type { NamespaceSyncStatus } from './replicator-log.ts'
+export type { Following } from './replicator-partial.ts'
 export type { PeerSyncStatus } from './replicator-peers.ts'
 export type { Scheduler } from './scheduler.ts'
+export type { SyncScope } from './sync-codec.ts'
 export type { LogChange, Received, RefusedEntry, ReplicatedLog, StoredEntry, VectorRow } from './sync-log.ts'
-export { runSync, type SyncOutcome, type SyncRunOptions } from './sync-run.ts'
+export { fetchGenesis, runSync, type SyncOutcome, type SyncRunOptions } from './sync-run.ts'
 export type { SyncServiceCounters } from './sync-serve.ts'
-export type { SyncScope } from './sync-view.ts'
 export type { ContentRange, TransferProgress, TransferTarget } from './transfer.ts'
 export {
   type OpenTransfer,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { artifactIdOf, concatBytes, equalBytes, sha256, toHex } from '../encoding/index.ts'
+import { artifactIdOf, bytesText, concatBytes, equalBytes, sha256, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { AgentKey } from '../identity/index.ts'
 import {
@@ -291,9 +291,15 @@ export class MemoryLog implements ReplicatedLog {
     for (const { entry } of this.#held.values()) if (entry.body === undefined) yield entry.hash
   }
 
-  async *authEntries(): AsyncIterable<StoredEntry> {
+  async authIds(): Promise<{ ids: Uint8Array[]; hash: Uint8Array }> {
+    const ids = (await Array.fromAsync(this.authEntries())).map(({ hash }) => hash.slice(0, 16)).sort(Buffer.compare)
+    return { ids, hash: sha256(...ids) }
+  }
+
+  async *authEntries({ without }: { without?: ReadonlySet<string> } = {}): AsyncIterable<StoredEntry> {
     for (const { entry } of this.#held.values())
-      if (entry.auth !== undefined) yield { hash: entry.hash, bytes: encodeEntry(entry) }
+      if (entry.auth !== undefined && without?.has(bytesText(entry.hash.subarray(0, 16))) !== true)
+        yield { hash: entry.hash, bytes: encodeEntry(entry) }
   }
 
   async *artifactEntries(artifact: Uint8Array): AsyncIterable<StoredEntry> {

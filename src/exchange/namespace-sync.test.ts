@@ -33,7 +33,7 @@ class Members {
   serve(node: NamespaceNode): SyncService {
     const network = this.peerOf(node)
     const lookup = (id: Uint8Array): Namespace | undefined => (equalBytes(id, node.ns.id) ? node.ns : undefined)
-    return new SyncService({ network, scheduler: this.scheduler, lookup })
+    return new SyncService({ network, scheduler: this.scheduler, self: node.id, lookup })
   }
 
   sync(from: NamespaceNode, to: NamespaceNode, more: Partial<SyncRunOptions> = {}) {

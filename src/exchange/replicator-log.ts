@@ -1,6 +1,7 @@
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { type ErrorCode, isHubError } from '../errors.ts'
 import { healAgainMs, maxPushPeers, syncBackoffMs, syncEveryMs, syncRedialMs } from '../limits.ts'
+import { FollowerNews } from './follower-news.ts'
 import { NamedTimers } from './named-timers.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import { LogHints } from './replicator-hints.ts'
@@ -46,6 +47,8 @@ const dialsAtOnce = 3
 /** One log that is kept in step: when to run a round with whom. */
 export class ReplicatedNamespace {
   readonly log: ReplicatedLog
+  /** Connected agents that follow artifacts and are no members. */
+  readonly followers: FollowerNews
   readonly #context: ReplicatorContext
   readonly #hints: LogHints
   readonly #ending = new AbortController()
@@ -63,6 +66,7 @@ export class ReplicatedNamespace {
   constructor(log: ReplicatedLog, context: ReplicatorContext) {
     this.log = log
     this.#context = context
+    this.followers = new FollowerNews(log, context)
     this.#timers = new NamedTimers(context.scheduler)
     this.#peers = new SyncPeers((agent) => !this.isOfInterest(agent))
     this.#hints = new LogHints({
@@ -335,7 +339,9 @@ export class ReplicatedNamespace {
     if (other !== undefined) this.request(other)
   }
 
-  #onChange({ written, received, authChanged, mayOweBoxes = false }: LogChange): void {
+  #onChange(change: LogChange): void {
+    const { written, received, authChanged, mayOweBoxes = false } = change
+    this.followers.tell(change)
     if (written.length > 0) {
       const inTouch = this.connectedMembers().filter((agent) => this.#isInTouch(agent))
       for (const agent of inTouch.slice(0, maxPushPeers)) this.#context.push(agent, this.log, written)

@@ -324,7 +324,7 @@ describe('who may know of a namespace', () => {
         await raw.stream.close()
       }
       const [namespace, tag] = [a.id, offerTag(a.id, eve.publicKey, self)]
-      await ask({ type: 'hello', namespace, artifact: undefined, hash: a.vectorHash })
+      await ask({ type: 'hello', namespace, scope: { kind: 'namespace' }, hash: a.vectorHash, presentation: undefined })
       await ask({ type: 'push', namespace, entries: [new Uint8Array(1)] })
       const rows = [{ tag, state: offerState(tag, a.vectorHash) }]
       await ask({ type: 'offer', rows }, { type: 'names', namespaces: [namespace] })
@@ -336,7 +336,7 @@ describe('who may know of a namespace', () => {
       world.network.disconnect(stranger, node.peer)
     }
     expect(heard[0]).toEqual(heard[1])
-    expect(heard[0]).toContainEqual({ type: 'denied' })
+    expect(heard[0]).toContainEqual({ type: 'denied', reason: undefined, evidence: [] })
   })
 
   it('a stranger that is connected hears nothing, whatever is written, and its own words are not heard', async () => {

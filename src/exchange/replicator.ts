@@ -2,7 +2,8 @@ import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxSyncOffers, maxSyncRounds } from '../limits.ts'
 import type { PeerNetwork } from './peer-network.ts'
-import { type NamespaceSyncStatus, ReplicatedNamespace } from './replicator-log.ts'
+import { type NamespaceSyncStatus, ReplicatedNamespace, type ReplicatorContext } from './replicator-log.ts'
+import { type Following, ReplicatedPartial } from './replicator-partial.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { OfferRow } from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
@@ -49,6 +50,8 @@ export class Replicator implements AsyncDisposable {
   readonly #service: SyncService
   readonly #ending = new AbortController()
   readonly #followed = new Map<string, ReplicatedNamespace>()
+  /** Logs of which only some artifacts are here. */
+  readonly #partial = new Map<string, ReplicatedPartial>()
   readonly #links = new Map<string, PushLink>()
   /** By connected agent, the namespaces that it was offered on this connection. */
   readonly #offered = new Map<string, Set<string>>()
@@ -64,11 +67,14 @@ export class Replicator implements AsyncDisposable {
     this.#service = new SyncService({
       network,
       scheduler,
+      self: options.self,
       lookup: (namespace) => this.#followed.get(toHex(namespace))?.log,
+      lookupPartial: (namespace) => this.#partial.get(toHex(namespace))?.log,
+      onFollowed: (log, agent, followed) => this.#of(log)?.followers.add(agent, followed),
       onRound: (log, agent, { result }) => this.#of(log)?.heardFrom(agent, result),
       onPushed: (log, agent, { unlinked }) => {
         // Here is where it is known what is missing: the one who pushed does nothing about it.
-        if (unlinked > 0) this.#of(log)?.request(agent)
+        if (unlinked > 0) (this.#of(log) ?? this.#partial.get(toHex(log.id)))?.request(agent)
       },
       onDenied: (namespace, agent, log) => {
         // Who knows the id may have been granted a role that was not heard of here; that it shows, and nobody else is asked in return.
@@ -100,30 +106,41 @@ export class Replicator implements AsyncDisposable {
    */
   follow(log: ReplicatedLog, options: { peers?: readonly KnownPeer[] } = {}): void {
     if (this.#ending.signal.aborted) throw new ArtifactHubError('CLOSED', 'this node is closed')
-    const { network, scheduler, random, self } = this.#options
+    const { network } = this.#options
     const peers = options.peers ?? []
     for (const { agent, addresses } of peers) network.addAddresses(agent, addresses)
     const id = toHex(log.id)
     let followed = this.#followed.get(id)
     if (followed === undefined) {
-      followed = new ReplicatedNamespace(log, {
-        network,
-        scheduler,
-        random,
-        self,
-        inTurn: (signal, work) => this.#rounds.run(signal, work),
-        push: (agent, from, entries) => this.#link(agent).push(from, entries),
-        onAuthChanged: () => this.#offerSoon(),
-      })
+      followed = new ReplicatedNamespace(log, this.#context)
       this.#followed.set(id, followed)
     }
     followed.know(peers.map(({ agent }) => agent))
     this.#offerSoon()
   }
 
+  /**
+   * Keeps single artifacts of a log in step, by what capabilities allow, until it is unfollowed. Again: with these from now on.
+   * @throws CLOSED
+   */
+  followPartial(log: ReplicatedLog, following: readonly Following[], peers: readonly KnownPeer[]): void {
+    if (this.#ending.signal.aborted) throw new ArtifactHubError('CLOSED', 'this node is closed')
+    for (const { agent, addresses } of peers) this.#options.network.addAddresses(agent, addresses)
+    const id = toHex(log.id)
+    const partial = this.#partial.get(id) ?? new ReplicatedPartial(log, this.#context)
+    this.#partial.set(id, partial)
+    partial.set(
+      following,
+      peers.map(({ agent }) => agent),
+    )
+  }
+
   /** Stops keeping a namespace (32 bytes) in step, and waits until nothing of it is under way. Idempotent. */
   async unfollow(namespace: Uint8Array): Promise<void> {
     const id = toHex(namespace)
+    const partial = this.#partial.get(id)
+    this.#partial.delete(id)
+    await partial?.close()
     const followed = this.#followed.get(id)
     this.#followed.delete(id)
     for (const offered of this.#offered.values()) offered.delete(id)
@@ -134,7 +151,8 @@ export class Replicator implements AsyncDisposable {
 
   /** How far a namespace is in step; `undefined` when it is not followed. */
   status(namespace: Uint8Array): NamespaceSyncStatus | undefined {
-    return this.#followed.get(toHex(namespace))?.status
+    const id = toHex(namespace)
+    return (this.#followed.get(id) ?? this.#partial.get(id))?.status
   }
 
   /**
@@ -142,6 +160,8 @@ export class Replicator implements AsyncDisposable {
    * @throws NOT_FOUND when it is not followed; the signal's reason
    */
   async syncNow(namespace: Uint8Array, options: { signal?: AbortSignal | undefined } = {}): Promise<number> {
+    const partial = this.#partial.get(toHex(namespace))
+    if (partial !== undefined) return (await partial.sync(options.signal)) ? 1 : 0
     const followed = this.#followed.get(toHex(namespace))
     if (followed === undefined) throw new ArtifactHubError('NOT_FOUND', 'this namespace is not followed')
     const members = followed.connectedMembers()
@@ -159,10 +179,11 @@ export class Replicator implements AsyncDisposable {
     for (const stop of this.#graces) stop()
     await Promise.all([
       this.#service.close(),
-      ...[...this.#followed.values()].map((followed) => followed.close()),
+      ...[...this.#followed.values(), ...this.#partial.values()].map((followed) => followed.close()),
       ...[...this.#links.values()].map((link) => link.close()),
     ])
     this.#followed.clear()
+    this.#partial.clear()
     this.#links.clear()
     while (this.#running.size > 0) await Promise.all(this.#running)
   }
@@ -171,18 +192,33 @@ export class Replicator implements AsyncDisposable {
     await this.close()
   }
 
+  get #context(): ReplicatorContext {
+    const { network, scheduler, random, self } = this.#options
+    return {
+      network,
+      scheduler,
+      random,
+      self,
+      inTurn: (signal, work) => this.#rounds.run(signal, work),
+      push: (agent, from, entries) => this.#link(agent).push(from, entries),
+      onAuthChanged: () => this.#offerSoon(),
+    }
+  }
+
   #of(log: ReplicatedLog): ReplicatedNamespace | undefined {
     return this.#followed.get(toHex(log.id))
   }
 
   #invited(namespace: Uint8Array, from: Uint8Array): void {
-    if (!this.#followed.has(toHex(namespace))) this.#options.onInvited?.(namespace, from)
+    const id = toHex(namespace)
+    if (!this.#followed.has(id)) this.#options.onInvited?.(namespace, from)
   }
 
   #onPeer(agent: Uint8Array, connected: boolean): void {
     const name = toHex(agent)
+    const all = [...this.#followed.values(), ...this.#partial.values()]
     if (connected) {
-      for (const followed of this.#followed.values()) if (followed.isOfInterest(agent)) followed.onConnected(agent)
+      for (const followed of all) if (followed.isOfInterest(agent)) followed.onConnected(agent)
       this.#offered.set(name, new Set())
       this.#offerSoon()
       return
@@ -191,7 +227,8 @@ export class Replicator implements AsyncDisposable {
     const link = this.#links.get(name)
     this.#links.delete(name)
     if (link !== undefined) this.#keep(link.close())
-    for (const followed of this.#followed.values()) if (followed.isOfInterest(agent)) followed.onLost(agent)
+    for (const { followers } of this.#followed.values()) followers.forget(agent)
+    for (const followed of all) if (followed.isOfInterest(agent)) followed.onLost(agent)
   }
 
   #link(agent: Uint8Array): PushLink {
@@ -206,7 +243,10 @@ export class Replicator implements AsyncDisposable {
       onDone: (log, { hash }) => {
         if (equalBytes(hash, log.vectorHash)) this.#of(log)?.heardFrom(agent, 'same')
       },
-      onLost: (log) => this.#of(log)?.request(agent),
+      onLost: (log) => {
+        // Who only follows artifacts asks by itself.
+        if (log.roleOf(agent) !== undefined) this.#of(log)?.request(agent)
+      },
     })
     this.#links.set(name, link)
     return link

@@ -1,7 +1,20 @@
 import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxClaimEntries, maxSyncFrameBytes, maxSyncOffers, maxSyncWants } from '../limits.ts'
+import {
+  maxClaimEntries,
+  maxDenialEvidence,
+  maxPresentationBytes,
+  maxSyncFrameBytes,
+  maxSyncOffers,
+  maxSyncWants,
+} from '../limits.ts'
+import { type ReadSubject, type RefusalReason, refusalReasons } from './may-read.ts'
 import type { VectorRow } from './sync-log.ts'
+
+/**
+ * What a round is about: a whole namespace; who may do what in it; or besides that one artifact (20 bytes).
+ */
+export type SyncScope = ReadSubject
 
 /**
  * What agents say to each other on a sync stream. The first message of a stream decides what it is: `hello` a round,
@@ -25,15 +38,20 @@ export interface HelloMessage {
   readonly type: 'hello'
   /** 32 bytes. */
   readonly namespace: Uint8Array
-  /** The one artifact (20 bytes) of a round that is not about the whole namespace. */
-  readonly artifact: Uint8Array | undefined
+  readonly scope: SyncScope
   /** The vector hash of who asks; `undefined` asks for the genesis entry alone. */
   readonly hash: Uint8Array | undefined
+  /** By what right, if not by a role: `encodePresentation`. */
+  readonly presentation: Uint8Array | undefined
 }
 
 /** The answer to whoever may not read it, whether or not there is such a namespace. */
 export interface DeniedMessage {
   readonly type: 'denied'
+  /** Why what it showed gives it nothing any more; only for whoever has shown a right that was good here. */
+  readonly reason: RefusalReason | undefined
+  /** The entries that say so, and those that these stand on. */
+  readonly evidence: readonly Uint8Array[]
 }
 
 /** A page of what one side has, and entries that it holds without their body. */
@@ -158,9 +176,15 @@ export function encodeSyncMessage(message: SyncMessage): Uint8Array<ArrayBuffer>
 function membersOf(message: SyncMessage): unknown[] {
   switch (message.type) {
     case 'hello':
-      return [formatVersion, message.namespace, message.artifact ?? null, message.hash ?? null]
+      return [
+        formatVersion,
+        message.namespace,
+        encodeScope(message.scope),
+        message.hash ?? null,
+        message.presentation ?? null,
+      ]
     case 'denied':
-      return ['ACCESS_DENIED']
+      return ['ACCESS_DENIED', message.reason ?? null, message.evidence]
     case 'vector': {
       const rows = message.rows.map(({ chain, seq, hash }) => [chain, seq, hash])
       return [message.same, rows, message.ids, message.wants, message.more]
@@ -191,20 +215,21 @@ export function decodeSyncMessage(bytes: Uint8Array): SyncMessage {
   const [code, ...members] = message
   switch (code) {
     case codes.hello: {
-      const [version, namespace, artifact, hash] = members
+      const [version, namespace, scope, hash, presentation] = members
       checkVersion(version)
-      checkCount(members, 4)
+      checkCount(members, 5)
       return {
         type: 'hello',
         namespace: bytesOf(namespace, 32),
-        artifact: artifact === null ? undefined : bytesOf(artifact, 20),
+        scope: scopeOf(scope),
         hash: hash === null ? undefined : bytesOf(hash, 32),
+        presentation: presentation === null ? undefined : someBytesOf(presentation, maxPresentationBytes),
       }
     }
     case codes.denied:
-      checkCount(members, 1)
+      checkCount(members, 3)
       if (members[0] !== 'ACCESS_DENIED') throw malformed()
-      return { type: 'denied' }
+      return { type: 'denied', reason: reasonOf(members[1]), evidence: evidenceOf(members[2]) }
     case codes.vector: {
       checkCount(members, 5)
       const [same, rows, ids, wants, more] = members
@@ -259,6 +284,30 @@ export function decodeSyncMessage(bytes: Uint8Array): SyncMessage {
   }
 }
 
+/** Null, no bytes, or the artifact. */
+function encodeScope(scope: SyncScope): Uint8Array | null {
+  return scope.kind === 'namespace' ? null : scope.kind === 'auth' ? new Uint8Array(0) : scope.artifact
+}
+
+function scopeOf(value: unknown): SyncScope {
+  if (value === null) return { kind: 'namespace' }
+  if (value instanceof Uint8Array && value.length === 0) return { kind: 'auth' }
+  return { kind: 'artifact', artifact: bytesOf(value, 20) }
+}
+
+function reasonOf(value: unknown): RefusalReason | undefined {
+  if (value === null) return undefined
+  const reason = refusalReasons.find((known) => known === value)
+  if (reason === undefined) throw malformed()
+  return reason
+}
+
+function evidenceOf(value: unknown): Uint8Array[] {
+  const entries = listOf(value, maxDenialEvidence)
+  if (!entries.every((entry) => entry instanceof Uint8Array)) throw malformed()
+  return entries as Uint8Array[]
+}
+
 function malformed(): ArtifactHubError {
   return new ArtifactHubError('CORRUPT', 'not a valid sync frame')
 }
@@ -274,6 +323,11 @@ function checkCount(members: readonly unknown[], count: number): void {
 
 function bytesOf(value: unknown, length: number): Uint8Array {
   if (value instanceof Uint8Array && value.length === length) return value
+  throw malformed()
+}
+
+function someBytesOf(value: unknown, maxBytes: number): Uint8Array {
+  if (value instanceof Uint8Array && value.length <= maxBytes) return value
   throw malformed()
 }
 

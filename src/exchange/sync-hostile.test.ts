@@ -14,6 +14,7 @@ import {
   syncStreamBurst,
 } from '../limits.ts'
 import { decodeEntry, type Entry, encodeEntry } from '../log/index.ts'
+import { refusalReasons } from './may-read.ts'
 import { MemoryLog } from './memory-log.test-helper.ts'
 import { decodeSyncMessage, encodeSyncMessage, rowsInPage, type SyncMessage } from './sync-codec.ts'
 import { fetchGenesis, syncProtocol } from './sync-run.ts'
@@ -27,7 +28,13 @@ function withBob() {
   const one = world.add(a)
   const two = world.add(b)
   const peer = world.peer(bob)
-  const hello: SyncMessage = { type: 'hello', namespace: a.id, artifact: undefined, hash: c.vectorHash }
+  const hello: SyncMessage = {
+    type: 'hello',
+    namespace: a.id,
+    scope: { kind: 'namespace' },
+    hash: c.vectorHash,
+    presentation: undefined,
+  }
   const open = () => RawStream.open(peer, owner.publicKey)
   /** What was held against Bob, and that Ann is still served. */
   const check = async (...penalties: string[]) => {
@@ -100,10 +107,21 @@ describe('frames', () => {
       fc.record({
         type: fc.constant('hello' as const),
         namespace: bytes32,
-        artifact: fc.option(fc.uint8Array({ minLength: 20, maxLength: 20 }), { nil: undefined }),
+        scope: fc.oneof(
+          fc.constantFrom({ kind: 'namespace' as const }, { kind: 'auth' as const }),
+          fc.record({
+            kind: fc.constant('artifact' as const),
+            artifact: fc.uint8Array({ minLength: 20, maxLength: 20 }),
+          }),
+        ),
         hash: fc.option(bytes32, { nil: undefined }),
+        presentation: fc.option(fc.uint8Array({ maxLength: 300 }), { nil: undefined }),
       }),
-      fc.constant({ type: 'denied' as const }),
+      fc.record({
+        type: fc.constant('denied' as const),
+        reason: fc.option(fc.constantFrom(...refusalReasons), { nil: undefined }),
+        evidence: fc.array(fc.uint8Array({ maxLength: 100 }), { maxLength: 5 }),
+      }),
       fc.record({
         type: fc.constant('vector' as const),
         same: fc.boolean(),
@@ -341,7 +359,7 @@ describe('a member who opens', () => {
     world.scheduler.advance(1_000)
     const raw = await open()
     await raw.send({ ...hello, namespace: new Uint8Array(32) } as SyncMessage)
-    expect(await world.scheduler.until(raw.receive())).toEqual({ type: 'denied' })
+    expect(await world.scheduler.until(raw.receive())).toEqual({ type: 'denied', reason: undefined, evidence: [] })
     await check(...Array.from({ length: 5 }, () => 'flood'))
   })
 })
@@ -472,7 +490,13 @@ describe('100,000 entries to a slow reader', () => {
       }
     }
     const raw = await RawStream.open(world.peer(bob), owner.publicKey)
-    await raw.send({ type: 'hello', namespace: a.id, artifact: undefined, hash: c.vectorHash })
+    await raw.send({
+      type: 'hello',
+      namespace: a.id,
+      scope: { kind: 'namespace' },
+      hash: c.vectorHash,
+      presentation: undefined,
+    })
     await raw.receive()
     await raw.send({ type: 'vector', ...empty, rows: [] })
     for (;;) {

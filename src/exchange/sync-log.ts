@@ -1,3 +1,7 @@
+import type { CapabilityClaims } from '../capability/index.ts'
+import type { Entry } from '../log/index.ts'
+import type { ReadableNamespace } from './may-read.ts'
+
 /** The newest entry of a branch of a chain. A chain without a fork has one; a forked one has one for each branch. */
 export interface VectorRow {
   /** 16 bytes. */
@@ -36,6 +40,8 @@ export interface LogChange {
   readonly authChanged: boolean
   /** Whether others may lack keys of what was received: `heal` looks. */
   readonly mayOweBoxes?: boolean
+  /** Every entry of that batch that others are told of. */
+  readonly entries?: Iterable<Entry>
 }
 
 /** An entry as it is stored, with its name. */
@@ -45,8 +51,17 @@ export interface StoredEntry {
   readonly bytes: Uint8Array
 }
 
+/** What is told of one artifact. */
+export interface ArtifactViewOptions {
+  /** Of versions up to that number only what is public. */
+  readonly after?: number | undefined
+  /** Of shares only the one of that id (16 bytes); without it none. */
+  readonly share?: Uint8Array | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
 /** The log of one namespace as replication sees it: entries by hash, and what of them is held. A Namespace is one. */
-export interface ReplicatedLog {
+export interface ReplicatedLog extends ReadableNamespace {
   /** The namespace: 32 bytes. */
   readonly id: Uint8Array
   /** SHA-256 over the rows of the vector in order: two logs with one hash hold the same entries. */
@@ -66,8 +81,6 @@ export interface ReplicatedLog {
   lettersFor?(agent: Uint8Array): AsyncIterable<Uint8Array>
   /** Checks entries that anyone may have made and stores those that are well, in one durable batch. Idempotent. */
   receive(batch: readonly Uint8Array[], options?: { signal?: AbortSignal | undefined }): Promise<Received>
-  /** The role of an agent (32 bytes), as far as this log knows; `undefined` for strangers. */
-  roleOf(agent: Uint8Array): string | undefined
   /** Whether an agent had a role that was taken away. */
   hadRole?(agent: Uint8Array): boolean
   /**
@@ -87,10 +100,17 @@ export interface ReplicatedLog {
   entryBytes(hash: Uint8Array): Promise<Uint8Array | undefined>
   /** Hashes of entries held without the body or leaf that a live version needs. */
   incomplete(): AsyncIterable<Uint8Array> | Iterable<Uint8Array>
-  /** All entries that say who may do what. */
-  authEntries(options?: { signal?: AbortSignal | undefined }): AsyncIterable<StoredEntry>
-  /** All entries of one artifact (20 bytes). */
-  artifactEntries(artifact: Uint8Array, options?: { signal?: AbortSignal | undefined }): AsyncIterable<StoredEntry>
+  /** Ids of what `authEntries` gives: the first 16 bytes of each hash, ascending; and the SHA-256 over them. */
+  authIds(): Promise<{ readonly ids: readonly Uint8Array[]; readonly hash: Uint8Array }>
+  /**
+   * All entries that say who may do what, and those that prove forks: what is public of them, those that others stand on first.
+   * @param options.without ids (as text: `bytesText`) of those that are not needed
+   */
+  authEntries(options?: { without?: ReadonlySet<string>; signal?: AbortSignal | undefined }): AsyncIterable<StoredEntry>
+  /** All entries of one artifact (20 bytes), as a view gives them. */
+  artifactEntries(artifact: Uint8Array, options?: ArtifactViewOptions): AsyncIterable<StoredEntry>
+  /** The entries that say why a capability gives nothing any more, and those that they stand on; what is public of them. */
+  evidenceAgainst?(claims: CapabilityClaims): AsyncIterable<Uint8Array>
   /** Writes what this agent may and should write so that every member can read: an owed rotation, missing boxes. Idempotent. */
   heal?(): Promise<unknown>
   /** Whether `heal` last left something to be written later. */

@@ -125,12 +125,17 @@ describe('a round', () => {
     const [a] = threeMembers()
     const one = world.add(a)
     const stranger = world.peer(eve)
+    const denied = { type: 'denied', reason: undefined, evidence: [] }
     const answers = []
     for (const namespace of [a.id, new Uint8Array(32)]) {
       for (const hash of [undefined, a.vectorHash]) {
-        for (const artifact of [undefined, new Uint8Array(20)]) {
+        for (const scope of [
+          { kind: 'namespace' },
+          { kind: 'auth' },
+          { kind: 'artifact', artifact: new Uint8Array(20) },
+        ] as const) {
           const raw = await RawStream.open(stranger, owner.publicKey)
-          await raw.send({ type: 'hello', namespace, artifact, hash })
+          await raw.send({ type: 'hello', namespace, scope, hash, presentation: undefined })
           answers.push(await world.scheduler.until(raw.receive()), await raw.receive())
         }
       }
@@ -139,8 +144,8 @@ describe('a round', () => {
       answers.push(await world.scheduler.until(push.receive()), undefined)
       await push.stream.close()
     }
-    expect(answers).toEqual(Array.from({ length: 10 }, () => [{ type: 'denied' }, undefined]).flat())
-    expect(one.service.counters.denied).toBe(10)
+    expect(answers).toEqual(Array.from({ length: 14 }, () => [denied, undefined]).flat())
+    expect(one.service.counters.denied).toBe(14)
     const { scheduler } = world
     const fetching = fetchGenesis({ network: stranger, scheduler, namespace: a.id, agent: owner.publicKey })
     await expect(scheduler.until(fetching)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })

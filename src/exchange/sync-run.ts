@@ -4,6 +4,7 @@ import { maxSyncWants, maxUselessSyncBatches } from '../limits.ts'
 import { decodeEntry, decodeUnverifiedEntry, type Entry } from '../log/index.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
+import type { SyncScope } from './sync-codec.ts'
 import type { ReplicatedLog, VectorRow } from './sync-log.ts'
 import { SyncStream } from './sync-stream.ts'
 import {
@@ -17,7 +18,7 @@ import {
   tipsByChain,
   wantsOf,
 } from './sync-transfer.ts'
-import { type SyncContents, type SyncScope, viewOf } from './sync-view.ts'
+import { type SyncContents, viewOf } from './sync-view.ts'
 
 /** The libp2p protocol of log sync. */
 export const syncProtocol = '/artifact-hub/sync/1'
@@ -81,7 +82,8 @@ async function runRound(
   ahead: ReadonlySet<string> | undefined,
 ): Promise<SyncOutcome | Proven> {
   const { log, agent } = options
-  const view = viewOf(log, options.scope ?? { kind: 'namespace' })
+  const scope = options.scope ?? { kind: 'namespace' }
+  const view = viewOf(log, scope)
   const isMember = (): boolean => log.roleOf(agent) !== undefined
   const farewell = (rows: readonly VectorRow[]) =>
     log.hadRole?.(agent) === true ? log.farewellFor?.(agent, rows) : undefined
@@ -92,9 +94,8 @@ async function runRound(
       result: SyncOutcome['result'],
       more: Partial<Pick<SyncOutcome, 'sent' | 'theirHash' | 'lacking'>> = {},
     ): SyncOutcome => ({ result, ...tally, sent: 0, theirHash: undefined, lacking: 0, ...more, ...stream.traffic })
-    const artifact = options.scope?.kind === 'artifact' ? options.scope.artifact : undefined
     const hash = await ownHash()
-    await stream.send({ type: 'hello', namespace: log.id, artifact, hash })
+    await stream.send({ type: 'hello', namespace: log.id, scope, hash, presentation: undefined })
     const answer = await stream.expect('denied', 'vector')
     if (answer.type === 'denied') return outcome('denied')
     const wants = options.wants === true ? await wantsOf(log) : []
@@ -130,10 +131,15 @@ async function runRound(
  * @throws ACCESS_DENIED when it does not serve this agent; UNAVAILABLE, CORRUPT; the signal's reason
  */
 export async function fetchGenesis(
-  options: Omit<SyncRunOptions, 'log' | 'scope' | 'wants' | 'onBehind'> & { readonly namespace: Uint8Array },
+  options: Omit<SyncRunOptions, 'log' | 'wants' | 'onBehind'> & {
+    readonly namespace: Uint8Array
+    /** What this agent shows, if it has no role. */
+    readonly presentation?: Uint8Array | undefined
+  },
 ): Promise<Uint8Array> {
   return await onStream(options, async (stream) => {
-    await stream.send({ type: 'hello', namespace: options.namespace, artifact: undefined, hash: undefined })
+    const { namespace, scope = { kind: 'namespace' }, presentation } = options
+    await stream.send({ type: 'hello', namespace, scope, hash: undefined, presentation })
     const answer = await stream.expect('denied', 'entries')
     if (answer.type === 'denied')
       throw new ArtifactHubError('ACCESS_DENIED', 'the other agent does not serve that namespace to this one')
@@ -158,7 +164,8 @@ export async function claimRole({ log, ...options }: SyncRunOptions): Promise<vo
   await onStream(options, (stream) => stream.send({ type: 'claim', namespace: log.id, entries }))
 }
 
-async function onStream<T>(
+/** Runs work on a sync stream to an agent; the stream is ended on every path. */
+export async function onStream<T>(
   options: Pick<SyncRunOptions, 'network' | 'scheduler' | 'agent' | 'signal'>,
   work: (stream: SyncStream) => Promise<T>,
 ): Promise<T> {

@@ -1,7 +1,9 @@
+import { decodePresentation, type Presentation } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
-import { ArtifactHubError } from '../errors.ts'
+import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
   blockRefusalMs,
+  maxDenialEvidence,
   maxPushStreamsPerPeer,
   maxSyncStreams,
   maxSyncStreamsPerPeer,
@@ -10,10 +12,10 @@ import {
   syncStreamsPerSecond,
 } from '../limits.ts'
 import { elapsed } from './elapsed.ts'
-import { mayRead } from './may-read.ts'
+import { type Asker, afterOf, mayRead, type Permission, type ReadSubject } from './may-read.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { HelloMessage, OfferedMessage, OfferRow, PushMessage } from './sync-codec.ts'
+import type { DeniedMessage, HelloMessage, OfferedMessage, OfferRow, PushMessage } from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
 import { syncProtocol } from './sync-run.ts'
 import { SyncStream } from './sync-stream.ts'
@@ -34,8 +36,14 @@ import { VectorRoom, type VectorShare } from './vector-room.ts'
 export interface SyncServiceOptions {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  /** This node's agent, 32 bytes. */
+  readonly self: Uint8Array
   /** The log of a namespace (32 bytes) on this node. */
   readonly lookup: (namespace: Uint8Array) => ReplicatedLog | undefined
+  /** A log of which only some artifacts are here: members may push to it, and nobody is served from it. */
+  readonly lookupPartial?: ((namespace: Uint8Array) => ReplicatedLog | undefined) | undefined
+  /** Somebody who is no member has got what there is of that scope, by that right. */
+  readonly onFollowed?: ((log: ReplicatedLog, agent: Uint8Array, followed: FollowedScope) => void) | undefined
   /** A round that another agent began is through: its vector hash at the end, if it told. */
   readonly onRound?: ((log: ReplicatedLog, agent: Uint8Array, round: ServedRound) => void) | undefined
   /** Another agent pushed entries. */
@@ -50,6 +58,12 @@ export interface SyncServiceOptions {
     | undefined
   /** The ids behind rows that were not recognised. */
   readonly onNames?: ((agent: Uint8Array, namespaces: readonly Uint8Array[]) => void) | undefined
+}
+
+/** What somebody who is no member was served. */
+export interface FollowedScope {
+  readonly scope: ReadSubject
+  readonly presentation: Presentation
 }
 
 /** What a served round came to. */
@@ -76,6 +90,8 @@ const maxDeniedPushes = 16
 /** Agents whose rate is remembered. */
 const maxRates = 1_024
 const nothing = { rows: [], ids: [] }
+/** What whoever may not read is told: whether or not it is here. */
+const plainDenial: DeniedMessage = { type: 'denied', reason: undefined, evidence: [] }
 
 /**
  * Answers sync streams of other agents until it is closed: whoever the log knows as a member is served, everybody else gets one
@@ -180,25 +196,34 @@ export class SyncService implements AsyncDisposable {
   }
 
   async #round(stream: SyncStream, hello: HelloMessage, room: VectorShare): Promise<void> {
-    const log = this.#readable(hello.namespace, stream.agent)
-    if (log === undefined) {
-      await this.#deny(stream)
+    const { scope } = hello
+    const asker = this.#askerOf(stream, hello.presentation)
+    const log = this.#options.lookup(hello.namespace)
+    const permission = mayRead(log, asker, scope)
+    if (log === undefined || !permission.allowed) {
+      this.counters.denied += 1
+      if (hello.presentation === undefined) this.#options.onDenied?.(hello.namespace, stream.agent, log)
+      await this.#deny(stream, await denialOf(log, permission))
       return
     }
+    // A member that follows an artifact as if it were none is given what it asks for.
+    const by = permission.by ?? (scope.kind === 'namespace' ? undefined : asker.presentations[0])
     if (hello.hash === undefined) {
       const genesis = await log.entryBytes(log.id)
       if (genesis === undefined) throw new ArtifactHubError('INTERNAL', 'a namespace without its genesis')
       await stream.send({ type: 'entries', entries: [genesis] })
       return
     }
-    const { artifact } = hello
-    const view = viewOf(log, artifact === undefined ? { kind: 'namespace' } : { kind: 'artifact', artifact })
+    const claims = by?.capability.claims
+    const view = viewOf(log, scope, claims && { after: afterOf(claims), share: claims.jti })
     const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
     const same = equalBytes(hello.hash, await view.hash())
     const ours = same ? nothing : await view.contents()
     await sendVector(stream, ours, { same, wants: [] })
     const first = await stream.receive()
     if (first === undefined && same) {
+      if (by !== undefined) this.#options.onFollowed?.(log, stream.agent, { scope, presentation: by })
+      if (scope.kind !== 'namespace') return
       this.#options.onRound?.(log, stream.agent, { result: 'same', ...tally, sent: 0, theirHash: hello.hash })
       return
     }
@@ -206,12 +231,15 @@ export class SyncService implements AsyncDisposable {
       return stream.misbehaved('bad-frame', 'no vector where one was due')
     const theirs = await receiveVector(stream, first, (rows) => room.take(rows))
     const wanted = view.wanted(theirs.wants, stream.signal)
-    const entries = same ? wanted : inTurn(entriesFor(log, view, ours, theirs, stream), wanted)
-    const sent = await sendEntries(stream, this.#whileReadable(log, stream.agent, entries))
+    const lacking = by === undefined ? entriesFor(log, view, ours, theirs, stream) : view.beyond(theirs, stream.signal)
+    const entries = same ? wanted : inTurn(lacking, wanted)
+    const mayStill = () => mayRead(log, { ...asker, nowMs: this.#options.scheduler.now() }, scope).allowed
+    const sent = await sendEntries(stream, whileAllowed(mayStill, entries))
     await stream.send({ type: 'end', hash: await view.hash() })
-    const theirHash = await receiveEntries(stream, log, tally)
+    const theirHash = by === undefined ? await receiveEntries(stream, log, tally) : await noEntries(stream)
     await stream.send({ type: 'done', hash: await view.hash(), stored: tally.stored, unlinked: tally.unlinked })
-    if (artifact === undefined)
+    if (by !== undefined) this.#options.onFollowed?.(log, stream.agent, { scope, presentation: by })
+    if (scope.kind === 'namespace')
       this.#options.onRound?.(log, stream.agent, { result: 'exchanged', ...tally, sent, theirHash })
   }
 
@@ -219,7 +247,7 @@ export class SyncService implements AsyncDisposable {
     let denied = 0
     let useless = 0
     for (let message: PushMessage | undefined = first; message !== undefined; ) {
-      const log = this.#readable(message.namespace, stream.agent)
+      const log = this.#writable(message.namespace, stream.agent)
       if (log === undefined) {
         denied += 1
         if (denied > maxDeniedPushes) stream.misbehaved('flood', 'pushes that were all denied')
@@ -248,30 +276,60 @@ export class SyncService implements AsyncDisposable {
   }
 
   /** After one time, whatever was looked up. */
-  async #deny(stream: SyncStream): Promise<void> {
+  async #deny(stream: SyncStream, denial = plainDenial): Promise<void> {
     await elapsed(this.#options.scheduler, blockRefusalMs, stream.signal)
-    await stream.send({ type: 'denied' })
+    await stream.send(denial)
   }
 
-  #readable(namespace: Uint8Array, agent: Uint8Array): ReplicatedLog | undefined {
-    const log = this.#options.lookup(namespace)
-    if (mayRead(log, agent)) return log
+  /** The log that an agent may bring entries to: it is a member of it. */
+  #writable(namespace: Uint8Array, agent: Uint8Array): ReplicatedLog | undefined {
+    const { lookup, lookupPartial, onDenied } = this.#options
+    const log = lookup(namespace)
+    if (log?.roleOf(agent) !== undefined) return log
+    const partial = log === undefined ? lookupPartial?.(namespace) : undefined
+    if (partial?.roleOf(agent) !== undefined) return partial
     this.counters.denied += 1
-    this.#options.onDenied?.(namespace, agent, log)
+    if (partial === undefined) onDenied?.(namespace, agent, log)
     return undefined
   }
 
-  /** Ends with an error as soon as the agent is a member no more. */
-  async *#whileReadable(
-    log: ReplicatedLog,
-    agent: Uint8Array,
-    entries: AsyncIterable<Uint8Array>,
-  ): AsyncIterable<Uint8Array> {
-    for await (const entry of entries) {
-      if (!mayRead(log, agent)) throw new ArtifactHubError('ACCESS_DENIED', 'this agent was removed')
-      yield entry
+  /** @throws CORRUPT, TOO_LARGE when what it shows is nothing that anybody signed: held against it */
+  #askerOf(stream: SyncStream, shown: Uint8Array | undefined): Asker {
+    const { self: provider, scheduler, network } = this.#options
+    const asker = { agent: stream.agent, provider, nowMs: scheduler.now() }
+    if (shown === undefined) return { ...asker, presentations: [] }
+    try {
+      return { ...asker, presentations: [decodePresentation(shown)] }
+    } catch (error) {
+      // What a newer release signed gives nothing here.
+      if (isHubError(error, 'UNSUPPORTED_FORMAT')) return { ...asker, presentations: [] }
+      network.penalise(stream.agent, 'bad-frame')
+      throw error
     }
   }
+}
+
+/** What an agent that may not read is told. */
+async function denialOf(log: ReplicatedLog | undefined, permission: Permission): Promise<DeniedMessage> {
+  if (permission.allowed || permission.reason === undefined || permission.by === undefined) return plainDenial
+  const evidence: Uint8Array[] = []
+  for await (const bytes of log?.evidenceAgainst?.(permission.by.capability.claims) ?? []) {
+    if (evidence.length < maxDenialEvidence) evidence.push(bytes)
+  }
+  return { type: 'denied', reason: permission.reason, evidence }
+}
+
+/** Ends with an error as soon as the agent may read no more. */
+async function* whileAllowed(isAllowed: () => boolean, entries: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  for await (const entry of entries) {
+    if (!isAllowed()) throw new ArtifactHubError('ACCESS_DENIED', 'this agent may not read any more')
+    yield entry
+  }
+}
+
+/** Whoever is no member brings nothing. */
+async function noEntries(stream: SyncStream): Promise<Uint8Array> {
+  return (await stream.expect('end')).hash
 }
 
 /** Open streams of a kind, by agent. */

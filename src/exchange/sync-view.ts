@@ -1,10 +1,8 @@
-import { sha256, toHex } from '../encoding/index.ts'
-import type { ReplicatedLog, StoredEntry, VectorRow } from './sync-log.ts'
+import { bytesText, sha256, toHex } from '../encoding/index.ts'
+import type { SyncScope } from './sync-codec.ts'
+import type { ArtifactViewOptions, ReplicatedLog, StoredEntry, VectorRow } from './sync-log.ts'
 
-/** What a round is about: a whole namespace, or its auth entries and one artifact (20 bytes). */
-export type SyncScope = { readonly kind: 'namespace' } | { readonly kind: 'artifact'; readonly artifact: Uint8Array }
-
-/** What one side has: rows in a round about a namespace, ids in one about an artifact. */
+/** What one side has: rows in a round about a namespace, ids in any other. */
 export interface SyncContents {
   readonly rows: readonly VectorRow[]
   readonly ids: readonly Uint8Array[]
@@ -23,9 +21,17 @@ export interface SyncView {
 
 const idBytes = 16
 
-/** The view of a log that a scope gives. */
-export function viewOf(log: ReplicatedLog, scope: SyncScope): SyncView {
-  return scope.kind === 'namespace' ? new NamespaceView(log) : new ArtifactView(log, scope.artifact)
+/**
+ * The view of a log that a scope gives.
+ * @param options what of an artifact is in view: both sides must have the same
+ */
+export function viewOf(
+  log: ReplicatedLog,
+  scope: SyncScope,
+  options: Omit<ArtifactViewOptions, 'signal'> = {},
+): SyncView {
+  if (scope.kind === 'namespace') return new NamespaceView(log)
+  return new PartView(log, scope.kind === 'artifact' ? scope.artifact : undefined, options)
 }
 
 class NamespaceView implements SyncView {
@@ -55,42 +61,51 @@ class NamespaceView implements SyncView {
   }
 }
 
-class ArtifactView implements SyncView {
+/** The entries that say who may do what, and those of one artifact, if there is one. */
+class PartView implements SyncView {
   readonly #log: ReplicatedLog
-  readonly #artifact: Uint8Array
+  readonly #artifact: Uint8Array | undefined
+  readonly #options: Omit<ArtifactViewOptions, 'signal'>
 
-  constructor(log: ReplicatedLog, artifact: Uint8Array) {
+  constructor(log: ReplicatedLog, artifact: Uint8Array | undefined, options: Omit<ArtifactViewOptions, 'signal'>) {
     this.#log = log
     this.#artifact = artifact
+    this.#options = options
   }
 
   async hash(): Promise<Uint8Array> {
-    return sha256(...(await this.contents()).ids)
+    const { hash } = await this.#log.authIds()
+    return sha256(hash, ...(await this.#artifactIds()).sort(Buffer.compare))
   }
 
   async contents(): Promise<SyncContents> {
-    const ids: Uint8Array[] = []
-    for await (const { hash } of this.#entries()) ids.push(hash.slice(0, idBytes))
-    return { rows: [], ids: ids.sort(Buffer.compare) }
+    const { ids } = await this.#log.authIds()
+    return { rows: [], ids: [...ids, ...(await this.#artifactIds())].sort(Buffer.compare) }
   }
 
   async *beyond(theirs: SyncContents, signal: AbortSignal): AsyncIterable<Uint8Array> {
-    const held = new Set(theirs.ids.map(toHex))
-    for await (const { hash, bytes } of this.#entries(signal)) {
-      if (!held.has(toHex(hash.subarray(0, idBytes)))) yield bytes
+    const without = new Set(theirs.ids.map(bytesText))
+    for await (const { bytes } of this.#log.authEntries({ without, signal })) yield bytes
+    for await (const { hash, bytes } of this.#ofArtifact(signal)) {
+      if (!without.has(bytesText(hash.subarray(0, idBytes)))) yield bytes
     }
   }
 
   async *wanted(hashes: readonly Uint8Array[], signal: AbortSignal): AsyncIterable<Uint8Array> {
     const wanted = new Set(hashes.map(toHex))
     if (wanted.size === 0) return
-    for await (const { hash, bytes } of this.#entries(signal)) {
+    for await (const { hash, bytes } of this.#ofArtifact(signal)) {
       if (wanted.has(toHex(hash))) yield bytes
     }
   }
 
-  async *#entries(signal?: AbortSignal): AsyncIterable<StoredEntry> {
-    yield* this.#log.authEntries({ signal })
-    yield* this.#log.artifactEntries(this.#artifact, { signal })
+  async #artifactIds(): Promise<Uint8Array[]> {
+    const ids: Uint8Array[] = []
+    for await (const { hash } of this.#ofArtifact()) ids.push(hash.slice(0, idBytes))
+    return ids
+  }
+
+  async *#ofArtifact(signal?: AbortSignal): AsyncIterable<StoredEntry> {
+    if (this.#artifact !== undefined) yield* this.#log.artifactEntries(this.#artifact, { ...this.#options, signal })
   }
 }

@@ -42,10 +42,16 @@ export class SyncWorld {
     return peer
   }
 
-  add(log: MemoryLog, more: Partial<SyncServiceOptions> = {}): SyncNode {
+  add(log: MemoryLog, more: Partial<Omit<SyncServiceOptions, 'self'>> = {}): SyncNode {
     const peer = this.peer(log.agent)
     const lookup = (id: Uint8Array): MemoryLog | undefined => (equalBytes(id, log.id) ? log : undefined)
-    const service = new SyncService({ network: peer, scheduler: this.scheduler, lookup, ...more })
+    const service = new SyncService({
+      network: peer,
+      scheduler: this.scheduler,
+      self: log.agent.publicKey,
+      lookup,
+      ...more,
+    })
     const node = { peer, log, service }
     this.nodes.push(node)
     return node

@@ -83,6 +83,8 @@ export interface LaneOptions {
   readonly memory: BlockMemory
   /** Bytes received and not yet stored, of all lanes of a transfer. */
   readonly unstored: Budget
+  /** Presentations to show first. */
+  readonly present: readonly Uint8Array[]
   readonly signal: AbortSignal
 }
 
@@ -188,6 +190,7 @@ export class Lane {
       )
       this.#reader = reader
       this.#writer = new FrameWriter(stream)
+      for (const presentation of this.#options.present) this.#send({ kind: 'present', presentation })
       this.#send({ kind: 'credit', bytes: blockCreditBytes })
       this.#waitForWork()
       this.pump()

@@ -117,6 +117,7 @@ export class TestSwarm implements AsyncDisposable {
     const server = serveBlocks({
       network: peer,
       scheduler: this.scheduler,
+      self: peer.agent,
       lookup: (id) => (toHex(id) === toHex(namespace) ? served : this.#others.get(`${toHex(peer.agent)} ${toHex(id)}`)),
     })
     this.servers.push(server)

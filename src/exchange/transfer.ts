@@ -30,6 +30,8 @@ export interface TransferTarget {
   readonly blocks: NamespaceBlocks
   /** Agents (32 bytes) that may have it, the likeliest first. Asked again whenever one more could be used. */
   readonly providers: () => Iterable<Uint8Array>
+  /** What is shown to a provider, where this agent has no role: presentations (`encodePresentation`), 4 at most. */
+  readonly present?: ((provider: Uint8Array) => readonly Uint8Array[]) | undefined
 }
 
 /** How far a transfer is. */
@@ -332,6 +334,7 @@ export class Transfer implements LaneHost {
       host: this,
       memory: this.#memory,
       unstored: this.#unstored,
+      present: this.#target.present?.(agent) ?? [],
       signal: this.#stop.signal,
     })
     this.#lanes.set(lane.key, lane)

@@ -22,4 +22,5 @@ export {
   isSignedBeside,
   isSignedByAuthor,
 } from './entry-codec.ts'
+export { publicBytes, publicPart } from './public-part.ts'
 export { beginEntry, type EntrySections, type HeaderDraft, signEntry } from './sign-entry.ts'

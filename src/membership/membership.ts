@@ -218,13 +218,46 @@ export class Membership {
     const under = this.grantOf(capability.grant)
     const [issuer, grant] = [toHex(capability.issuer), toHex(capability.grant)]
     const revocations = this.#statements.revocations.get(toHex(capability.jti))
-    const isSaidAboveGrant = (name: string, entry: Place) => {
-      const role = this.#roleUnder(name)
-      return role !== undefined && this.#isSaidAbove(role, entry)
-    }
+    const isSaidAboveGrant = (name: string, entry: Place) => this.#isSaidAboveGrant(name, entry)
     if (isRevokedBy(revocations, { issuer, grant }, { isSaidAboveGrant })) return 'REVOKED'
     const mayIssue = under?.live === true && rankOf(under.role) >= 1 && toHex(under.agent) === issuer
     return mayIssue ? undefined : 'ISSUER_REMOVED'
+  }
+
+  /**
+   * Hashes of the entries that say why a capability gives nothing any more, and of those that they stand on: whoever holds these
+   * as well comes to the same answer. Empty for one that is good.
+   */
+  evidenceAgainst(capability: {
+    readonly jti: Uint8Array
+    readonly issuer: Uint8Array
+    readonly grant: Uint8Array
+  }): readonly Uint8Array[] {
+    const refusal = this.refusalOf(capability)
+    if (refusal === undefined) return []
+    const found = new Set<string>()
+    const open = [toHex(capability.grant)]
+    if (refusal === 'REVOKED') {
+      const [issuer, grant] = [toHex(capability.issuer), toHex(capability.grant)]
+      const judge = { isSaidAboveGrant: (name: string, entry: Place) => this.#isSaidAboveGrant(name, entry) }
+      for (const entry of this.#statements.revocations.get(toHex(capability.jti))) {
+        if (!isRevokedBy([entry], { issuer, grant }, judge)) continue
+        found.add(entry.hash)
+        open.push(entry.grant)
+      }
+    }
+    // From a grant up to the owner: what gave it, and what took it away.
+    for (let name = open.pop(); name !== undefined; name = open.pop()) {
+      const grant = this.#statements.grants.get(name)[0]
+      if (grant === undefined || found.has(name)) continue
+      found.add(name)
+      open.push(grant.entry.grant)
+      for (const { entry } of this.#revokesOf(grant)) {
+        found.add(entry.hash)
+        open.push(entry.grant)
+      }
+    }
+    return [...found].map(fromHex)
   }
 
   /** Every agent with a live grant, ascending by agent. */
@@ -333,6 +366,11 @@ export class Membership {
     // Ranks first: so what is asked for in turn always ranks higher, and asking ends, whatever anybody wrote.
     const authority = this.#roleUnder(entry.grant)
     return authority !== undefined && rankOf(authority) > rankOf(role) && this.#counts(entry)
+  }
+
+  #isSaidAboveGrant(grant: string, entry: Place): boolean {
+    const role = this.#roleUnder(grant)
+    return role !== undefined && this.#isSaidAbove(role, entry)
   }
 
   #isEffective({ entry, role }: GrantStatement): boolean {

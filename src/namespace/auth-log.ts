@@ -1,11 +1,11 @@
 import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
-import { decodeUnverifiedEntry, type Entry, type EntryHeader, encodeAuthBody } from '../log/index.ts'
+import { type Entry, type EntryHeader, encodeAuthBody } from '../log/index.ts'
 import { type AuthEntry, type EntryPlace, Membership } from '../membership/index.ts'
 import type { Chains } from './chains.ts'
 import type { NamespaceParts } from './parts.ts'
 import type { SealedKeys } from './sealed-keys.ts'
-import type { StoredLog } from './stored-log.ts'
+import { decodeStored, type StoredLog } from './stored-log.ts'
 
 const batchRows = 500
 
@@ -96,7 +96,7 @@ async function storedAuth({ env: { store, warn }, keys, id }: NamespaceParts, le
 
 function readEntry(bytes: Uint8Array): Entry | undefined {
   try {
-    return decodeUnverifiedEntry(bytes)
+    return decodeStored(bytes)
   } catch (error) {
     if (!isHubError(error, 'CORRUPT')) throw error
     return undefined

@@ -1,11 +1,11 @@
 import { bytesText, equalBytes } from '../encoding/index.ts'
-import { decodeUnverifiedEntry } from '../log/index.ts'
 import { type Membership, rankOf } from '../membership/index.ts'
 import type { KeyValueStore } from '../storage/index.ts'
 import type { Chains, Tip } from './chains.ts'
 import type { Ledger } from './ledger.ts'
 import type { NamespaceParts } from './parts.ts'
 import { isShownBy } from './shown.ts'
+import { decodeStored } from './stored-log.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
 
 type Row = Pick<Tip, 'chain' | 'seq' | 'hash'>
@@ -29,7 +29,7 @@ export async function* entriesBeyond(
     const shown = membership.shownOf(first)
     const isForked = chains.tipsOf(first.chain).length > 1
     for await (const bytes of chainBeyond(parts, tips, held, { isForked, below: shown?.below, signal })) {
-      if (shown === undefined || isShownBy(membership, decodeUnverifiedEntry(bytes), shown)) yield bytes
+      if (shown === undefined || isShownBy(membership, decodeStored(bytes), shown)) yield bytes
     }
   }
 }
@@ -78,7 +78,7 @@ async function ancestorsOf(
   }
   if (highest < 0) return wanted
   for await (const [, bytes] of store.entries(range)) {
-    const { hash, header } = decodeUnverifiedEntry(bytes)
+    const { hash, header } = decodeStored(bytes)
     if (wanted.has(bytesText(hash)) && header.previous !== undefined) wanted.add(bytesText(header.previous))
   }
   return wanted

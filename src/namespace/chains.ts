@@ -11,8 +11,9 @@ import {
 } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { maxParentHeads } from '../limits.ts'
-import { decodeEntry, decodeUnverifiedEntry, type Entry } from '../log/index.ts'
+import { decodeEntry, type Entry } from '../log/index.ts'
 import type { KeyRange, KeyValueChange, KeyValueStore } from '../storage/index.ts'
+import { decodeStored } from './stored-log.ts'
 import { chainIdOf, type NamespaceKeys, placeOf } from './tables.ts'
 
 const chainBytes = 16
@@ -163,6 +164,20 @@ export function withTip(tips: readonly Tip[], tip: Tip, previous: Uint8Array | u
   return [...others, tip].sort(compareTips)
 }
 
+/**
+ * The tips of a chain of which not all is held, once an entry is stored: the newest entries, and the lowest that share a number.
+ * There are several exactly if the chain is known to be forked.
+ *
+ * @param siblings entries held before at its number
+ */
+export function withPartialTip(tips: readonly Tip[], tip: Tip, siblings: readonly Tip[]): readonly Tip[] {
+  const newest = Math.max(tip.seq, ...tips.map(({ seq }) => seq))
+  const all = new Map([...tips, ...siblings, tip].map((one) => [bytesText(one.hash), one]))
+  const sorted = [...all.values()].sort(compareTips)
+  const forkSeq = sorted.find((one, at) => sorted[at + 1]?.seq === one.seq)?.seq
+  return sorted.filter(({ seq }) => seq === newest || seq === forkSeq)
+}
+
 function compareTips(a: Tip, b: Tip): number {
   return a.seq - b.seq || Buffer.compare(a.hash, b.hash)
 }
@@ -218,8 +233,8 @@ function damagedTip(): ArtifactHubError {
 /** The tip that an entry is, or `undefined` when it is damaged or not where it says. */
 function tipAt(row: Uint8Array, bytes: Uint8Array, author: Uint8Array): Tip | undefined {
   try {
-    const unverified = decodeUnverifiedEntry(bytes)
-    const entry = equalBytes(unverified.header.author, author) ? decodeEntry(bytes) : unverified
+    const unverified = decodeStored(bytes)
+    const entry = equalBytes(unverified.header.author, author) ? decodeEntry(bytes, { partial: true }) : unverified
     const chain = chainOf(entry)
     const isThere =
       equalBytes(placeOf(chain, entry.header.seq), row.subarray(0, chainBytes + seqBytes)) &&

@@ -1,11 +1,11 @@
 import { Catalog } from '../catalog/index.ts'
 import { artifactIdOf, concatBytes, equalBytes, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
-import { decodeEntry, decodeUnverifiedEntry, type Entry } from '../log/index.ts'
+import { decodeEntry, type Entry } from '../log/index.ts'
 import { type AuthEntry, type EntryPlace, Membership } from '../membership/index.ts'
 import { isEstimate, noTotals, type Totals } from './accounts.ts'
 import { unreadGenesis } from './auth-log.ts'
-import { ChainWalk } from './chain-walk.ts'
+import { type ChainWalk, PartialChainWalk, WholeChainWalk } from './chain-walk.ts'
 import { Chains, chainOf, readTip, tipChange } from './chains.ts'
 import { clearDerived, type LogFinding, recordDamage, replaceDerived } from './derived-tables.ts'
 import { EpochWaits } from './epoch-waits.ts'
@@ -13,6 +13,7 @@ import { operationOf } from './operations.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys } from './sealed-keys.ts'
 import { readState, storedSecrets } from './secrets.ts'
+import { decodeStored } from './stored-log.ts'
 import { keySpaces, NamespaceKeys, placeOf } from './tables.ts'
 import { Transaction } from './transaction.ts'
 
@@ -101,7 +102,7 @@ class Derivation {
       }
       if (walk === undefined || !equalBytes(walk.chain, chain)) {
         this.#recordTips(walk)
-        walk = new ChainWalk(chain)
+        walk = this.#namespace.partial === undefined ? new WholeChainWalk(chain) : new PartialChainWalk(chain)
       }
       if (!walk.take(entry))
         this.findings.push({ place: place.slice(), problem: 'does not follow the entry before it' })
@@ -158,9 +159,12 @@ class Derivation {
       const entry = this.#decode(undefined, bytes)
       const salt = entry?.header.data?.artifactSalt
       if (entry === undefined || salt === undefined || !this.#membership.counts(entry)) continue
+      const { id, partial } = this.#namespace
+      const artifact = artifactIdOf(id, salt)
+      if (partial?.has(artifact) === false) continue
       try {
         const state = await readState(secrets, entry)
-        const operation = operationOf(artifactIdOf(this.#namespace.id, salt), entry, state)
+        const operation = operationOf(artifact, entry, state)
         if (operation !== undefined) await this.#tx.apply(operation)
       } catch (error) {
         if (!isHubError(error, 'CORRUPT')) throw error
@@ -177,7 +181,8 @@ class Derivation {
 
   #decode(place: Uint8Array | undefined, bytes: Uint8Array): Entry | undefined {
     try {
-      return place === undefined ? decodeUnverifiedEntry(bytes) : decodeEntry(bytes)
+      const isPartial = this.#namespace.partial !== undefined
+      return place === undefined ? decodeStored(bytes) : decodeEntry(bytes, { partial: isPartial })
     } catch (error) {
       if (!isHubError(error) || error.code === 'UNSUPPORTED_FORMAT') throw error
       if (place !== undefined) this.findings.push({ place: place.slice(), problem: error.message })
@@ -200,12 +205,13 @@ class Derivation {
   }
 
   #begin(totals: Totals): Transaction {
-    const { id: namespace, blocks, env, keys, keyring } = this.#namespace
+    const { id: namespace, blocks, env, keys, keyring, partial } = this.#namespace
     return new Transaction({
       ...env,
       namespace,
       blocks,
       keyring,
+      partial,
       totals,
       keys: this.#target,
       catalog: this.#catalog,

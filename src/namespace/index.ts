@@ -33,6 +33,7 @@ export {
 export { eraseBodies, removeStaleUploads } from './erase.ts'
 export type { FeedEvent } from './feed.ts'
 export { type FeedCursor, feedStart } from './feed-eras.ts'
+export { FollowedArtifacts } from './followed.ts'
 export type { ShownDescriptor } from './group-descriptor.ts'
 export { leafRowChanges, loadLeafRows, removeStaleLeafRows } from './leaf-rows.ts'
 export type { NamespaceChange } from './ledger.ts'
@@ -42,14 +43,17 @@ export { leafBytesOf, Quota, type Reservation } from './quota.ts'
 export type { Received, RefusedEntry } from './receive.ts'
 export {
   forgetNamespace,
+  forgetPartial,
   incarnationStampKey,
   type LogKind,
   loadCurrentNamespace,
   loadNamespaceRows,
+  loadPartials,
   loadRemovals,
   type NamespaceRow,
   putCurrentNamespace,
   putNamespaceRow,
+  putPartial,
   removeRows,
 } from './registry.ts'
 export type { Share } from './share-book.ts'

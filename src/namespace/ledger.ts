@@ -1,5 +1,6 @@
 import { bytesText, equalBytes, readUint64, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
+import type { Entry } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
 import { loadTotals, noTotals, type Totals } from './accounts.ts'
 import { loadMembership } from './auth-log.ts'
@@ -11,7 +12,7 @@ import { EpochWaits } from './epoch-waits.ts'
 import { decodeEras, encodeEras, type FeedEra, withEra } from './feed-eras.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys, type Sealing } from './sealed-keys.ts'
-import { shownTips } from './shown.ts'
+import { isShownBy, shownTips } from './shown.ts'
 import { Transaction } from './transaction.ts'
 
 /** What a namespace tells its listeners once a batch is durable. */
@@ -32,6 +33,8 @@ export interface NamespaceChange {
   readonly keysGained: boolean
   /** Whether those that something is shared with may lack keys of what others wrote: `Namespace.heal` looks. */
   readonly mayOweBoxes: boolean
+  /** Every entry that was stored, but those beyond the limit of their chain. */
+  readonly entries: Iterable<Entry>
 }
 
 /** Pieces of work that share one batch: more would only make each wait longer. */
@@ -46,6 +49,7 @@ const noChange: NamespaceChange = {
   shared: [],
   keysGained: false,
   mayOweBoxes: false,
+  entries: [],
 }
 
 /**
@@ -206,7 +210,7 @@ export class Ledger {
   async #begin(): Promise<Transaction> {
     // The batch before failed and may be in the store or not: what is there now decides.
     if (this.#stale) await this.#reload({ lenient: true })
-    const { id: namespace, keys, catalog, blocks, env, keyring } = this.parts
+    const { id: namespace, keys, catalog, blocks, env, keyring, partial } = this.parts
     return new Transaction({
       ...env,
       namespace,
@@ -215,6 +219,7 @@ export class Ledger {
       blocks,
       keyring,
       waits: this.#waits,
+      partial,
       chains: this.#chains,
       totals: this.#totals,
       membership: this.#membership,
@@ -250,11 +255,13 @@ export class Ledger {
     tx.releaseReservations()
     if (this.#listeners.size === 0) return
     const { appended, received, written } = tx
+    const stored = tx.storedEntries
+    const entries = { [Symbol.iterator]: () => stored.filter((entry) => isShownBy(membership, entry)).values() }
     const [artifacts, shared] = [[...tx.changedArtifacts], [...tx.sharedArtifacts]]
     const keysGained = this.#keysGained > this.#keysTold
     this.#keysTold = this.#keysGained
     const mayOweBoxes = received > 0 && artifacts.length + shared.length > 0 && hasShares
-    const change = { appended, written, received, authChanged, artifacts, shared, keysGained, mayOweBoxes }
+    const change = { appended, written, received, authChanged, artifacts, shared, keysGained, mayOweBoxes, entries }
     for (const listener of this.#listeners) listener(change)
   }
 
@@ -263,6 +270,8 @@ export class Ledger {
     tx: Transaction,
     membership: Membership,
   ): Promise<{ chain: Uint8Array; tips: readonly Tip[] | undefined }[]> {
+    // Nobody is told of a partial log by its vector.
+    if (this.parts.partial !== undefined) return []
     const chains = new Map([...tx.tips].map((tips) => [bytesText((tips[0] as Tip).chain), tips]))
     const { touched } = tx
     if (membership !== this.#membership) {
@@ -290,7 +299,7 @@ export class Ledger {
     this.#totals = await loadTotals(store, keys)
     const { owner } = this.#membership
     this.#membership = await loadMembership(this.parts, chains, this.#sealedKeys, { owner, lenient })
-    for (const { chain } of [...chains.all()]) {
+    for (const { chain } of this.parts.partial === undefined ? [...chains.all()] : []) {
       chains.setShown(chain, await shownTips(this.parts.log, this.#membership, chains.tipsOf(chain)))
     }
     const own = await store.get(keys.key('incarnation'))

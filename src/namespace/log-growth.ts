@@ -1,13 +1,14 @@
 import { artifactIdOf, bytesText, equalBytes } from '../encoding/index.ts'
-import { decodeUnverifiedEntry, type Entry, type KeyWrap } from '../log/index.ts'
+import type { Entry, KeyWrap } from '../log/index.ts'
 import type { AuthEntry } from '../membership/index.ts'
 import type { KeyValueStore, Overlay } from '../storage/index.ts'
 import type { ArtifactChanges } from './artifact-changes.ts'
-import { type Chains, chainOf, type Tip, tipChange, tipKey, tipOf, withTip } from './chains.ts'
+import { type Chains, chainOf, type Tip, tipChange, tipKey, tipOf, withPartialTip, withTip } from './chains.ts'
+import type { FollowedArtifacts } from './followed.ts'
 import { addKeyRow, wayOf } from './key-rows.ts'
 import { labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
 import type { MembershipGrowth } from './membership-growth.ts'
-import { StoredLog } from './stored-log.ts'
+import { decodeStored, StoredLog } from './stored-log.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
 
 /** What a log grows from. */
@@ -16,6 +17,7 @@ export interface LogGrowthInit {
   readonly store: KeyValueStore
   readonly keys: NamespaceKeys
   readonly chains: Chains
+  readonly partial: FollowedArtifacts | undefined
 }
 
 /** A log and the entries that are being added to it: tips, and the rows that follow from the public part of entries. */
@@ -65,6 +67,11 @@ export class LogGrowth {
     return this.#stored.get(bytesText(hash))
   }
 
+  /** All entries stored here. */
+  get storedEntries(): readonly Entry[] {
+    return [...this.#stored.values()]
+  }
+
   /** Auth entries stored here. */
   get storedAuth(): Iterable<Entry> {
     return this.#stored.values().filter(({ auth }) => auth !== undefined)
@@ -88,7 +95,7 @@ export class LogGrowth {
 
   /** Entries of a chain that were in the store before, from a seq up, in order of seq. */
   async *storedBefore(chain: Uint8Array, from: number): AsyncGenerator<Entry> {
-    for await (const { bytes } of this.#before.ofChain(chain, from)) yield decodeUnverifiedEntry(bytes)
+    for await (const { bytes } of this.#before.ofChain(chain, from)) yield decodeStored(bytes)
   }
 
   /** Stores an entry whose predecessor is stored, and takes in what follows from its public part. */
@@ -96,19 +103,30 @@ export class LogGrowth {
     const { keys } = this.#init
     const { seq, previous } = entry.header
     this.#overlay.put(keys.entry(chain, seq, entry.hash), bytes)
-    this.#stored.set(bytesText(entry.hash), entry)
     const before = this.tipsOf(chain)
-    const after = withTip(before, tipOf(entry, chain), previous)
+    if (this.#init.partial === undefined) {
+      this.#stored.set(bytesText(entry.hash), entry)
+      const after = withTip(before, tipOf(entry, chain), previous)
+      this.#tips.set(bytesText(chain), after)
+      this.#overlay.add(tipChange(keys, tipOf(entry, chain)))
+      if (after.length === before.length && previous !== undefined) this.#overlay.del(tipKey(keys, chain, previous))
+      await this.index(entry, chain, bytes.length)
+      if (after.length > 1) await this.#linkBranches(entry, chain, after.length > before.length)
+      return
+    }
+    const after = withPartialTip(before, tipOf(entry, chain), await this.#siblingsOf(entry, chain, before))
+    this.#stored.set(bytesText(entry.hash), entry)
     this.#tips.set(bytesText(chain), after)
-    this.#overlay.add(tipChange(keys, tipOf(entry, chain)))
-    if (after.length === before.length && previous !== undefined) this.#overlay.del(tipKey(keys, chain, previous))
+    for (const tip of before) if (!after.includes(tip)) this.#overlay.del(tipKey(keys, chain, tip.hash))
+    for (const tip of after) if (!before.includes(tip)) this.#overlay.add(tipChange(keys, tip))
     await this.index(entry, chain, bytes.length)
-    if (after.length > 1) await this.#linkBranches(entry, chain, after.length > before.length)
+    const forkSeq = (tips: readonly Tip[]) => (tips.length > 1 ? tips[0]?.seq : undefined)
+    if (after.length > 1) await this.#linkBranches(entry, chain, forkSeq(after) !== forkSeq(before), forkSeq(after))
   }
 
   /** Takes in what follows from an entry's public part, which is, or is about to be, in the store. */
   async index(entry: Entry, chain: Uint8Array, entryBytes: number): Promise<void> {
-    const { keys, namespace } = this.#init
+    const { keys } = this.#init
     const { data, seq } = entry.header
     const place = placeOf(chain, seq)
     this.#artifacts.accounts.addEntry(entryBytes)
@@ -120,6 +138,21 @@ export class LogGrowth {
     }
     this.#growth.addLinkIfNeeded(entry)
     if (data === undefined) return
+    await this.indexKeys(entry)
+    if (data.jti !== undefined) {
+      const artifact = artifactIdOf(this.#init.namespace, data.artifactSalt)
+      this.#overlay.put(keys.key('shares', artifact, data.jti, entry.hash), place)
+    }
+    if (entry.leaf !== undefined && data.root !== undefined) {
+      this.#overlay.put(keys.key('inlineLeaves', data.root.digest, entry.hash), place)
+    }
+  }
+
+  /** Notes where keys of its artifact are found in a data entry. */
+  async indexKeys(entry: Entry): Promise<void> {
+    const { data } = entry.header
+    if (data === undefined) return
+    const { keys, namespace } = this.#init
     const artifact = artifactIdOf(namespace, data.artifactSalt)
     if (data.jti !== undefined || entry.keys?.boxes.some(({ label }) => label !== undefined) === true) {
       const sharing = this.#sharing.get(bytesText(artifact)) ?? { artifact, entries: [] }
@@ -132,10 +165,18 @@ export class LogGrowth {
     for (const { keyId, label } of labelledBoxesOf(entry)) {
       await this.#addWay(artifact, labelledBoxesKey(keys, artifact, keyId, label), undefined, entry)
     }
-    if (data.jti !== undefined) this.#overlay.put(keys.key('shares', artifact, data.jti, entry.hash), place)
-    if (entry.leaf !== undefined && data.root !== undefined) {
-      this.#overlay.put(keys.key('inlineLeaves', data.root.digest, entry.hash), place)
+  }
+
+  /** Other entries at the number of one that is about to be stored, in a chain that may lack any. */
+  async #siblingsOf({ header: { seq } }: Entry, chain: Uint8Array, tips: readonly Tip[]): Promise<Tip[]> {
+    const siblings: Tip[] = []
+    if (tips.every((tip) => tip.seq < seq)) return siblings
+    for await (const held of this.storedBefore(chain, seq)) {
+      if (held.header.seq > seq) break
+      siblings.push(tipOf(held, chain))
     }
+    for (const held of this.storedHere(chain)) if (held.header.seq === seq) siblings.push(tipOf(held, chain))
+    return siblings
   }
 
   async #linkHeld(hash: Uint8Array): Promise<void> {
@@ -144,11 +185,10 @@ export class LogGrowth {
   }
 
   /** Gives the membership what it needs to tell branches apart: nothing of the owner's chains, of which all count. */
-  async #linkBranches(entry: Entry, chain: Uint8Array, isNewFork: boolean): Promise<void> {
+  async #linkBranches(entry: Entry, chain: Uint8Array, isNewFork: boolean, seq = entry.header.seq): Promise<void> {
     if (entry.header.grant === undefined || equalBytes(entry.header.grant, this.#init.namespace)) return
-    this.#growth.addLink(entry)
+    if (entry.header.seq >= seq) this.#growth.addLink(entry)
     if (!isNewFork) return
-    const { seq } = entry.header
     for await (const held of this.storedBefore(chain, seq)) this.#growth.addLink(held)
     for (const held of this.storedHere(chain)) if (held.header.seq >= seq) this.#growth.addLink(held)
   }

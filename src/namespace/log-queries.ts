@@ -1,40 +1,49 @@
-import { artifactIdOf, bytesText } from '../encoding/index.ts'
-import { decodeUnverifiedEntry } from '../log/index.ts'
+import { artifactIdOf, bytesText, prefixEnd } from '../encoding/index.ts'
+import { publicBytes } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
 import { readKeyRow } from './key-rows.ts'
 import type { NamespaceParts } from './parts.ts'
 import { isShownBy } from './shown.ts'
-import type { StoredEntry } from './stored-log.ts'
+import { decodeStored, type StoredEntry } from './stored-log.ts'
+
+/** What of an artifact is asked for. */
+export interface ArtifactEntriesOptions {
+  /** Of versions whose number is not above it only what is public. */
+  readonly after?: number | undefined
+  /** Of shares only the one of that id (16 bytes), and what has boxes for it; without it none. */
+  readonly share?: Uint8Array | undefined
+  readonly signal?: AbortSignal | undefined
+}
 
 /** See `Namespace.artifactEntries`. */
 export async function* artifactEntries(
-  { catalog, keys, env, log }: NamespaceParts,
+  { catalog, keys, env, log, shares }: NamespaceParts,
   membership: Membership,
   artifact: Uint8Array,
-  signal: AbortSignal | undefined,
+  { after = 0, share, signal }: ArtifactEntriesOptions,
 ): AsyncGenerator<StoredEntry> {
   const hashes = new Map<string, Uint8Array>()
   for await (const hash of catalog.entriesOf(artifact, { signal })) hashes.set(bytesText(hash), hash)
   const gte = keys.key('artifactKeys', artifact)
   const lt = keys.key('artifactKeys', artifact, new Uint8Array(17).fill(0xff))
   for await (const [key, row] of env.store.entries({ gte, lt }, signal && { signal })) {
-    for (const hash of readKeyRow(row, key.subarray(gte.length)).entries) hashes.set(bytesText(hash), hash)
+    const keyId = key.slice(gte.length)
+    for (const hash of readKeyRow(row, keyId).entries) hashes.set(bytesText(hash), hash)
+    if (share === undefined) continue
+    const labelled = keys.key('labelledBoxes', artifact, keyId, share)
+    for await (const [, ways] of env.store.entries({ gte: labelled, lt: prefixEnd(labelled) as Uint8Array })) {
+      for (const hash of readKeyRow(ways, keyId).entries) hashes.set(bytesText(hash), hash)
+    }
   }
+  if (share !== undefined) for (const hash of await shares.entriesOf(artifact, share)) hashes.set(bytesText(hash), hash)
   for (const hash of hashes.values()) {
     const bytes = await log.bytes(hash)
-    if (bytes !== undefined && isShownBy(membership, decodeUnverifiedEntry(bytes))) yield { hash, bytes }
-  }
-}
-
-/** See `Namespace.authEntries`. */
-export async function* authEntries(
-  { log }: NamespaceParts,
-  membership: Membership,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<StoredEntry> {
-  for await (const entry of log.auth({ signal })) {
-    if (isShownBy(membership, decodeUnverifiedEntry(entry.bytes))) yield entry
+    if (bytes === undefined) continue
+    const entry = decodeStored(bytes)
+    if (!isShownBy(membership, entry)) continue
+    const { kind, data } = entry.header
+    yield { hash, bytes: kind === 'put' && data !== undefined && data.gen <= after ? publicBytes(entry) : bytes }
   }
 }
 
@@ -55,7 +64,7 @@ export async function* lettersFor(
 
 /** See `Namespace.incomplete`. */
 export async function* incompleteEntries(
-  { id, keys, env, log, catalog }: NamespaceParts,
+  { id, keys, env, log, catalog, partial }: NamespaceParts,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array> {
   const { gte, lt } = keys.all('stripped')
@@ -65,6 +74,8 @@ export async function* incompleteEntries(
     const header = (await log.unverified(hash))?.header
     if (header?.data === undefined) continue
     const artifact = artifactIdOf(id, header.data.artifactSalt)
+    // It is not for this agent, who follows only what comes after.
+    if (partial !== undefined && header.data.gen <= partial.after(artifact)) continue
     const version = { gen: header.data.gen, clock: header.clock, entry: hash }
     if ((await catalog.liveRoot(artifact, version)) !== undefined) yield hash
     else if (await catalog.hasEnded(artifact, version)) done.push({ type: 'del', key })

@@ -1,4 +1,4 @@
-import type { Capability, LinkClaims } from '../capability/index.ts'
+import type { Capability, CapabilityClaims, LinkClaims } from '../capability/index.ts'
 import type { ArtifactState, Catalog, ContentRoot, VersionRecord } from '../catalog/index.ts'
 import { artifactIdOf, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
@@ -10,6 +10,7 @@ import {
   type GrantedRole,
   type GroupRole,
   type KeyWrap,
+  publicBytes,
   signEntry,
 } from '../log/index.ts'
 import { type AuthEntry, type GroupDescriptor, Membership, type Owed, type Role } from '../membership/index.ts'
@@ -18,16 +19,19 @@ import type { KeyValueChange, NamespaceBlocks } from '../storage/index.ts'
 import { isEstimatedRoot, type Totals } from './accounts.ts'
 import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
 import { unreadGenesis } from './auth-log.ts'
+import { AuthPart, type EntryIds } from './auth-part.ts'
 import { entriesBeyond } from './beyond.ts'
+import { type CapabilityQuestion, checkCapability, isIssuedHere } from './capability-check.ts'
 import { writeRevokeCapabilities } from './capability-writes.ts'
 import { chainOf, type Tip } from './chains.ts'
 import { farewellFor } from './farewell.ts'
 import type { FeedEvent } from './feed.ts'
 import { cursorAt, type FeedCursor } from './feed-eras.ts'
 import { followFeed } from './follow-feed.ts'
+import type { FollowedArtifacts } from './followed.ts'
 import { KnownDescriptors, type ShownDescriptor, shownDescriptor } from './group-descriptor.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
-import { artifactEntries, authEntries, incompleteEntries, lettersFor } from './log-queries.ts'
+import { type ArtifactEntriesOptions, artifactEntries, incompleteEntries, lettersFor } from './log-queries.ts'
 import { appendRotate } from './members.ts'
 import {
   type Grants,
@@ -77,16 +81,18 @@ export class Namespace implements NamespaceParts {
   readonly blocks: NamespaceBlocks
   readonly keyring: Keyring
   readonly shares: ShareBook
+  readonly partial: FollowedArtifacts | undefined
   readonly #ledger: Ledger
   readonly #revealer: Revealer
   readonly #healer: ShareHealer
   #isHealPutOff = false
   readonly #descriptors: KnownDescriptors
+  #lastAuthPart: { readonly membership: Membership; readonly part: Promise<AuthPart> } | undefined
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
 
   private constructor(ledger: Ledger) {
-    const { id, idText, env, keys, log, catalog, blocks, keyring, shares } = ledger.parts
+    const { id, idText, env, keys, log, catalog, blocks, keyring, shares, partial } = ledger.parts
     this.id = id
     this.idText = idText
     this.env = env
@@ -96,6 +102,7 @@ export class Namespace implements NamespaceParts {
     this.blocks = blocks
     this.keyring = keyring
     this.shares = shares
+    this.partial = partial
     this.#ledger = ledger
     this.#revealer = new Revealer(ledger)
     this.#healer = new ShareHealer(ledger)
@@ -117,7 +124,7 @@ export class Namespace implements NamespaceParts {
     const header = { kind: 'genesis' as const, ...start, clock: clock.tick(), keyId: undefined, data: undefined }
     const body = encodeAuthBody({ kind: 'genesis', type: isGroup ? 'group' : 'namespace', nonce: random(16) })
     const genesis = signEntry(agent, header, { body })
-    return await Namespace.#make(env, genesis, extra, true)
+    return await Namespace.#make(env, genesis, extra, { isOwn: true })
   }
 
   /**
@@ -126,6 +133,7 @@ export class Namespace implements NamespaceParts {
    * @param id 32 bytes
    * @param genesis the entry of that hash
    * @param extra as `create`
+   * @param partial makes room for those artifacts only
    * @throws CORRUPT when the bytes are not that genesis
    */
   static async join(
@@ -133,21 +141,22 @@ export class Namespace implements NamespaceParts {
     id: Uint8Array,
     genesis: Uint8Array,
     extra: (id: Uint8Array) => readonly KeyValueChange[],
+    partial?: FollowedArtifacts | undefined,
   ): Promise<Namespace> {
     const entry = decodeEntry(genesis)
     if (entry.header.kind !== 'genesis' || !equalBytes(entry.hash, id)) {
       throw new ArtifactHubError('CORRUPT', 'that is not the beginning of this namespace')
     }
-    return await Namespace.#make(env, { entry, bytes: genesis }, extra, false)
+    return await Namespace.#make(env, { entry, bytes: genesis }, extra, { isOwn: false, partial })
   }
 
   static async #make(
     env: NamespaceEnvironment,
     { entry, bytes }: { entry: Entry; bytes: Uint8Array },
     extra: (id: Uint8Array) => readonly KeyValueChange[],
-    isOwn: boolean,
+    { isOwn, partial }: { isOwn: boolean; partial?: FollowedArtifacts | undefined },
   ): Promise<Namespace> {
-    const ledger = new Ledger(await namespaceParts(env, entry.hash), Membership.of(entry as AuthEntry))
+    const ledger = new Ledger(await namespaceParts(env, entry.hash, partial), Membership.of(entry as AuthEntry))
     await ledger.learn([entry])
     await ledger.commit(async (tx, mark) => {
       mark()
@@ -161,9 +170,15 @@ export class Namespace implements NamespaceParts {
   /**
    * Opens a namespace that is in the store. Damaged rows that follow from the log are made again from it, as far as it
    * is whole itself.
+   *
+   * @param partial there if it was made for some artifacts only
    */
-  static async open(env: NamespaceEnvironment, id: Uint8Array): Promise<Namespace> {
-    const parts = await namespaceParts(env, id)
+  static async open(
+    env: NamespaceEnvironment,
+    id: Uint8Array,
+    partial?: FollowedArtifacts | undefined,
+  ): Promise<Namespace> {
+    const parts = await namespaceParts(env, id, partial)
     const ledger = new Ledger(parts, Membership.of(unreadGenesis(id, env.agent.publicKey)))
     await ledger.load()
     for (const { clock } of ledger.chains.all()) env.clock.merge(clock)
@@ -204,6 +219,24 @@ export class Namespace implements NamespaceParts {
   /** Whether an agent had a role that was taken away. */
   hadRole(agent: Uint8Array): boolean {
     return this.membership.endingsOf(agent).length > 0
+  }
+
+  /** Whether a capability for this namespace is in force and for the agent that shows it. */
+  allows(question: CapabilityQuestion): ReturnType<typeof checkCapability> {
+    return checkCapability(this.membership, (group) => this.newestDescriptor(group), question)
+  }
+
+  /** Whether a grant that is held, live or ended, let the issuer of a capability write. */
+  isIssued(claims: CapabilityClaims): boolean {
+    return isIssuedHere(this.membership, claims)
+  }
+
+  /** What is public of the entries that say why a capability gives nothing any more, and of those that they stand on. */
+  async *evidenceAgainst(claims: CapabilityClaims): AsyncGenerator<Uint8Array, void, undefined> {
+    for (const hash of this.membership.evidenceAgainst(claims)) {
+      const entry = await this.log.unverified(hash)
+      if (entry !== undefined) yield publicBytes(entry)
+    }
   }
 
   /** Everybody who has a role. */
@@ -500,17 +533,17 @@ export class Namespace implements NamespaceParts {
     return await isEstimatedRoot(this.env.store, this.keys, artifact, root)
   }
 
-  /** The root of that digest that some version of the artifact has: a live one, or one that ended after a time (ms since 1970). */
+  /** The root of that digest that some version of the artifact has: a live one, or one that ended after a time (ms since 1970); whose number is above `after`. */
   async rootOf(
     artifact: Uint8Array,
     digest: Uint8Array,
-    { endedAfterMs, signal }: { endedAfterMs: number } & SignalOption,
+    { endedAfterMs, after = 0, signal }: { endedAfterMs: number; after?: number | undefined } & SignalOption,
   ): Promise<ContentRoot | undefined> {
-    for await (const { root } of this.catalog.liveRoots(artifact, { signal })) {
-      if (equalBytes(root.digest, digest)) return root
+    for await (const { root, number } of this.catalog.liveRoots(artifact, { signal })) {
+      if (number > after && equalBytes(root.digest, digest)) return root
     }
-    for await (const { root, endedMs } of this.catalog.endedVersions(artifact, { signal })) {
-      if (endedMs >= endedAfterMs && equalBytes(root.digest, digest)) return root
+    for await (const { root, number, endedMs } of this.catalog.endedVersions(artifact, { signal })) {
+      if (number > after && endedMs >= endedAfterMs && equalBytes(root.digest, digest)) return root
     }
     return undefined
   }
@@ -592,14 +625,41 @@ export class Namespace implements NamespaceParts {
     return this.log.all({ signal })
   }
 
-  /** All entries that say who may do what, by hash, but those beyond the limit of their chain. */
-  authEntries({ signal }: SignalOption = {}): AsyncGenerator<StoredEntry> {
-    return authEntries(this, this.membership, signal)
+  /** Ids of what `authEntries` gives. */
+  async authIds(): Promise<EntryIds> {
+    return (await this.#authPart()).ids
   }
 
-  /** All entries of one artifact (20 bytes): those that count, and those that carry its keys. */
-  artifactEntries(artifact: Uint8Array, { signal }: SignalOption = {}): AsyncGenerator<StoredEntry> {
-    return artifactEntries(this, this.membership, artifact, signal)
+  /**
+   * All entries that say who may do what, but those beyond the limit of their chain, and the two that prove each fork: what is
+   * public of them, those that others stand on first.
+   * @param options.without ids (16 bytes as text: `bytesText`) of those that are not needed
+   */
+  async *authEntries({
+    without = new Set(),
+    signal,
+  }: { without?: ReadonlySet<string> } & SignalOption = {}): AsyncGenerator<StoredEntry, void, undefined> {
+    yield* (await this.#authPart()).entries(without, signal)
+  }
+
+  /**
+   * All entries of one artifact (20 bytes): those that count, and those that carry its keys.
+   */
+  artifactEntries(artifact: Uint8Array, options: ArtifactEntriesOptions = {}): AsyncGenerator<StoredEntry> {
+    return artifactEntries(this, this.membership, artifact, options)
+  }
+
+  /** Kept while who may do what stays the same: with many who follow artifacts it is asked for all the time. */
+  async #authPart(): Promise<AuthPart> {
+    const { membership } = this
+    if (this.#lastAuthPart?.membership !== membership) {
+      const part = AuthPart.of(this, membership, this.#ledger.chains)
+      this.#lastAuthPart = { membership, part }
+      part.catch(() => {
+        this.#lastAuthPart = undefined
+      })
+    }
+    return await this.#lastAuthPart.part
   }
 
   /** Hashes of entries held without the body or leaf that a live version needs. */

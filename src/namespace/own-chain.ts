@@ -5,6 +5,7 @@ import { type Membership, rankOf } from '../membership/index.ts'
 import type { Overlay } from '../storage/index.ts'
 import type { Chains, Tip } from './chains.ts'
 import { denied } from './denied.ts'
+import type { FollowedArtifacts } from './followed.ts'
 import { chainIdOf, type NamespaceKeys } from './tables.ts'
 
 /** Where the next entry of this agent's chain will stand: what a body is bound to. */
@@ -35,6 +36,7 @@ export interface OwnChainInit {
   /** The one written under: another where the node's chain may not be gone on with. */
   readonly incarnation: Uint8Array
   readonly random: (length: number) => Uint8Array<ArrayBuffer>
+  readonly partial: FollowedArtifacts | undefined
   readonly warn?: ((message: string, fields: Readonly<Record<string, unknown>>) => void) | undefined
 }
 
@@ -70,7 +72,7 @@ export class OwnChain {
     if (this.#seat?.membership === membership) return this.#seat
     const { agent, chains } = this.#init
     const author = agent.publicKey
-    const [grant] = membership.grantsOf(author)
+    const [grant] = this.#init.partial === undefined ? membership.grantsOf(author) : []
     if (grant === undefined || rankOf(grant.role) < 1) {
       throw denied(membership, author, 'write in this namespace')
     }

@@ -4,6 +4,7 @@ import type { AgentKey } from '../identity/index.ts'
 import type { Entry, HybridClock } from '../log/index.ts'
 import { Keyring } from '../sharing/index.ts'
 import type { KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
+import type { FollowedArtifacts } from './followed.ts'
 import { EntryAndPackBlocks } from './namespace-blocks.ts'
 import { ShareBook } from './share-book.ts'
 import { StoredLog } from './stored-log.ts'
@@ -38,10 +39,16 @@ export interface NamespaceParts {
   readonly blocks: NamespaceBlocks
   readonly keyring: Keyring
   readonly shares: ShareBook
+  /** There when only some artifacts of the namespace are followed; nothing is written into it then. */
+  readonly partial: FollowedArtifacts | undefined
 }
 
 /** The parts of a namespace, whether or not anything of it is in the store. */
-export async function namespaceParts(env: NamespaceEnvironment, id: Uint8Array): Promise<NamespaceParts> {
+export async function namespaceParts(
+  env: NamespaceEnvironment,
+  id: Uint8Array,
+  partial?: FollowedArtifacts | undefined,
+): Promise<NamespaceParts> {
   const idText = formatNamespaceId(id)
   const keys = new NamespaceKeys(id)
   const packs = await env.packs(idText)
@@ -57,5 +64,6 @@ export async function namespaceParts(env: NamespaceEnvironment, id: Uint8Array):
     blocks: new EntryAndPackBlocks(packs, env.store, keys),
     keyring,
     shares: new ShareBook({ id, store: env.store, keys, log, keyring }),
+    partial,
   }
 }

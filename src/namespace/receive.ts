@@ -1,7 +1,14 @@
-import { artifactIdOf, bytesText, equalBytes, toHex } from '../encoding/index.ts'
+import { artifactIdOf, bytesText, equalBytes, prefixEnd, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { maxSiblingEntries, maxSurplusBytes, maxSurplusEntries } from '../limits.ts'
-import { decodeUnverifiedEntry, type Entry, encodeEntry, isSignedBeside } from '../log/index.ts'
+import {
+  decodeUnverifiedEntry,
+  type Entry,
+  encodeEntry,
+  isSignedBeside,
+  publicBytes,
+  publicPart,
+} from '../log/index.ts'
 import { type Membership, mayAuthor, rankOf } from '../membership/index.ts'
 import { type Chains, chainOf, type Tip } from './chains.ts'
 import { labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
@@ -10,6 +17,7 @@ import { isStripped } from './operations.ts'
 import type { NamespaceParts } from './parts.ts'
 import { operationFrom, recount, revealArtifacts } from './recount.ts'
 import { isAmong, isShownBy } from './shown.ts'
+import { decodeStored } from './stored-log.ts'
 import { placeOf } from './tables.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -68,7 +76,8 @@ async function receiveInTurn(
 ): Promise<Received> {
   const namespace = ledger.parts
   const refused: RefusedEntry[] = []
-  const decoded = decodeBatch(namespace.id, batch, refused)
+  const batched = decodeBatch(namespace, batch, refused)
+  const decoded = namespace.partial === undefined ? batched : await ofFollowed(namespace, batched, refused)
   const { fresh, held } = await splitKnown(namespace, decoded)
   const completions = await findCompletions(namespace, held)
   const signed = await checkSignatures(namespace, [...fresh, ...completions], refused)
@@ -110,11 +119,15 @@ function isAuthorised(membership: Membership, { auth, header }: Entry): boolean 
   return grant?.live === true && equalBytes(grant.agent, header.author) && mayAuthor(grant.role, header.kind)
 }
 
-function decodeBatch(id: Uint8Array, batch: readonly Uint8Array[], refused: RefusedEntry[]): Candidate[] {
+function decodeBatch(
+  { id, partial }: NamespaceParts,
+  batch: readonly Uint8Array[],
+  refused: RefusedEntry[],
+): Candidate[] {
   const found = new Map<string, Candidate>()
   for (const bytes of batch) {
     try {
-      const entry = decodeUnverifiedEntry(bytes)
+      const entry = decodeUnverifiedEntry(bytes, { partial: partial !== undefined })
       if (equalBytes(entry.header.namespace ?? entry.hash, id)) found.set(bytesText(entry.hash), { entry, bytes })
       else refused.push({ hash: entry.hash, code: 'CORRUPT', why: 'it is of another namespace' })
     } catch (error) {
@@ -123,6 +136,38 @@ function decodeBatch(id: Uint8Array, batch: readonly Uint8Array[], refused: Refu
     }
   }
   return [...found.values()]
+}
+
+/**
+ * What a partial log takes of a batch: of other artifacts than those that it is about only what proves a fork, two entries at one
+ * place, and of these only what is public.
+ */
+async function ofFollowed(
+  { id, keys, env: { store }, partial }: NamespaceParts,
+  decoded: readonly Candidate[],
+  refused: RefusedEntry[],
+): Promise<Candidate[]> {
+  const taken: Candidate[] = []
+  const atPlace = new Map<string, number>()
+  const places = decoded.map(({ entry }) => placeOf(chainOf(entry), entry.header.seq))
+  for (const place of places) atPlace.set(bytesText(place), (atPlace.get(bytesText(place)) ?? 0) + 1)
+  for (const [at, candidate] of decoded.entries()) {
+    const { entry } = candidate
+    const salt = entry.header.data?.artifactSalt
+    if (salt === undefined || partial?.has(artifactIdOf(id, salt)) === true) {
+      taken.push(candidate)
+      continue
+    }
+    const place = places[at] as Uint8Array
+    let isFork = (atPlace.get(bytesText(place)) ?? 0) > 1
+    if (!isFork) {
+      const gte = keys.key('entries', place)
+      for await (const _ of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array, limit: 1 })) isFork = true
+    }
+    if (isFork) taken.push({ entry: publicPart(entry), bytes: publicBytes(entry) })
+    else refused.push({ hash: entry.hash, code: 'void', why: 'it is of an artifact that is not followed' })
+  }
+  return taken
 }
 
 async function splitKnown(
@@ -141,7 +186,9 @@ async function findCompletions(
   { env: { store }, keys }: NamespaceParts,
   held: readonly Candidate[],
 ): Promise<Candidate[]> {
-  const whole = held.filter(({ entry }) => entry.header.data?.root !== undefined && !isStripped(entry))
+  const whole = held.filter(
+    ({ entry }) => entry.header.data?.root !== undefined && !isStripped(entry) && hasKeys(entry),
+  )
   if (whole.length === 0) return []
   const rows = await store.getMany(whole.map(({ entry }) => keys.key('stripped', entry.hash)))
   return whole.filter((_, at) => rows[at] !== undefined)
@@ -242,7 +289,8 @@ class Linker {
     const { seq, previous, grant, author } = header
     if (grant === undefined) return false
     const tips = this.#tx.tipsOf(chain)
-    if (previous === undefined) return equalBytes((await this.#granteeOf(grant)) ?? new Uint8Array(0), author)
+    if (previous === undefined || this.#namespace.partial !== undefined)
+      return equalBytes((await this.#granteeOf(grant)) ?? new Uint8Array(0), author)
     if (tips.some((tip) => tip.seq === seq - 1 && equalBytes(tip.hash, previous))) return true
     if (tips.length === 0) return false
     const stored = this.#tx.storedEntry(previous)
@@ -328,15 +376,20 @@ class Linker {
   }
 }
 
-/** Puts back the body and leaf of an entry that is held without. */
+function hasKeys({ header, keys }: Entry): boolean {
+  return header.keysHash === undefined || keys !== undefined
+}
+
+/** Puts back the body, leaf and keys of an entry that is held without. */
 async function complete(tx: Transaction, namespace: NamespaceParts, { entry }: Candidate): Promise<void> {
   const { keys } = namespace
   const row = keys.entry(chainOf(entry), entry.header.seq, entry.hash)
   const stored = await tx.get(row)
   if (stored === undefined || (await tx.get(keys.key('stripped', entry.hash))) === undefined) return
   // The copy may be signed otherwise: one entry stays the bytes that it was.
-  const own = decodeUnverifiedEntry(stored)
-  const whole: Entry = { ...own, body: entry.body, leaf: entry.leaf }
+  const own = decodeStored(stored)
+  const { body, leaf } = entry
+  const whole: Entry = { ...own, body, leaf, keys: entry.keys, keysBytes: entry.keysBytes }
   const value = encodeEntry(whole)
   tx.add({ type: 'put', key: row, value })
   tx.add({ type: 'del', key: keys.key('stripped', entry.hash) })
@@ -350,6 +403,7 @@ async function complete(tx: Transaction, namespace: NamespaceParts, { entry }: C
       value: placeOf(chainOf(entry), entry.header.seq),
     })
   }
+  if (own.keys === undefined && entry.keys !== undefined) await tx.indexKeys(whole)
   tx.received += 1
   if (!tx.membership.counts(entry)) return
   const operation = await operationFrom(tx, whole)

@@ -79,11 +79,13 @@ async function recountArtifact(tx: Transaction, { artifact, gained, lost }: Reco
 export async function operationFrom(tx: Transaction, entry: Entry): Promise<Operation | undefined> {
   const { data, kind } = entry.header
   if (data === undefined) return undefined
+  const artifact = artifactIdOf(tx.namespace, data.artifactSalt)
+  if (tx.partial?.has(artifact) === false) return undefined
   const state = kind === 'put' ? await readState(tx, entry) : undefined
   if (kind === 'put' && isStripped(entry)) {
     tx.add({ type: 'put', key: tx.keys.key('stripped', entry.hash), value: new Uint8Array(0) })
   }
-  return operationOf(artifactIdOf(tx.namespace, data.artifactSalt), entry, state)
+  return operationOf(artifact, entry, state)
 }
 
 /** Tries hidden versions of artifacts whose keys have come. */

@@ -23,6 +23,7 @@ export interface NamespaceRow {
 
 const rowTable = 0x6e
 const removalTable = 0x78
+const partialTable = 0x70
 const currentKey = Uint8Array.of(keySpaces.node, 0x63)
 const maxRowBytes = 4_096
 /** Where a node keeps the stamp that ties this database to its incarnation, 16 bytes. */
@@ -56,10 +57,32 @@ export function forgetNamespace(id: Uint8Array): KeyValueChange[] {
   ]
 }
 
+/** Namespaces of which this node has single artifacts. */
+export async function loadPartials(store: KeyValueStore): Promise<Uint8Array[]> {
+  return await idsIn(store, partialTable)
+}
+
+/** The change that remembers one of them. */
+export function putPartial(id: Uint8Array): KeyValueChange {
+  return { type: 'put', key: partialKey(id), value: new Uint8Array(0) }
+}
+
+/** The changes that forget one, and remember that what it had is to be removed. */
+export function forgetPartial(id: Uint8Array): KeyValueChange[] {
+  return [
+    { type: 'del', key: partialKey(id) },
+    { type: 'put', key: removalKey(id), value: new Uint8Array(0) },
+  ]
+}
+
 /** Namespaces that were forgotten and whose removal is not known to be complete. */
 export async function loadRemovals(store: KeyValueStore): Promise<Uint8Array[]> {
+  return await idsIn(store, removalTable)
+}
+
+async function idsIn(store: KeyValueStore, table: number): Promise<Uint8Array[]> {
   const ids: Uint8Array[] = []
-  const prefix = Uint8Array.of(keySpaces.node, removalTable)
+  const prefix = Uint8Array.of(keySpaces.node, table)
   for await (const [key] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
     ids.push(key.slice(prefix.length))
   }
@@ -89,6 +112,10 @@ export function putCurrentNamespace(id: Uint8Array): KeyValueChange {
 
 function removalKey(id: Uint8Array): Uint8Array {
   return concatBytes(Uint8Array.of(keySpaces.node, removalTable), id)
+}
+
+function partialKey(id: Uint8Array): Uint8Array {
+  return concatBytes(Uint8Array.of(keySpaces.node, partialTable), id)
 }
 
 function rowKey(id: Uint8Array): Uint8Array {

@@ -1,7 +1,7 @@
 import { bytesText, equalBytes } from '../encoding/index.ts'
-import { decodeUnverifiedEntry, type Entry, grantPrefix } from '../log/index.ts'
+import { type Entry, grantPrefix } from '../log/index.ts'
 import type { Keyring } from '../sharing/index.ts'
-import type { StoredLog } from './stored-log.ts'
+import { decodeStored, type StoredLog } from './stored-log.ts'
 
 /** What is looked at of an entry. */
 export type Sealing = Pick<Entry, 'hash' | 'header' | 'auth'> & { readonly keys?: Entry['keys'] }
@@ -36,7 +36,7 @@ export class SealedKeys {
     let gained = this.take(entries)
     if (this.#prefixes.size === before) return gained
     for await (const { bytes } of log.auth()) {
-      gained = this.#admit([decodeUnverifiedEntry(bytes)], this.#prefixes) || gained
+      gained = this.#admit([decodeStored(bytes)], this.#prefixes) || gained
     }
     return gained
   }

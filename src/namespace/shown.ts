@@ -1,9 +1,9 @@
 import { bytesText, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
-import { decodeUnverifiedEntry, type Entry } from '../log/index.ts'
+import type { Entry } from '../log/index.ts'
 import type { Membership, ShownEntries } from '../membership/index.ts'
 import { type Tip, tipOf } from './chains.ts'
-import type { StoredLog } from './stored-log.ts'
+import { decodeStored, type StoredLog } from './stored-log.ts'
 
 /** Whether an entry is one that others are told of: what lies beyond the limit of its chain is not. */
 export function isShownBy(
@@ -46,7 +46,7 @@ export function isAmong({ below, listed }: ShownEntries, seq: number, hash: Uint
 
 function readEntry(bytes: Uint8Array): Entry | undefined {
   try {
-    return decodeUnverifiedEntry(bytes)
+    return decodeStored(bytes)
   } catch (error) {
     if (!isHubError(error)) throw error
     return undefined

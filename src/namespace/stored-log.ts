@@ -6,6 +6,14 @@ interface SignalOption {
   readonly signal?: AbortSignal | undefined
 }
 
+/**
+ * An entry from bytes that were checked when they came: a log of which only some artifacts are followed has copies of others'
+ * entries without their keys. @throws CORRUPT, UNSUPPORTED_FORMAT
+ */
+export function decodeStored(bytes: Uint8Array): Entry {
+  return decodeUnverifiedEntry(bytes, { partial: true })
+}
+
 /** The stored bytes of an entry, under its hash. */
 export interface StoredEntry {
   readonly hash: Uint8Array
@@ -36,13 +44,13 @@ export class StoredLog {
   /** An entry, checked to the signature; `undefined` when it is not here. @throws CORRUPT */
   async entry(hash: Uint8Array): Promise<Entry | undefined> {
     const bytes = await this.bytes(hash)
-    return bytes === undefined ? undefined : decodeEntry(bytes)
+    return bytes === undefined ? undefined : decodeEntry(bytes, { partial: true })
   }
 
   /** As `entry`, without the signature, which was checked when the entry came. @throws CORRUPT */
   async unverified(hash: Uint8Array): Promise<Entry | undefined> {
     const bytes = await this.bytes(hash)
-    return bytes === undefined ? undefined : decodeUnverifiedEntry(bytes)
+    return bytes === undefined ? undefined : decodeStored(bytes)
   }
 
   /** Those of many entries that are here, each as by `unverified`. @throws CORRUPT */
@@ -53,7 +61,7 @@ export class StoredLog {
       return place === undefined ? [] : [this.#keys.key('entries', place, hash)]
     })
     const stored = await this.#store.getMany(rows)
-    return stored.flatMap((bytes) => (bytes === undefined ? [] : [decodeUnverifiedEntry(bytes)]))
+    return stored.flatMap((bytes) => (bytes === undefined ? [] : [decodeStored(bytes)]))
   }
 
   /** Entries of one chain from a seq up, in order of (seq, hash). */

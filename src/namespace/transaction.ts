@@ -10,6 +10,7 @@ import type { Accounts } from './accounts.ts'
 import { ArtifactChanges, type ArtifactChangesInit } from './artifact-changes.ts'
 import { type Tip, tipOf } from './chains.ts'
 import { type EpochWaits, headsOfRotate } from './epoch-waits.ts'
+import type { FollowedArtifacts } from './followed.ts'
 import { LogGrowth } from './log-growth.ts'
 import { MembershipGrowth } from './membership-growth.ts'
 import { type NextPlace, OwnChain, type OwnChainInit } from './own-chain.ts'
@@ -23,6 +24,7 @@ export interface TransactionInit extends OwnChainInit, ArtifactChangesInit {
   readonly keyring: Keyring
   readonly clock: HybridClock
   readonly waits: EpochWaits
+  readonly partial: FollowedArtifacts | undefined
 }
 
 /** The members of a header that an author chooses. */
@@ -61,6 +63,11 @@ export class Transaction {
 
   get namespace(): Uint8Array {
     return this.#init.namespace
+  }
+
+  /** Of a partial log, what it is about. */
+  get partial(): FollowedArtifacts | undefined {
+    return this.#init.partial
   }
 
   get keys(): NamespaceKeys {
@@ -222,6 +229,11 @@ export class Transaction {
     return this.#log.storedSharing(artifact)
   }
 
+  /** All entries stored here, this agent's and others'. */
+  get storedEntries(): readonly Entry[] {
+    return this.#log.storedEntries
+  }
+
   /** An entry that was stored here. */
   storedEntry(hash: Uint8Array): Entry | undefined {
     return this.#log.storedEntry(hash)
@@ -276,6 +288,11 @@ export class Transaction {
   /** Takes in what follows from an entry's public part, which is, or is about to be, in the store. */
   async index(entry: Entry, chain: Uint8Array, entryBytes: number): Promise<void> {
     await this.#log.index(entry, chain, entryBytes)
+  }
+
+  /** Notes where keys of its artifact are found in a data entry that was stored without them. */
+  async indexKeys(entry: Entry): Promise<void> {
+    await this.#log.indexKeys(entry)
   }
 
   /** Takes in what a data entry that counts says of its artifact. */

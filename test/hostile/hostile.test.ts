@@ -220,7 +220,13 @@ async function requestFor(artifact: Artifact): Promise<BlockRequest> {
 /** Through the vectors of a round, to where this side is to send entries. */
 async function toEntries(peer: HostilePeer) {
   const raw = await peer.openSync()
-  await raw.send({ type: 'hello', namespace: id, artifact: undefined, hash: new Uint8Array(32) })
+  await raw.send({
+    type: 'hello',
+    namespace: id,
+    scope: { kind: 'namespace' },
+    hash: new Uint8Array(32),
+    presentation: undefined,
+  })
   expect(await raw.receive()).toMatchObject({ type: 'vector', same: false })
   const rows = peer.log.ns.vector()
   await raw.send({ type: 'vector', same: false, rows: [...rows], ids: [], wants: [], more: false })
@@ -359,7 +365,15 @@ const attacks: readonly Attack[] = [
       let cut = 0
       for (let at = 0; at < 2 * syncStreamBurst && cut < 3; at++) {
         const raw = await peer.openSync()
-        await raw.send({ type: 'hello', namespace: id, artifact: undefined, hash: undefined }).catch(() => {})
+        await raw
+          .send({
+            type: 'hello',
+            namespace: id,
+            scope: { kind: 'namespace' },
+            hash: undefined,
+            presentation: undefined,
+          })
+          .catch(() => {})
         const { end } = await drained(raw)
         if (end === 'cut') cut++
         else await raw.stream.close()
@@ -373,7 +387,13 @@ const attacks: readonly Attack[] = [
     async attack() {
       await using peer = await member()
       const raw = await peer.openSync()
-      await raw.send({ type: 'hello', namespace: id, artifact: undefined, hash: new Uint8Array(32) })
+      await raw.send({
+        type: 'hello',
+        namespace: id,
+        scope: { kind: 'namespace' },
+        hash: new Uint8Array(32),
+        presentation: undefined,
+      })
       const [chain, hash] = [new Uint8Array(16), new Uint8Array(32)]
       const rows = Array.from({ length: rowsInPage }, (_, seq) => ({ chain, seq, hash }))
       const sent = await peer.sendForever(raw, { type: 'vector', same: false, rows, ids: [], wants: [], more: true })
@@ -391,7 +411,13 @@ const attacks: readonly Attack[] = [
       const page = encodeSyncMessage({ type: 'vector', same: false, rows, ids: [], wants: [], more: true })
       const sending = Array.from({ length: maxSyncStreamsPerPeer }, async () => {
         const raw = await peer.openSync()
-        await raw.send({ type: 'hello', namespace: id, artifact: undefined, hash: new Uint8Array(32) })
+        await raw.send({
+          type: 'hello',
+          namespace: id,
+          scope: { kind: 'namespace' },
+          hash: new Uint8Array(32),
+          presentation: undefined,
+        })
         for (let sent = rows.length; sent <= maxSyncVectorRows; sent += rows.length) await raw.bytes(page)
         return raw
       })
@@ -456,6 +482,7 @@ const attacks: readonly Attack[] = [
       await using _ = new SyncService({
         network: peer.network,
         scheduler,
+        self: peer.log.agent.publicKey,
         lookup: (asked) => (toHex(asked) === toHex(own.ns.id) ? own.ns : undefined),
       })
       const peers = [{ agent: own.id, addresses: peer.network.addresses() }]
@@ -473,8 +500,14 @@ const attacks: readonly Attack[] = [
 /** Who has no role gets one word, whatever it asks for. */
 async function getsNothing(peer: HostilePeer, request: BlockRequest): Promise<void> {
   const raw = await peer.openSync()
-  await raw.send({ type: 'hello', namespace: id, artifact: undefined, hash: undefined })
-  expect(await raw.receive()).toEqual({ type: 'denied' })
+  await raw.send({
+    type: 'hello',
+    namespace: id,
+    scope: { kind: 'namespace' },
+    hash: undefined,
+    presentation: undefined,
+  })
+  expect(await raw.receive()).toEqual({ type: 'denied', reason: undefined, evidence: [] })
   expect(await drained(raw)).toEqual({ end: 'ended', bytes: 0 })
   expect(await ask(peer, request)).toEqual([expect.objectContaining({ kind: 'refuse', code: 'ACCESS_DENIED' })])
   const question = { namespace: id, artifact: request.artifact, root: request.root.digest, waitMs: 0 }

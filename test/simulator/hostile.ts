@@ -69,6 +69,7 @@ export function disguised(chance: Chance): (log: Namespace) => ReplicatedLog {
       return bytes && spoiled(bytes)
     },
     incomplete: () => log.incomplete(),
+    authIds: () => log.authIds(),
     authEntries: (options) => log.authEntries(options),
     artifactEntries: (artifact, options) => log.artifactEntries(artifact, options),
     heal: () => log.heal(),

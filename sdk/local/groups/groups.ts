@@ -8,7 +8,7 @@ import {
   toHex,
 } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
-import { isTicket, parseTicket } from '../../../src/identity/index.ts'
+import { type AgentKey, isTicket, parseTicket } from '../../../src/identity/index.ts'
 import { maxInvitations } from '../../../src/limits.ts'
 import type { GroupDescriptor } from '../../../src/membership/index.ts'
 import type { OpenNamespace } from '../namespaces.ts'
@@ -51,6 +51,7 @@ export class Groups implements AsyncDisposable {
         for (const group of namespace.log.membership.groups.recorded) this.#news.spread(group)
       }
     })
+    replication.follows.useGroups(this)
     this.#stopInvitations = replication.joins.onInvitation((id, from) =>
       this.#background.run((signal) => this.#invited(id, from, signal)),
     )
@@ -109,9 +110,19 @@ export class Groups implements AsyncDisposable {
     const epoch = log?.membership.groups.epoch?.epoch
     const key = epoch && log?.groupKey(epoch)
     if (epoch === undefined || key === undefined) return undefined
+    const self = this.replication.env.agent.publicKey
     // It may know an older epoch only, and would refuse; and it is to hear of the next.
-    this.#news.listens(group, provider)
-    return proveGroupMember(key, { group, epoch, requester: this.replication.env.agent.publicKey, provider })
+    if (!equalBytes(provider, self)) this.#news.listens(group, provider)
+    return proveGroupMember(key, { group, epoch, requester: self, provider })
+  }
+
+  /** The keys of the epochs of a group (32 bytes) that this agent can open. */
+  *keysOf(group: Uint8Array): Generator<{ readonly epoch: Uint8Array; readonly key: AgentKey }> {
+    const log = this.#own(group)?.log
+    for (const { id } of log?.membership.epochs ?? []) {
+      const key = log?.groupKey(id)
+      if (key !== undefined) yield { epoch: id, key }
+    }
   }
 
   /**

@@ -36,6 +36,14 @@ export interface FetchUnderWay extends FetchTarget {
   readonly providers: readonly { readonly agent: Uint8Array; readonly fetchedBytes: number }[]
 }
 
+/** What lets this agent fetch of a namespace that it is no member of. */
+export interface FetchRights {
+  /** What to show an agent to be given contents of an artifact. */
+  present(namespace: Uint8Array, artifact: Uint8Array, provider: Uint8Array): readonly Uint8Array[]
+  /** Agents that may have something of it, beside its members. */
+  peersOf(namespace: Uint8Array): readonly Uint8Array[]
+}
+
 interface FetchesOptions extends TransfersOptions {
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
@@ -47,6 +55,7 @@ interface FetchesOptions extends TransfersOptions {
 export class Fetches implements AsyncDisposable {
   readonly #options: FetchesOptions
   readonly #transfers: Transfers
+  #rights: FetchRights | undefined
   readonly #listeners = new Set<(log: Namespace, artifact: Uint8Array) => void>()
   readonly #open = new Set<{
     readonly log: Namespace
@@ -58,6 +67,11 @@ export class Fetches implements AsyncDisposable {
   constructor(options: FetchesOptions) {
     this.#options = options
     this.#transfers = new Transfers(options)
+  }
+
+  /** How contents of namespaces that this agent is no member of are fetched. */
+  useRights(rights: FetchRights): void {
+    this.#rights = rights
   }
 
   get counters(): TransferCounters {
@@ -89,7 +103,9 @@ export class Fetches implements AsyncDisposable {
       artifact,
       root,
       blocks: held,
-      providers: () => membersByReach(log, this.#options, author),
+      providers: () => membersByReach(log, this.#options, author, this.#peersOf(log)),
+      present: (provider) =>
+        log.partial === undefined ? [] : (this.#rights?.present(log.id, artifact, provider) ?? []),
       signal,
     })
     const row = { log, target, transfer, since: this.#options.monotonic() }
@@ -119,6 +135,10 @@ export class Fetches implements AsyncDisposable {
       },
       [Symbol.asyncDispose]: close,
     }
+  }
+
+  #peersOf(log: Namespace): readonly Uint8Array[] {
+    return log.partial === undefined ? [] : (this.#rights?.peersOf(log.id) ?? [])
   }
 
   /** Stops all of them. Idempotent. */

@@ -5,6 +5,7 @@ import {
   durableShare,
   type Holds,
   type KnownPeer,
+  type NamespaceRoots,
   type NamespaceSyncStatus,
   type QuestionServer,
   Replicator,
@@ -14,12 +15,14 @@ import {
 } from '../../../src/exchange/index.ts'
 import { parseTicket, type Ticket } from '../../../src/identity/index.ts'
 import { gcGraceMs } from '../../../src/limits.ts'
+import type { Namespace } from '../../../src/namespace/index.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
 import type { LocalEnvironment } from '../environment.ts'
 import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
 import { Contacts } from './contacts.ts'
 import { Announcement } from './discovery.ts'
 import { EagerFetch } from './eager-fetch.ts'
+import { Follows } from './follows.ts'
 import { Joins } from './joins.ts'
 import { loadSettings, putSettings, type SettingsRow } from './rows.ts'
 
@@ -43,6 +46,7 @@ export class Replication implements AsyncDisposable {
   readonly namespaces: LocalNamespaces
   readonly contacts: Contacts
   readonly joins: Joins
+  #follows: Follows | undefined
   readonly #replicator: Replicator | undefined
   readonly #blockServer: BlockServer | undefined
   readonly #holdingServer: QuestionServer | undefined
@@ -78,25 +82,23 @@ export class Replication implements AsyncDisposable {
       this.#blockServer = serveBlocks({
         network,
         scheduler,
+        self,
         lookup: (id) => {
           const log = lookup(id)?.namespace.log
           if (log === undefined) return undefined
-          return {
-            blocks: log.blocks,
-            roleOf: (agent) => log.roleOf(agent),
-            rootOf: (artifact, digest) => log.rootOf(artifact, digest, { endedAfterMs: env.now() - gcGraceMs }),
-          }
+          return { blocks: log.blocks, ...readableOf(log, env.now) }
         },
       })
       this.#holdingServer = serveHolding({
         network,
         scheduler,
+        self,
         lookup: (id) => {
           const followed = lookup(id)
           if (followed === undefined) return undefined
           const { namespace, listeners } = followed
           return {
-            roleOf: (agent) => namespace.log.roleOf(agent),
+            ...readableOf(namespace.log, env.now),
             holds: (artifact, root) => this.holds(namespace, artifact, root),
             onMore: (artifact, listener) => {
               listeners.set(listener, toHex(artifact))
@@ -112,7 +114,7 @@ export class Replication implements AsyncDisposable {
           // While it is being joined its log comes from one provider; the others follow.
           if (!this.joins.isJoining(namespace.log.id)) this.#follow(namespace)
         },
-        closing: (namespace) => this.#unfollow(namespace, true),
+        closing: (namespace) => this.#unfollow(namespace, namespace.log.partial === undefined),
       }),
       env.fetches.onWhole((log, artifact) => {
         const followed = this.#followed.get(toHex(log.id))
@@ -129,7 +131,22 @@ export class Replication implements AsyncDisposable {
   static async open(env: LocalEnvironment, namespaces: LocalNamespaces): Promise<Replication> {
     const contacts = await Contacts.open(env.store, env.network)
     const settings = new Map((await loadSettings(env.store)).map(({ id, row }) => [toHex(id), row]))
-    return new Replication(env, namespaces, contacts, settings)
+    const replication = new Replication(env, namespaces, contacts, settings)
+    await replication.#openFollows()
+    return replication
+  }
+
+  /** What is followed in namespaces that this agent is no member of. */
+  get follows(): Follows {
+    if (this.#follows === undefined) throw new ArtifactHubError('CLOSED', 'nothing is followed yet')
+    return this.#follows
+  }
+
+  async #openFollows(): Promise<void> {
+    const { env, namespaces } = this
+    const chance = (): number => this.chance()
+    this.#follows = await Follows.open({ env, namespaces, replicator: this.#replicator, chance })
+    this.#follows.start()
   }
 
   /** Counts of what was served to others; zeros offline. */
@@ -258,6 +275,7 @@ export class Replication implements AsyncDisposable {
   async close(): Promise<void> {
     this.#ending.abort(new ArtifactHubError('CLOSED', 'the node is closed'))
     for (const stop of this.#stops.splice(0)) stop()
+    await this.#follows?.close()
     await Promise.all(this.#background)
     await Promise.all([this.#blockServer?.close(), this.#holdingServer?.close()])
     await Promise.all([...this.#followed.values()].map(({ namespace }) => this.#unfollow(namespace, false)))
@@ -281,7 +299,7 @@ export class Replication implements AsyncDisposable {
     const { env } = this
     const { log } = namespace
     const key = toHex(log.id)
-    if (!env.isOnline || this.#followed.has(key) || this.#ending.signal.aborted) return
+    if (log.partial !== undefined || !env.isOnline || this.#followed.has(key) || this.#ending.signal.aborted) return
     const listeners = new Map<() => void, string>()
     this.#followed.set(key, {
       namespace,
@@ -306,6 +324,7 @@ export class Replication implements AsyncDisposable {
     const followed = this.#followed.get(key)
     this.#followed.delete(key)
     if (isForgotten) this.#settings.delete(key)
+    if (log.partial !== undefined) await this.#replicator?.unfollow(log.id)
     if (followed === undefined) return
     followed.unsubscribe()
     await Promise.all([followed.fetching.close(), followed.announcement.close(), this.#replicator?.unfollow(log.id)])
@@ -324,6 +343,16 @@ export class Replication implements AsyncDisposable {
         signal,
       }))
     await this.setPolicy(namespace, { ...this.policyOf(namespace), fetch: 'eager' })
+  }
+}
+
+/** What of a namespace decides who may read what of it. */
+function readableOf(log: Namespace, now: () => number): NamespaceRoots {
+  return {
+    roleOf: (agent) => log.roleOf(agent),
+    allows: (question) => log.allows(question),
+    isIssued: (claims) => log.isIssued(claims),
+    rootOf: (artifact, digest, after) => log.rootOf(artifact, digest, { endedAfterMs: now() - gcGraceMs, after }),
   }
 }
 

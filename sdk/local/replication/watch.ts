@@ -69,7 +69,7 @@ export async function* watchArtifacts(
   }
   const stopListening = namespaces.observe({ opened: begin, closing: async () => {} })
   try {
-    for (const namespace of namespaces.all) begin(namespace)
+    for (const namespace of namespaces.readable) begin(namespace)
     for (;;) {
       signal.throwIfAborted()
       const next = ready.shift()

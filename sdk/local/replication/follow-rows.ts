@@ -1,0 +1,77 @@
+import { concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../../src/errors.ts'
+import type { KnownPeer } from '../../../src/exchange/index.ts'
+import { keySpaces } from '../../../src/namespace/index.ts'
+import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
+
+const followTable = 0x66
+const namespaceBytes = 32
+const jtiBytes = 16
+const maxRowBytes = 64 * 1024
+
+/** A capability that this node follows an artifact by, as it is stored: namespace ‖ jti → `{ v: 0, token, peers, ended }`. */
+export interface FollowRow {
+  readonly token: Uint8Array
+  /** Who may have it. */
+  readonly peers: readonly KnownPeer[]
+  /** Why it gives nothing any more. */
+  readonly ended: string | undefined
+}
+
+/** Every capability that is followed. @throws CORRUPT */
+export async function loadFollowRows(store: KeyValueStore): Promise<FollowRow[]> {
+  const rows: FollowRow[] = []
+  const prefix = Uint8Array.of(keySpaces.node, followTable)
+  for await (const [, value] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
+    rows.push(readRow(value))
+  }
+  return rows
+}
+
+/** The change that remembers one. */
+export function putFollowRow(
+  { namespace, jti }: { readonly namespace: Uint8Array; readonly jti: Uint8Array },
+  { token, peers, ended }: FollowRow,
+): KeyValueChange {
+  const rows = peers.map(({ agent, addresses }) => [agent, addresses])
+  const value = encodeCanonical({ v: 0, token, peers: rows, ended: ended ?? null })
+  return { type: 'put', key: keyOf(namespace, jti), value }
+}
+
+/** The change that forgets one. */
+export function deleteFollowRow({
+  namespace,
+  jti,
+}: {
+  readonly namespace: Uint8Array
+  readonly jti: Uint8Array
+}): KeyValueChange {
+  return { type: 'del', key: keyOf(namespace, jti) }
+}
+
+function keyOf(namespace: Uint8Array, jti: Uint8Array): Uint8Array {
+  if (namespace.length !== namespaceBytes || jti.length !== jtiBytes) throw damaged()
+  return concatBytes(Uint8Array.of(keySpaces.node, followTable), namespace, jti)
+}
+
+function readRow(bytes: Uint8Array): FollowRow {
+  const row = decodeCanonical(bytes, { maxBytes: maxRowBytes, what: 'a followed capability' })
+  if (typeof row !== 'object' || row === null) throw damaged()
+  const { v, token, peers, ended } = row as Record<string, unknown>
+  if (v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'what is followed was recorded by a newer release')
+  const isWell = token instanceof Uint8Array && Array.isArray(peers) && (ended === null || typeof ended === 'string')
+  if (!isWell) throw damaged()
+  return { token: token as Uint8Array, peers: (peers as unknown[]).map(peerOf), ended: (ended as string) ?? undefined }
+}
+
+function peerOf(value: unknown): KnownPeer {
+  const [agent, addresses] = Array.isArray(value) ? value : []
+  const isWell =
+    agent instanceof Uint8Array && Array.isArray(addresses) && addresses.every((one) => typeof one === 'string')
+  if (!isWell) throw damaged()
+  return { agent: agent as Uint8Array, addresses: addresses as string[] }
+}
+
+function damaged(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'what this node remembers of followed artifacts is damaged')
+}

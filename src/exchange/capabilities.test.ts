@@ -1,0 +1,253 @@
+import { describe, expect, it } from 'vitest'
+import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
+import { NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import {
+  type Capability,
+  decodeEnvelope,
+  encodePresentation,
+  type ShareClaims,
+  signCapability,
+} from '../capability/index.ts'
+import { equalBytes } from '../encoding/index.ts'
+import { FollowedArtifacts, Namespace } from '../namespace/index.ts'
+import { runFollowRound } from './follow-round.ts'
+import { mayRead, readableRoot } from './may-read.ts'
+import type { SyncScope } from './sync-codec.ts'
+import type { ReplicatedLog } from './sync-log.ts'
+import { SyncService } from './sync-serve.ts'
+
+/** An owner and a writer who serve their namespace, and agents who are no members of it. */
+class World {
+  readonly time = new TestTime()
+  readonly scheduler = new ManualScheduler()
+  readonly network = new MemoryNetwork()
+  readonly owner = new NamespaceNode(1, this.time)
+  readonly writer = new NamespaceNode(2, this.time)
+  readonly outside = new NamespaceNode(3, this.time)
+  readonly other = new NamespaceNode(4, this.time)
+  readonly #peers = new Map<NamespaceNode, MemoryPeer>()
+
+  static async make(): Promise<World> {
+    const world = new World()
+    await world.owner.create()
+    await world.writer.join(world.owner)
+    await world.owner.ns.grant({ agent: world.writer.id, role: 'writer' })
+    await world.writer.pull(world.owner)
+    for (const node of [world.owner, world.writer, world.outside, world.other]) world.peerOf(node)
+    world.scheduler.advance(world.time.nowMs - world.scheduler.now())
+    return world
+  }
+
+  peerOf(node: NamespaceNode): MemoryPeer {
+    const found = this.#peers.get(node)
+    if (found !== undefined) return found
+    const peer = this.network.join(node.id)
+    for (const one of this.#peers.values()) this.network.connect(peer, one)
+    this.#peers.set(node, peer)
+    return peer
+  }
+
+  serve(node: NamespaceNode, log: ReplicatedLog = node.ns): SyncService {
+    const lookup = (id: Uint8Array) => (equalBytes(id, log.id) ? log : undefined)
+    return new SyncService({ network: this.peerOf(node), scheduler: this.scheduler, self: node.id, lookup })
+  }
+
+  async share(
+    artifact: Uint8Array,
+    {
+      by = this.owner,
+      to = this.outside,
+      ...terms
+    }: { by?: NamespaceNode; to?: NamespaceNode; expiresIn?: number; fromNow?: boolean } = {},
+  ): Promise<Capability> {
+    const [share] = await by.ns.share({ artifact, audience: [{ kind: 'agent', id: to.id }], ...terms })
+    const envelope = share && (await by.ns.envelopeOf(share))
+    if (envelope === undefined) throw new Error('it was shared already')
+    return decodeEnvelope(envelope).capability
+  }
+
+  async partial(node: NamespaceNode, artifact: Uint8Array): Promise<Namespace> {
+    const artifacts = new FollowedArtifacts()
+    artifacts.set(artifact, 0)
+    const { ns } = this.owner
+    return await Namespace.join(node.env, ns.id, (await ns.entryBytes(ns.id)) as Uint8Array, () => [], artifacts)
+  }
+
+  /** A round of an agent that shows a capability: by default about its artifact, with the owner. */
+  async ask(
+    log: ReplicatedLog,
+    capability: Capability,
+    more: { as?: NamespaceNode; to?: NamespaceNode; scope?: SyncScope } = {},
+  ) {
+    const { as = this.outside, to = this.owner } = more
+    const { claims, token } = capability
+    const round = runFollowRound({
+      network: this.peerOf(as),
+      scheduler: this.scheduler,
+      log,
+      agent: to.id,
+      scope: more.scope ?? { kind: 'artifact', artifact: claims.artifact },
+      claims,
+      presentation: encodePresentation(token, undefined),
+    })
+    return await this.scheduler.until(round)
+  }
+}
+
+const plain = { result: 'denied', reason: undefined, evidence: [], stored: 0 }
+
+describe('an agent with a capability', () => {
+  it('gets its artifact and nothing else: no other artifact, nor the whole namespace', async () => {
+    const world = await World.make()
+    const { owner, outside } = world
+    const wanted = await owner.write('wanted')
+    const other = await owner.write('other')
+    const share = await world.share(wanted)
+    await using _ = world.serve(owner)
+    const log = await world.partial(outside, wanted)
+    await log.holdCapabilities([{ artifact: wanted, jti: share.claims.jti, groups: [] }])
+    for (const scope of [{ kind: 'artifact', artifact: other }, { kind: 'namespace' }] as const) {
+      expect(await world.ask(log, share, { scope })).toMatchObject(plain)
+    }
+    expect(await world.ask(log, share)).toMatchObject({ result: 'exchanged', lacking: 0, unlinked: 0 })
+    expect(await world.ask(log, share)).toMatchObject({ result: 'same' })
+    expect((await log.catalog.get(wanted))?.state.name).toBe('wanted')
+    expect(await log.catalog.get(other)).toBeUndefined()
+    // Its contents, and no other's, also not by the root of one.
+    const asker = { agent: outside.id, provider: owner.id, nowMs: world.time.nowMs, presentations: [] }
+    const shown = { ...asker, presentations: [{ capability: share, proof: undefined }] }
+    const served = {
+      roleOf: (agent: Uint8Array) => owner.ns.roleOf(agent),
+      allows: (question: Parameters<typeof owner.ns.allows>[0]) => owner.ns.allows(question),
+      rootOf: (artifact: Uint8Array, digest: Uint8Array, after: number) =>
+        owner.ns.rootOf(artifact, digest, { endedAfterMs: 0, after }),
+    }
+    const rootOf = async (artifact: Uint8Array) => (await owner.ns.catalog.get(artifact))?.root.digest as Uint8Array
+    expect(await readableRoot(served, shown, wanted, await rootOf(wanted))).toBeDefined()
+    expect(await readableRoot(served, shown, other, await rootOf(other))).toBeUndefined()
+    expect(await readableRoot(served, shown, wanted, await rootOf(other))).toBeUndefined()
+    expect(await readableRoot(served, asker, wanted, await rootOf(wanted))).toBeUndefined()
+  })
+
+  it('gets nothing by another’s, by one for another namespace or artifact, or by one that it made itself', async () => {
+    const world = await World.make()
+    const { owner, outside, other } = world
+    const wanted = await owner.write('wanted')
+    const share = await world.share(wanted)
+    const { claims } = share
+    await using _ = world.serve(owner)
+    const log = await world.partial(other, wanted)
+    // Stolen: the connection says who it is.
+    expect(await world.ask(log, share, { as: other })).toMatchObject(plain)
+    const own = (change: Partial<ShareClaims>): Capability => {
+      const audience = [{ kind: 'agent' as const, id: other.id }]
+      return signCapability(other.agent, { ...(claims as ShareClaims), issuer: other.id, audience, ...change })
+    }
+    // Whether the namespace is here it does not learn either.
+    for (const forged of [own({}), own({ grant: new Uint8Array(32) }), own({ expires: claims.notBefore + 1 })]) {
+      expect(await world.ask(log, forged, { as: other })).toMatchObject(plain)
+    }
+    // Another namespace of the same owner: what was given there says nothing here.
+    const elsewhere = await new NamespaceNode(1, world.time).create()
+    const there = await elsewhere.write('there')
+    const [given] = await elsewhere.ns.share({ artifact: there, audience: [{ kind: 'agent', id: outside.id }] })
+    const envelope = given && (await elsewhere.ns.envelopeOf(given))
+    const transplanted = decodeEnvelope(envelope as Uint8Array).capability
+    const outsideLog = await world.partial(outside, wanted)
+    const scope = { kind: 'artifact', artifact: wanted } as const
+    expect(await world.ask(outsideLog, transplanted, { scope })).toMatchObject(plain)
+    expect(await world.ask(outsideLog, transplanted, { scope: { kind: 'auth' } })).toMatchObject(plain)
+  })
+
+  it('is told why it gives nothing any more, with entries that prove it to whoever holds no others', async () => {
+    const world = await World.make()
+    const { owner, writer, outside } = world
+    const wanted = await writer.write('wanted')
+    const share = await world.share(wanted, { by: writer })
+    const short = await world.share(wanted, { by: writer, expiresIn: 60 })
+    await owner.pull(writer)
+    await using _ = world.serve(owner)
+    const log = await world.partial(outside, wanted)
+    await owner.ns.revokeCapabilities([share.claims.jti])
+    const revoked = await world.ask(log, share)
+    expect(revoked).toMatchObject({ result: 'denied', reason: 'REVOKED' })
+    const verdict = () =>
+      log.allows({
+        presentation: { capability: share, proof: undefined },
+        agent: outside.id,
+        provider: owner.id,
+        nowMs: world.scheduler.now(),
+      })
+    expect(log.isIssued(share.claims)).toBe(false)
+    await log.receive(revoked.evidence)
+    expect(log.isIssued(share.claims)).toBe(true)
+    expect(verdict()).toEqual({ allowed: false, reason: 'REVOKED' })
+    world.scheduler.advance(200_000)
+    expect(await world.ask(log, short)).toMatchObject({ result: 'denied', reason: 'EXPIRED' })
+    await owner.ns.revoke({ agent: writer.id })
+    const removed = await world.ask(log, short)
+    expect(removed).toMatchObject({ result: 'denied', reason: 'ISSUER_REMOVED' })
+    await log.receive(removed.evidence)
+    expect(log.membership.refusalOf(short.claims)).toBe('ISSUER_REMOVED')
+  })
+
+  it('that is denied falsely goes on: what a provider says is not believed without proof', async () => {
+    const world = await World.make()
+    const { owner, writer, outside } = world
+    const wanted = await owner.write('wanted')
+    const share = await world.share(wanted)
+    await writer.pull(owner)
+    const log = await world.partial(outside, wanted)
+    await using _ = world.serve(owner)
+    await world.ask(log, share)
+    // A member that lies: it says revoked, and shows what proves nothing.
+    const { ns } = writer
+    const lying: ReplicatedLog = Object.assign(Object.create(ns) as ReplicatedLog, {
+      id: ns.id,
+      roleOf: (agent: Uint8Array) => (equalBytes(agent, outside.id) ? undefined : ns.roleOf(agent)),
+      allows: () => ({ allowed: false, reason: 'REVOKED' }),
+      isIssued: () => true,
+      evidenceAgainst: async function* () {
+        for await (const { bytes } of ns.authEntries()) yield bytes
+      },
+    })
+    await using _liar = world.serve(writer, lying)
+    const outcome = await world.ask(log, share, { to: writer })
+    expect(outcome).toMatchObject({ result: 'denied', reason: 'REVOKED' })
+    expect(outcome.evidence.length).toBeGreaterThan(0)
+    await log.receive(outcome.evidence)
+    const question = { presentation: { capability: share, proof: undefined }, agent: outside.id, provider: owner.id }
+    expect(log.allows({ ...question, nowMs: world.scheduler.now() })).toEqual({ allowed: true })
+  })
+
+  it('that is for what comes next gets of earlier versions only that there were some', async () => {
+    const world = await World.make()
+    const { owner, outside } = world
+    const wanted = await owner.write('first')
+    const share = await world.share(wanted, { fromNow: true })
+    await owner.update(wanted, 'second')
+    await using _ = world.serve(owner)
+    const log = await world.partial(outside, wanted)
+    log.partial?.set(wanted, 1)
+    await log.holdCapabilities([{ artifact: wanted, jti: share.claims.jti, groups: [] }])
+    expect(await world.ask(log, share)).toMatchObject({ result: 'exchanged', lacking: 0 })
+    expect(await log.catalog.get(wanted, 1)).toBeUndefined()
+    expect((await log.catalog.get(wanted))?.state.name).toBe('second')
+    expect(await world.ask(log, share)).toMatchObject({ result: 'same' })
+    const asker = { agent: outside.id, provider: owner.id, nowMs: world.time.nowMs }
+    const presentations = [{ capability: share, proof: undefined }]
+    const scope = { kind: 'artifact', artifact: wanted } as const
+    expect(mayRead(owner.ns, { ...asker, presentations }, scope).allowed).toBe(true)
+    const [old, current] = await Promise.all([1, 2].map((number) => owner.ns.catalog.get(wanted, number)))
+    const served = {
+      roleOf: () => undefined,
+      allows: (question: Parameters<typeof owner.ns.allows>[0]) => owner.ns.allows(question),
+      rootOf: (artifact: Uint8Array, digest: Uint8Array, after: number) =>
+        owner.ns.rootOf(artifact, digest, { endedAfterMs: 0, after }),
+    }
+    const rootOf = async (digest: Uint8Array | undefined) =>
+      await readableRoot(served, { ...asker, presentations }, wanted, digest ?? new Uint8Array(32))
+    expect(await rootOf(old?.root.digest)).toBeUndefined()
+    expect(await rootOf(current?.root.digest)).toBeDefined()
+  })
+})

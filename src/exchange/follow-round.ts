@@ -1,0 +1,71 @@
+import type { CapabilityClaims } from '../capability/index.ts'
+import { bytesText } from '../encoding/index.ts'
+import { afterOf, type RefusalReason } from './may-read.ts'
+import type { PeerNetwork } from './peer-network.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { SyncScope } from './sync-codec.ts'
+import type { ReplicatedLog } from './sync-log.ts'
+import { onStream } from './sync-run.ts'
+import { receiveEntries, receiveVector, type SyncTally, sendVector, wantsOf } from './sync-transfer.ts'
+import { viewOf } from './sync-view.ts'
+
+/** What a round of an agent that is no member is run with. */
+export interface FollowRoundOptions {
+  readonly network: PeerNetwork
+  readonly scheduler: Scheduler
+  /** Of which only some artifacts are here. */
+  readonly log: ReplicatedLog
+  /** Whom it asks, 32 bytes. */
+  readonly agent: Uint8Array
+  readonly scope: SyncScope
+  /** By what right: `presentation` is what shows it to that agent. */
+  readonly claims: CapabilityClaims
+  readonly presentation: Uint8Array
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What it came to. */
+export interface FollowOutcome extends Readonly<SyncTally> {
+  readonly result: 'same' | 'exchanged' | 'denied'
+  /** Why it was denied, if that was told; believed only once `evidence` was taken in and says so. */
+  readonly reason: RefusalReason | undefined
+  readonly evidence: readonly Uint8Array[]
+  /** Entries that the other side has and that are still not held: another round may bring them. */
+  readonly lacking: number
+}
+
+/**
+ * One round in which an agent that is no member gets what a capability lets it see. It brings nothing.
+ *
+ * @throws UNAVAILABLE when the other cannot be reached, is cut or too slow; CORRUPT for what no honest peer sends (held against
+ * it); what the log throws; the signal's reason
+ */
+export async function runFollowRound(options: FollowRoundOptions): Promise<FollowOutcome> {
+  const { log, scope, claims, presentation } = options
+  const view = viewOf(log, scope, { after: afterOf(claims), share: claims.jti })
+  const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
+  const outcome = (more: Partial<FollowOutcome> & Pick<FollowOutcome, 'result'>): FollowOutcome => ({
+    ...tally,
+    reason: undefined,
+    evidence: [],
+    lacking: 0,
+    ...more,
+  })
+  return await onStream(options, async (stream) => {
+    const hash = await view.hash()
+    await stream.send({ type: 'hello', namespace: log.id, scope, hash, presentation })
+    const answer = await stream.expect('denied', 'vector')
+    if (answer.type === 'denied') return outcome({ result: 'denied', reason: answer.reason, evidence: answer.evidence })
+    const wants = await wantsOf(log)
+    if (answer.same && wants.length === 0) return outcome({ result: 'same' })
+    const theirs = await receiveVector(stream, answer)
+    const ours = theirs.same ? { rows: [], ids: [] } : await view.contents()
+    await sendVector(stream, ours, { same: theirs.same, wants })
+    await receiveEntries(stream, log, tally)
+    await stream.send({ type: 'end', hash: await view.hash() })
+    await stream.expect('done')
+    if (theirs.same) return outcome({ result: 'exchanged' })
+    const held = new Set((await view.contents()).ids.map(bytesText))
+    return outcome({ result: 'exchanged', lacking: theirs.ids.filter((id) => !held.has(bytesText(id))).length })
+  })
+}

@@ -1,0 +1,220 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { bytesText, toHex } from '../encoding/index.ts'
+import { decodeUnverifiedEntry, encodeEntry } from '../log/index.ts'
+import { compareDerived, deriveFromLog, FollowedArtifacts, keySpaces, Namespace, NamespaceKeys } from './index.ts'
+
+/** An owner and a writer of a namespace, and one who is no member and follows single artifacts. */
+async function setUp() {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const writer = await new NamespaceNode(2, time).join(owner)
+  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  await converge(owner, writer)
+  const outside = new NamespaceNode(3, time)
+  return { time, owner, writer, outside }
+}
+
+async function follow({ env }: NamespaceNode, from: NamespaceNode, ...artifacts: Uint8Array[]): Promise<Namespace> {
+  const partial = new FollowedArtifacts()
+  for (const artifact of artifacts) partial.set(artifact, 0)
+  const genesis = (await from.ns.entryBytes(from.ns.id)) as Uint8Array
+  return await Namespace.join(env, from.ns.id, genesis, () => [], partial)
+}
+
+/** Shares an artifact with an agent who is no member; gives the name of the share. */
+async function shareWith({ ns }: NamespaceNode, artifact: Uint8Array, id: Uint8Array): Promise<Uint8Array> {
+  const [share] = await ns.share({ artifact, audience: [{ kind: 'agent', id }] })
+  return share?.claims.jti ?? new Uint8Array(16)
+}
+
+/** What a member gives to whoever follows an artifact. */
+async function given(
+  { ns }: NamespaceNode,
+  artifact: Uint8Array,
+  { after = 0, share }: { after?: number; share?: Uint8Array } = {},
+): Promise<Uint8Array[]> {
+  const auth = await Array.fromAsync(ns.authEntries(), ({ bytes }) => bytes)
+  return [...auth, ...(await Array.fromAsync(ns.artifactEntries(artifact, { after, share }), ({ bytes }) => bytes))]
+}
+
+async function differences(ns: Namespace): Promise<string[]> {
+  const scratch = new NamespaceKeys(ns.id, keySpaces.scratch)
+  const findings = await deriveFromLog(ns, scratch, {})
+  const different = await compareDerived(ns, scratch, ns.keys)
+  for (const row of await Array.fromAsync(ns.env.store.entries(scratch.everything()))) {
+    await ns.env.store.batch([{ type: 'del', key: row[0] }], { sync: false })
+  }
+  return [...findings.map(({ problem }) => problem), ...different]
+}
+
+async function read(node: NamespaceNode, ns: Namespace, artifact: Uint8Array, version?: number) {
+  const record = await ns.catalog.get(artifact, version)
+  if (record === undefined) return undefined
+  await ns.artifactKey(artifact, record.root.keyId)
+  return { name: record.state.name, holder: toHex(node.id).slice(0, 4) }
+}
+
+describe('a log of which one artifact is followed', () => {
+  test('shows that one and nothing else, and is the same when opened anew', async () => {
+    const { owner, writer, outside } = await setUp()
+    const wanted = await owner.write('wanted')
+    const other = await owner.write('other')
+    await converge(owner, writer)
+    await writer.update(wanted, 'second')
+    await converge(owner, writer)
+    const share = await shareWith(owner, wanted, outside.id)
+    await shareWith(owner, wanted, new NamespaceNode(9, new TestTime()).id)
+    const ns = await follow(outside, owner, wanted)
+    await ns.holdCapabilities([{ artifact: wanted, jti: share, groups: [] }])
+    const received = await ns.receive(await given(owner, wanted, { share }))
+    expect(received.unlinked).toEqual([])
+    expect(received.refused).toEqual([])
+    expect(await read(outside, ns, wanted)).toMatchObject({ name: 'second' })
+    expect(await read(outside, ns, wanted, 1)).toMatchObject({ name: 'wanted' })
+    expect(await ns.catalog.get(other)).toBeUndefined()
+    expect((await ns.catalog.counts()).versions).toBe(2)
+    expect(ns.roleOf(writer.id)).toBe('writer')
+    expect(await differences(ns)).toEqual([])
+    await ns.close()
+    const partial = new FollowedArtifacts()
+    partial.set(wanted, 0)
+    const again = await Namespace.open(outside.env, ns.id, partial)
+    await again.holdCapabilities([{ artifact: wanted, jti: share, groups: [] }])
+    expect(await read(outside, again, wanted)).toMatchObject({ name: 'second' })
+    expect(await again.authIds()).toEqual(await owner.ns.authIds())
+    const named = await Array.fromAsync(again.artifactEntries(wanted, { share }), ({ hash }) => toHex(hash))
+    const given2 = await Array.fromAsync(owner.ns.artifactEntries(wanted, { share }), ({ hash }) => toHex(hash))
+    expect(named.sort()).toEqual(given2.sort())
+    await owner.update(wanted, 'third')
+    await again.receive(await given(owner, wanted, { share }))
+    expect(await read(outside, again, wanted)).toMatchObject({ name: 'third' })
+    expect(await differences(again)).toEqual([])
+  })
+
+  test('takes nothing of other artifacts, and nothing is written into it', async () => {
+    const { owner, outside } = await setUp()
+    const wanted = await owner.write('wanted')
+    const other = await owner.write('other')
+    await owner.ns.grant({ agent: outside.id, role: 'writer' })
+    const ns = await follow(outside, owner, wanted)
+    await ns.receive(await given(owner, wanted))
+    const entries = ns.entries
+    const foreign = await Array.fromAsync(owner.ns.artifactEntries(other), ({ bytes }) => bytes)
+    const { refused, stored } = await ns.receive(foreign)
+    expect(stored).toBe(0)
+    expect(refused).toMatchObject([{ code: 'void' }])
+    expect(ns.entries).toBe(entries)
+    expect(ns.roleOf(outside.id)).toBe('writer')
+    const writing = ns.commit(async (tx) => tx.nextPlace)
+    await expect(writing).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+  })
+
+  test('has of auth entries no keys, and of versions that were not shared nothing secret', async () => {
+    const { owner, writer, outside } = await setUp()
+    const wanted = await owner.write('first')
+    await owner.update(wanted, 'second')
+    const share = await shareWith(owner, wanted, outside.id)
+    const entries = (await given(owner, wanted, { after: 1, share })).map((bytes) =>
+      decodeUnverifiedEntry(bytes, { partial: true }),
+    )
+    for (const { auth, keys } of entries) if (auth !== undefined) expect(keys).toBeUndefined()
+    const [first, second] = entries.filter(({ header }) => header.kind === 'put')
+    expect(first).toMatchObject({ header: { data: { gen: 1 } }, body: undefined, leaf: undefined, keys: undefined })
+    expect(second?.body).toBeDefined()
+    const ns = await follow(outside, owner, wanted)
+    ns.partial?.set(wanted, 1)
+    await ns.holdCapabilities([{ artifact: wanted, jti: share, groups: [] }])
+    await ns.receive(entries.map(encodeEntry))
+    expect(await ns.catalog.get(wanted, 1)).toBeUndefined()
+    expect(await read(outside, ns, wanted)).toMatchObject({ name: 'second' })
+    // What is not for this agent is not asked for.
+    expect(await Array.fromAsync(ns.incomplete())).toEqual([])
+    expect(await differences(ns)).toEqual([])
+    // Somebody shares the rest as well: what was held in part is made whole, keys too.
+    ns.partial?.set(wanted, 0)
+    expect(await Array.fromAsync(ns.incomplete())).toEqual([first?.hash])
+    await ns.receive(await given(owner, wanted, { share }))
+    expect(await read(outside, ns, wanted, 1)).toMatchObject({ name: 'first' })
+    expect(await differences(ns)).toEqual([])
+    expect(writer.ns.closed).toBe(false)
+  })
+
+  test('comes to one state in whatever order and portions the entries come', async () => {
+    const { time, owner, writer } = await setUp()
+    const wanted = await owner.write('a')
+    await converge(owner, writer)
+    await writer.update(wanted, 'b')
+    await owner.update(wanted, 'c')
+    await converge(owner, writer)
+    await owner.update(wanted, 'd')
+    await owner.ns.revoke({ agent: writer.id })
+    const entries = await given(owner, wanted)
+    let seed = 100
+    const stateOf = async (order: readonly Uint8Array[], portion: number) => {
+      const node = new NamespaceNode(seed++, time)
+      const ns = await follow(node, owner, wanted)
+      // What could not be linked yet comes again, as the next round brings it.
+      for (let left = [...order]; left.length > 0; ) {
+        const open: Uint8Array[] = []
+        for (let at = 0; at < left.length; at += portion) {
+          const some = left.slice(at, at + portion)
+          const names = new Set((await ns.receive(some)).unlinked.map(bytesText))
+          const hashOf = (bytes: Uint8Array) => decodeUnverifiedEntry(bytes, { partial: true }).hash
+          open.push(...some.filter((bytes) => names.has(bytesText(hashOf(bytes)))))
+        }
+        expect(open.length).toBeLessThan(left.length)
+        left = open
+      }
+      expect(await differences(ns)).toEqual([])
+      const rowsOf = async (table: 'catalog' | 'tips') =>
+        (await Array.fromAsync(node.store.entries(ns.keys.all(table)))).map((row) => row.map(toHex))
+      const auth = (await ns.authIds()).ids.map(toHex)
+      return { catalog: await rowsOf('catalog'), tips: await rowsOf('tips'), auth }
+    }
+    const expected = await stateOf(entries, entries.length)
+    const places = entries.map((_, at) => at)
+    const orders = fc.shuffledSubarray(places, { minLength: places.length })
+    await fc.assert(
+      fc.asyncProperty(orders, fc.integer({ min: 1, max: 5 }), async (order, portion) => {
+        const inOrder = order.map((at) => entries[at] as Uint8Array)
+        expect(await stateOf(inOrder, portion)).toEqual(expected)
+      }),
+      { numRuns: 20 },
+    )
+  })
+
+  test('counts nothing beyond a fork that it was shown, of whatever artifact the branches are', async () => {
+    const { time, owner, writer, outside } = await setUp()
+    const wanted = await owner.write('first')
+    await converge(owner, writer)
+    await writer.update(wanted, 'second')
+    const copy = await new NamespaceNode(2, time, { copyOf: writer }).open(owner.ns.id)
+    await writer.write('one branch')
+    await writer.update(wanted, 'third')
+    await converge(owner, writer)
+    const share = await shareWith(owner, wanted, outside.id)
+    const ns = await follow(outside, owner, wanted)
+    await ns.holdCapabilities([{ artifact: wanted, jti: share, groups: [] }])
+    await ns.receive(await given(owner, wanted, { share }))
+    expect((await ns.catalog.counts()).versions).toBe(3)
+    // The copy of that machine wrote something else in place of "one branch".
+    await copy.write('the other branch')
+    await converge(owner, copy)
+    expect(owner.ns.membership.forks).toHaveLength(1)
+    const proof = (await Array.fromAsync(owner.ns.authEntries())).filter(
+      ({ bytes }) => decodeUnverifiedEntry(bytes, { partial: true }).header.data !== undefined,
+    )
+    expect(proof).toHaveLength(2)
+    for (const { bytes } of proof) {
+      expect(decodeUnverifiedEntry(bytes, { partial: true })).toMatchObject({ body: undefined, leaf: undefined })
+    }
+    await ns.receive(await given(owner, wanted))
+    expect(ns.membership.forks).toHaveLength(1)
+    expect(await read(outside, ns, wanted)).toMatchObject({ name: 'second' })
+    expect((await ns.catalog.counts()).versions).toBe(2)
+    expect(await ns.authIds()).toEqual(await owner.ns.authIds())
+    expect(await differences(ns)).toEqual([])
+  })
+})

@@ -1,0 +1,209 @@
+import { localFiles } from '../../node/local-files.ts'
+import { type Network, startNetwork } from '../../node/network/index.ts'
+import type { Client } from '../../sdk/index.ts'
+import {
+  createLocalClient,
+  Fetches,
+  Groups,
+  Links,
+  type LocalEnvironment,
+  LocalNamespaces,
+  OpenCalls,
+  type OpenNamespace,
+  Replication,
+} from '../../sdk/local/index.ts'
+import { decodeEnvelope } from '../../src/capability/index.ts'
+import { inThreadEngine, LeafMemory } from '../../src/content/index.ts'
+import { parseArtifactId } from '../../src/encoding/index.ts'
+import type { KnownPeer } from '../../src/exchange/index.ts'
+import { AgentKey } from '../../src/identity/index.ts'
+import { HybridClock } from '../../src/log/index.ts'
+import { MemoryKeyValueStore } from '../support/memory-key-value.ts'
+import { MemoryBlocks } from '../support/namespace-nodes.ts'
+
+/** An agent's node on loopback TCP whose disk is memory, and all parts of it in reach: it can be stopped and started again. */
+export class LocalAgent {
+  readonly key: AgentKey
+  readonly #store = new MemoryKeyValueStore()
+  readonly #blocks = new Map<string, MemoryBlocks>()
+  readonly #incarnation = random(16)
+  /** What the node takes for the time, beyond the machine's. */
+  aheadMs = 0
+  #running: Running | undefined
+
+  private constructor(key: AgentKey) {
+    this.key = key
+  }
+
+  static async start(key = new AgentKey(random(32))): Promise<LocalAgent> {
+    const agent = new LocalAgent(key)
+    await agent.start()
+    return agent
+  }
+
+  get id(): Uint8Array {
+    return this.key.publicKey
+  }
+
+  get client(): Client {
+    return this.#parts.client
+  }
+
+  get replication(): Replication {
+    return this.#parts.replication
+  }
+
+  get network(): Network {
+    return this.#parts.network
+  }
+
+  get env(): LocalEnvironment {
+    return this.#parts.env
+  }
+
+  /** How others may reach it. */
+  get peer(): KnownPeer {
+    return { agent: this.id, addresses: this.network.addresses() }
+  }
+
+  /** Blocks of a namespace, wherever it has it from. */
+  blocksOf(namespace: string): MemoryBlocks {
+    const blocks = this.#blocks.get(namespace) ?? new MemoryBlocks()
+    this.#blocks.set(namespace, blocks)
+    return blocks
+  }
+
+  namespace(name?: string): OpenNamespace {
+    return this.replication.namespaces.find(name)
+  }
+
+  async start(): Promise<void> {
+    const now = () => Date.now() + this.aheadMs
+    const monotonic = () => performance.now()
+    const network = await startNetwork({
+      agent: this.key,
+      mode: 'lan',
+      listen: ['/ip4/127.0.0.1/tcp/0'],
+      now: Date.now,
+      monotonic,
+      random,
+    })
+    const scheduler = {
+      now,
+      setTimer(delayMs: number, work: () => void) {
+        const timer = setTimeout(work, delayMs)
+        return () => clearTimeout(timer)
+      },
+    }
+    const fetches = new Fetches({ network, scheduler, monotonic, self: this.id })
+    const env: LocalEnvironment = {
+      store: this.#store,
+      packs: async (id) => this.blocksOf(id),
+      removeBlocks: async (id) => void this.#blocks.delete(id),
+      agent: this.key,
+      incarnation: this.#incarnation,
+      clock: new HybridClock(now),
+      random,
+      network,
+      discovery: network,
+      isOnline: true,
+      scheduler,
+      fetches,
+      engine: inThreadEngine,
+      files: localFiles,
+      leafMemory: new LeafMemory(1_000),
+      now,
+      monotonic,
+    }
+    const namespaces = await LocalNamespaces.open(env)
+    const replication = await Replication.open(env, namespaces)
+    const groups = new Groups(replication)
+    const calls = new OpenCalls()
+    this.#running = {
+      network,
+      env,
+      fetches,
+      namespaces,
+      replication,
+      groups,
+      calls,
+      client: createLocalClient(groups, await Links.open(env), calls),
+    }
+  }
+
+  async stop(): Promise<void> {
+    const running = this.#running
+    this.#running = undefined
+    if (running === undefined) return
+    await running.calls.close()
+    await running.groups[Symbol.asyncDispose]()
+    await running.replication.close()
+    await running.namespaces.close()
+    await running.fetches.close()
+    await running.network.close()
+  }
+
+  /** Shares an artifact with another agent; gives the capability. */
+  async share(artifactId: string, to: LocalAgent, terms: { expiresIn?: number; fromNow?: boolean } = {}) {
+    const { log } = this.namespace()
+    const audience = [{ kind: 'agent' as const, id: to.id }]
+    const [share] = await log.share({ artifact: parseArtifactId(artifactId), audience, ...terms })
+    const envelope = share && (await log.envelopeOf(share))
+    if (envelope === undefined) throw new Error('it is shared already')
+    return decodeEnvelope(envelope).capability.token
+  }
+
+  get #parts(): Running {
+    if (this.#running === undefined) throw new Error('this node is stopped')
+    return this.#running
+  }
+}
+
+interface Running {
+  readonly network: Network
+  readonly env: LocalEnvironment
+  readonly fetches: Fetches
+  readonly namespaces: LocalNamespaces
+  readonly replication: Replication
+  readonly groups: Groups
+  readonly calls: OpenCalls
+  readonly client: Client
+}
+
+/** Agents of a test, all stopped in the end. */
+export class LocalAgents implements AsyncDisposable {
+  readonly #all: LocalAgent[] = []
+
+  async start(): Promise<LocalAgent> {
+    const agent = await LocalAgent.start()
+    this.#all.push(agent)
+    return agent
+  }
+
+  /** An owner of a namespace, and members of those roles that have joined it. */
+  async team(...roles: ('admin' | 'writer' | 'reader' | 'replica')[]): Promise<LocalAgent[]> {
+    const owner = await this.start()
+    const team = [owner]
+    await owner.client.namespace.create({ name: 'shared' })
+    await owner.client.namespace.use({ namespace: 'shared' })
+    for (const [at, role] of roles.entries()) {
+      const member = await this.start()
+      const name = `${role}-${at}`
+      await owner.client.agent.add({ name, did: member.client.did })
+      await owner.client.namespace.grant({ agent: name, role })
+      await member.client.namespace.join({ ticket: await owner.client.namespace.ticket() })
+      await member.client.namespace.use({ namespace: 'shared' })
+      team.push(member)
+    }
+    return team
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#all.map((agent) => agent.stop()))
+  }
+}
+
+/** Random bytes. */
+function random(length: number): Uint8Array<ArrayBuffer> {
+  return crypto.getRandomValues(new Uint8Array(length))
+}

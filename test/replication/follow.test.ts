@@ -1,0 +1,163 @@
+import { expect, test } from 'vitest'
+import { decodeCapability } from '../../src/capability/index.ts'
+import { parseArtifactId, toHex } from '../../src/encoding/index.ts'
+import { expectBytes, failureOf, MiB, seededBytes } from '../client/contract-support.ts'
+import { type LocalAgent, LocalAgents } from './agents.ts'
+import { eventually } from './nodes.ts'
+
+const text = async ({ client }: LocalAgent, artifactId: string, version?: number): Promise<string> =>
+  new TextDecoder().decode(await client.artifact.download({ artifactId, version }))
+
+test('who follows an artifact reads its versions and sees new ones, and nothing else of the namespace', async () => {
+  await using agents = new LocalAgents()
+  const [owner, writer] = (await agents.team('writer')) as [LocalAgent, LocalAgent]
+  const outside = await agents.start()
+  const bytes = seededBytes('shared', 3 * MiB)
+  const wanted = await owner.client.artifact.create({ name: 'large.bin', data: bytes })
+  const other = await owner.client.artifact.createSnippet({ name: 'other', content: 'secret' })
+  const token = await owner.share(wanted.id, outside)
+  const events = outside.client.artifact.watch({ artifactId: wanted.id })[Symbol.asyncIterator]()
+  await outside.replication.follows.follow({ token, peers: [owner.peer] })
+  await eventually(async () =>
+    expect((await outside.client.artifact.get({ artifactId: wanted.id })).name).toBe('large.bin'),
+  )
+  expect((await events.next()).value).toMatchObject({ kind: 'created', artifactId: wanted.id })
+  expectBytes(await outside.client.artifact.download({ artifactId: wanted.id }), bytes)
+  // The rest is neither here nor given.
+  await failureOf(outside.client.artifact.get({ artifactId: other.id }), 'NOT_FOUND')
+  expect((await outside.client.namespace.list()).map(({ name }) => name)).toEqual(['personal'])
+  expect((await outside.client.artifact.list()).items).toEqual([])
+  const log = outside.replication.follows.logOf(owner.namespace().log.id)
+  const artifacts = new Set<string>()
+  for await (const { artifact } of log?.catalog.liveRoots() ?? []) artifacts.add(toHex(artifact))
+  expect([...artifacts]).toEqual([toHex(parseArtifactId(wanted.id))])
+  // A new version comes by itself, from another member too.
+  await eventually(async () =>
+    expect((await writer.client.artifact.get({ artifactId: wanted.id })).name).toBe('large.bin'),
+  )
+  await writer.client.artifact.update({ artifactId: wanted.id, name: 'renamed.bin' })
+  await eventually(async () => {
+    const { log: at } = owner.namespace()
+    expect((await at.catalog.get(parseArtifactId(wanted.id)))?.state.name).toBe('renamed.bin')
+  })
+  await eventually(async () =>
+    expect((await outside.client.artifact.get({ artifactId: wanted.id })).name).toBe('renamed.bin'),
+  )
+  expect((await outside.client.artifact.listVersions({ artifactId: wanted.id })).items).toHaveLength(2)
+  // Nothing is written, nor shared on.
+  await failureOf(outside.client.artifact.update({ artifactId: wanted.id, name: 'mine' }), 'ACCESS_DENIED')
+  await failureOf(outside.client.artifact.delete({ artifactId: wanted.id }), 'ACCESS_DENIED')
+  await events.return?.()
+})
+
+test('it works with the sharer gone: a replica without keys serves; and after a restart', async () => {
+  await using agents = new LocalAgents()
+  const [owner, replica] = (await agents.team('replica')) as [LocalAgent, LocalAgent]
+  const outside = await agents.start()
+  const bytes = seededBytes('replicated', 2 * MiB)
+  const { id } = await owner.client.artifact.create({ name: 'a', data: bytes })
+  const token = await owner.share(id, outside)
+  await eventually(async () => expect(replica.namespace().log.totals).toEqual(owner.namespace().log.totals))
+  const { log } = owner.namespace()
+  const root = (await log.catalog.get(parseArtifactId(id)))?.root.digest as Uint8Array
+  await eventually(async () =>
+    expect(await replica.replication.holds(replica.namespace(), parseArtifactId(id), root)).toBe('all'),
+  )
+  const { peer } = owner
+  await owner.stop()
+  await outside.replication.follows.follow({ token, peers: [peer, replica.peer] })
+  await eventually(async () => expect((await outside.client.artifact.get({ artifactId: id })).name).toBe('a'))
+  expectBytes(await outside.client.artifact.download({ artifactId: id }), bytes)
+  expect(await replica.client.artifact.get({ artifactId: id }).catch(({ code }) => code)).toBe('ACCESS_DENIED')
+  await outside.stop()
+  await outside.start()
+  expectBytes(await outside.client.artifact.download({ artifactId: id }), bytes)
+  expect(outside.replication.follows.followed()).toMatchObject([{ state: 'in-force', scope: 'artifact' }])
+  // What was written while it was away it sees now.
+  await owner.start()
+  owner.network.addAddresses(replica.id, replica.peer.addresses)
+  await owner.client.artifact.update({ artifactId: id, name: 'b' })
+  await eventually(async () => expect((await outside.client.artifact.get({ artifactId: id })).name).toBe('b'))
+})
+
+test('a capability that is revoked ends within two seconds, wherever its follower is connected', async () => {
+  await using agents = new LocalAgents()
+  const [owner, replica] = (await agents.team('replica')) as [LocalAgent, LocalAgent]
+  const outside = await agents.start()
+  const { id } = await owner.client.artifact.createSnippet({ name: 'note', content: 'hello' })
+  const token = await owner.share(id, outside)
+  await eventually(async () => expect(replica.namespace().log.totals).toEqual(owner.namespace().log.totals))
+  const ended: (string | undefined)[] = []
+  outside.replication.follows.observe({ ended: ({ reason }) => ended.push(reason) })
+  // Connected to the replica alone.
+  await outside.replication.follows.follow({ token, peers: [replica.peer] })
+  await eventually(async () => expect(await text(outside, id)).toBe('hello'))
+  const { jti } = decodeCapability(token).claims
+  const since = performance.now()
+  await owner.namespace().log.revokeCapabilities([jti])
+  await eventually(() => expect(ended).toEqual(['REVOKED']))
+  expect(performance.now() - since).toBeLessThan(2_000)
+  const { details } = await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED')
+  expect(details).toMatchObject({ artifactId: id, reason: 'REVOKED' })
+  expect(outside.replication.follows.followed()).toMatchObject([{ state: 'ended', reason: 'REVOKED' }])
+  await eventually(() => expect(outside.replication.follows.logOf(owner.namespace().log.id)).toBeUndefined())
+  await outside.stop()
+  await outside.start()
+  await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED')
+})
+
+test('who was away when it was revoked is told why when it comes back, with what proves it', async () => {
+  await using agents = new LocalAgents()
+  const [owner] = (await agents.team()) as [LocalAgent]
+  const outside = await agents.start()
+  const { id } = await owner.client.artifact.createSnippet({ name: 'note', content: 'hello' })
+  const token = await owner.share(id, outside)
+  await outside.replication.follows.follow({ token, peers: [owner.peer] })
+  await eventually(async () => expect(await text(outside, id)).toBe('hello'))
+  await outside.stop()
+  await owner.namespace().log.revokeCapabilities([decodeCapability(token).claims.jti])
+  await outside.start()
+  await eventually(async () => await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED'))
+})
+
+test('it ends with its issuer’s right, and with its time', async () => {
+  await using agents = new LocalAgents()
+  const [owner, writer] = (await agents.team('writer')) as [LocalAgent, LocalAgent]
+  const outside = await agents.start()
+  const { id } = await writer.client.artifact.createSnippet({ name: 'note', content: 'hello' })
+  const short = await writer.client.artifact.createSnippet({ name: 'short', content: 'for an hour' })
+  const token = await writer.share(id, outside)
+  const other = await writer.share(short.id, outside, { expiresIn: 3_600 })
+  await eventually(async () => expect(owner.namespace().log.totals).toEqual(writer.namespace().log.totals))
+  await outside.replication.follows.follow({ token, peers: [owner.peer] })
+  await outside.replication.follows.follow({ token: other, peers: [owner.peer] })
+  await eventually(async () => expect(await text(outside, id)).toBe('hello'))
+  await eventually(async () => expect(await text(outside, short.id)).toBe('for an hour'))
+  outside.aheadMs = 3_700_000
+  const late = await failureOf(outside.client.artifact.get({ artifactId: short.id }), 'ACCESS_DENIED')
+  expect(late.details).toMatchObject({ reason: 'EXPIRED' })
+  expect(await text(outside, id)).toBe('hello')
+  await owner.client.namespace.revoke({ agent: writer.client.did })
+  const { details } = await eventually(
+    async () => await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED'),
+  )
+  expect(details).toMatchObject({ reason: 'ISSUER_REMOVED' })
+})
+
+test('joining the namespace takes the place of following, and leaving it goes back to that', async () => {
+  await using agents = new LocalAgents()
+  const [owner] = (await agents.team()) as [LocalAgent]
+  const outside = await agents.start()
+  const { id } = await owner.client.artifact.createSnippet({ name: 'note', content: 'hello' })
+  const rest = await owner.client.artifact.createSnippet({ name: 'rest', content: 'the rest' })
+  const token = await owner.share(id, outside)
+  await outside.replication.follows.follow({ token, peers: [owner.peer] })
+  await eventually(async () => expect(await text(outside, id)).toBe('hello'))
+  await owner.client.namespace.grant({ agent: outside.client.did, role: 'writer' })
+  await outside.client.namespace.join({ ticket: await owner.client.namespace.ticket() })
+  await eventually(async () => expect(await text(outside, rest.id)).toBe('the rest'))
+  expect(outside.replication.namespaces.partial).toEqual([])
+  await outside.client.namespace.delete({ namespace: 'shared' })
+  await eventually(async () => expect(await text(outside, id)).toBe('hello'))
+  await failureOf(outside.client.artifact.get({ artifactId: rest.id }), 'NOT_FOUND')
+})
