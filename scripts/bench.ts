@@ -15,6 +15,7 @@ import { remoteFetch } from './bench/remote-fetch.ts'
 import { secondVersion } from './bench/second-version.ts'
 import type { Bench, Section } from './bench/section.ts'
 import { readSettings, type Settings, usage } from './bench/settings.ts'
+import { shares } from './bench/shares.ts'
 import { smallArtifacts } from './bench/small-artifacts.ts'
 import { start } from './bench/start.ts'
 import { Workspace } from './bench/workspace.ts'
@@ -28,6 +29,7 @@ const sections: readonly Section[] = [
   remoteFetch,
   logSync,
   crowd,
+  shares,
 ]
 
 /** The most that any section has on the disk: sources, a store of every contender, and an output. */

@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, diffieHellman, type KeyObject } from 'node:crypto'
+import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 
 // RFC 8410: the fixed DER before the 32 raw bytes.
@@ -33,12 +34,27 @@ export function agree(privateKey: KeyObject, publicBytes: Uint8Array): Uint8Arra
  */
 export function isUsablePublicKey(publicKey: Uint8Array): boolean {
   if (publicKey.length !== 32) return false
+  const name = toHex(publicKey)
+  const known = usable.get(name)
+  if (known !== undefined) return known
+  let verdict = true
   try {
     agree(probe, agreementPublicKey(publicKey))
-    return true
   } catch {
-    return false
+    verdict = false
   }
+  remember(usable, name, verdict)
+  return verdict
+}
+
+/** Keys that are kept of what is costly to find out about a public key: sealing to one again and again is what shares do. */
+const maxKeptKeys = 10_000
+const usable = new Map<string, boolean>()
+const agreements = new Map<string, Uint8Array<ArrayBuffer>>()
+
+function remember<T>(kept: Map<string, T>, name: string, value: T): void {
+  if (kept.size >= maxKeptKeys) kept.delete(kept.keys().next().value as string)
+  kept.set(name, value)
 }
 
 // Any scalar: clamping makes it a multiple of the cofactor, so small orders give all zeros, which OpenSSL refuses.
@@ -53,6 +69,9 @@ const p = 2n ** 255n - 19n
  * @throws CORRUPT when y is not a canonical field element, or is 1 (the identity, which has no image)
  */
 export function agreementPublicKey(ed25519: Uint8Array): Uint8Array<ArrayBuffer> {
+  const name = toHex(ed25519)
+  const known = agreements.get(name)
+  if (known !== undefined) return known
   let y = 0n
   for (let at = 31; at >= 0; at--) y = (y << 8n) | BigInt(ed25519[at] as number)
   y &= 2n ** 255n - 1n
@@ -60,6 +79,7 @@ export function agreementPublicKey(ed25519: Uint8Array): Uint8Array<ArrayBuffer>
   let u = ((1n + y) * invert(p + 1n - y)) % p
   const bytes = new Uint8Array(32)
   for (let at = 0; at < 32; at++, u >>= 8n) bytes[at] = Number(u & 0xffn)
+  remember(agreements, name, bytes)
   return bytes
 }
 
