@@ -1,6 +1,7 @@
 import { bytesText, equalBytes, prefixEnd } from '../encoding/index.ts'
 import type { BoxLabel, Entry, KeyBox } from '../log/index.ts'
 import type { KeyValueStore } from '../storage/index.ts'
+import { readKeyRow } from './key-rows.ts'
 import type { NamespaceKeys } from './tables.ts'
 
 const jtiBytes = 16
@@ -21,18 +22,24 @@ export function labelledBoxesKey(
   return keys.key('labelledBoxes', artifact, keyId, jti, epoch ?? noEpoch)
 }
 
+/** A label, and the hashes of entries with boxes that have it. */
+export interface UsedLabel extends BoxLabel {
+  readonly entries: readonly Uint8Array[]
+}
+
 /** What boxes of an artifact key are labelled with, each label once. */
 export async function* labelsInStore(
   store: KeyValueStore,
   keys: NamespaceKeys,
   artifact: Uint8Array,
   keyId: Uint8Array,
-): AsyncGenerator<BoxLabel> {
+): AsyncGenerator<UsedLabel> {
   const gte = keys.key('labelledBoxes', artifact, keyId)
-  for await (const [key] of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array })) {
+  for await (const [key, row] of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array })) {
     const jti = key.slice(gte.length, gte.length + jtiBytes)
     const epoch = key.slice(gte.length + jtiBytes)
-    yield { jti, epoch: equalBytes(epoch, noEpoch) ? undefined : epoch }
+    const entries = readKeyRow(row, keyId).boxed.map((hash) => hash.slice())
+    yield { jti, epoch: equalBytes(epoch, noEpoch) ? undefined : epoch, entries }
   }
 }
 

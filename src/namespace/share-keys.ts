@@ -74,7 +74,10 @@ export async function lackingShares(
   keyId: Uint8Array,
   shares: readonly Share[],
 ): Promise<Share[]> {
-  const boxed = new Set((await view.labelsOf(artifact, keyId)).map(({ jti }) => bytesText(jti)))
+  const boxed = new Set<string>()
+  for (const { jti, entries } of await view.labelsOf(artifact, keyId)) {
+    if (!boxed.has(bytesText(jti)) && (await view.hasCounting(entries))) boxed.add(bytesText(jti))
+  }
   return shares.filter(({ claims }) => !boxed.has(bytesText(claims.jti)))
 }
 

@@ -1,9 +1,9 @@
 import { type Audience, timeOf } from '../capability/index.ts'
-import { equalBytes, toHex } from '../encoding/index.ts'
+import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
 import { isUsablePublicKey } from '../identity/index.ts'
 import type { BoxLabel } from '../log/index.ts'
 import { type GroupDescriptor, type Membership, newestDescriptor } from '../membership/index.ts'
-import { labelledBoxesOf, labelsInStore } from './labelled-boxes.ts'
+import { labelledBoxesOf, labelsInStore, type UsedLabel } from './labelled-boxes.ts'
 import type { NamespaceParts } from './parts.ts'
 import { type SecretReader, storedSecrets } from './secrets.ts'
 import type { Share } from './share-book.ts'
@@ -26,6 +26,7 @@ export class SharingView {
   readonly nowMs: number
   readonly #parts: NamespaceParts
   readonly #tx: Transaction | undefined
+  readonly #counting = new Map<string, boolean>()
   readonly #groups = new Map<string, GroupDescriptor | undefined>()
 
   private constructor(parts: NamespaceParts, membership: Membership, tx: Transaction | undefined) {
@@ -60,15 +61,31 @@ export class SharingView {
     return (await this.sharesOf(artifact)).filter((share) => this.isInForce(share))
   }
 
-  /** What labelled boxes of an artifact key there are, each label once. */
-  async labelsOf(artifact: Uint8Array, keyId: Uint8Array): Promise<BoxLabel[]> {
+  /** What labelled boxes of an artifact key there are, by whomever, each label once. */
+  async labelsOf(artifact: Uint8Array, keyId: Uint8Array): Promise<UsedLabel[]> {
     const { env, keys } = this.#parts
     const labels = await Array.fromAsync(labelsInStore(env.store, keys, artifact, keyId))
-    const added = [...(this.#tx?.storedSharing(artifact) ?? [])].flatMap(labelledBoxesOf)
-    for (const { label } of added.filter((box) => equalBytes(box.keyId, keyId))) {
-      if (!labels.some((known) => isSameLabel(known, label))) labels.push(label)
+    for (const entry of this.#tx?.storedSharing(artifact) ?? []) {
+      for (const { keyId: boxed, label } of labelledBoxesOf(entry)) {
+        if (equalBytes(boxed, keyId)) labels.push({ ...label, entries: [entry.hash] })
+      }
     }
     return labels
+  }
+
+  /** Whether one of the entries counts: what whoever may not write any more says is in its boxes need not be there. */
+  async hasCounting(hashes: readonly Uint8Array[]): Promise<boolean> {
+    for (const hash of hashes) {
+      const name = bytesText(hash)
+      let counts = this.#counting.get(name)
+      if (counts === undefined) {
+        const entry = await this.secrets.entry(hash)
+        counts = entry !== undefined && this.membership.counts(entry)
+        this.#counting.set(name, counts)
+      }
+      if (counts) return true
+    }
+    return false
   }
 
   /**
@@ -110,7 +127,3 @@ export class SharingView {
 }
 
 const noBytes = new Uint8Array(0)
-
-function isSameLabel(one: BoxLabel, two: BoxLabel): boolean {
-  return equalBytes(one.jti, two.jti) && equalBytes(one.epoch ?? noBytes, two.epoch ?? noBytes)
-}
