@@ -1,5 +1,5 @@
 import { unixfs } from '@helia/unixfs'
-import { decode } from '@ipld/dag-pb'
+import { decode, encode } from '@ipld/dag-pb'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { treeFanOut } from '../limits.ts'
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 import { seededBytes } from './content.test-helper.ts'
-import { TreeBuilder, type TreeLink } from './tree.ts'
+import { encodeTreeNode, TreeBuilder, type TreeLink } from './tree.ts'
 import { walkTree } from './tree-walk.ts'
 
 async function build(leaves: readonly Uint8Array[]): Promise<{ root: TreeLink; nodes: Map<string, Uint8Array> }> {
@@ -37,6 +37,30 @@ async function catWithHelia(root: TreeLink, blocks: Map<string, Uint8Array>): Pr
   for await (const piece of fs.cat(cidOf(root.digest, root.codec))) pieces.push(piece)
   return Buffer.concat(pieces)
 }
+
+const edges = [1, 127, 128, 16_383, 16_384, 2 ** 21, 2 ** 28 - 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 49]
+
+test.each([
+  ['one child', edges.slice(0, 1)],
+  ['children of every length', edges],
+  ['a full node', Array.from({ length: treeFanOut }, (_, at) => 2 ** (at % 42) + at)],
+])('a node over %s is what @ipld/dag-pb writes of what it says', (_, sizes) => {
+  const children = sizes.map((leafBytes, at) => ({
+    digest: seededBytes(`child ${at}`, 32),
+    codec: at % 2 === 0 ? rawCodec : dagPbCodec,
+    leafBytes,
+    dagBytes: leafBytes + at,
+  }))
+  const bytes = encodeTreeNode(children)
+  const node = decode(bytes)
+  expect(encode(node)).toEqual(bytes)
+  expect(node.Links).toEqual(
+    children.map(({ digest, codec, dagBytes }) => ({ Hash: cidOf(digest, codec), Name: '', Tsize: dagBytes })),
+  )
+  const { type, data, blockSizes } = UnixFS.unmarshal(node.Data as Uint8Array)
+  expect({ type, data }).toEqual({ type: 'file', data: undefined })
+  expect(blockSizes).toEqual(sizes.map(BigInt))
+})
 
 describe('the tree builder', () => {
   test.each([
