@@ -6,6 +6,12 @@ import type { Job, Request, Response } from './messages.ts'
 
 const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 
+/**
+ * A worker makes few objects, and memory that it shares with us stays until the objects that stood for it are collected: with more
+ * room for young ones than this it keeps tens of megabytes that nobody uses.
+ */
+const resourceLimits = { maxYoungGenerationSizeMb: 2 }
+
 /** A job on its way. */
 export interface PendingJob {
   readonly job: Job
@@ -73,7 +79,7 @@ export class WorkerSlot {
     const cache = getCompileCacheDir()
     // In a clone half of a worker's start is taking the types out of its source, which a process that keeps compiled code is spared.
     const env = cache === undefined ? {} : { NODE_COMPILE_CACHE: dirname(cache) }
-    const worker = new Worker(entry, { name: 'artifact-hub content', execArgv: [], env })
+    const worker = new Worker(entry, { name: 'artifact-hub content', execArgv: [], env, resourceLimits })
     let cause: unknown
     worker.unref()
     worker.on('message', (response: Response) => {

@@ -50,7 +50,7 @@ interface LeafOpener<M extends ArrayBufferLike> {
 
 /**
  * The plaintext, in order, in pieces that are the consumer's own. Every block is verified before a byte of it is used. Reads
- * ahead of the consumer by at most 16 MiB. Ending the iteration early stops all of it; nothing of it is still running when the
+ * ahead of the consumer by at most 8 MiB. Ending the iteration early stops all of it; nothing of it is still running when the
  * iterator has ended.
  * @throws RANGE_INVALID, UNAVAILABLE when a block is missing (`details.cid` names it), CORRUPT, what `blocks` throws;
  *   after an abort the signal's reason
@@ -67,7 +67,7 @@ export async function* readContent(
       return { chunk: await engine.open(bytes, digest, keys.encryption) }
     },
     cost: (leaf) => leaf.blockBytes,
-    maxAheadBytes: 16 * MiB,
+    maxAheadBytes: 8 * MiB,
     maxPieces: 1,
   }
   for await (const pieces of openLeaves(options, opener)) {
