@@ -7,6 +7,8 @@
  *               `sealed-keys` and `secrets` open what is encrypted, `artifact-keys` says what to write with
  * - one batch   `transaction` puts together `own-chain` (what this agent writes on), `log-growth`, `membership-growth` and
  *               `artifact-changes`; `operations` is what an entry says, `recount` applies what counts now, `members` appends
+ * - shares      `labelled-boxes` and `key-uses` find what keys were sealed for and used for, `share-book` opens share entries; `sharing-view` is what of
+ *               both holds at one moment, `share-keys` which keys go to whom and which are done for; `share-writes`, `share-heal` over the ledger
  * - again       `derive` (with `chain-walk`, `derived-tables`) makes all that follows from the log anew; `auth-log` who may do what
  * - ledger      `ledger` keeps the memory of a namespace in step with its store: one `commit-queue` of synced batches
  * - doing       `receive` and `reveal`, `beyond`, `membership-writes`, `follow-feed`: one idea each, over the ledger
