@@ -65,7 +65,7 @@ describe('the CLI as a process', () => {
     expect(first.stdout.toString()).toBe('')
     expect(first.stderr).toContain('created a new agent, did:key:')
     expect((await stat(other.dataDir)).mode & 0o777).toBe(0o700)
-    expect((await readdir(other.folder)).sort()).toEqual(['compile-cache', 'data'])
+    expect((await readdir(other.folder)).sort()).toEqual(['data'])
   })
 })
 

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { writeSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { createInterface } from 'node:readline'
 import { numbers } from '../../node/disk/test-support/simulated-disk.ts'
 import { type Artifact, isHubError, startNode } from '../../node/index.ts'
@@ -24,6 +25,8 @@ const namespace = 'shared'
 
 await using node = await startNode({ dataDir, listen: [`/ip4/127.0.0.1/tcp/${port}`] })
 const { artifact, namespace: namespaces } = node.client
+// Killed later, it would keep nothing of what it has compiled.
+flushCompileCache()
 say({ started: node.did })
 for await (const line of createInterface(process.stdin)) {
   const command = JSON.parse(line) as MemberCommand
@@ -43,7 +46,8 @@ async function perform(command: MemberCommand): Promise<unknown> {
       for (const agent of command.agents) await namespaces.grant({ namespace, agent, role: 'writer' })
       return await namespaces.ticket({ namespace })
     case 'join':
-      return await namespaces.join({ ticket: command.ticket })
+      // On a machine that is busy an address may not answer in time.
+      return await namespaces.join({ ticket: command.ticket, wait: true })
     case 'work':
       return await work(command.steps, command.seed)
     case 'state': {

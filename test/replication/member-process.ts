@@ -2,6 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { withCompileCache } from '../support/compile-cache.ts'
 import type { MemberCommand } from './member-child.ts'
 
 const child = join(import.meta.dirname, 'member-child.ts')
@@ -23,7 +24,7 @@ export class MemberProcess implements AsyncDisposable {
 
   async start(): Promise<void> {
     const started = this.#expect()
-    const running = spawn(process.execPath, this.#args)
+    const running = spawn(process.execPath, this.#args, { env: { ...process.env, ...withCompileCache } })
     this.#process = running
     this.#exited = once(running, 'close')
     running.stderr.pipe(process.stderr)

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { withCompileCache } from './compile-cache.ts'
 
 /** The launcher that the package's `bin` names. */
 const launcher = fileURLToPath(new URL('../../node/cli/bin.js', import.meta.url))
@@ -34,8 +35,7 @@ export class CliPlace implements AsyncDisposable {
       ARTIFACT_HUB_DIR: this.dataDir,
       // Nothing of these tests is to be seen, or to see others, outside of this machine.
       ARTIFACT_HUB_LISTEN: '/ip4/127.0.0.1/tcp/0',
-      // Dozens of processes load the same files.
-      NODE_COMPILE_CACHE: join(folder, 'compile-cache'),
+      ...withCompileCache,
     }
   }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { NodeStatus, StartNodeOptions } from '../../node/index.ts'
 import { type Artifact, ArtifactHubError, type ErrorCode } from '../../sdk/index.ts'
+import { withCompileCache } from './compile-cache.ts'
 
 const child = join(import.meta.dirname, 'controlled-node-child.ts')
 
@@ -37,7 +38,7 @@ export class ControlledNode implements AsyncDisposable {
   static async start(options: StartNodeOptions, within?: string): Promise<ControlledNode> {
     const command = [process.execPath, child, JSON.stringify(options)]
     const [program, ...args] = within === undefined ? command : ['ip', 'netns', 'exec', within, ...command]
-    const running = spawn(program as string, args)
+    const running = spawn(program as string, args, { env: { ...process.env, ...withCompileCache } })
     const exited = once(running, 'close')
     running.stderr.pipe(process.stderr)
     running.stdin.on('error', () => {})

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { numbers } from '../../node/disk/test-support/simulated-disk.ts'
 import { startNode } from '../../node/index.ts'
+import { withCompileCache } from './compile-cache.ts'
 import { type Acknowledged, type Intent, Ledger } from './ledger.ts'
 
 /** What a series of kills came to. */
@@ -57,8 +58,7 @@ async function killOnce(base: string, ledger: Ledger, run: string, random: () =>
   const seed = String(Math.floor(random() * 2 ** 31))
   const process_ = spawn(process.execPath, [child, join(base, 'data'), seed, run], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    // Every child loads the same files.
-    env: { ...process.env, NODE_COMPILE_CACHE: join(base, 'compile-cache') },
+    env: { ...process.env, ...withCompileCache },
   })
   const complaints: string[] = []
   process_.stderr.on('data', (bytes) => complaints.push(String(bytes)))

@@ -2,6 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { withCompileCache } from './compile-cache.ts'
 
 /** What node-child.ts says. */
 export interface ChildLine {
@@ -24,7 +25,7 @@ export class NodeProcess implements AsyncDisposable {
 
   /** @param args data directory, action and path: see node-child.ts */
   constructor(...args: readonly string[]) {
-    this.#process = spawn(process.execPath, [child, ...args])
+    this.#process = spawn(process.execPath, [child, ...args], { env: { ...process.env, ...withCompileCache } })
     this.#process.stderr.pipe(process.stderr)
     this.#process.stdin.on('error', () => {})
     this.#exited = once(this.#process, 'close')
