@@ -2,16 +2,17 @@
  * One namespace on one node: its log, its keys, its catalog and its accounts, changed together. README.md has the tables and
  * why they are so. From the ground up; a file imports only from lines above its own, or files beside it that stand lower:
  *
- * - rows        `tables` names them; `chains`, `accounts`, `key-rows`, `body`, `feed`, `quota`, `registry` read and write one kind each
+ * - rows        `tables` names them; `chains`, `accounts`, `key-rows`, `body`, `feed`, `feed-eras`, `quota`, `registry` read and write one kind each
  * - parts       `parts` is what a namespace is made of; `stored-log` and `log-queries` find entries (`shown`: of which others are told), `namespace-blocks` blocks,
  *               `sealed-keys` and `secrets` open what is encrypted, `artifact-keys` says what to write with
  * - one batch   `transaction` puts together `own-chain` (what this agent writes on), `log-growth`, `membership-growth` and
- *               `artifact-changes`; `operations` is what an entry says, `recount` applies what counts now, `members` appends
+ *               `artifact-changes`; `operations` is what an entry says, `recount` applies what counts now, `members` appends (`epoch-waits`: when an
+ *               epoch may be given to nobody yet; `denied`: what an agent is told that may not)
  * - shares      `labelled-boxes` and `key-uses` find what keys were sealed for and used for, `share-book` opens share entries; `sharing-view` is what of
  *               both holds at one moment, `share-keys` which keys go to whom and which are done for; `share-writes`, `share-heal` over the ledger
  * - again       `derive` (with `chain-walk`, `derived-tables`) makes all that follows from the log anew; `auth-log` who may do what
  * - ledger      `ledger` keeps the memory of a namespace in step with its store: one `commit-queue` of synced batches
- * - doing       `receive` and `reveal`, `beyond`, `membership-writes`, `follow-feed`: one idea each, over the ledger
+ * - doing       `receive` and `reveal`, `beyond`, `farewell`, `role-claim`, `membership-writes`, `follow-feed`: one idea each, over the ledger
  * - namespace   `namespace` is the face of all that; over it `artifact-writes`, `erase`, `leaf-rows`, `uploads`
  */
 export type { ArtifactHandle } from './artifact-keys.ts'
