@@ -27,6 +27,7 @@ export type {
   GatewayStatus,
   GcOptions,
   GcReport,
+  LogStatus,
   NamespaceStatus,
   NodeStatus,
   Peer,

@@ -115,23 +115,19 @@ export interface ForkStatus {
   readonly heads: readonly string[]
 }
 
-/** A namespace at a glance. */
-export interface NamespaceStatus {
+/** What a node knows of a log that it keeps: a namespace's, or a group's. */
+export interface LogStatus {
+  /** `ns_…` or `grp_…` */
   readonly id: string
   readonly name: string
-  readonly current: boolean
-  readonly plan: string
-  readonly artifacts: number
-  readonly usedBytes: number
   readonly entries: number
   /** Two nodes at which it is the same hold the same log: 64 hex digits. */
   readonly logHash: string
-  /** What this agent is there; `undefined` once its role was taken away. */
+  /** What this agent is there (in a group a member is a `writer`); `undefined` once its role was taken away. */
   readonly role: Role | undefined
   /** Present when its role was taken away: which, who (a DID) did it and when, by that one's clock. */
   readonly removed?: { readonly role: Role; readonly by: string; readonly at: Date } | undefined
   readonly members: number
-  readonly policy: FetchPolicy
   /** Contents that a node that fetches eagerly is still to fetch; 0 of others. */
   readonly contentsToFetch: number
   readonly sync: {
@@ -155,6 +151,15 @@ export interface NamespaceStatus {
   }
 }
 
+/** A namespace at a glance. */
+export interface NamespaceStatus extends LogStatus {
+  readonly current: boolean
+  readonly plan: string
+  readonly artifacts: number
+  readonly usedBytes: number
+  readonly policy: FetchPolicy
+}
+
 /** A node at a glance; JSON-safe but for the dates. */
 export interface NodeStatus {
   readonly did: string
@@ -167,10 +172,12 @@ export interface NodeStatus {
   readonly relays: readonly { readonly address: string; readonly reserved: boolean }[]
   readonly startedAt: Date
   readonly namespaces: readonly NamespaceStatus[]
+  /** Groups that this agent is in. */
+  readonly groups: readonly LogStatus[]
   /** As `peers()`. */
   readonly peers: readonly Peer[]
   readonly transfers: readonly TransferStatus[]
-  /** Namespaces (`ns_…`) that an agent says this one has a role in, and that are not on this node. Anyone may say so. */
+  /** Namespaces, or groups (`ns_…` all the same), that an agent says this one has a role in, and that are not on this node. Anyone may say so. */
   readonly invitations: readonly { readonly namespace: string; readonly from: string }[]
   /** What others did that they should not, by kind, and who (DIDs) is refused for it now. */
   readonly misbehaviour: Readonly<Record<Misbehaviour, number>>

@@ -1,9 +1,9 @@
 import type { OpenNamespace, Replication } from '../sdk/local/index.ts'
-import { formatArtifactId, toHex } from '../src/encoding/index.ts'
+import { formatArtifactId, formatGroupId, toHex } from '../src/encoding/index.ts'
 import { formatDid } from '../src/identity/index.ts'
 import { chainIdOf } from '../src/namespace/index.ts'
 import type { Network } from './network/index.ts'
-import type { ForkStatus, NamespaceStatus, NodeStatus, Peer, TransferStatus } from './node-types.ts'
+import type { ForkStatus, LogStatus, NamespaceStatus, NodeStatus, Peer, TransferStatus } from './node-types.ts'
 import { packageVersion } from './version.ts'
 
 interface StatusSource {
@@ -29,6 +29,7 @@ export async function nodeStatus(
     namespaces: await Promise.all(
       replication.namespaces.all.map((namespace) => namespaceStatus(replication, namespace)),
     ),
+    groups: replication.namespaces.groups.map((group) => logStatus(replication, group)),
     peers: await peersOf(node, signal),
     transfers: transfersOf(replication),
     invitations: replication.joins.invitations,
@@ -77,21 +78,28 @@ export async function peersOf(
 async function namespaceStatus(replication: Replication, namespace: OpenNamespace): Promise<NamespaceStatus> {
   const { row, log } = namespace
   const { artifacts } = await log.catalog.counts()
-  const sync = replication.syncStatus(namespace)
-  const { rotation, boxes } = log.owed
   return {
-    id: log.idText,
-    name: row.name,
+    ...logStatus(replication, namespace),
     current: replication.namespaces.isCurrent(namespace),
     plan: row.plan,
     artifacts,
     usedBytes: log.totals.leafBytes,
+    policy: replication.policyOf(namespace),
+  }
+}
+
+function logStatus(replication: Replication, namespace: OpenNamespace): LogStatus {
+  const { row, log } = namespace
+  const sync = replication.syncStatus(namespace)
+  const { rotation, boxes } = log.owed
+  return {
+    id: row.kind === 'group' ? formatGroupId(row.id) : log.idText,
+    name: row.name,
     entries: log.entries,
     logHash: toHex(log.vectorHash),
     role: log.roleOf(replication.env.agent.publicKey),
     removed: removalOf(namespace),
     members: log.membership.members.length,
-    policy: replication.policyOf(namespace),
     contentsToFetch: replication.missing(namespace),
     sync: {
       behind: sync?.behind ?? 0,
@@ -108,7 +116,7 @@ async function namespaceStatus(replication: Replication, namespace: OpenNamespac
   }
 }
 
-function removalOf({ log }: OpenNamespace): NamespaceStatus['removed'] {
+function removalOf({ log }: OpenNamespace): LogStatus['removed'] {
   const [ending] = log.membership.endingsOf(log.env.agent.publicKey)
   return ending && { role: ending.role, by: formatDid(ending.author), at: new Date(ending.clock.wallMs) }
 }

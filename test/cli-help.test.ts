@@ -4,7 +4,7 @@ import { errorTable } from '../src/errors.ts'
 import { CliPlace } from './support/cli-process.ts'
 
 const commands =
-  'put get cat info ls versions update rm snippet url urls ns id agent sync peers ping run replicate watch where network-key status check gc du'.split(
+  'put get cat info ls versions update rm snippet url urls ns id agent group sync peers ping run replicate watch where network-key status check gc du'.split(
     ' ',
   )
 

@@ -1,38 +1,39 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { isHubError } from '../../src/errors.ts'
-import type { ArtifactHubNode, NamespaceStatus } from '../node-types.ts'
+import type { ArtifactHubNode, LogStatus } from '../node-types.ts'
 
 /** Milliseconds between two looks at the state of a node: nothing tells of a round that is through. */
 const lookEveryMs = 100
 
-type SyncState = Pick<NamespaceStatus, 'members' | 'contentsToFetch' | 'sync'>
+type SyncState = Pick<LogStatus, 'members' | 'contentsToFetch' | 'sync'>
 
 /**
- * Waits until each of the namespaces has been compared with a member's copy since a moment, or has no other members, or the
+ * Waits until each of the namespaces and groups, or the one of that id or name, has been compared with a member's copy since a moment, or has no other members, or the
  * time is up. Gives the state in which it ended.
  */
 export async function awaitSync(
   node: ArtifactHubNode,
   options: { since: Date; timeoutMs: number; signal: AbortSignal; namespace?: string | undefined },
-): Promise<{ rows: readonly NamespaceStatus[]; isSynced: (row: SyncState) => boolean }> {
+): Promise<{ rows: readonly LogStatus[]; isSynced: (row: SyncState) => boolean }> {
   const { since, namespace, signal } = options
   const isSynced = (row: SyncState): boolean =>
     row.members <= 1 || (syncedWith(row, since).length > 0 && row.sync.behind + row.contentsToFetch === 0)
   return await looking(options, async () => {
-    const { namespaces } = await node.status({ signal })
-    const rows = namespaces.filter((row) => namespace === undefined || row.id === namespace || row.name === namespace)
+    const { namespaces, groups } = await node.status({ signal })
+    const isAsked = (row: LogStatus): boolean => namespace === undefined || row.id === namespace
+    const rows = [...namespaces.filter((row) => isAsked(row) || row.name === namespace), ...groups.filter(isAsked)]
     return { done: rows.every(isSynced), value: { rows, isSynced } }
   })
 }
 
-/** Waits until an agent has a namespace's log as it is now, or the time is up. */
+/** Waits until an agent has the log of a namespace or group (by its id) as it is now, or the time is up. */
 export async function awaitTold(
   node: ArtifactHubNode,
   options: { did: string; namespace: string; since: Date; timeoutMs: number; signal: AbortSignal },
 ): Promise<void> {
   await looking(options, async () => {
-    const { namespaces } = await node.status({ signal: options.signal })
-    const row = namespaces.find(({ id }) => id === options.namespace)
+    const { namespaces, groups } = await node.status({ signal: options.signal })
+    const row = [...namespaces, ...groups].find(({ id }) => id === options.namespace)
     const isTold = row !== undefined && syncedWith(row, options.since).includes(options.did)
     return { done: isTold, value: undefined }
   })
@@ -57,7 +58,7 @@ export async function awaitReached(
 }
 
 /** DIDs of those whose copy has been compared with this one since then. */
-export function syncedWith(row: Pick<NamespaceStatus, 'sync'>, since: Date): string[] {
+export function syncedWith(row: Pick<LogStatus, 'sync'>, since: Date): string[] {
   return row.sync.peers
     .filter(({ outcome, lastSyncAt }) => {
       const isWell = outcome === 'same' || outcome === 'exchanged'

@@ -5,7 +5,7 @@ import type { Session } from './session.ts'
  * Turns what a command does into what commander calls: the session is opened before and closed after it, and arguments come as the
  * command line gave them.
  */
-export type Act = <Options, Arguments extends (string | undefined)[]>(
+export type Act = <Options, Arguments extends (string | readonly string[] | undefined)[]>(
   run: (session: Session, options: Options, ...args: Arguments) => Promise<void>,
 ) => (...given: unknown[]) => Promise<void>
 

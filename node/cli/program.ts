@@ -4,6 +4,7 @@ import { type Act, collect } from './command.ts'
 import {
   agentCommands,
   browseCommands,
+  groupCommands,
   linkCommands,
   maintenanceCommands,
   namespaceCommands,
@@ -46,6 +47,7 @@ export function buildProgram(act: Act): Command {
     linkCommands,
     namespaceCommands,
     agentCommands,
+    groupCommands,
     networkCommands,
     watchCommands,
     runCommands,

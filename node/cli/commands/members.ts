@@ -12,7 +12,7 @@ import { mustConfirm } from './remove.ts'
 const roles = ['admin', 'writer', 'reader', 'replica'] as const satisfies readonly GrantableRole[]
 
 /** How long a change of members waits for others to have it, milliseconds. What they miss they get when they connect. */
-const tellMs = 5_000
+export const tellMs = 5_000
 
 /** How long an agent that is connected takes at most to be told of a namespace that it does not have, milliseconds. */
 const inviteMs = 1_500
@@ -23,17 +23,19 @@ export function memberCommands(group: Command, act: Act): void {
   group
     .command('grant')
     .description('give an agent a role in a namespace; one that can be reached is told before this ends')
-    .argument('<agent>', 'name, DID or ticket')
+    .argument('<agent>', 'name, DID or ticket; with --group, a group of this agent’s')
+    .option('--group', 'give the role to the members of a group, who come later too')
     .addArgument(new Argument('<role>', 'replica: stores and serves without keys').choices(roles))
     .addHelpText(
       'after',
-      '\nExamples:\n  artifact-hub ns grant bob writer\n  artifact-hub ns grant did:key:z6Mk… reader --ns team',
+      '\nExamples:\n  artifact-hub ns grant bob writer\n  artifact-hub ns grant did:key:z6Mk… reader --ns team\n  artifact-hub ns grant --group data-team writer',
     )
     .action(act(grant))
   group
     .command('revoke')
     .description('end an agent’s membership: what it writes from now on counts nowhere, and new keys are not for it')
-    .argument('<agent>', 'name, DID or ticket')
+    .argument('<agent>', 'name, DID or ticket; with --group, a group of this agent’s')
+    .option('--group', 'end what the members of a group are by way of it')
     .action(act(revoke))
   group
     .command('ticket')
@@ -88,9 +90,21 @@ async function members(session: Session): Promise<void> {
   await session.result(found.map(memberJson), table.render(found))
 }
 
-async function grant(session: Session, _options: unknown, agent: string, role: string | undefined): Promise<void> {
+async function grant(
+  session: Session,
+  options: { group?: boolean },
+  agent: string,
+  role: string | undefined,
+): Promise<void> {
   const node = await session.online()
   const { namespace, signal } = session
+  if (options.group) {
+    const given = await node.client.namespace.grant({ namespace, group: agent, role: role as GrantableRole, signal })
+    const told = session.isOnline && (await othersTold(session, node))
+    const line = `${given.role}, ${given.members} agents`
+    await session.result({ ...given, told }, fieldLines([[given.name, line]]))
+    return
+  }
   const member = await node.client.namespace.grant({ namespace, agent, role: role as GrantableRole, signal })
   const told = await tell(session, node, { agent, did: member.did })
   await session.result(
@@ -99,10 +113,10 @@ async function grant(session: Session, _options: unknown, agent: string, role: s
   )
 }
 
-async function revoke(session: Session, _options: unknown, agent: string): Promise<void> {
+async function revoke(session: Session, options: { group?: boolean }, agent: string): Promise<void> {
   const node = await session.online()
   const { namespace, signal } = session
-  await node.client.namespace.revoke({ namespace, agent, signal })
+  await node.client.namespace.revoke({ namespace, ...(options.group ? { group: agent } : { agent }), signal })
   const told = session.isOnline && (await othersTold(session, node))
   await session.result({ revoked: agent, told }, fieldLines([['revoked', agent]]))
   if (!told) session.note('no other member could be reached: they learn of it when this node is on the network')
@@ -110,8 +124,12 @@ async function revoke(session: Session, _options: unknown, agent: string): Promi
 
 /** Whether some other member has the log as it is now, within a bound; if there is none, nobody is left to tell. */
 async function othersTold(session: Session, node: ArtifactHubNode): Promise<boolean> {
+  return await isToldOf(session, node, await namespaceId(session, node.client))
+}
+
+/** As `othersTold`, of the namespace or group of that id. */
+export async function isToldOf(session: Session, node: ArtifactHubNode, namespace: string): Promise<boolean> {
   const since = new Date()
-  const namespace = await namespaceId(session, node.client)
   const options = { since, timeoutMs: tellMs, namespace, signal: session.signal }
   const { rows, isSynced } = await awaitSync(node, options)
   return rows.every(isSynced)
@@ -126,6 +144,15 @@ async function tell(
   node: ArtifactHubNode,
   { agent, did }: { agent: string; did: string },
 ): Promise<boolean> {
+  return await tellOf(session, node, { agent, did, log: await namespaceId(session, node.client) })
+}
+
+/** As `tell`, of the namespace or group of the id `log`. */
+export async function tellOf(
+  session: Session,
+  node: ArtifactHubNode,
+  { agent, did, log }: { agent: string; did: string; log: string },
+): Promise<boolean> {
   if (!session.isOnline) return false
   const since = new Date()
   const bounds = { timeoutMs: tellMs, signal: session.signal }
@@ -136,8 +163,7 @@ async function tell(
     if (isHubError(error, 'UNAVAILABLE')) return false
     throw error
   }
-  const namespace = await namespaceId(session, node.client)
-  await awaitTold(node, { did, namespace, since, ...bounds, timeoutMs: inviteMs })
+  await awaitTold(node, { did, namespace: log, since, ...bounds, timeoutMs: inviteMs })
   return true
 }
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ArtifactHubError } from '../../../src/errors.ts'
-import type { NamespaceStatus, Peer, PeerReach } from '../../node-types.ts'
+import type { LogStatus, Peer, PeerReach } from '../../node-types.ts'
 import { awaitReached, awaitSync, syncedWith } from '../await-sync.ts'
 import type { CommandGroup } from '../command.ts'
 import type { Session } from '../session.ts'
@@ -50,7 +50,7 @@ async function sync(session: Session, options: { timeout: string }): Promise<voi
   const node = await session.online()
   const { namespace, signal } = session
   const { rows, isSynced } = await awaitSync(node, { since, timeoutMs, namespace, signal })
-  const table = session.table<NamespaceStatus>([
+  const table = session.table<LogStatus>([
     { title: 'NAMESPACE', cell: (row) => row.name, shrinkTo: 16 },
     { title: 'SYNC', cell: (row) => (isSynced(row) ? 'in step' : 'not in step') },
     { title: 'BEHIND', cell: (row) => row.sync.behind.toLocaleString('en-US'), align: 'right' },

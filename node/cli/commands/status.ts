@@ -1,4 +1,4 @@
-import type { NamespaceStatus, NodeStatus, Peer, TransferStatus } from '../../node-types.ts'
+import type { LogStatus, NamespaceStatus, NodeStatus, Peer, TransferStatus } from '../../node-types.ts'
 import { awaitSync } from '../await-sync.ts'
 import type { Session } from '../session.ts'
 import { escapeControls, fieldLines, formatBytes, formatRate, formatTime, parseDuration } from '../text/index.ts'
@@ -41,6 +41,7 @@ function statusText(session: Session, found: NodeStatus): string {
   return [
     head,
     namespaces.render(found.namespaces),
+    groupsText(session, found.groups),
     peersText(session, found.peers),
     transfersText(session, found.transfers),
     remarksText(found),
@@ -49,7 +50,25 @@ function statusText(session: Session, found: NodeStatus): string {
     .join('\n')
 }
 
-function syncText({ sync, members, contentsToFetch }: NamespaceStatus): string {
+function groupsText(session: Session, groups: readonly LogStatus[]): string {
+  if (groups.length === 0) return ''
+  return session
+    .table<LogStatus>([
+      { title: 'GROUP', cell: (row) => row.name, shrinkTo: 16 },
+      { title: 'ROLE', cell: roleText },
+      { title: 'MEMBERS', cell: (row) => row.members.toLocaleString('en-US'), align: 'right' },
+      ...(session.isOnline ? [{ title: 'SYNC', cell: syncText }] : []),
+      { title: 'ID', cell: (row) => row.id },
+    ])
+    .render(groups)
+}
+
+function roleText({ role, removed }: LogStatus): string {
+  if (role === undefined) return removed === undefined ? 'none' : 'removed'
+  return role === 'writer' ? 'member' : role
+}
+
+function syncText({ sync, members, contentsToFetch }: LogStatus): string {
   if (members <= 1) return 'no other members'
   const last = sync.lastSyncAt === undefined ? 'not yet' : formatTime(sync.lastSyncAt)
   const behind = sync.behind > 0 ? `, ${sync.behind} behind` : ''
@@ -82,7 +101,7 @@ function transfersText(session: Session, transfers: readonly TransferStatus[]): 
 /** What somebody should look at, a line each. */
 function remarksText(found: NodeStatus): string {
   const lines = [
-    ...found.namespaces.flatMap(namespaceRemarks),
+    ...[...found.namespaces, ...found.groups].flatMap(logRemarks),
     ...found.invitations.map(({ namespace, from }) => `${from} says that this agent has a role in ${namespace}`),
     ...Object.entries(found.misbehaviour)
       .filter(([, count]) => count > 0)
@@ -95,7 +114,7 @@ function remarksText(found: NodeStatus): string {
   return lines.map((line) => `${escapeControls(line)}\n`).join('')
 }
 
-function namespaceRemarks({ name, role, sync, forks, owed }: NamespaceStatus): string[] {
+function logRemarks({ name, role, sync, forks, owed }: LogStatus): string[] {
   return [
     ...(role === undefined ? [`${name}: this agent is a member no more`] : []),
     ...(sync.lastError === undefined ? [] : [`${name}: the last sync failed: ${sync.lastError.message}`]),

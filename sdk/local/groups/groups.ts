@@ -106,11 +106,11 @@ export class Groups implements AsyncDisposable {
 
   /** Proves to a provider that this agent is in a group (32 bytes each); `undefined` when it is not, or lacks the epoch's secret. */
   proveMember({ group, provider }: { group: Uint8Array; provider: Uint8Array }): GroupProof | undefined {
+    const self = this.replication.env.agent.publicKey
     const log = this.#own(group)?.log
     const epoch = log?.membership.groups.epoch?.epoch
     const key = epoch && log?.groupKey(epoch)
-    if (epoch === undefined || key === undefined) return undefined
-    const self = this.replication.env.agent.publicKey
+    if (epoch === undefined || key === undefined || log?.roleOf(self) === undefined) return undefined
     // It may know an older epoch only, and would refuse; and it is to hear of the next.
     if (!equalBytes(provider, self)) this.#news.listens(group, provider)
     return proveGroupMember(key, { group, epoch, requester: self, provider })
