@@ -163,3 +163,42 @@ test('many agents at once, and back', async () => {
   await eventually(async () => expect(await client.namespace.members({ namespace: 'readers' })).toHaveLength(11))
   expect((await owner.node.check()).findings).toEqual([])
 })
+
+test('who is outside a group and counts on it hears of a removal at once from whoever of the group is connected, or on meeting them', async () => {
+  await using nodes = new TestNodes()
+  const [head, ann, host] = [await nodes.start('head'), await nodes.start('ann'), await nodes.start('host')]
+  await acquaint(head, ann, host)
+  const { group } = head.node.client
+  await group.create({ name: 'data-team' })
+  await group.add({ group: 'data-team', agents: ['ann'], role: 'admin' })
+  await eventually(async () => expect(await groups(ann)).toEqual(['data-team']))
+  const { namespace } = host.node.client
+  const shared = 'shared'
+  await namespace.create({ name: shared })
+  await namespace.grant({ namespace: shared, agent: 'ann', role: 'admin' })
+  await ann.node.client.namespace.join({ ticket: await namespace.ticket({ namespace: shared }) })
+  await ann.node.client.namespace.grant({ namespace: shared, group: 'data-team', role: 'reader' })
+  await eventually(async () =>
+    expect((await namespace.members({ namespace: shared })).map(({ did }) => did)).toContain(head.node.did),
+  )
+  await ann.stop()
+  const entries = async () => (await host.node.status()).namespaces.find(({ name }) => name === shared)?.entries ?? 0
+  const before = await entries()
+  // The host is not in the group, and nobody who is in both is there: what it records it was told by the group’s owner.
+  const somebody = new AgentKey(Buffer.alloc(32, 'somebody')).did
+  await group.add({ group: 'data-team', agents: [somebody] })
+  await group.remove({ group: 'data-team', agents: [somebody] })
+  await eventually(async () => expect(await entries()).toBe(before + 1))
+
+  // Having been in the group itself, it is told as another.
+  await group.add({ group: 'data-team', agents: [host.node.did] })
+  await eventually(async () => expect(await groups(host)).toEqual(['data-team']))
+  await group.remove({ group: 'data-team', agents: [host.node.did] })
+  await eventually(async () => expect(await entries()).toBeGreaterThan(before + 1))
+  const then = await entries()
+  await host.stop()
+  await group.remove({ group: 'data-team', agents: ['ann'] })
+  await host.start()
+  await host.node.ping('head')
+  await eventually(async () => expect(await entries()).toBe(then + 1))
+})

@@ -54,7 +54,8 @@ export class Descriptors {
   /** Of a group that this agent is in, what its log shows. */
   async own(group: Uint8Array): Promise<ShownDescriptor | undefined> {
     const log = this.#namespaces.groups.find(({ row }) => equalBytes(row.id, group))?.log
-    return await log?.shownDescriptor()
+    // Who was removed is told of no later epoch.
+    return log?.roleOf(log.env.agent.publicKey) === undefined ? undefined : await log.shownDescriptor()
   }
 
   /**

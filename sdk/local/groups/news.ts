@@ -24,6 +24,8 @@ export class GroupNews {
   readonly #stopListening: () => void
   /** By group in hex: one piece of news after the other. */
   readonly #turns = new Map<string, Promise<void>>()
+  /** By connected agent in hex, groups in hex that it was asked about: it tells of what comes. */
+  readonly #asked = new Map<string, Set<string>>()
   #stopRefresh = (): void => {}
 
   constructor(replication: Replication) {
@@ -40,6 +42,7 @@ export class GroupNews {
         })
       : undefined
     this.#stopListening = network.onPeer((agent, isConnected) => {
+      this.#asked.delete(toHex(agent))
       if (isConnected && isOnline) this.#background.run(() => this.#connected(agent))
     })
     if (isOnline) this.#refreshLater()
@@ -148,6 +151,7 @@ export class GroupNews {
     })
     await turn
     await this.#tell(group)
+    await this.#listen(group, this.#replication.env.network.connected())
   }
 
   /** Only what this agent is in itself is told: others hear it from there. */
@@ -169,25 +173,44 @@ export class GroupNews {
 
   async #connected(agent: Uint8Array): Promise<void> {
     for (const { row } of this.#replication.namespaces.groups) await this.#tell(row.id)
-    await this.#refresh([agent])
+    for (const group of this.descriptors.recorded()) await this.#listen(group, [agent])
+  }
+
+  /** Asks those of the agents who are of a group that is recorded here, once on each connection: from then on they tell. */
+  async #listen(group: Uint8Array, agents: readonly Uint8Array[]): Promise<void> {
+    if (!this.#replication.env.isOnline || !(await this.#isOutside(group))) return
+    const who = new Set((await this.descriptors.who(group)).map(toHex))
+    for (const agent of agents) {
+      const name = toHex(agent)
+      const asked = this.#asked.get(name) ?? new Set<string>()
+      if (!who.has(name) || asked.has(toHex(group))) continue
+      this.#asked.set(name, asked.add(toHex(group)))
+      await this.#askOne(agent, group, this.#background.signal)
+    }
+  }
+
+  /** Whether a group is recorded here and this agent is not in it. */
+  async #isOutside(group: Uint8Array): Promise<boolean> {
+    const isRecorded = this.descriptors.recorded().some((one) => equalBytes(one, group))
+    return isRecorded && (await this.descriptors.own(group)) === undefined
   }
 
   #refreshLater(): void {
-    const { scheduler, network } = this.#replication.env
+    const { scheduler } = this.#replication.env
     const delayMs = groupRefreshMs.from + this.#replication.chance() * (groupRefreshMs.to - groupRefreshMs.from)
     this.#stopRefresh = scheduler.setTimer(delayMs, () => {
-      this.#background.run(() => this.#refresh(network.connected()))
+      this.#background.run(() => this.#refresh())
       this.#refreshLater()
     })
   }
 
-  /** Asks one of these agents about each group that is recorded here and that this agent is not in. */
-  async #refresh(agents: readonly Uint8Array[]): Promise<void> {
-    const { groups } = this.#replication.namespaces
+  /** Asks a connected agent about each group that is recorded here and that this agent is not in. */
+  async #refresh(): Promise<void> {
+    const connected = this.#replication.env.network.connected()
     for (const group of this.descriptors.recorded()) {
-      if (groups.some(({ row }) => equalBytes(row.id, group))) continue
+      if (!(await this.#isOutside(group))) continue
       const who = new Set((await this.descriptors.who(group)).map(toHex))
-      const asked = agents.find((agent) => who.has(toHex(agent)))
+      const asked = connected.find((agent) => who.has(toHex(agent)))
       if (asked !== undefined) await this.#askOne(asked, group, this.#background.signal)
     }
   }
