@@ -105,8 +105,10 @@ async function openGateway(
   // Loaded when asked for: it takes longer to load than a node without a network takes to start.
   const { LinkSource, startGateway } = await import('./gateway/index.ts')
   const { engine, store, agent, now, monotonic } = replication.env
-  const { open, maxViewAgeSeconds } = settings
-  const source = resources.use(new LinkSource({ replication, open, maxViewAgeMs: maxViewAgeSeconds * 1000 }))
+  const { open, allowPrivateProviders, maxViewAgeSeconds, strangerCacheBytes } = settings
+  const maxViewAgeMs = maxViewAgeSeconds * 1000
+  const source = new LinkSource({ replication, open, allowPrivateProviders, maxViewAgeMs, strangerCacheBytes })
+  resources.use(source)
   const parts = { settings, source, engine, store, self: agent.publicKey, now, monotonic, logger }
   return resources.use(await startGateway(parts))
 }

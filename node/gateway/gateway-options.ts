@@ -36,6 +36,8 @@ export interface GatewayOptions {
   readonly clockSkewSeconds?: number | undefined
   /** How old what is known of revocations may be before links are refused (`STALE_VIEW`), seconds. Default 60. */
   readonly maxViewAgeSeconds?: number | undefined
+  /** Memory for blocks of namespaces that this agent has no part in, as they are stored elsewhere (encrypted), bytes. Default 128 MiB. */
+  readonly strangerCacheBytes?: number | undefined
   /** The longest that a browser may keep an answer, seconds. Default 3,600. */
   readonly maxCacheSeconds?: number | undefined
   /** Memory for content on its way out, bytes. Default 192 MiB. */
@@ -80,6 +82,10 @@ const form = z.strictObject({
   trustProxy: z.union([z.boolean(), z.array(z.string().min(1))]).default(false),
   clockSkewSeconds: z.number().min(0).max(3_600).default(60),
   maxViewAgeSeconds: z.number().min(1).max(86_400).default(60),
+  strangerCacheBytes: z
+    .int()
+    .min(32 * MiB)
+    .default(128 * MiB),
   maxCacheSeconds: z.int().min(0).default(3_600),
   bodyMemoryBytes: z
     .int()

@@ -2,16 +2,24 @@ import type { OpenNamespace, Replication } from '../../sdk/local/index.ts'
 import { type Capability, type LinkClaims, openLinkKey } from '../../src/capability/index.ts'
 import { equalBytes } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
+import type { KnownPeer } from '../../src/exchange/index.ts'
 import type { ContentSource, LinkContent } from './content-source.ts'
+import { ForeignContents } from './foreign-contents.ts'
+import { ForeignView } from './foreign-view.ts'
 import { OwnContents } from './own-contents.ts'
 import { OwnView } from './own-view.ts'
+import { isPublicAddress } from './public-address.ts'
 
 interface LinkSourceOptions {
   readonly replication: Replication
   /** Links of anyone; else of this agent, of its namespaces and of its contacts. */
   readonly open: boolean
+  /** Dial private addresses on a stranger's word. */
+  readonly allowPrivateProviders: boolean
   /** How old what is known of revocations may be, milliseconds. */
   readonly maxViewAgeMs: number
+  /** Memory for blocks of namespaces that this agent has no part in, bytes. */
+  readonly strangerCacheBytes: number
 }
 
 /** How long a request waits for news of revocations, milliseconds: a dial takes its time, and clients wait longer. */
@@ -20,31 +28,43 @@ const patienceMs = 8_000
 /** Where the contents of links are: whose links are served, whether they are in force, and what they give. */
 export class LinkSource implements ContentSource, AsyncDisposable {
   readonly #options: LinkSourceOptions
-  readonly #view: OwnView
-  readonly #contents: OwnContents
+  readonly #ownView: OwnView
+  readonly #ownContents: OwnContents
+  readonly #foreignView: ForeignView
+  readonly #foreignContents: ForeignContents
   /** Opening a box costs more than all else of a small request. */
   readonly #keys = new WeakMap<LinkClaims, Uint8Array>()
 
   constructor(options: LinkSourceOptions) {
-    const { replication, maxViewAgeMs } = options
+    const { replication, maxViewAgeMs: maxAgeMs, strangerCacheBytes: cacheBytes } = options
+    const { env, follows } = replication
+    const peersOf = (claims: LinkClaims) => this.#peersOf(claims)
     this.#options = options
-    this.#view = new OwnView({ replication, maxAgeMs: maxViewAgeMs, patienceMs })
-    this.#contents = new OwnContents(replication.env)
+    this.#ownView = new OwnView({ replication, maxAgeMs, patienceMs })
+    this.#ownContents = new OwnContents(env)
+    this.#foreignView = new ForeignView({ env, follows, peersOf, maxAgeMs, patienceMs })
+    this.#foreignContents = new ForeignContents({ env, peersOf, cacheBytes })
   }
 
-  async find({ claims }: Capability<LinkClaims>, signal: AbortSignal): Promise<LinkContent> {
+  async find(link: Capability<LinkClaims>, signal: AbortSignal): Promise<LinkContent> {
+    const { claims } = link
+    const { pinned } = claims
     const { namespaces } = this.#options.replication
     const namespace = namespaces.all.find(({ log }) => equalBytes(log.id, claims.namespace))
     this.#requireServed(claims, namespace)
-    if (namespace === undefined) throw new ArtifactHubError('UNAVAILABLE', 'this gateway has no part in that namespace')
-    await this.#view.requireInForce(namespace, claims, signal)
-    const { pinned } = claims
-    if (pinned === undefined) return await this.#contents.latest(namespace, claims)
-    return await this.#contents.pinned(namespace, claims, pinned, this.#keyOf(claims))
+    if (namespace === undefined) {
+      const log = await this.#foreignView.logOf(link, signal)
+      if (pinned === undefined) return await this.#foreignContents.latest(link, log)
+      return this.#foreignContents.pinned(link, log, pinned, this.#keyOf(claims))
+    }
+    await this.#ownView.requireInForce(namespace, claims, signal)
+    if (pinned === undefined) return await this.#ownContents.latest(namespace, claims)
+    return await this.#ownContents.pinned(namespace, claims, pinned, this.#keyOf(claims))
   }
 
+  /** Idempotent. */
   async close(): Promise<void> {
-    await this.#view.close()
+    await Promise.all([this.#ownView.close(), this.#foreignView.close(), this.#foreignContents.close()])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -52,10 +72,25 @@ export class LinkSource implements ContentSource, AsyncDisposable {
   }
 
   #requireServed({ issuer }: LinkClaims, namespace: OpenNamespace | undefined): void {
-    const { replication, open } = this.#options
-    if (open || namespace !== undefined || equalBytes(issuer, replication.env.agent.publicKey)) return
-    if (replication.contacts.all.some(({ agent }) => equalBytes(agent, issuer))) return
+    const { open } = this.#options
+    if (open || namespace !== undefined || this.#isKnown(issuer)) return
     throw new ArtifactHubError('ACCESS_DENIED', 'this gateway does not serve links of that agent')
+  }
+
+  /** This agent, or a contact of it. */
+  #isKnown(agent: Uint8Array): boolean {
+    const { env, contacts } = this.#options.replication
+    return equalBytes(agent, env.agent.publicKey) || contacts.all.some((contact) => equalBytes(contact.agent, agent))
+  }
+
+  /** Whom a link names as providers, with the addresses at which they may be dialled on its issuer's word; and the issuer. */
+  #peersOf({ issuer, via }: LinkClaims): KnownPeer[] {
+    const isBelieved = this.#options.allowPrivateProviders || this.#isKnown(issuer)
+    const named = via.map(({ agent, addresses }) => ({
+      agent,
+      addresses: isBelieved ? addresses : addresses.filter(isPublicAddress),
+    }))
+    return named.some(({ agent }) => equalBytes(agent, issuer)) ? named : [...named, { agent: issuer, addresses: [] }]
   }
 
   /** @throws SIGNATURE_INVALID when what is sealed in it is not for this agent */

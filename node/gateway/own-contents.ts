@@ -1,6 +1,6 @@
 import type { LocalEnvironment, OpenNamespace } from '../../sdk/local/index.ts'
 import { type LinkClaims, linkNameOf, type PinnedContent } from '../../src/capability/index.ts'
-import type { ContentRoot } from '../../src/catalog/index.ts'
+import type { ContentRoot, VersionRecord } from '../../src/catalog/index.ts'
 import { artifactIdOf, equalBytes } from '../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { EntryHeader } from '../../src/log/index.ts'
@@ -46,11 +46,7 @@ export class OwnContents {
 
   /** The current version. @throws NOT_FOUND; UNAVAILABLE while nobody has given this agent its key */
   async latest({ log }: OpenNamespace, claims: LinkClaims): Promise<LinkContent> {
-    const record = await log.catalog.get(claims.artifact)
-    if (record === undefined) {
-      for await (const _ of log.catalog.liveRoots(claims.artifact)) throw noKey()
-      throw notFound()
-    }
+    const record = (await log.catalog.get(claims.artifact)) ?? (await this.#opened(log, claims))
     const { artifact, root, author, state } = record
     const { content } = await log.artifactKey(artifact, root.keyId).catch((error) => {
       throw isHubError(error, 'ACCESS_DENIED') ? noKey() : error
@@ -63,6 +59,17 @@ export class OwnContents {
       contentType: claims.contentType ?? state.contentType,
       open: (signal) => this.#env.fetches.open(log, { artifact, root, author }, signal),
     }
+  }
+
+  /** The current version by what the link lets this agent open, where its role does not: a replica has no keys. @throws NOT_FOUND, UNAVAILABLE */
+  async #opened(log: OpenNamespace['log'], { artifact, jti }: LinkClaims): Promise<VersionRecord> {
+    let isHidden = false
+    for await (const _ of log.catalog.liveRoots(artifact)) isHidden = true
+    if (!isHidden) throw notFound()
+    await log.holdCapabilities([{ artifact, jti, groups: [] }])
+    const record = await log.catalog.get(artifact)
+    if (record === undefined) throw noKey()
+    return record
   }
 
   /**
@@ -93,10 +100,12 @@ export class OwnContents {
   }
 }
 
-function notFound(): ArtifactHubError {
+/** The error for a version, or an artifact, that is gone. */
+export function notFound(): ArtifactHubError {
   return new ArtifactHubError('NOT_FOUND', 'what the link leads to was deleted')
 }
 
-function noKey(): ArtifactHubError {
+/** The error for a version that is here and cannot be opened yet. */
+export function noKey(): ArtifactHubError {
   return new ArtifactHubError('UNAVAILABLE', 'nobody has given this gateway the key of the current version yet')
 }

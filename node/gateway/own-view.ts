@@ -60,11 +60,11 @@ function requireNotRevoked({ log }: OpenNamespace, claims: LinkClaims): void {
 }
 
 /** The error for a link that was ended, or whose issuer has no right any more. */
-function revoked(): ArtifactHubError {
+export function revoked(): ArtifactHubError {
   return new ArtifactHubError('REVOKED', 'the link, or the right of its issuer, was taken back')
 }
 
 /** The error for a link of which it is not known whether it was ended. */
-function staleView(): ArtifactHubError {
+export function staleView(): ArtifactHubError {
   return new ArtifactHubError('STALE_VIEW', 'nobody who knows whether the link was revoked could be asked of late')
 }

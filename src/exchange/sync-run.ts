@@ -1,7 +1,9 @@
+import type { CapabilityClaims } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { maxSyncWants, maxUselessSyncBatches } from '../limits.ts'
 import { decodeEntry, decodeUnverifiedEntry, type Entry } from '../log/index.ts'
+import { isEndedBy } from './denial.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SyncScope } from './sync-codec.ts'
@@ -133,16 +135,21 @@ async function runRound(
 export async function fetchGenesis(
   options: Omit<SyncRunOptions, 'log' | 'wants' | 'onBehind'> & {
     readonly namespace: Uint8Array
-    /** What this agent shows, if it has no role. */
+    /** What this agent shows, if it has no role, and what that says. */
     readonly presentation?: Uint8Array | undefined
+    readonly claims?: CapabilityClaims | undefined
   },
 ): Promise<Uint8Array> {
   return await onStream(options, async (stream) => {
     const { namespace, scope = { kind: 'namespace' }, presentation } = options
     await stream.send({ type: 'hello', namespace, scope, hash: undefined, presentation })
     const answer = await stream.expect('denied', 'entries')
-    if (answer.type === 'denied')
+    if (answer.type === 'denied') {
+      const { claims } = options
+      if (claims !== undefined && isEndedBy(claims, answer.evidence))
+        throw new ArtifactHubError('REVOKED', 'the capability, or its issuer’s right, was taken back')
       throw new ArtifactHubError('ACCESS_DENIED', 'the other agent does not serve that namespace to this one')
+    }
     const [genesis] = answer.entries as [Uint8Array]
     try {
       const { header, hash } = decodeEntry(genesis)

@@ -235,7 +235,8 @@ export class Membership {
   }): readonly Uint8Array[] {
     const refusal = this.refusalOf(capability)
     if (refusal === undefined) return []
-    const found = new Set<string>()
+    // With the genesis, for who holds nothing yet.
+    const found = new Set([this.#id])
     const open = [toHex(capability.grant)]
     if (refusal === 'REVOKED') {
       const [issuer, grant] = [toHex(capability.issuer), toHex(capability.grant)]

@@ -1,7 +1,7 @@
 import { gatewayBase } from '../../../src/capability/index.ts'
 
 // RFC-less but common: `/dns4/files.example.org/tcp/443/https`. A path has no place in it, so a gateway below one says its URL otherwise.
-const pattern = /^\/(ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]{1,5})\/(https|http|tls\/http)$/
+const pattern = /^\/(ip4|ip6|dns|dns4|dns6)\/([A-Za-z0-9._:-]+)\/tcp\/([0-9]{1,5})\/(https|http|tls\/http)$/
 
 /** The URL of the gateway that an address in a ticket tells of; `undefined` for addresses of another kind. */
 export function gatewayOfAddress(address: string): string | undefined {

@@ -97,8 +97,8 @@ function usesOf(maxUses: number | undefined, audiences: number): number | undefi
   throw invalid('maxUses', 'needs a single gateway, for it is that one which counts')
 }
 
-/** A gateway that is the issuer's own node has the blocks, or knows whom to ask. */
-function isForOthers({ issuer, audience }: Pick<LinkClaims, 'issuer' | 'audience'>): boolean {
+/** Whether other nodes are to serve it. The issuer's own has the blocks, or knows whom to ask. */
+export function isForOthers({ issuer, audience }: Pick<LinkClaims, 'issuer' | 'audience'>): boolean {
   return audience.some(({ id }) => Buffer.compare(id, issuer) !== 0)
 }
 

@@ -9,7 +9,7 @@ import { findById } from '../lookup.ts'
 import type { OpenCalls } from '../open-calls.ts'
 import type { Replication } from '../replication/replication.ts'
 import { audienceOf } from './audience.ts'
-import { issueLink } from './issue-link.ts'
+import { isForOthers, issueLink } from './issue-link.ts'
 import { type LinkCapability, type Links, presentLink } from './links.ts'
 
 /** The link calls of a client in this process. */
@@ -35,7 +35,13 @@ export function createLinkApi(replication: Replication, links: Links, calls: Ope
           version: version === 'latest' ? undefined : version,
         })
         const audience = audienceOf(gateways, { self: env.agent.publicKey, contacts, ownGateway: links.ownGateway })
-        const capability = await namespaces.during(found.namespace, () => issueLink(replication, found, audience, call))
+        const capability = await namespaces.during(found.namespace, async () => {
+          const issued = await issueLink(replication, found, audience, call)
+          // So that whoever writes next seals what gateways elsewhere need to follow the artifact.
+          const isFollowing = issued.claims.pinned === undefined && isForOthers(issued.claims)
+          if (isFollowing) await found.namespace.log.recordLink(issued)
+          return issued
+        })
         const row = { capability, gateway: audience.url }
         await links.remember(row)
         return presentLink(row, found.record.state.name)

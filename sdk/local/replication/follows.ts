@@ -435,9 +435,7 @@ export class Follows implements ReadRights, FetchRights {
       const reason = this.#refusal(entry)
       // Who leaves a group may come back.
       if (reason === undefined || entry.ended !== undefined || reason === 'GROUP_EPOCH') continue
-      entry.ended = reason
-      if (entry.isKept) await this.#store(entry)
-      for (const { ended } of this.#observers) ended?.(this.#present(entry))
+      await this.#end(entry, reason)
     }
     if (this.#live(id).length > 0) return
     if (this.#all.get(name)?.size === 0) this.#all.delete(name)
@@ -446,6 +444,12 @@ export class Follows implements ReadRights, FetchRights {
     if (this.#openNamespace(id) === undefined) return
     await replicator?.unfollow(id)
     await namespaces.unfollowPartial(id)
+  }
+
+  async #end(entry: Entry, reason: string): Promise<void> {
+    entry.ended = reason
+    if (entry.isKept) await this.#store(entry)
+    for (const { ended } of this.#observers) ended?.(this.#present(entry))
   }
 
   /** Asks for the beginning of a namespace until somebody gives it. */
@@ -500,9 +504,11 @@ export class Follows implements ReadRights, FetchRights {
         if (presentation === undefined) continue
         network.addAddresses(agent, addresses)
         try {
-          return await fetchGenesis({ network, scheduler, agent, namespace, scope, presentation, signal })
-        } catch {
+          const { claims } = entry.capability
+          return await fetchGenesis({ network, scheduler, agent, namespace, scope, presentation, claims, signal })
+        } catch (error) {
           signal.throwIfAborted()
+          if (isHubError(error, 'REVOKED')) await this.#end(entry, error.code)
         }
       }
     }

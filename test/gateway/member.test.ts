@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest'
+import { seededBytes } from '../client/contract-support.ts'
+import { eventually, type TestNode, TestNodes } from '../replication/nodes.ts'
+import { ask, codeOf } from './ask.ts'
+
+const content = seededBytes('member gateway', 3 * 1024 * 1024)
+
+const refusal = async (url: string) => {
+  const answer = await ask(url)
+  return `${answer.status} ${codeOf(answer)}`
+}
+
+/** A namespace of which the gateway is a member in some role. */
+async function teamWith(nodes: TestNodes, role: 'reader' | 'replica', maxViewAgeSeconds = 60) {
+  const { owner, others } = await nodes.team([role])
+  const [gateway] = others as [TestNode]
+  await gateway.stop()
+  await gateway.start({ gateway: { maxViewAgeSeconds } })
+  const url = gateway.node.gateway?.url ?? ''
+  const { artifact } = owner.node.client
+  const { id: artifactId } = await artifact.create({ name: 'shared.bin', data: content })
+  const gateways = [{ agent: gateway.node.did, url }]
+  return {
+    owner,
+    gateway,
+    artifact,
+    artifactId,
+    link: (options = {}) => artifact.getSignedUrl({ artifactId, gateways, ...options }),
+  }
+}
+
+test('a reader’s gateway serves links of the namespace, pinned and following, until they are revoked or it cannot know', async () => {
+  await using nodes = new TestNodes()
+  const { owner, artifact, artifactId, link } = await teamWith(nodes, 'reader', 2)
+  const [pinned, latest] = [await link(), await link({ version: 'latest' })]
+  for (const { url } of [pinned, latest]) {
+    await eventually(async () => expect((await ask(url)).body.equals(content)).toBe(true))
+  }
+  await artifact.update({ artifactId, data: new Uint8Array(3) })
+  await eventually(async () => expect((await ask(latest.url)).body.length).toBe(3))
+  expect((await ask(pinned.url)).body.equals(content)).toBe(true)
+  await artifact.revokeSignedUrl({ jti: pinned.jti })
+  await eventually(async () => expect(await refusal(pinned.url)).toBe('403 REVOKED'))
+  await owner.stop()
+  await eventually(async () => expect(await refusal(latest.url)).toBe('503 STALE_VIEW'))
+})
+
+test('a replica’s gateway, which has no keys, serves a link to a version by the key in it', async () => {
+  await using nodes = new TestNodes()
+  const { gateway, artifact, artifactId, link } = await teamWith(nodes, 'replica')
+  const { url } = await link()
+  await eventually(async () => expect((await ask(url)).body.equals(content)).toBe(true))
+  await expect(gateway.node.client.artifact.download({ artifactId })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+  const latest = await link({ version: 'latest' })
+  await eventually(async () => expect((await ask(latest.url)).body.equals(content)).toBe(true))
+  await artifact.delete({ artifactId })
+  await eventually(async () => expect(await refusal(url)).toBe('404 NOT_FOUND'))
+})
