@@ -5,7 +5,7 @@ const MiB = 1024 * 1024
 const never = new AbortController().signal
 
 test('there are only so many places; others come in turn', async () => {
-  const memory = new BodyMemory(8 * MiB, () => 0)
+  const memory = new BodyMemory(4 * MiB, () => 0)
   const first = memory.take(never) as Place
   void memory.take(never)
   const order: string[] = []
@@ -25,7 +25,7 @@ test('there are only so many places; others come in turn', async () => {
 
 test('who has waited longest for its client makes room', async () => {
   let nowMs = 0
-  const memory = new BodyMemory(8 * MiB, () => nowMs)
+  const memory = new BodyMemory(4 * MiB, () => nowMs)
   const slow = memory.take(never) as Place
   const slower = memory.take(never) as Place
   const parked: string[] = []
@@ -41,7 +41,7 @@ test('who has waited longest for its client makes room', async () => {
 })
 
 test('who waits for a moment only is let be', async () => {
-  const memory = new BodyMemory(4 * MiB, () => performance.now())
+  const memory = new BodyMemory(2 * MiB, () => performance.now())
   const quick = memory.take(never) as Place
   let isParked = false
   quick.wait(() => {
@@ -55,7 +55,7 @@ test('who waits for a moment only is let be', async () => {
 })
 
 test('who gives up waits no more', async () => {
-  const memory = new BodyMemory(4 * MiB, () => 0)
+  const memory = new BodyMemory(2 * MiB, () => 0)
   void memory.take(never)
   const stop = new AbortController()
   const waiting = Promise.resolve(memory.take(stop.signal))
@@ -69,7 +69,7 @@ test('the more there are, the less each reads ahead', () => {
   const first = memory.take(never) as Place
   expect(first.aheadBytes()).toBe(30 * MiB)
   expect(first.isTight()).toBe(false)
-  for (let others = 1; others < 16; others++) void memory.take(never)
+  for (let others = 1; others < 32; others++) void memory.take(never)
   expect(first.aheadBytes()).toBe(0)
   expect(first.isTight()).toBe(true)
 })

@@ -1,5 +1,7 @@
-/** What a body takes at least: the largest chunk, once as it was read and once on its way out. */
+/** What a body takes at most while it reads nothing ahead: the largest chunk, bytes. */
 const placeBytes = 2 * 1024 * 1024
+/** The share of places in use from which on memory is short. */
+const tightShare = 0.75
 /** A body that waits this long for its client may be asked to let go of its memory, milliseconds: fast ones wait for less. */
 const parkAfterMs = 20
 
@@ -39,7 +41,7 @@ export class BodyMemory {
   /** @param monotonic milliseconds of a clock that never jumps */
   constructor(limitBytes: number, monotonic: () => number) {
     this.#limitBytes = limitBytes
-    this.#places = Math.max(1, Math.floor(limitBytes / (2 * placeBytes)))
+    this.#places = Math.max(1, Math.floor(limitBytes / placeBytes))
     this.#monotonic = monotonic
   }
 
@@ -74,7 +76,7 @@ export class BodyMemory {
     this.#holders.add(holder)
     return {
       aheadBytes: () => Math.max(0, this.#limitBytes / 2 / this.#holders.size - placeBytes),
-      isTight: () => this.#holders.size > this.#places / 2,
+      isTight: () => this.#holders.size > this.#places * tightShare,
       wait: (park) => {
         holder.park = park
         holder.waitingSince = this.#monotonic()

@@ -10,6 +10,7 @@ import { startAdminServer } from './admin-server.ts'
 import { BodyMemory } from './body-memory.ts'
 import { boundConnections } from './connections.ts'
 import { commonHeaders } from './content-headers.ts'
+import { ContentReader } from './content-reader.ts'
 import type { ContentSource } from './content-source.ts'
 import { DeliveryWatch } from './delivery-watch.ts'
 import { gatewayMetrics } from './gateway-metrics.ts'
@@ -204,7 +205,6 @@ class RunningGateway {
   readonly #parts: GatewayParts
   readonly #application: Application
   readonly #server: LinkServer
-  readonly #ending = new AbortController()
   readonly #active = new Set<Promise<unknown>>()
   readonly #sessions = new Set<ServerHttp2Session>()
   #isClosing = false
@@ -234,7 +234,7 @@ class RunningGateway {
     this.#server = new LinkServer({
       check: new LinkCheck({ self, skewSeconds: settings.clockSkewSeconds, now }),
       source,
-      engine,
+      reader: new ContentReader(engine),
       memory,
       clients: new UserLimits(settings.perClient, monotonic),
       links: new UserLimits(settings.perLink, monotonic),
@@ -242,7 +242,6 @@ class RunningGateway {
       deliveries: this.deliveries,
       maxCacheSeconds: settings.maxCacheSeconds,
       stalledMs: settings.stalledBodyMs,
-      ending: this.#ending.signal,
       isClosing: () => this.#isClosing,
       onFault,
     })
@@ -272,10 +271,7 @@ class RunningGateway {
     this.#isClosing = true
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve()))
     this.#closeIdle()
-    const late = setTimeout(
-      () => this.#ending.abort(new ArtifactHubError('CLOSED', 'the gateway is closed')),
-      this.#parts.settings.drainMs,
-    )
+    const late = setTimeout(() => this.#server.cutOff(), this.#parts.settings.drainMs)
     while (this.#active.size > 0) await Promise.all(this.#active)
     clearTimeout(late)
     await this.deliveries.close()

@@ -1,11 +1,11 @@
 import type { LinkClaims } from '../../src/capability/index.ts'
-import { type ContentEngine, readContent } from '../../src/content/index.ts'
 import { toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { BodyMemory } from './body-memory.ts'
 import { type RangeAnswer, rangeOf } from './byte-range.ts'
 import { conditionOf, rangeCounts } from './conditions.ts'
 import { cacheControl, commonHeaders, contentHeaders, etagOf } from './content-headers.ts'
+import type { ContentReader } from './content-reader.ts'
 import type { ContentSource, LinkContent } from './content-source.ts'
 import type { DeliveryWatch } from './delivery-watch.ts'
 import type { LinkCheck } from './link-check.ts'
@@ -42,7 +42,7 @@ export interface Outcome {
 interface LinkServerOptions {
   readonly check: LinkCheck
   readonly source: ContentSource
-  readonly engine: ContentEngine
+  readonly reader: ContentReader
   readonly memory: BodyMemory
   readonly clients: UserLimits
   readonly links: UserLimits
@@ -50,8 +50,6 @@ interface LinkServerOptions {
   readonly deliveries: DeliveryWatch
   readonly maxCacheSeconds: number
   readonly stalledMs: number
-  /** Fires when whatever is still under way is to be cut off. */
-  readonly ending: AbortSignal
   /** Whether connections are to be closed after their answer. */
   readonly isClosing: () => boolean
   /** Told of failures that are nobody's fault but this side's. */
@@ -61,6 +59,7 @@ interface LinkServerOptions {
 /** Answers requests for links. */
 export class LinkServer {
   readonly #options: LinkServerOptions
+  readonly #active = new Set<AbortController>()
 
   constructor(options: LinkServerOptions) {
     this.#options = options
@@ -69,21 +68,29 @@ export class LinkServer {
   /** Answers, and resolves when all of the answer was handed to the system or the connection is gone. Never throws. */
   async serve(exchange: Exchange): Promise<Outcome> {
     const { response, request } = exchange
-    const gone = new AbortController()
-    const onClose = (): void => gone.abort(new ArtifactHubError('CLOSED', 'the client went away'))
+    const ending = new AbortController()
+    const onClose = (): void => {
+      if (!response.writableFinished) ending.abort(new ArtifactHubError('CLOSED', 'the client went away'))
+    }
     response.once('close', onClose)
-    const answer = new Answer(exchange, this.#options, AbortSignal.any([gone.signal, this.#options.ending]))
+    this.#active.add(ending)
+    const answer = new Answer(exchange, this.#options, ending.signal)
     try {
       await answer.give()
     } catch (error) {
-      if (!gone.signal.aborted) answer.fail(error)
-      else answer.code = 'CLOSED'
+      answer.fail(error)
     } finally {
+      this.#active.delete(ending)
       response.removeListener('close', onClose)
       // Whatever a client sends with its request is not wanted.
       request.resume()
     }
     return answer.outcome
+  }
+
+  /** Cuts off whatever is under way. */
+  cutOff(): void {
+    for (const ending of this.#active) ending.abort(new ArtifactHubError('CLOSED', 'the gateway is closed'))
   }
 }
 
@@ -127,9 +134,11 @@ class Answer {
   /** Tells a failure, or, when part of the content went out already, ends the connection: nobody is to take that for all of it. */
   fail(error: unknown): void {
     const { request, response } = this.#exchange
-    const problem = problemOf(error, request.headers.accept)
     this.code = codeOf(error)
-    if (problem.status >= 500 && this.code !== 'UNAVAILABLE' && this.code !== 'STALE_VIEW') this.#options.onFault(error)
+    // Nobody is there to be told.
+    if (response.closed || response.stream?.destroyed === true || request.socket.destroyed) return
+    const problem = problemOf(error, request.headers.accept)
+    if (faults.has(this.code)) this.#options.onFault(error)
     if (response.headersSent) destroy(response)
     else this.#refuse(problem)
   }
@@ -201,36 +210,22 @@ class Answer {
     admissions: readonly Admission[],
     begin: () => void,
   ): Promise<void> {
-    const { engine, memory, stalledMs } = this.#options
+    const { reader, memory, stalledMs } = this.#options
     const signal = this.#signal
-    const keys = { encryption: content.encryptionKey }
-    await using opened = content.open(signal)
-    const { blocks } = opened
-    await sendBody(
-      this.#exchange.response,
-      {
-        start,
-        end,
-        read: (offset, maxAheadBytes) =>
-          readContent({
-            root: content.root,
-            keys,
-            blocks,
-            engine,
-            range: { offset, length: end - offset },
-            maxAheadBytes,
-            signal,
-          }),
-        memory,
-        pace: (bytes) => paced(admissions, bytes, signal),
-        stalledMs,
-        onSent: (bytes) => {
-          this.#sentBytes += bytes
-        },
-        signal,
-      },
-      begin,
-    )
+    const pace = (bytes: number) => paced(admissions, bytes, signal)
+    const onSent = (bytes: number): void => {
+      this.#sentBytes += bytes
+    }
+    const small = await reader.small(content, signal)
+    if (small !== undefined) {
+      await pace(end - start)
+      begin()
+      onSent(end - start)
+      return await this.#end(small.subarray(start, end))
+    }
+    await using opened = reader.open(content, { start, end }, signal)
+    const read = opened.read.bind(opened)
+    await sendBody(this.#exchange.response, { start, end, read, memory, pace, stalledMs, onSent, signal }, begin)
     await this.#end()
   }
 
@@ -248,7 +243,7 @@ class Answer {
   }
 
   /** Resolves when the last byte was handed to the system. @throws as `sendBody` */
-  async #end(): Promise<void> {
+  async #end(rest?: Uint8Array): Promise<void> {
     const { response } = this.#exchange
     const { stalledMs } = this.#options
     const signal = this.#signal
@@ -270,7 +265,8 @@ class Answer {
         settle()
         resolve()
       })
-      response.end()
+      if (rest === undefined) response.end()
+      else response.end(rest)
     })
   }
 }
@@ -286,6 +282,15 @@ function destroy(response: RawResponse): void {
   if (response.stream === undefined) response.destroy()
   else response.stream.close(http2InternalError)
 }
+
+/** Failures that an operator should hear of: they are neither the client's, nor to be expected. */
+const faults: ReadonlySet<string> = new Set([
+  'INTERNAL',
+  'CORRUPT',
+  'STORAGE_FAILED',
+  'STORAGE_FULL',
+  'UNSUPPORTED_FORMAT',
+])
 
 /** RFC 9113 section 7. */
 const http2InternalError = 2

@@ -46,9 +46,11 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
       pieces: for await (const piece of body.read(at, place.aheadBytes)) {
         if (!hasBegun) begin()
         hasBegun = true
+        let isLent = false
         for (let done = 0; done < piece.length; ) {
           signal.throwIfAborted()
-          const part = place.isTight() ? piece.slice(done, done + sliceBytes) : piece.subarray(done)
+          const isTight = place.isTight()
+          const part = isTight ? piece.slice(done, done + sliceBytes) : piece.subarray(done)
           const due = Math.max(0, part.length - paid)
           paid = 0
           const wait = pace(due)
@@ -57,7 +59,8 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
             obstacle = wait
             break pieces
           }
-          const isTaken = response.write(part)
+          isLent ||= !isTight
+          const isTaken = isTight ? response.write(part) : response.write(part, (error) => error ?? giveBack(piece))
           done += part.length
           at += part.length
           body.onSent(part.length)
@@ -68,6 +71,7 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
             break pieces
           }
         }
+        if (!isLent) giveBack(piece)
       }
     }
     if (at >= end) break
@@ -75,6 +79,11 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
     await obstacle
   }
   if (!hasBegun) begin()
+}
+
+/** Frees it now: the collector would let a hundred megabytes pile up, and take most of the time to find them. */
+function giveBack(piece: Uint8Array<ArrayBuffer>): void {
+  piece.buffer.transfer(0)
 }
 
 /** Waits for an obstacle to pass, unless the place is needed by others meanwhile: then it is still there. */

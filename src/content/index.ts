@@ -8,6 +8,7 @@ export { chunkIn, type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
 export { LeafMemory, LeafTable, rememberedLeafBytes } from './leaf-memory.ts'
 export { type CopyContentOptions, copyContent, type ReadContentOptions, readContent } from './read.ts'
 export { type ContentSource, isPositioned, openSource, type PositionedSource } from './source.ts'
+export { TreeMemory } from './tree-memory.ts'
 export {
   type BlockReader,
   type ContentRef,

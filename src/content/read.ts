@@ -4,6 +4,7 @@ import type { NamespaceBlocks } from '../storage/index.ts'
 import { rawCodec } from './cid.ts'
 import type { ContentEngine } from './engine.ts'
 import type { ContentKeys } from './keys.ts'
+import type { TreeMemory } from './tree-memory.ts'
 import { type BlockReader, type ContentRef, missingBlock, type TreeBlock, walkTree } from './tree-walk.ts'
 
 const MiB = 1024 * 1024
@@ -19,6 +20,8 @@ export interface ReadContentOptions {
   readonly range?: { readonly offset: number; readonly length?: number | undefined } | undefined
   /** Asked from time to time: reads ahead by so many bytes at most, of what is allowed anyway. One leaf is always read. */
   readonly maxAheadBytes?: (() => number) | undefined
+  /** Nodes of the tree that are known from earlier reads. */
+  readonly treeMemory?: TreeMemory | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -136,7 +139,7 @@ async function* openLeaves<M extends ArrayBufferLike>(
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, options.signal])
   // Of empty content the one leaf is still fetched and checked.
   const range = root.sizeBytes === 0 ? undefined : { start, end }
-  const blocks = walkTree({ root, blocks: options.blocks, range, signal })
+  const blocks = walkTree({ root, blocks: options.blocks, range, memory: options.treeMemory, signal })
   const opening: { readonly leaf: Leaf; readonly opened: Promise<OpenedLeaf<M>>; isReady: boolean }[] = []
   let aheadBytes = 0
   let readAheadBytes = firstReadAheadBytes

@@ -5,6 +5,7 @@ import { leafOverheadBytes, maxBlockBytes, maxContentBytes, minChunkBytes, treeF
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 import { verifyBlock } from './leaf.ts'
 import { encodeTreeNode, type TreeLink } from './tree.ts'
+import type { TreeMemory } from './tree-memory.ts'
 
 /** A full node is about 60 KiB; nothing larger is hashed or decoded. */
 const maxNodeBytes = 128 * 1024
@@ -45,6 +46,8 @@ export interface WalkOptions {
   readonly blocks: BlockReader
   /** Only leaves with a byte of these plaintext bytes (`end` exclusive), and the nodes above them. Default all. */
   readonly range?: { readonly start: number; readonly end: number } | undefined
+  /** Nodes that are in there are not asked for. */
+  readonly memory?: TreeMemory | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -115,12 +118,18 @@ async function* walkSubtree(subtree: Subtree, options: WalkOptions): AsyncGenera
     yield { kind: 'leaf', digest, blockBytes: subtree.leafBytes, offset }
     return
   }
-  const { signal, blocks, range } = options
+  const { signal, blocks, range, memory } = options
   signal?.throwIfAborted()
-  const bytes = await blocks.read(digest, signal === undefined ? {} : { signal })
-  if (bytes === undefined) throw missingBlock(digest, dagPbCodec)
-  yield { kind: 'node', digest, blockBytes: bytes.length }
-  for (const child of childrenOf(subtree, bytes)) {
+  let node = memory?.get(subtree)
+  if (node === undefined) {
+    const bytes = await blocks.read(digest, signal === undefined ? {} : { signal })
+    if (bytes === undefined) throw missingBlock(digest, dagPbCodec)
+    // A node that is not what it should be is told of before it is refused.
+    yield { kind: 'node', digest, blockBytes: bytes.length }
+    node = { blockBytes: bytes.length, children: childrenOf(subtree, bytes) }
+    memory?.add(subtree, node)
+  } else yield { kind: 'node', digest, blockBytes: node.blockBytes }
+  for (const child of node.children) {
     const end = child.offset + child.leafBytes - child.leaves * leafOverheadBytes
     if (range !== undefined && (end <= range.start || child.offset >= range.end)) continue
     yield* walkSubtree(child, options)
