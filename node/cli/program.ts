@@ -4,6 +4,7 @@ import { type Act, collect } from './command.ts'
 import {
   agentCommands,
   browseCommands,
+  gatewayCommands,
   groupCommands,
   linkCommands,
   maintenanceCommands,
@@ -51,6 +52,7 @@ export function buildProgram(act: Act): Command {
     networkCommands,
     watchCommands,
     runCommands,
+    gatewayCommands,
     maintenanceCommands,
   ]) {
     group(program, act)

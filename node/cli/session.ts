@@ -20,7 +20,7 @@ export interface CommonOptions extends NetworkOptions {
 }
 
 /** What only nodes that stay on the network are told. */
-export type OnlineExtra = Pick<StartNodeOptions, 'replicate' | 'relay' | 'logger'>
+export type OnlineExtra = Pick<StartNodeOptions, 'replicate' | 'relay' | 'gateway' | 'logger'>
 
 /**
  * One run of one command: its options, its streams and its node, which starts when it is first asked for and closes with the

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ServerHttp2Stream } from 'node:http2'
+import { TLSSocket } from 'node:tls'
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { BodyMemory, Place } from './body-memory.ts'
 
@@ -35,6 +36,8 @@ export interface Body {
  */
 export async function sendBody(response: RawResponse, body: Body, begin: () => void): Promise<void> {
   const { end, memory, pace, signal } = body
+  // HTTP/2 says that it has written what it still reads, and what encrypts may as well.
+  const isPlain = response.stream === undefined && !(response.socket instanceof TLSSocket)
   let at = body.start
   let hasBegun = false
   // For bytes that were not sent because the place was given up.
@@ -60,7 +63,8 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
             break pieces
           }
           isLent ||= !isTight
-          const isTaken = isTight ? response.write(part) : response.write(part, (error) => error ?? giveBack(piece))
+          const isTaken =
+            isTight || !isPlain ? response.write(part) : response.write(part, (error) => error ?? giveBack(piece))
           done += part.length
           at += part.length
           body.onSent(part.length)

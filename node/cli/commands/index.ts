@@ -1,6 +1,7 @@
 /** The commands, one group a file. Each adds its commands to the program; none knows of another. */
 export { agentCommands } from './agents.ts'
 export { browseCommands } from './browse.ts'
+export { gatewayCommands } from './gateway.ts'
 export { groupCommands } from './groups.ts'
 export { linkCommands } from './links.ts'
 export { maintenanceCommands } from './maintenance.ts'

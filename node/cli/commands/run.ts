@@ -3,7 +3,7 @@ import type { Logger } from '../../logger.ts'
 import type { ArtifactHubNode, NamespaceStatus } from '../../node-types.ts'
 import type { CommandGroup } from '../command.ts'
 import { Interrupted } from '../failure.ts'
-import type { Session } from '../session.ts'
+import type { OnlineExtra, Session } from '../session.ts'
 import { fieldLines, formatBytes, formatCount, jsonText } from '../text/index.ts'
 
 /** Milliseconds between two looks at what the node does; what has not changed is not told again. */
@@ -45,16 +45,18 @@ interface RunOptions {
 }
 
 async function run(session: Session, { relay }: RunOptions): Promise<void> {
-  await stay(session, await session.online({ relay, logger: loggerOf(session) }))
+  await stayOnline(session, { relay })
 }
 
 // Commander hands the tickets over as one array.
 async function replicate(session: Session, { relay }: RunOptions, tickets: unknown): Promise<void> {
   const replicate = tickets as readonly string[]
-  await stay(session, await session.online({ relay, replicate, logger: loggerOf(session) }))
+  await stayOnline(session, { relay, replicate })
 }
 
-async function stay(session: Session, node: ArtifactHubNode): Promise<void> {
+/** Starts the node with its network, tells what happens, and ends when the session is told to stop. */
+export async function stayOnline(session: Session, extra: OnlineExtra): Promise<void> {
+  const node = await session.online({ ...extra, logger: loggerOf(session) })
   try {
     await introduce(session, node)
     await follow(session, node)
@@ -64,7 +66,7 @@ async function stay(session: Session, node: ArtifactHubNode): Promise<void> {
   }
 }
 
-async function introduce(session: Session, { client }: ArtifactHubNode): Promise<void> {
+async function introduce(session: Session, { client, gateway }: ArtifactHubNode): Promise<void> {
   const { signal } = session
   const { did, addresses } = await client.agent.self({ signal })
   const ticket = await client.agent.ticket({ signal })
@@ -73,11 +75,12 @@ async function introduce(session: Session, { client }: ArtifactHubNode): Promise
     namespaces.push({ id, name, ticket: await client.namespace.ticket({ namespace: id, signal }) })
   await tell(
     session,
-    { did, addresses, ticket, namespaces },
+    { did, addresses, ticket, namespaces, ...(gateway && { gateway }) },
     fieldLines([
       ['agent', did],
       ...addresses.map((address) => ['address', address] as const),
       ['ticket', ticket],
+      ...(gateway === undefined ? [] : [['gateway', gateway.url] as const]),
       ...namespaces.map(({ name, ticket }) => [`ticket of ${name}`, ticket] as const),
     ]),
   )
