@@ -52,7 +52,11 @@ export class ReplicatedPartial {
     this.#following = following
     this.#known.clear()
     for (const agent of peers) if (this.#isOther(agent)) this.#known.set(toHex(agent), agent)
-    for (const peer of this.#peers.values()) warmUp(peer)
+    for (const peer of this.#peers.values()) {
+      warmUp(peer)
+      // What was shown before may be worth nothing now.
+      peer.inTouch = false
+    }
     this.#askConnected()
   }
 

@@ -143,10 +143,20 @@ export class LocalAgent {
     await running.network.close()
   }
 
-  /** Shares an artifact with another agent; gives the capability. */
-  async share(artifactId: string, to: LocalAgent, terms: { expiresIn?: number; fromNow?: boolean } = {}) {
+  get groups(): Groups {
+    return this.#parts.groups
+  }
+
+  /** Shares an artifact with another agent, or with a group (its ticket); gives the capability. */
+  async share(artifactId: string, to: LocalAgent | string, terms: { expiresIn?: number; fromNow?: boolean } = {}) {
     const { log } = this.namespace()
-    const audience = [{ kind: 'agent' as const, id: to.id }]
+    const group = typeof to === 'string' ? this.groups.resolve(to) : undefined
+    if (group !== undefined) await this.groups.prepare(this.namespace(), group)
+    const audience = [
+      group === undefined
+        ? { kind: 'agent' as const, id: (to as LocalAgent).id }
+        : { kind: 'group' as const, id: group.group },
+    ]
     const [share] = await log.share({ artifact: parseArtifactId(artifactId), audience, ...terms })
     const envelope = share && (await log.envelopeOf(share))
     if (envelope === undefined) throw new Error('it is shared already')

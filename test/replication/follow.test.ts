@@ -161,3 +161,34 @@ test('joining the namespace takes the place of following, and leaving it goes ba
   await eventually(async () => expect(await text(outside, id)).toBe('hello'))
   await failureOf(outside.client.artifact.get({ artifactId: rest.id }), 'NOT_FOUND')
 })
+
+test('what is shared with a group its members follow, whoever comes later too, until they are members no more', async () => {
+  await using agents = new LocalAgents()
+  const [owner] = (await agents.team()) as [LocalAgent]
+  const [lead, member, late] = [await agents.start(), await agents.start(), await agents.start()]
+  const { id } = await owner.client.artifact.createSnippet({ name: 'note', content: 'for the team' })
+  await lead.client.group.create({ name: 'team' })
+  await lead.client.group.add({ group: 'team', agents: [member.client.did] })
+  const ticket = await lead.client.group.ticket({ group: 'team' })
+  await member.client.group.join({ ticket })
+  const token = await owner.share(id, ticket)
+  const { peer } = owner
+  for (const one of [lead, member]) {
+    await one.replication.follows.follow({ token, peers: [peer] })
+    await eventually(async () => expect(await text(one, id)).toBe('for the team'))
+  }
+  // Who is not in the group gets nothing by the capability.
+  await late.replication.follows.follow({ token, peers: [peer] })
+  await failureOf(late.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED')
+  await lead.client.group.add({ group: 'team', agents: [late.client.did] })
+  await late.client.group.join({ ticket })
+  await eventually(async () => expect(await text(late, id)).toBe('for the team'))
+  await lead.client.group.remove({ group: 'team', agents: [member.client.did] })
+  const { details } = await eventually(
+    async () => await failureOf(member.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED'),
+  )
+  expect(details).toMatchObject({ reason: 'GROUP_EPOCH' })
+  // And those that are in it go on.
+  await owner.client.artifact.update({ artifactId: id, data: new TextEncoder().encode('more') })
+  await eventually(async () => expect(await text(lead, id)).toBe('more'))
+})

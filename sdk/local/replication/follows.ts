@@ -67,6 +67,8 @@ interface Entry {
   peers: readonly KnownPeer[]
   ended: string | undefined
   hasArrived: boolean
+  /** The epoch of a group in which this agent was a member last, when the namespace knows a later one. */
+  refusedEpoch?: Uint8Array | undefined
 }
 
 interface FollowsOptions {
@@ -156,8 +158,7 @@ export class Follows implements ReadRights, FetchRights {
   /** Who may show what to whom may be another. */
   #groupsChanged(): void {
     for (const [name, entries] of [...this.#all]) {
-      const isOfGroup = ({ capability }: Entry) => capability.claims.audience.some(({ kind }) => kind === 'group')
-      if ([...entries.values()].some(isOfGroup)) this.#refresh(fromHex(name))
+      if ([...entries.values()].some(isForGroup)) this.#refresh(fromHex(name))
     }
   }
 
@@ -308,13 +309,15 @@ export class Follows implements ReadRights, FetchRights {
   }
 
   /** Why it gives nothing, by its time and by what this node holds of the namespace. */
-  #refusal({ capability, ended }: Entry): string | undefined {
+  #refusal({ capability, ended, refusedEpoch }: Entry): string | undefined {
     if (ended !== undefined) return ended
     const { claims } = capability
     const self = this.#self
     const proof = this.#proof(capability, self)
     const isNamed = claims.audience.some(({ kind, id }) => kind === 'agent' && equalBytes(id, self))
     if (!isNamed && proof === undefined) return 'GROUP_EPOCH'
+    if (!isNamed && refusedEpoch !== undefined && proof !== undefined && equalBytes(refusedEpoch, proof.epoch))
+      return 'GROUP_EPOCH'
     const log = this.logOf(claims.namespace)
     const nowMs = this.#options.env.now()
     if (log === undefined) {
@@ -323,9 +326,17 @@ export class Follows implements ReadRights, FetchRights {
     }
     const verdict = log.allows({ presentation: { capability, proof }, agent: self, provider: self, nowMs })
     if (verdict.allowed || verdict.reason === 'NOT_YET_VALID') return undefined
+    // What the namespace knows of the group may be older than what this agent proves; not what it cannot open.
+    if (verdict.reason === 'GROUP_EPOCH' && proof !== undefined && this.#isInEpochOf(log, proof.group)) return undefined
     // What would say that it is in force may not have come yet.
     const mayCome = verdict.reason === 'ISSUER_REMOVED' && !log.isIssued(claims)
     return mayCome ? undefined : verdict.reason
+  }
+
+  /** Whether this agent has the key of the group's epoch that a namespace knows, or the namespace knows none. */
+  #isInEpochOf(log: Namespace, group: Uint8Array): boolean {
+    const known = log.newestDescriptor(group)?.epoch
+    return known === undefined || [...(this.#groups?.keysOf(group) ?? [])].some(({ epoch }) => equalBytes(epoch, known))
   }
 
   #present(entry: Entry): Followed {
@@ -412,7 +423,11 @@ export class Follows implements ReadRights, FetchRights {
   }
 
   #onChange(id: Uint8Array, authChanged: boolean, artifacts: readonly Uint8Array[]): void {
-    if (authChanged) this.#inBackground(this.#settle(id))
+    if (authChanged) {
+      this.#inBackground(this.#settle(id))
+      // The next epoch of a group may have been recorded: what was shown before gives nothing any more.
+      if (this.#live(id).some(isForGroup)) this.#refresh(id)
+    }
     if (artifacts.length > 0) this.#inBackground(this.#noteArrivals(id, artifacts))
   }
 
@@ -433,7 +448,8 @@ export class Follows implements ReadRights, FetchRights {
     const name = toHex(id)
     for (const entry of this.#all.get(name)?.values() ?? []) {
       const reason = this.#refusal(entry)
-      // Who leaves a group may come back.
+      // Who leaves a group may come back, in another epoch of it.
+      if (reason === 'GROUP_EPOCH') entry.refusedEpoch = this.#proof(entry.capability, this.#self)?.epoch
       if (reason === undefined || entry.ended !== undefined || reason === 'GROUP_EPOCH') continue
       await this.#end(entry, reason)
     }
@@ -538,6 +554,10 @@ export class Follows implements ReadRights, FetchRights {
         this.#options.env.warn?.('could not follow what changed', { error: String(error) })
     })
   }
+}
+
+function isForGroup({ capability }: Entry): boolean {
+  return capability.claims.audience.some(({ kind }) => kind === 'group')
 }
 
 function fromHex(text: string): Uint8Array {
