@@ -14,6 +14,7 @@ import type { Namespace } from '../../src/namespace/index.ts'
 import { BlockCache } from './block-cache.ts'
 import type { LinkBlocks, LinkContent } from './content-source.ts'
 import { noKey, notFound } from './own-contents.ts'
+import { staleView } from './own-view.ts'
 import { TreeReader } from './tree-reader.ts'
 
 interface ForeignContentsOptions {
@@ -49,13 +50,14 @@ export class ForeignContents {
     return { root, encryptionKey, sha256, name, contentType, open: (signal) => this.#open(link, log, root, signal) }
   }
 
-  /** The current version. @throws NOT_FOUND; UNAVAILABLE while its key has not come */
+  /** The current version. @throws NOT_FOUND; UNAVAILABLE while its key has not come, STALE_VIEW while nothing of it has */
   async latest(link: Capability<LinkClaims>, log: Namespace): Promise<LinkContent> {
     const { artifact, name, contentType } = link.claims
     const record = await log.catalog.get(artifact)
     if (record === undefined) {
       for await (const _ of log.catalog.liveRoots(artifact)) throw noKey()
-      throw notFound()
+      for await (const _ of log.catalog.endedVersions(artifact)) throw notFound()
+      throw staleView()
     }
     const { root, state } = record
     const { content } = await log.artifactKey(artifact, root.keyId)

@@ -17,6 +17,13 @@ interface ForeignViewOptions {
   readonly patienceMs: number
 }
 
+/** A link that is followed. */
+interface Carrier {
+  readonly link: Capability<LinkClaims>
+  /** Milliseconds since 1970. */
+  readonly sinceMs: number
+}
+
 /** Namespaces that are followed for the sake of links into them, and links that follow their artifact. */
 const maxCarriers = 256
 /** Links that are known to have been ended, some 100 bytes each. */
@@ -30,7 +37,7 @@ export class ForeignView {
   readonly #options: ForeignViewOptions
   readonly #refreshing: SharedWaits
   /** Least recently used first. */
-  readonly #carriers = new Map<string, Capability<LinkClaims>>()
+  readonly #carriers = new Map<string, Carrier>()
   /** Names of links that the log of their namespace ended; it may be forgotten here by now. */
   readonly #ended = new Set<string>()
   readonly #stopObserving: () => void
@@ -62,7 +69,7 @@ export class ForeignView {
   async close(): Promise<void> {
     this.#stopObserving()
     await this.#refreshing.close()
-    await Promise.all([...this.#carriers.values()].map((carrier) => this.#drop(carrier)))
+    await Promise.all([...this.#carriers.values()].map(({ link }) => this.#drop(link)))
     this.#carriers.clear()
   }
 
@@ -75,16 +82,22 @@ export class ForeignView {
     return log
   }
 
-  #isFresh({ namespace }: LinkClaims): boolean {
+  #isFresh(claims: LinkClaims): boolean {
     const { env, follows, maxAgeMs } = this.#options
-    const refreshedAt = follows.refreshedAt(namespace)
-    return refreshedAt !== undefined && refreshedAt >= env.now() - maxAgeMs
+    const refreshedAt = follows.refreshedAt(claims.namespace)
+    // What was told before an artifact was followed was not about it.
+    const sinceMs = claims.pinned === undefined ? (this.#carrierOf(claims)?.sinceMs ?? 0) : 0
+    return refreshedAt !== undefined && refreshedAt >= Math.max(env.now() - maxAgeMs, sinceMs)
+  }
+
+  #carrierOf(claims: LinkClaims): Carrier | undefined {
+    return this.#carriers.get(carrierKey(claims))
   }
 
   async #refresh(claims: LinkClaims, signal: AbortSignal): Promise<void> {
     const { follows } = this.#options
     const { namespace } = claims
-    const carrier = this.#carriers.get(carrierKey(claims))?.claims ?? claims
+    const carrier = this.#carrierOf(claims)?.link.claims ?? claims
     await this.#refreshing.wait(`${toHex(namespace)} ${nameOf(carrier)}`, signal, (bounded) =>
       follows.refresh(namespace, bounded),
     )
@@ -92,36 +105,36 @@ export class ForeignView {
 
   /** Whether what carries the namespace of a link is known to have been issued by somebody who could. */
   #isProven(claims: LinkClaims): boolean {
-    const carrier = this.#carriers.get(carrierKey(claims))
-    return carrier !== undefined && this.#options.follows.logOf(claims.namespace)?.isIssued(carrier.claims) === true
+    const carrier = this.#carrierOf(claims)?.link.claims
+    return carrier !== undefined && this.#options.follows.logOf(claims.namespace)?.isIssued(carrier) === true
   }
 
   /** Makes sure that some link that is good, as far as is known, carries the namespace. */
   async #carry(link: Capability<LinkClaims>): Promise<void> {
     const key = carrierKey(link.claims)
     const carrier = this.#carriers.get(key)
-    if (carrier !== undefined && this.#isGood(carrier)) {
+    if (carrier !== undefined && this.#isGood(carrier.link)) {
       this.#carriers.delete(key)
       this.#carriers.set(key, carrier)
       return
     }
-    await this.#carryBy(link, carrier)
+    await this.#carryBy(link, carrier?.link)
   }
 
   /** Has this link carry its namespace; `false` when it does. */
   async #carryInstead(link: Capability<LinkClaims>): Promise<boolean> {
-    const carrier = this.#carriers.get(carrierKey(link.claims))
+    const carrier = this.#carrierOf(link.claims)?.link
     if (carrier !== undefined && nameOf(carrier.claims) === nameOf(link.claims)) return false
     await this.#carryBy(link, carrier)
     return true
   }
 
   async #carryBy(link: Capability<LinkClaims>, before: Capability<LinkClaims> | undefined): Promise<void> {
-    const { follows, peersOf } = this.#options
+    const { env, follows, peersOf } = this.#options
     const { claims, token } = link
     const key = carrierKey(claims)
     this.#carriers.delete(key)
-    this.#carriers.set(key, link)
+    this.#carriers.set(key, { link, sinceMs: env.now() })
     const scope = claims.pinned === undefined ? 'artifact' : 'auth'
     await follows.follow({ token, peers: peersOf(claims), scope, isKept: false })
     // After that: the log goes with the last that carries it.
@@ -129,7 +142,7 @@ export class ForeignView {
     for (const [oldest, carrier] of this.#carriers) {
       if (this.#carriers.size <= maxCarriers) break
       this.#carriers.delete(oldest)
-      await this.#drop(carrier)
+      await this.#drop(carrier.link)
     }
   }
 

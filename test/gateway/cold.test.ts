@@ -96,6 +96,25 @@ describe('a gateway that has no part in the namespace', () => {
     await eventually(async () => expect(await refusal(latest.url)).toBe('404 NOT_FOUND'))
   })
 
+  test('serves it whichever of a fleet it is, a version and then what is current', async () => {
+    await using nodes = new TestNodes()
+    const { author, host, artifact, artifactId } = await apart(nodes)
+    const second = await nodes.start('second', { gateway: {} })
+    await second.node.client.agent.add({ name: 'author', did: author.node.did })
+    await author.node.client.agent.add({ name: 'gw2', ticket: await second.node.client.agent.ticket() })
+    const urls = async (version?: 'latest') => {
+      const { url } = await artifact.getSignedUrl({ artifactId, gateways: ['gw', 'gw2'], version })
+      const [first = '', other = ''] = [host, second].map(({ node }) => node.gateway?.url)
+      expect(url.startsWith(`${first}/a/`)).toBe(true)
+      return [url, url.replace(first, other)]
+    }
+    for (const url of await urls()) expect((await ask(url)).body.equals(large)).toBe(true)
+    const latest = await urls('latest')
+    for (const url of latest) expect((await ask(url)).body.equals(large)).toBe(true)
+    await artifact.update({ artifactId, data: new Uint8Array(3) })
+    for (const url of latest) await eventually(async () => expect((await ask(url)).body).toHaveLength(3))
+  })
+
   test('ends with the issuer’s role', async () => {
     await using nodes = new TestNodes()
     const { owner, others } = await nodes.team(['writer'])
