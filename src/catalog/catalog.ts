@@ -2,7 +2,7 @@ import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
 import { CatalogBatch } from './batch.ts'
 import { listVersionPage } from './history-pages.ts'
 import { clockOf, entryBytes, entryOf, genOf, Keyspace, placeOf, tables, within } from './keys.ts'
-import { type ListQuery, listPage } from './list.ts'
+import { type ListedAcross, type ListQuery, listAcross, listPage } from './list.ts'
 import type { ClockReading, ContentRoot } from './operation.ts'
 import { orderedText } from './ordered.ts'
 import type { Page, PageOptions } from './page.ts'
@@ -84,6 +84,19 @@ export class Catalog {
    */
   list(query: ListQuery & PageOptions = {}): Promise<Page<VersionRecord>> {
     return listPage(this.#store, this.#keys, query)
+  }
+
+  /**
+   * As `list`, over several catalogs as if they were one, and of each only the artifacts that `only` takes, if it is there.
+   *
+   * @throws as `list`
+   */
+  static listAcross(
+    places: readonly { readonly catalog: Catalog; readonly only?: ((artifact: Uint8Array) => boolean) | undefined }[],
+    query: ListQuery & PageOptions = {},
+  ): Promise<Page<ListedAcross>> {
+    const open = places.map(({ catalog, only }) => ({ reader: catalog.#store, keys: catalog.#keys, only }))
+    return listAcross(open, query)
   }
 
   /** Figures of what is live. */

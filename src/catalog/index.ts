@@ -1,7 +1,7 @@
 /** Counted operations → versions, records, indexes, lists: everything that is asked about artifacts is answered here. */
 export { CatalogBatch, type Liveness, type VersionHeads } from './batch.ts'
 export { Catalog, type EndedVersion, type HiddenVersion, type VersionRoot } from './catalog.ts'
-export type { ListOrder, ListQuery } from './list.ts'
+export type { ListedAcross, ListOrder, ListQuery } from './list.ts'
 export { type Metadata, type MetadataValue, metadataText, parseMetadata, validateMetadata } from './metadata.ts'
 export { validateContentType, validateName } from './name.ts'
 export type {

@@ -362,3 +362,40 @@ test('of many artifacts with one name, the most recently updated is found', asyn
   expect(await catalog.findByName('other')).toEqual(puts[1]?.artifact)
   expect(await catalog.findByName('sam')).toBeUndefined()
 })
+
+test('lists several catalogs as if they were one', async () => {
+  const ops = fc.sample(fc.array(fc.tuple(fc.nat(2), fc.nat(40)), { minLength: 30, maxLength: 60 }), {
+    seed: 20_260_712,
+    numRuns: 4,
+  })
+  for (const places of ops) {
+    const puts = places.map(([, wallMs], at) =>
+      makePut({ label: `${at}`, clock: { wallMs, counter: at }, name: `n${wallMs}` }),
+    )
+    const one = await filled(puts)
+    const several = await Promise.all(
+      [0, 1, 2].map((which) => filled(puts.filter((_, at) => places[at]?.[0] === which))),
+    )
+    const catalogs = several.map(({ catalog }) => catalog)
+    const isOpen = (artifact: Uint8Array) => (artifact[0] as number) % 3 > 0
+    const places3 = catalogs.map((catalog) => ({ catalog, only: isOpen }))
+    for (const by of ['createdAt', 'updatedAt', 'name'] as const) {
+      for (const direction of ['asc', 'desc'] as const) {
+        const query = { order: { by, direction }, limit: 7 }
+        const records = (await all(one.catalog, query, 7)).filter(({ artifact }) => isOpen(artifact))
+        const expected = records.map(({ artifact }) => toHex(artifact))
+        const found: string[] = []
+        let cursor: string | undefined
+        do {
+          const page = await Catalog.listAcross(places3, { ...query, cursor })
+          for (const { record, catalog } of page.items) {
+            found.push(toHex(record.artifact))
+            expect(await catalogs[catalog]?.get(record.artifact)).toBeDefined()
+          }
+          cursor = page.nextCursor
+        } while (cursor !== undefined)
+        expect(found).toEqual(expected)
+      }
+    }
+  }
+})

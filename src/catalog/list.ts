@@ -56,34 +56,76 @@ export async function listPage(
   keys: Keyspace,
   options: ListQuery & PageOptions,
 ): Promise<Page<VersionRecord>> {
+  const { items, nextCursor } = await listAcross([{ reader, keys }], options)
+  const records = items.map(({ record }) => record)
+  return nextCursor === undefined ? { items: records } : { items: records, nextCursor }
+}
+
+/** Where a catalog is kept. */
+export interface CatalogPlace {
+  readonly reader: Reader
+  readonly keys: Keyspace
+  /** Whether an artifact (20 bytes) is looked at at all. Absent: every one. */
+  readonly only?: ((artifact: Uint8Array) => boolean) | undefined
+}
+
+/** An item of a list over several catalogs, and which of them has it. */
+export interface ListedAcross {
+  readonly record: VersionRecord
+  /** Index among the catalogs that were given. */
+  readonly catalog: number
+}
+
+/**
+ * As `listPage`, over several catalogs as if they were one. A position in an order says nothing of where it is kept, so a cursor holds
+ * for all of them, and for those that come later.
+ */
+export async function listAcross(
+  places: readonly CatalogPlace[],
+  options: ListQuery & PageOptions,
+): Promise<Page<ListedAcross>> {
   const limit = pageLimit(options.limit)
   const query = checkQuery(options)
   const after = options.cursor === undefined ? undefined : decodeCursor(query.hash, options.cursor)
   if (after !== undefined && after.length < createdPositionBytes) {
     throw new ArtifactHubError('INVALID_ARGUMENT', 'the cursor is not one that a list gave')
   }
-  const lister = new Lister(reader, keys, query, options.signal ?? undefined)
-  const matches = await lister.find(after, limit + 1)
-  const shown = matches.slice(0, limit)
-  const items: VersionRecord[] = []
-  for (const { artifact, head, current, op } of shown) {
-    const peers = head.siblings === 0 ? [current] : await livePlaces(reader, keys, artifact, genOf(current))
-    items.push(recordOf(artifact, head, current, peers, op))
+  let matches: (Match & { readonly catalog: number })[] = []
+  for (const [catalog, place] of places.entries()) {
+    const found = await new Lister(place, query, options.signal ?? undefined).find(after, limit + 1)
+    if (found.length === 0) continue
+    matches.push(...found.map((match) => ({ ...match, catalog })))
+    if (matches.length === found.length) continue
+    matches = matches.sort((a, b) => comparePositions(query, a.position, b.position)).slice(0, limit + 1)
   }
-  const last = shown.at(-1)
+  const items: ListedAcross[] = []
+  for (const { artifact, head, current, op, catalog } of matches.slice(0, limit)) {
+    const { reader, keys } = places[catalog] as CatalogPlace
+    const peers = head.siblings === 0 ? [current] : await livePlaces(reader, keys, artifact, genOf(current))
+    items.push({ record: recordOf(artifact, head, current, peers, op), catalog })
+  }
+  const last = matches[items.length - 1]
   if (matches.length <= limit || last === undefined) return { items }
   return { items, nextCursor: encodeCursor(query.hash, last.position) }
+}
+
+/** Compares two positions in a list's direction. */
+function comparePositions(query: CheckedQuery, a: Uint8Array, b: Uint8Array): number {
+  const step = Buffer.compare(a, b)
+  return query.descending ? -step : step
 }
 
 class Lister {
   readonly #reader: Reader
   readonly #keys: Keyspace
+  readonly #only: CatalogPlace['only']
   readonly #query: CheckedQuery
   readonly #signal: AbortSignal | undefined
 
-  constructor(reader: Reader, keys: Keyspace, query: CheckedQuery, signal: AbortSignal | undefined) {
+  constructor({ reader, keys, only }: CatalogPlace, query: CheckedQuery, signal: AbortSignal | undefined) {
     this.#reader = reader
     this.#keys = keys
+    this.#only = only
     this.#query = query
     this.#signal = signal
   }
@@ -141,7 +183,7 @@ class Lister {
   #sparsest(probes: readonly OpenSource[]): Source | undefined {
     const reach = ({ rows }: OpenSource) => rows.at(-1)?.position ?? new Uint8Array()
     const ordered = probes.filter(({ source }) => source.ordered)
-    return ordered.sort((a, b) => this.#compare(reach(b), reach(a)))[0]?.source
+    return ordered.sort((a, b) => comparePositions(this.#query, reach(b), reach(a)))[0]?.source
   }
 
   /** Walks on in an ordered source until `wanted` matches are found or `most` more rows are read. */
@@ -164,24 +206,26 @@ class Lister {
   /** The first matches among all rows of a source. */
   async #pick(found: readonly Row[], after: Uint8Array | undefined, wanted: number): Promise<Match[]> {
     const rows = [...new Map(found.map((row) => [bytesText(row.artifact), row])).values()]
-    const isOpen = (position: Uint8Array) => after === undefined || this.#compare(position, after) > 0
+    const isOpen = (position: Uint8Array) => after === undefined || comparePositions(this.#query, position, after) > 0
     let matches: Match[] = []
     const inOrder = rows.every(({ position }) => position !== undefined)
-    if (inOrder) rows.sort((a, b) => this.#compare(a.position as Uint8Array, b.position as Uint8Array))
+    if (inOrder) rows.sort((a, b) => comparePositions(this.#query, a.position as Uint8Array, b.position as Uint8Array))
     const open = inOrder ? rows.filter(({ position }) => isOpen(position as Uint8Array)) : rows
     for (let at = 0; at < open.length; at += readBatch) {
       for (const match of await this.#read(open.slice(at, at + readBatch))) {
         if (isOpen(match.position)) matches.push(match)
       }
-      matches = matches.sort((a, b) => this.#compare(a.position, b.position)).slice(0, wanted)
+      matches = matches.sort((a, b) => comparePositions(this.#query, a.position, b.position)).slice(0, wanted)
       if (inOrder && matches.length === wanted) break
     }
     return matches
   }
 
   /** Reads the current versions of these artifacts and keeps those that match. */
-  async #read(rows: readonly Row[]): Promise<Match[]> {
+  async #read(all: readonly Row[]): Promise<Match[]> {
     this.#signal?.throwIfAborted()
+    const only = this.#only
+    const rows = only === undefined ? all : all.filter(({ artifact }) => only(artifact))
     const headRows = await this.#reader.getMany(rows.map(({ artifact }) => this.#keys.key(tables.head, artifact)))
     const live: (Row & { head: ArtifactHead; current: Place })[] = []
     for (const [at, artifactRow] of rows.entries()) {
@@ -202,11 +246,5 @@ class Lister {
       matches.push({ artifact, head, current, op, position: place })
     }
     return matches
-  }
-
-  /** Compares two positions in the list's direction. */
-  #compare(a: Uint8Array, b: Uint8Array): number {
-    const step = Buffer.compare(a, b)
-    return this.#query.descending ? -step : step
   }
 }
