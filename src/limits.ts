@@ -333,6 +333,19 @@ export const clockSkewMs = 60_000
 export const maxEnvelopeBytes = 16 * KiB
 /** The line that goes with a share, UTF-8 bytes. */
 export const maxShareMessageBytes = 1 * KiB
+/** Envelopes of one delivery, and the delivery with who has what they are about, bytes. */
+export const maxEnvelopesInDelivery = 16
+export const maxInboxMessageBytes = 512 * KiB
+/** Deliveries that are taken at once, of one agent and in all: with the above, 32 MiB. */
+export const maxInboxQuestionsOfAgent = 4
+export const maxInboxQuestions = 64
+/** Requests of strangers that wait to be accepted, of one of them and in all. */
+export const maxRequestsOfSender = 32
+export const maxRequests = 1_000
+/** Peers that a group's record of a share names: with the envelope they are content inside an entry. */
+export const maxPeersInGroupShare = 4
+/** Requests dropped by this node that it still knows, so that they do not come again. */
+export const maxDroppedRequests = 10_000
 
 /** A ticket's text, characters: fits a chat message. */
 export const maxTicketText = 4 * KiB

@@ -10,6 +10,7 @@ export {
   serveHolding,
 } from './holding.ts'
 export type { HoldingQuestion, Holds } from './holding-codec.ts'
+export { type Delivery, deliver, type Receipt, type ServeInboxOptions, serveInbox } from './inbox.ts'
 export { afterOf, type NamespaceRoots, type ReadableNamespace } from './may-read.ts'
 export type { Misbehaviour, PeerNetwork, PeerStream, StreamHandler } from './peer-network.ts'
 export type { QuestionServer } from './question.ts'

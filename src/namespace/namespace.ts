@@ -437,6 +437,11 @@ export class Namespace implements NamespaceParts {
     return (await this.shares.of(artifact)).map((share) => ({ share, refusal: view.refusalOf(share) }))
   }
 
+  /** Whether a share of this namespace gives anything now. */
+  isInForce(share: Share): boolean {
+    return SharingView.stored(this, this.membership).isInForce(share)
+  }
+
   /**
    * Every share that is in force and can be read here, by artifact; of one issuer (raw public key) if it is named. The first look opens them
    * all: some 50 µs each.

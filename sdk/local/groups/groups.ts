@@ -104,6 +104,19 @@ export class Groups implements AsyncDisposable {
     await this.#upkeep.keep(namespace)
   }
 
+  /** The epoch that a group (32 bytes) is in; `undefined` when this agent is not in it, or lacks its key. */
+  epochOf(group: Uint8Array): Uint8Array | undefined {
+    const log = this.#own(group)?.log
+    const epoch = log?.membership.groups.epoch?.epoch
+    if (epoch === undefined || log?.roleOf(this.replication.env.agent.publicKey) === undefined) return undefined
+    return this.canOpen(group, epoch) ? epoch : undefined
+  }
+
+  /** Whether this agent has the key of that epoch (id, 16 bytes) of a group. */
+  canOpen(group: Uint8Array, epoch: Uint8Array): boolean {
+    return this.#own(group)?.log.keyring.epoch(epoch) !== undefined
+  }
+
   /** Proves to a provider that this agent is in a group (32 bytes each); `undefined` when it is not, or lacks the epoch's secret. */
   proveMember({ group, provider }: { group: Uint8Array; provider: Uint8Array }): GroupProof | undefined {
     const self = this.replication.env.agent.publicKey

@@ -3,6 +3,7 @@ import {
   decodeCapability,
   encodePresentation,
   type GroupProof,
+  timeOf,
 } from '../../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
@@ -54,6 +55,10 @@ export interface FollowObserver {
 
 /** What this agent has as a member of groups (32 bytes each). */
 export interface GroupKeys {
+  /** The epoch that a group is in; `undefined` when this agent is not in it, or lacks its key. */
+  epochOf(group: Uint8Array): Uint8Array | undefined
+  /** Whether this agent has the key of that epoch (id, 16 bytes) of a group. */
+  canOpen(group: Uint8Array, epoch: Uint8Array): boolean
   /** Proves to a provider that it is in a group, with the key of the newest epoch; `undefined` when it is not. */
   proveMember(options: { readonly group: Uint8Array; readonly provider: Uint8Array }): GroupProof | undefined
   /** The keys of the epochs that it can open. */
@@ -313,30 +318,27 @@ export class Follows implements ReadRights, FetchRights {
     if (ended !== undefined) return ended
     const { claims } = capability
     const self = this.#self
-    const proof = this.#proof(capability, self)
-    const isNamed = claims.audience.some(({ kind, id }) => kind === 'agent' && equalBytes(id, self))
-    if (!isNamed && proof === undefined) return 'GROUP_EPOCH'
-    if (!isNamed && refusedEpoch !== undefined && proof !== undefined && equalBytes(refusedEpoch, proof.epoch))
-      return 'GROUP_EPOCH'
     const log = this.logOf(claims.namespace)
-    const nowMs = this.#options.env.now()
-    if (log === undefined) {
-      const isOver = claims.expires !== undefined && nowMs >= claims.expires * 1000
-      return isOver ? 'EXPIRED' : undefined
-    }
-    const verdict = log.allows({ presentation: { capability, proof }, agent: self, provider: self, nowMs })
-    if (verdict.allowed || verdict.reason === 'NOT_YET_VALID') return undefined
-    // What the namespace knows of the group may be older than what this agent proves; not what it cannot open.
-    if (verdict.reason === 'GROUP_EPOCH' && proof !== undefined && this.#isInEpochOf(log, proof.group)) return undefined
+    const isOurs = claims.audience.some(({ kind, id }) =>
+      kind === 'agent' ? equalBytes(id, self) : this.#isInGroup(id, log, refusedEpoch),
+    )
+    if (!isOurs) return 'GROUP_EPOCH'
+    if (timeOf(claims, this.#options.env.now(), clockSkewMs) === 'expired') return 'EXPIRED'
+    const reason = log?.membership.refusalOf(claims)
     // What would say that it is in force may not have come yet.
-    const mayCome = verdict.reason === 'ISSUER_REMOVED' && !log.isIssued(claims)
-    return mayCome ? undefined : verdict.reason
+    const mayCome = reason === 'ISSUER_REMOVED' && log?.isIssued(claims) !== true
+    return mayCome ? undefined : reason
   }
 
-  /** Whether this agent has the key of the group's epoch that a namespace knows, or the namespace knows none. */
-  #isInEpochOf(log: Namespace, group: Uint8Array): boolean {
-    const known = log.newestDescriptor(group)?.epoch
-    return known === undefined || [...(this.#groups?.keysOf(group) ?? [])].some(({ epoch }) => equalBytes(epoch, known))
+  /**
+   * Whether this agent is in a group, as far as it knows: with the key of an epoch that nobody refused. What a namespace knows of the group may be
+   * older than that; when it is of an epoch that this agent cannot open, it was removed.
+   */
+  #isInGroup(group: Uint8Array, log: Namespace | undefined, refusedEpoch: Uint8Array | undefined): boolean {
+    const epoch = this.#groups?.epochOf(group)
+    if (epoch === undefined || (refusedEpoch !== undefined && equalBytes(refusedEpoch, epoch))) return false
+    const known = log?.newestDescriptor(group)?.epoch
+    return known === undefined || this.#groups?.canOpen(group, known) === true
   }
 
   #present(entry: Entry): Followed {
