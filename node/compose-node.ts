@@ -7,6 +7,7 @@ import {
   LocalNamespaces,
   OpenCalls,
   Replication,
+  Sharing,
 } from '../sdk/local/index.ts'
 import { LeafMemory } from '../src/content/index.ts'
 import { keySpaces } from '../src/namespace/index.ts'
@@ -79,6 +80,7 @@ export async function composeNode({
   resources.use(addresses)
   const links = await Links.open(env)
   const groups = resources.use(new Groups(replication))
+  const sharing = resources.use(await Sharing.open(groups))
   const calls = new OpenCalls()
   const gateway = settings && (await openGateway(settings, replication, resources, logger))
   if (gateway !== undefined) await links.gatewayRuns(gateway.url)
@@ -88,7 +90,7 @@ export async function composeNode({
     network,
     replication,
     packs,
-    client: createLocalClient(groups, links, calls),
+    client: createLocalClient(sharing, links, calls),
     calls,
     gateway,
     resources,

@@ -2,6 +2,7 @@ import type { PlanLimits, PlanName } from '../src/limits.ts'
 import type { GroupApi } from './group-client.ts'
 import type { LinkApi } from './link-client.ts'
 import type { AgentApi, MembershipApi, ReplicaOptions, ReplicationApi, WrittenArtifact } from './peer-client.ts'
+import type { InboxApi, SharingApi } from './sharing-client.ts'
 
 /** A JSON value, as metadata and snippets hold it. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
@@ -290,7 +291,8 @@ export interface Client {
   /** DID of the agent that this client acts as. */
   readonly did: string
   readonly agent: AgentApi
-  readonly artifact: ArtifactApi & ReplicationApi & LinkApi
+  readonly artifact: ArtifactApi & ReplicationApi & SharingApi & LinkApi
   readonly namespace: NamespaceApi & MembershipApi
   readonly group: GroupApi
+  readonly inbox: InboxApi
 }

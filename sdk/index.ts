@@ -60,4 +60,15 @@ export type {
   WatchOptions,
   WrittenArtifact,
 } from './peer-client.ts'
+export type {
+  Access,
+  InboxApi,
+  InboxRequest,
+  ListSharedOptions,
+  Recipient,
+  Share,
+  SharedArtifact,
+  ShareOptions,
+  SharingApi,
+} from './sharing-client.ts'
 export { SignedUrl } from './signed-url.ts'

@@ -55,6 +55,7 @@ const agent = z
   .max(4 * maxTicketText)
 const agents = z.array(agent).min(1).max(maxGroupMembers)
 const groupName = label.refine((value) => !isTicket(value.trim()), 'must not look like a ticket')
+const someAgents = z.array(agent).max(maxGroupMembers).optional()
 const role = z.enum(['admin', 'writer', 'reader', 'replica'])
 const timeoutMs = z
   .number()
@@ -65,6 +66,19 @@ const replication = { replicas: count.max(maxReplicas).optional(), replicaTimeou
 
 const description = { name: anything, contentType: anything, metadata: anything, namespace, signal }
 const one = { artifactId: text, namespace, signal }
+const query = {
+  metadataFilter: anything,
+  namePrefix: z.string().optional(),
+  contentType: z.string().optional(),
+  createdAfter: date,
+  createdBefore: date,
+  order: z
+    .strictObject({ by: z.enum(['createdAt', 'updatedAt', 'name']), direction: z.enum(['asc', 'desc']).optional() })
+    .optional(),
+  limit,
+  cursor,
+  signal,
+}
 const range = z.strictObject({ offset: count, length: count.optional() }).optional()
 
 const gateway = z.union([agent, z.strictObject({ agent, url: text })], 'must be an agent, or { agent, url }')
@@ -95,21 +109,19 @@ export const shapes = {
     overwrite: z.boolean().optional(),
     onProgress: progress,
   }),
-  list: z.strictObject({
-    namespace,
-    metadataFilter: anything,
-    namePrefix: z.string().optional(),
-    contentType: z.string().optional(),
-    createdAfter: date,
-    createdBefore: date,
-    order: z
-      .strictObject({ by: z.enum(['createdAt', 'updatedAt', 'name']), direction: z.enum(['asc', 'desc']).optional() })
-      .optional(),
-    limit,
-    cursor,
-    signal,
-  }),
+  list: z.strictObject({ namespace, ...query }),
+  listShared: z.strictObject({ by: z.enum(['others', 'me']).optional(), ...query }),
   listVersions: z.strictObject({ ...one, limit, cursor }),
+  share: z.strictObject({
+    ...one,
+    withAgents: someAgents,
+    withGroups: someAgents,
+    expiresIn: count.min(1).optional(),
+    fromNow: z.boolean().optional(),
+    message: text.optional(),
+  }),
+  unshare: z.strictObject({ ...one, agents: someAgents, groups: someAgents }),
+  request: z.strictObject({ id: z.string().regex(/^[0-9a-f]{32}$/, 'must be the id of a request'), signal }),
   artifact: z.strictObject(one),
   version: z.strictObject({
     ...one,

@@ -51,6 +51,9 @@ export function useClient(open: OpenClient): Client {
     get group() {
       return client().group
     },
+    get inbox() {
+      return client().inbox
+    },
   }
 }
 

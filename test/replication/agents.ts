@@ -11,6 +11,7 @@ import {
   OpenCalls,
   type OpenNamespace,
   Replication,
+  Sharing,
 } from '../../sdk/local/index.ts'
 import { decodeEnvelope } from '../../src/capability/index.ts'
 import { inThreadEngine, LeafMemory } from '../../src/content/index.ts'
@@ -118,6 +119,7 @@ export class LocalAgent {
     const namespaces = await LocalNamespaces.open(env)
     const replication = await Replication.open(env, namespaces)
     const groups = new Groups(replication)
+    const sharing = await Sharing.open(groups)
     const calls = new OpenCalls()
     this.#running = {
       network,
@@ -126,8 +128,9 @@ export class LocalAgent {
       namespaces,
       replication,
       groups,
+      sharing,
       calls,
-      client: createLocalClient(groups, await Links.open(env), calls),
+      client: createLocalClient(sharing, await Links.open(env), calls),
     }
   }
 
@@ -136,6 +139,7 @@ export class LocalAgent {
     this.#running = undefined
     if (running === undefined) return
     await running.calls.close()
+    await running.sharing.close()
     await running.groups[Symbol.asyncDispose]()
     await running.replication.close()
     await running.namespaces.close()
@@ -176,6 +180,7 @@ interface Running {
   readonly namespaces: LocalNamespaces
   readonly replication: Replication
   readonly groups: Groups
+  readonly sharing: Sharing
   readonly calls: OpenCalls
   readonly client: Client
 }

@@ -1,0 +1,202 @@
+import { describe, expect, test } from 'vitest'
+import { type Capability, type ShareClaims, sealEnvelope, signCapability } from '../../../src/capability/index.ts'
+import { toHex } from '../../../src/encoding/index.ts'
+import type { KnownPeer, Receipt } from '../../../src/exchange/index.ts'
+import { AgentKey } from '../../../src/identity/index.ts'
+import { maxDroppedRequests, maxRequests, maxRequestsOfSender } from '../../../src/limits.ts'
+import { MemoryKeyValueStore } from '../../../test/support/memory-key-value.ts'
+import { Inbox } from './inbox.ts'
+import { Requests } from './requests.ts'
+
+const fill = (length: number, value: number) => new Uint8Array(length).fill(value)
+const numbered = (length: number, value: number) => {
+  const bytes = new Uint8Array(length)
+  new DataView(bytes.buffer).setUint32(0, value)
+  return bytes
+}
+const self = new AgentKey(fill(32, 1)).publicKey
+const friend = new AgentKey(fill(32, 2))
+const stranger = new AgentKey(fill(32, 3))
+const signal = new AbortController().signal
+const nowMs = 1_800_000_000_000
+const nowSeconds = nowMs / 1000
+
+class Desk {
+  readonly store = new MemoryKeyValueStore()
+  readonly held: { readonly jti: string; readonly peers: readonly KnownPeer[] }[] = []
+  readonly deposited: number[] = []
+  isInGroup = false
+
+  async open(): Promise<{ inbox: Inbox; requests: Requests }> {
+    const requests = await Requests.open(this.store)
+    const inbox = new Inbox({
+      self,
+      now: () => nowMs,
+      requests,
+      isContact: (agent) => toHex(agent) === toHex(friend.publicKey),
+      isHeld: (jti) => this.held.some((one) => one.jti === toHex(jti)),
+      hold: async ({ claims }, peers) => {
+        this.held.push({ jti: toHex(claims.jti), peers })
+      },
+      depositAll: async (_, { envelopes }) => {
+        if (!this.isInGroup) return undefined
+        this.deposited.push(envelopes.length)
+        return envelopes.map((): Receipt => 'taken')
+      },
+    })
+    return { inbox, requests }
+  }
+}
+
+function shareOf(issuer: AgentKey, jti: number, more: Partial<ShareClaims> = {}): Capability<ShareClaims> {
+  return signCapability(issuer, {
+    kind: 'share',
+    issuer: issuer.publicKey,
+    grant: fill(32, 7),
+    namespace: fill(32, 8),
+    artifact: fill(20, 9),
+    audience: [{ kind: 'agent', id: self }],
+    notBefore: nowSeconds,
+    expires: undefined,
+    jti: numbered(16, jti),
+    after: 0,
+    ...more,
+  })
+}
+
+function envelopeOf(issuer: AgentKey, jti: number, more: Partial<ShareClaims> = {}): Uint8Array {
+  const capability = shareOf(issuer, jti, more)
+  return sealEnvelope(issuer, {
+    capability,
+    name: 'report.pdf',
+    contentType: 'application/pdf',
+    sizeBytes: 10,
+    message: undefined,
+  })
+}
+
+const peer: KnownPeer = { agent: fill(32, 60), addresses: ['/ip4/192.0.2.1/tcp/4001'] }
+const delivered = (...envelopes: readonly Uint8Array[]) => ({ envelopes, group: undefined, peers: [peer] })
+
+describe('what comes from a contact', () => {
+  test('is followed at once, with the peers that it names', async () => {
+    const desk = new Desk()
+    const { inbox } = await desk.open()
+    expect(await inbox.receive(delivered(envelopeOf(friend, 1)), friend.publicKey, signal)).toEqual(['taken'])
+    expect(desk.held).toEqual([
+      { jti: toHex(numbered(16, 1)), peers: [{ agent: friend.publicKey, addresses: [] }, peer] },
+    ])
+    expect(await inbox.receive(delivered(envelopeOf(friend, 1)), friend.publicKey, signal)).toEqual(['taken'])
+    expect(desk.held).toHaveLength(1)
+    expect(await inbox.list()).toEqual([])
+  })
+
+  test('is followed when another brings it, whose word for peers is not taken', async () => {
+    const desk = new Desk()
+    const { inbox } = await desk.open()
+    await inbox.receive(delivered(envelopeOf(friend, 1)), stranger.publicKey, signal)
+    expect(desk.held[0]?.peers).toEqual([{ agent: stranger.publicKey, addresses: [] }])
+  })
+})
+
+describe('what comes from a stranger', () => {
+  test('waits, over a restart, until it is accepted', async () => {
+    const desk = new Desk()
+    const { inbox } = await desk.open()
+    expect(await inbox.receive(delivered(envelopeOf(stranger, 1)), stranger.publicKey, signal)).toEqual(['taken'])
+    expect(desk.held).toEqual([])
+    const { inbox: later } = await desk.open()
+    const [waiting] = await later.list()
+    expect(waiting).toMatchObject({ sender: stranger.publicKey, content: { name: 'report.pdf' }, receivedMs: nowMs })
+    await later.accept(numbered(16, 1))
+    expect(desk.held).toEqual([{ jti: toHex(numbered(16, 1)), peers: [{ agent: stranger.publicKey, addresses: [] }] }])
+    expect(await (await desk.open()).inbox.list()).toEqual([])
+    await expect(later.accept(numbered(16, 1))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  })
+
+  test('does not come again once it was dropped, over a restart', async () => {
+    const desk = new Desk()
+    const { inbox } = await desk.open()
+    await inbox.receive(delivered(envelopeOf(stranger, 1)), stranger.publicKey, signal)
+    await inbox.drop(numbered(16, 1))
+    await expect(inbox.drop(numbered(16, 1))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    for (const again of [inbox, (await desk.open()).inbox]) {
+      expect(await again.receive(delivered(envelopeOf(stranger, 1)), stranger.publicKey, signal)).toEqual(['taken'])
+      expect(await again.list()).toEqual([])
+    }
+  })
+
+  test('is kept in a bounded number, of one sender and in all', async () => {
+    const desk = new Desk()
+    const { inbox } = await desk.open()
+    let jti = 0
+    const send = async (issuer: AgentKey) =>
+      (await inbox.receive(delivered(envelopeOf(issuer, jti++)), issuer.publicKey, signal))[0]
+    for (let at = 0; at < maxRequestsOfSender; at++) expect(await send(stranger)).toBe('taken')
+    expect(await send(stranger)).toBe('full')
+    let waiting = maxRequestsOfSender
+    for (let sender = 10; waiting < maxRequests; sender++) {
+      const issuer = new AgentKey(numbered(32, sender))
+      for (let at = 0; at < maxRequestsOfSender && waiting < maxRequests; at++, waiting++)
+        expect(await send(issuer)).toBe('taken')
+    }
+    expect(await send(new AgentKey(fill(32, 77)))).toBe('full')
+    expect(await inbox.list()).toHaveLength(maxRequests)
+  }, 60_000)
+
+  test('that expired while it waited is not shown and cannot be accepted', async () => {
+    const desk = new Desk()
+    const { inbox, requests } = await desk.open()
+    const expires = nowSeconds - 3600
+    const envelope = envelopeOf(stranger, 1, { notBefore: expires - 10, expires })
+    await requests.add({ jti: numbered(16, 1), sender: stranger.publicKey, envelope, peers: [], receivedMs: 1 })
+    expect(await inbox.list()).toEqual([])
+    await expect(inbox.accept(numbered(16, 1))).rejects.toMatchObject({ code: 'EXPIRED' })
+    expect(desk.held).toEqual([])
+  })
+})
+
+describe('what is for nobody here', () => {
+  const other = new AgentKey(fill(32, 50)).publicKey
+  const group = fill(32, 40)
+  test.each<[string, () => Uint8Array]>([
+    ['for another agent', () => envelopeOf(friend, 1, { audience: [{ kind: 'agent', id: other }] })],
+    ['for a group', () => envelopeOf(friend, 1, { audience: [{ kind: 'group', id: group }] })],
+    ['expired', () => envelopeOf(friend, 1, { notBefore: 1, expires: nowSeconds - 61 })],
+    ['garbled', () => fill(200, 3)],
+    ['cut off', () => envelopeOf(friend, 1).subarray(0, 100)],
+  ])('is refused: %s', async (_, make) => {
+    const desk = new Desk()
+    const { inbox } = await desk.open()
+    const both = delivered(make(), envelopeOf(friend, 2))
+    expect(await inbox.receive(both, friend.publicKey, signal)).toEqual(['refused', 'taken'])
+    expect(desk.held).toHaveLength(1)
+  })
+
+  test('goes to a group only where this agent is in it', async () => {
+    const desk = new Desk()
+    const { inbox } = await desk.open()
+    const delivery = { ...delivered(envelopeOf(friend, 1, { audience: [{ kind: 'group', id: group }] })), group }
+    expect(await inbox.receive(delivery, friend.publicKey, signal)).toEqual(['refused'])
+    desk.isInGroup = true
+    expect(await inbox.receive(delivery, friend.publicKey, signal)).toEqual(['taken'])
+    expect(desk.deposited).toEqual([1])
+    expect(desk.held).toEqual([])
+  })
+})
+
+test('what was dropped is forgotten only when there is too much of it, the oldest first', async () => {
+  const store = new MemoryKeyValueStore()
+  let requests = await Requests.open(store)
+  const drop = async (jti: number) => {
+    await requests.add({ jti: numbered(16, jti), sender: self, envelope: fill(1, 1), peers: [], receivedMs: 1 })
+    await requests.drop(numbered(16, jti))
+  }
+  for (let jti = 0; jti < maxDroppedRequests; jti++) await drop(jti)
+  requests = await Requests.open(store)
+  expect(requests.isDropped(numbered(16, 0))).toBe(true)
+  await drop(maxDroppedRequests)
+  expect(requests.isDropped(numbered(16, 0))).toBe(false)
+  expect(requests.isDropped(numbered(16, 1))).toBe(true)
+  expect((await Requests.open(store)).isDropped(numbered(16, maxDroppedRequests))).toBe(true)
+}, 60_000)

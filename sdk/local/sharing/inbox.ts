@@ -1,0 +1,119 @@
+import {
+  type Capability,
+  decodeEnvelope,
+  type Envelope,
+  type ShareClaims,
+  timeOf,
+} from '../../../src/capability/index.ts'
+import { equalBytes } from '../../../src/encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
+import type { Delivery, KnownPeer, Receipt } from '../../../src/exchange/index.ts'
+import { clockSkewMs } from '../../../src/limits.ts'
+import type { Request, Requests } from './requests.ts'
+
+/** What an inbox is made of. */
+export interface InboxOptions {
+  /** This node's agent, 32 bytes. */
+  readonly self: Uint8Array
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+  readonly requests: Requests
+  /** Whether an agent has a name here: what it shares is taken without asking. */
+  readonly isContact: (agent: Uint8Array) => boolean
+  /** Whether this agent holds the capability of that name. */
+  readonly isHeld: (jti: Uint8Array) => boolean
+  /** Follows what a capability is for, from now on. */
+  readonly hold: (capability: Capability<ShareClaims>, peers: readonly KnownPeer[]) => Promise<void>
+  /** Puts envelopes where the members of a group find them; `undefined` when this agent is not in that group. */
+  readonly depositAll: (group: Uint8Array, delivery: Delivery) => Promise<readonly Receipt[] | undefined>
+}
+
+/** A request and what is in it. */
+export interface OpenRequest extends Request {
+  readonly content: Envelope
+}
+
+/**
+ * What others tell this agent that they share with it. Nothing of it is fetched, and nobody is dialled, before a contact or this agent itself
+ * has vouched for whoever shares.
+ */
+export class Inbox {
+  readonly #options: InboxOptions
+
+  constructor(options: InboxOptions) {
+    this.#options = options
+  }
+
+  /** Takes envelopes that anyone may have made. */
+  async receive(delivery: Delivery, from: Uint8Array, signal: AbortSignal): Promise<readonly Receipt[]> {
+    const { group } = delivery
+    const peers = this.#believed(delivery, from)
+    if (group !== undefined) {
+      const receipts = await this.#options.depositAll(group, { ...delivery, peers })
+      return receipts ?? delivery.envelopes.map(() => 'refused')
+    }
+    const receipts: Receipt[] = []
+    for (const bytes of delivery.envelopes) {
+      signal.throwIfAborted()
+      receipts.push(await this.#take(bytes, peers))
+    }
+    return receipts
+  }
+
+  /** What waits, the oldest first. What has expired meanwhile is not in it. */
+  async list(): Promise<OpenRequest[]> {
+    const rows = await this.#options.requests.list()
+    const open = rows.map((row) => ({ ...row, content: decodeEnvelope(row.envelope) }))
+    return open.filter(({ content }) => this.#isOpen(content.capability))
+  }
+
+  /** @throws NOT_FOUND; EXPIRED when it came too late */
+  async accept(jti: Uint8Array): Promise<void> {
+    const { requests, hold } = this.#options
+    const { envelope, peers } = await requests.get(jti)
+    const { capability } = decodeEnvelope(envelope)
+    if (!this.#isOpen(capability)) throw new ArtifactHubError('EXPIRED', 'this share has expired')
+    await hold(capability, peers)
+    await requests.remove(jti)
+  }
+
+  /** @throws NOT_FOUND */
+  async drop(jti: Uint8Array): Promise<void> {
+    await this.#options.requests.drop(jti)
+  }
+
+  async #take(bytes: Uint8Array, peers: readonly KnownPeer[]): Promise<Receipt> {
+    const { self, requests, isHeld, isContact, hold } = this.#options
+    const envelope = opened(bytes)
+    if (envelope === undefined || !this.#isOpen(envelope.capability)) return 'refused'
+    const { issuer, jti, audience } = envelope.capability.claims
+    const isForUs = audience.some(({ kind, id }) => kind === 'agent' && equalBytes(id, self))
+    if (!isForUs || equalBytes(issuer, self)) return 'refused'
+    if (requests.isDropped(jti) || isHeld(jti)) return 'taken'
+    if (!isContact(issuer))
+      return await requests.add({ jti, sender: issuer, envelope: bytes, peers, receivedMs: this.#options.now() })
+    await hold(envelope.capability, peers)
+    return 'taken'
+  }
+
+  /** Whom a delivery names is believed of contacts alone: of anyone else, that they have what they tell of. */
+  #believed({ peers }: Delivery, from: Uint8Array): readonly KnownPeer[] {
+    const own = { agent: from, addresses: [] }
+    if (!this.#options.isContact(from)) return [own]
+    return [own, ...peers.filter(({ agent }) => !equalBytes(agent, from) && !equalBytes(agent, this.#options.self))]
+  }
+
+  #isOpen({ claims }: Capability<ShareClaims>): boolean {
+    return timeOf(claims, this.#options.now(), clockSkewMs) !== 'expired'
+  }
+}
+
+/** What is in an envelope; `undefined` when it is none that this release can read. */
+export function opened(bytes: Uint8Array): Envelope | undefined {
+  try {
+    return decodeEnvelope(bytes)
+  } catch (error) {
+    if (isHubError(error)) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,184 @@
+import {
+  concatBytes,
+  decodeCanonical,
+  encodeCanonical,
+  orderedUint64,
+  prefixEnd,
+  toHex,
+} from '../../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../../src/errors.ts'
+import type { KnownPeer } from '../../../src/exchange/index.ts'
+import {
+  maxDroppedRequests,
+  maxEnvelopeBytes,
+  maxRequests,
+  maxRequestsOfSender,
+  maxTicketPeers,
+  maxTicketText,
+} from '../../../src/limits.ts'
+import { keySpaces } from '../../../src/namespace/index.ts'
+import type { KeyValueStore } from '../../../src/storage/index.ts'
+
+const requestTable = 0x71
+const droppedTable = 0x72
+const idBytes = 16
+const maxRowBytes = maxEnvelopeBytes + maxTicketPeers * 4 * maxTicketText
+
+/** What a stranger shared, until somebody says whether it is wanted. */
+export interface Request {
+  /** The capability's own, 16 bytes. */
+  readonly jti: Uint8Array
+  /** Who shared it: raw public key. */
+  readonly sender: Uint8Array
+  readonly envelope: Uint8Array
+  /** Whom to ask for it. */
+  readonly peers: readonly KnownPeer[]
+  readonly receivedMs: number
+}
+
+/**
+ * Requests that wait, on disk and bounded: of one sender and in all. What was dropped is remembered, so that it does not come
+ * again; of that the oldest is forgotten.
+ */
+export class Requests {
+  readonly #store: KeyValueStore
+  /** By jti in hex, the sender in hex: in the order of coming. */
+  readonly #waiting = new Map<string, string>()
+  /** By jti in hex, its row's key. */
+  readonly #dropped = new Map<string, Uint8Array>()
+  #nextDropped = 0
+  #turn: Promise<unknown> = Promise.resolve()
+
+  private constructor(store: KeyValueStore) {
+    this.#store = store
+  }
+
+  /** @throws CORRUPT, UNSUPPORTED_FORMAT */
+  static async open(store: KeyValueStore): Promise<Requests> {
+    const requests = new Requests(store)
+    const rows: Request[] = []
+    for await (const [, value] of store.entries(rangeOf(requestTable))) rows.push(decodeRow(value))
+    rows.sort((a, b) => a.receivedMs - b.receivedMs)
+    for (const { jti, sender } of rows) requests.#waiting.set(toHex(jti), toHex(sender))
+    for await (const [key, jti] of store.entries(rangeOf(droppedTable))) {
+      requests.#dropped.set(toHex(jti), key.slice())
+      requests.#nextDropped = Number(new DataView(key.buffer, key.byteOffset + 2).getBigUint64(0)) + 1
+    }
+    return requests
+  }
+
+  /** Whether it was dropped: nothing more of it is wanted. */
+  isDropped(jti: Uint8Array): boolean {
+    return this.#dropped.has(toHex(jti))
+  }
+
+  /** Keeps a request; one that waits already stays as it is. `full` when there is no room for more, of this sender or at all. */
+  add(request: Request): Promise<'taken' | 'full'> {
+    return this.#exclusively(async () => {
+      const [name, sender] = [toHex(request.jti), toHex(request.sender)]
+      if (this.#waiting.has(name)) return 'taken'
+      const ofSender = [...this.#waiting.values()].filter((one) => one === sender).length
+      if (this.#waiting.size >= maxRequests || ofSender >= maxRequestsOfSender) return 'full'
+      await this.#store.batch([{ type: 'put', key: requestKey(request.jti), value: encodeRow(request) }], {
+        sync: true,
+      })
+      this.#waiting.set(name, sender)
+      return 'taken'
+    })
+  }
+
+  /** What waits, the oldest first. @throws CORRUPT */
+  async list(): Promise<Request[]> {
+    const keys = [...this.#waiting.keys()].map((name) => requestKey(new Uint8Array(Buffer.from(name, 'hex'))))
+    const rows = await this.#store.getMany(keys)
+    return rows.flatMap((row) => (row === undefined ? [] : [decodeRow(row)]))
+  }
+
+  /** @throws NOT_FOUND, CORRUPT */
+  async get(jti: Uint8Array): Promise<Request> {
+    const row = await this.#store.get(requestKey(jti))
+    if (row === undefined) throw noSuchRequest()
+    return decodeRow(row)
+  }
+
+  /** It waits no more, for it was accepted. Idempotent. */
+  remove(jti: Uint8Array): Promise<void> {
+    return this.#exclusively(async () => {
+      await this.#store.batch([{ type: 'del', key: requestKey(jti) }], { sync: true })
+      this.#waiting.delete(toHex(jti))
+    })
+  }
+
+  /** It is not wanted, now or later. @throws NOT_FOUND */
+  drop(jti: Uint8Array): Promise<void> {
+    return this.#exclusively(async () => {
+      const name = toHex(jti)
+      if (!this.#waiting.has(name)) throw noSuchRequest()
+      const key = concatBytes(Uint8Array.of(keySpaces.node, droppedTable), orderedUint64(this.#nextDropped))
+      const oldest = this.#dropped.size < maxDroppedRequests ? undefined : this.#dropped.entries().next().value
+      await this.#store.batch(
+        [
+          { type: 'del', key: requestKey(jti) },
+          { type: 'put', key, value: jti },
+          ...(oldest === undefined ? [] : [{ type: 'del' as const, key: oldest[1] }]),
+        ],
+        { sync: true },
+      )
+      this.#nextDropped += 1
+      this.#waiting.delete(name)
+      if (oldest !== undefined) this.#dropped.delete(oldest[0])
+      this.#dropped.set(name, key)
+    })
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+}
+
+function requestKey(jti: Uint8Array): Uint8Array {
+  return concatBytes(Uint8Array.of(keySpaces.node, requestTable), jti)
+}
+
+function rangeOf(table: number): { gte: Uint8Array; lt: Uint8Array } {
+  const gte = Uint8Array.of(keySpaces.node, table)
+  return { gte, lt: prefixEnd(gte) as Uint8Array }
+}
+
+/** `{ v: 0, jti, sender, env, peers, ms }` */
+function encodeRow({ jti, sender, envelope, peers, receivedMs }: Request): Uint8Array {
+  const rows = peers.map(({ agent, addresses }) => [agent, addresses])
+  return encodeCanonical({ v: 0, jti, sender, env: envelope, peers: rows, ms: receivedMs })
+}
+
+function decodeRow(value: Uint8Array): Request {
+  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a request' }) as Record<string, unknown>
+  const { v, jti, sender, env, peers, ms } = row
+  if (Number.isSafeInteger(v) && (v as number) > 0)
+    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a request was recorded by a newer release')
+  const isWell =
+    v === 0 && isBytes(jti, idBytes) && isBytes(sender, 32) && env instanceof Uint8Array && Number.isSafeInteger(ms)
+  if (!isWell || !Array.isArray(peers)) throw damaged()
+  return { jti, sender, envelope: env, peers: peers.map(peerOf), receivedMs: ms as number }
+}
+
+function peerOf(value: unknown): KnownPeer {
+  const [agent, addresses] = Array.isArray(value) ? value : []
+  const isWell = isBytes(agent, 32) && Array.isArray(addresses) && addresses.every((one) => typeof one === 'string')
+  if (!isWell) throw damaged()
+  return { agent, addresses }
+}
+
+function isBytes(value: unknown, length: number): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === length
+}
+
+function noSuchRequest(): ArtifactHubError {
+  return new ArtifactHubError('NOT_FOUND', 'no such request waits here')
+}
+
+function damaged(): ArtifactHubError {
+  return new ArtifactHubError('CORRUPT', 'what this node remembers of a request is damaged')
+}

@@ -1,0 +1,88 @@
+import { expect, test } from 'vitest'
+import { failureOf } from '../client/contract-support.ts'
+import { eventually, type TestNode, TestNodes } from '../replication/nodes.ts'
+
+const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
+const shared = async ({ node }: TestNode) =>
+  (await Array.fromAsync(node.client.artifact.listShared())).map(({ name }) => name)
+const groupsOf = async ({ node }: TestNode) => (await node.client.group.list()).map(({ name }) => name)
+
+async function acquaint(...all: readonly TestNode[]): Promise<void> {
+  for (const one of all) {
+    for (const other of all) {
+      if (one === other) continue
+      await one.node.client.agent.add({ name: other.name, ticket: await other.node.client.agent.ticket() })
+    }
+  }
+  for (const one of all) for (const other of all) if (one !== other) await one.node.ping(other.name)
+}
+
+test('a group of two reads what an outsider shares with it; one who joins later too; one who is removed no more', async () => {
+  await using nodes = new TestNodes()
+  const [ann, bob, carol, alice] = [
+    await nodes.start('ann'),
+    await nodes.start('bob'),
+    await nodes.start('carol'),
+    await nodes.start('alice'),
+  ]
+  await acquaint(ann, bob, carol)
+  const { group } = ann.node.client
+  await group.create({ name: 'data-team' })
+  await group.add({ group: 'data-team', agents: ['bob'] })
+  await eventually(async () => expect(await groupsOf(bob)).toEqual(['data-team']))
+
+  // Alice has nothing but the group’s ticket; the group’s owner knows her.
+  await alice.node.client.agent.add({ name: 'data-team', ticket: await group.ticket({ group: 'data-team' }) })
+  await ann.node.client.agent.add({ name: 'alice', ticket: await alice.node.client.agent.ticket() })
+  await ann.node.ping('alice')
+  const { artifact } = alice.node.client
+  const { id: artifactId } = await artifact.create({ name: 'figures', data: Buffer.from('one') })
+  const [share] = await artifact.share({ artifactId, withGroups: ['data-team'] })
+  expect(share?.with).toMatchObject({ kind: 'group', name: 'data-team' })
+  expect((await artifact.access({ artifactId })).map(({ through }) => through)).toEqual(['member', 'group'])
+  for (const member of [ann, bob]) {
+    await eventually(async () => expect(await shared(member)).toEqual(['figures']))
+    await eventually(async () => expect(text(await member.node.client.artifact.download({ artifactId }))).toBe('one'))
+  }
+  await group.add({ group: 'data-team', agents: ['carol'] })
+  await eventually(async () => expect(await shared(carol)).toEqual(['figures']))
+  expect(text(await carol.node.client.artifact.download({ artifactId }))).toBe('one')
+
+  await group.remove({ group: 'data-team', agents: ['bob'] })
+  await eventually(async () => expect(await shared(bob)).toEqual([]))
+  await failureOf(bob.node.client.artifact.download({ artifactId }), 'ACCESS_DENIED')
+  // Until news of the removal has come to whoever writes, nobody can know; it is pushed to her node.
+  await eventually(async () => {
+    await artifact.update({ artifactId, data: Buffer.from(`two ${Math.random()}`) })
+    const version = await artifact.get({ artifactId })
+    await eventually(async () =>
+      expect((await carol.node.client.artifact.get({ artifactId })).versionId).toBe(version.versionId),
+    )
+  })
+  expect(text(await carol.node.client.artifact.download({ artifactId }))).toMatch(/^two /)
+  await failureOf(bob.node.client.artifact.download({ artifactId }), 'ACCESS_DENIED')
+
+  await artifact.unshare({ artifactId, groups: ['data-team'] })
+  for (const member of [ann, carol]) await eventually(async () => expect(await shared(member)).toEqual([]))
+  await failureOf(artifact.unshare({ artifactId, groups: ['data-team'] }), 'NOT_FOUND')
+})
+
+test('what is shared with a group that the sharer is in itself reaches the others, and who leaves has it no more', async () => {
+  await using nodes = new TestNodes()
+  const [ann, bob] = [await nodes.start('ann'), await nodes.start('bob')]
+  await acquaint(ann, bob)
+  await ann.node.client.group.create({ name: 'data-team' })
+  await ann.node.client.group.add({ group: 'data-team', agents: ['bob'] })
+  await eventually(async () => expect(await groupsOf(bob)).toEqual(['data-team']))
+  const { artifact } = bob.node.client
+  const { id: artifactId } = await artifact.create({ name: 'notes', data: Buffer.from('from bob') })
+  await artifact.share({ artifactId, withGroups: ['data-team'] })
+  await eventually(async () => expect(await shared(ann)).toEqual(['notes']))
+  expect(text(await ann.node.client.artifact.download({ artifactId }))).toBe('from bob')
+  expect(await shared(bob)).toEqual([])
+  const { id: other } = await ann.node.client.artifact.create({ name: 'mine', data: Buffer.from('from ann') })
+  await ann.node.client.artifact.share({ artifactId: other, withGroups: ['data-team'] })
+  await eventually(async () => expect(await shared(bob)).toEqual(['mine']))
+  await bob.node.client.group.leave({ group: 'data-team' })
+  await eventually(async () => expect(await shared(bob)).toEqual([]))
+})

@@ -1,0 +1,215 @@
+import { randomBytes } from 'node:crypto'
+import { expect, test } from 'vitest'
+import type { Client } from '../../sdk/index.ts'
+import { failureOf } from '../client/contract-support.ts'
+import { eventually, type TestNode, TestNodes } from '../replication/nodes.ts'
+
+const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
+const shared = async ({ node }: TestNode, options: Parameters<Client['artifact']['listShared']>[0] = {}) =>
+  (await Array.fromAsync(node.client.artifact.listShared(options))).map(({ name }) => name)
+
+/** Everybody has everybody as a contact, and can dial them. */
+async function acquaint(...all: readonly TestNode[]): Promise<void> {
+  for (const one of all) {
+    for (const other of all) {
+      if (one === other) continue
+      await one.node.client.agent.add({ name: other.name, ticket: await other.node.client.agent.ticket() })
+    }
+  }
+  for (const one of all) for (const other of all) if (one !== other) await one.node.ping(other.name)
+}
+
+test('a contact’s share shows at once, is read in all its versions, and goes on over a restart', async () => {
+  await using nodes = new TestNodes()
+  const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]
+  await acquaint(alice, bob)
+  const { artifact } = alice.node.client
+  const large = randomBytes(3_000_000)
+  const { id: artifactId } = await artifact.create({
+    name: 'report',
+    data: Buffer.from('one'),
+    metadata: { kind: 'a' },
+  })
+  await artifact.update({ artifactId, data: large })
+  const { id: other } = await artifact.create({ name: 'private', data: Buffer.from('not for bob') })
+
+  const [share] = await artifact.share({ artifactId, withAgents: ['bob'], message: 'for you' })
+  expect(share).toMatchObject({
+    artifactId,
+    with: { kind: 'agent', id: bob.node.did, name: 'bob' },
+    by: alice.node.did,
+    expiresAt: undefined,
+    afterVersion: 0,
+    message: 'for you',
+  })
+  await eventually(async () => expect(await shared(bob)).toEqual(['report']))
+  const theirs = bob.node.client.artifact
+  expect(await theirs.get({ artifactId })).toMatchObject({ name: 'report', version: 2, metadata: { kind: 'a' } })
+  expect(Buffer.compare(await theirs.download({ artifactId }), large)).toBe(0)
+  expect(text(await theirs.download({ artifactId, version: 1 }))).toBe('one')
+  expect((await Array.fromAsync(theirs.listVersions({ artifactId }))).map(({ version }) => version)).toEqual([2, 1])
+  expect(await shared(bob, { metadataFilter: { kind: 'b' } })).toEqual([])
+  expect(await shared(bob, { metadataFilter: { kind: 'a' } })).toEqual(['report'])
+
+  // The rest of the namespace is not there, and nothing may be done but read.
+  await failureOf(theirs.get({ artifactId: other }), 'NOT_FOUND')
+  expect((await bob.node.client.namespace.list()).map(({ name }) => name)).toEqual(['personal'])
+  await failureOf(theirs.update({ artifactId, data: Buffer.from('x') }), 'ACCESS_DENIED')
+  await failureOf(theirs.delete({ artifactId }), 'ACCESS_DENIED')
+  await failureOf(theirs.share({ artifactId, withAgents: ['alice'] }), 'ACCESS_DENIED')
+  await failureOf(theirs.access({ artifactId }), 'ACCESS_DENIED')
+
+  const news = theirs.watch({ artifactId })[Symbol.asyncIterator]()
+  const next = news.next()
+  await artifact.update({ artifactId, data: Buffer.from('three') })
+  expect((await next).value).toMatchObject({ kind: 'updated', artifact: { version: 3 } })
+  await news.return?.()
+  await bob.stop()
+  await artifact.update({ artifactId, data: Buffer.from('four') })
+  await bob.start()
+  expect(await shared(bob)).toEqual(['report'])
+  await bob.node.ping('alice')
+  await eventually(async () => expect(text(await bob.node.client.artifact.download({ artifactId }))).toBe('four'))
+})
+
+test('unsharing stops it, says why, and the next version is under another key', async () => {
+  await using nodes = new TestNodes()
+  const [alice, bob, carol] = [await nodes.start('alice'), await nodes.start('bob'), await nodes.start('carol')]
+  await acquaint(alice, bob, carol)
+  const { artifact } = alice.node.client
+  const { id: artifactId } = await artifact.create({ name: 'report', data: Buffer.from('one') })
+  await artifact.share({ artifactId, withAgents: ['bob', 'carol'] })
+  for (const one of [bob, carol]) await eventually(async () => expect(await shared(one)).toEqual(['report']))
+  expect((await artifact.access({ artifactId })).map(({ through, name }) => [through, name])).toEqual([
+    ['member', undefined],
+    ['share', 'bob'],
+    ['share', 'carol'],
+  ])
+  expect(await Array.fromAsync(artifact.listShared({ by: 'me' }))).toMatchObject([
+    { name: 'report', shares: [{ with: { name: 'bob' } }, { with: { name: 'carol' } }] },
+  ])
+  expect(await shared(alice)).toEqual([])
+
+  const [ended] = await artifact.unshare({ artifactId, agents: ['bob'] })
+  expect(ended?.with.name).toBe('bob')
+  await eventually(async () => expect(await shared(bob)).toEqual([]))
+  const failure = await failureOf(bob.node.client.artifact.get({ artifactId }), 'ACCESS_DENIED')
+  expect(failure.details).toMatchObject({ reason: 'REVOKED' })
+  await artifact.update({ artifactId, data: Buffer.from('two') })
+  await eventually(async () => expect(text(await carol.node.client.artifact.download({ artifactId }))).toBe('two'))
+  await failureOf(bob.node.client.artifact.download({ artifactId }), 'ACCESS_DENIED')
+  expect((await artifact.access({ artifactId })).map(({ name }) => name)).toEqual([undefined, 'carol'])
+  await failureOf(artifact.unshare({ artifactId, agents: ['bob'] }), 'NOT_FOUND')
+
+  // Shared again, it is there again.
+  await artifact.share({ artifactId, withAgents: ['bob'] })
+  await eventually(async () => expect(await shared(bob)).toEqual(['report']))
+  expect(text(await bob.node.client.artifact.download({ artifactId }))).toBe('two')
+})
+
+test('a stranger’s share waits until it is accepted, and does not come again once it was dropped', async () => {
+  await using nodes = new TestNodes()
+  const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]
+  const { client } = alice.node
+  await client.agent.add({ name: 'bob', ticket: await bob.node.client.agent.ticket() })
+  const { id: first } = await client.artifact.create({ name: 'first', data: Buffer.from('one') })
+  const { id: second } = await client.artifact.create({ name: 'second', data: Buffer.from('two') })
+  await client.artifact.share({ artifactId: first, withAgents: ['bob'], message: 'please' })
+  await client.artifact.share({ artifactId: second, withAgents: ['bob'] })
+  const { inbox, artifact } = bob.node.client
+  await eventually(async () => expect(await inbox.list()).toHaveLength(2))
+  const requests = await inbox.list()
+  const of = (id: string) => requests.find(({ artifactId }) => artifactId === id)
+  expect(of(first)).toMatchObject({
+    kind: 'share',
+    from: alice.node.did,
+    name: 'first',
+    sizeBytes: 3,
+    message: 'please',
+  })
+  expect(await shared(bob)).toEqual([])
+  await failureOf(artifact.get({ artifactId: first }), 'NOT_FOUND')
+  await inbox.drop({ id: of(second)?.id as string })
+  await inbox.accept({ id: of(first)?.id as string })
+  await failureOf(inbox.accept({ id: of(first)?.id as string }), 'NOT_FOUND')
+  await eventually(async () => expect(await shared(bob)).toEqual(['first']))
+  expect(text(await artifact.download({ artifactId: first }))).toBe('one')
+  await bob.stop()
+  await alice.stop()
+  await bob.start()
+  await alice.start()
+  await alice.node.client.agent.add({ name: 'bob', ticket: await bob.node.client.agent.ticket() })
+  await alice.node.ping('bob')
+  await alice.node.client.artifact.update({ artifactId: first, data: Buffer.from('news') })
+  await eventually(async () =>
+    expect(text(await bob.node.client.artifact.download({ artifactId: first }))).toBe('news'),
+  )
+  expect(await bob.node.client.inbox.list()).toEqual([])
+  await failureOf(bob.node.client.artifact.get({ artifactId: second }), 'NOT_FOUND')
+})
+
+test('a recipient that was away is told by another member, who or a replica serves it while the sharer is away', async () => {
+  await using nodes = new TestNodes()
+  const { owner, others } = await nodes.team(['writer', 'replica'])
+  const [writer, replica] = others as [TestNode, TestNode]
+  const bob = await nodes.start('bob')
+  await acquaint(owner, writer, replica, bob)
+  await bob.stop()
+  const data = randomBytes(2_500_000)
+  const { artifact } = owner.node.client
+  const { id: artifactId } = await artifact.create({ name: 'report', data, replicas: 1 })
+  await artifact.share({ artifactId, withAgents: [bob.node.did] })
+  for (const one of [writer, replica]) {
+    await one.node.client.namespace.setPolicy({ fetch: 'eager' })
+    await eventually(async () => {
+      const { namespaces } = await one.node.status()
+      expect(namespaces.find(({ name }) => name === 'shared')?.entries).toBe(
+        (await owner.node.status()).namespaces.find(({ name }) => name === 'shared')?.entries,
+      )
+    })
+  }
+  await eventually(async () => {
+    const [version] = (await owner.node.client.artifact.status({ artifactId })).versions
+    expect(version?.nodes.filter(({ holds }) => holds === 'all')).toHaveLength(3)
+  })
+  await owner.stop()
+  await bob.start()
+  await bob.node.ping(writer.name)
+  await eventually(async () => expect(await shared(bob)).toEqual(['report']))
+  await writer.stop()
+  await bob.node.ping(replica.name)
+  expect(Buffer.compare(await bob.node.client.artifact.download({ artifactId }), data)).toBe(0)
+})
+
+test('a share ends by itself when its time is over', async () => {
+  await using nodes = new TestNodes()
+  const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]
+  await acquaint(alice, bob)
+  const { artifact } = alice.node.client
+  const { id: artifactId } = await artifact.create({ name: 'report', data: Buffer.from('one') })
+  const [share] = await artifact.share({ artifactId, withAgents: ['bob'], expiresIn: 3600 })
+  const left = (share?.expiresAt?.getTime() ?? 0) - Date.now()
+  expect(left).toBeGreaterThan(3_500_000)
+  expect(left).toBeLessThanOrEqual(3_600_000)
+  await eventually(async () => expect(await shared(bob)).toEqual(['report']))
+})
+
+test('from now on: earlier versions are not for the recipient', async () => {
+  await using nodes = new TestNodes()
+  const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]
+  await acquaint(alice, bob)
+  const { artifact } = alice.node.client
+  const { id: artifactId } = await artifact.create({ name: 'report', data: Buffer.from('one') })
+  const [share] = await artifact.share({ artifactId, withAgents: ['bob'], fromNow: true })
+  expect(share?.afterVersion).toBe(1)
+  await artifact.update({ artifactId, data: Buffer.from('two') })
+  await eventually(async () => expect(await shared(bob)).toEqual(['report']))
+  const theirs = bob.node.client.artifact
+  expect((await Array.fromAsync(theirs.listVersions({ artifactId }))).map(({ version }) => version)).toEqual([2])
+  expect(text(await theirs.download({ artifactId }))).toBe('two')
+  const failure = await theirs.download({ artifactId, version: 1 }).then(
+    () => undefined,
+    (error) => error.code,
+  )
+  expect(['NOT_FOUND', 'ACCESS_DENIED']).toContain(failure)
+})
