@@ -13,6 +13,7 @@ import {
   readCommands,
   removeCommands,
   runCommands,
+  sharingCommands,
   watchCommands,
   writeCommands,
 } from './commands/index.ts'
@@ -49,6 +50,7 @@ export function buildProgram(act: Act): Command {
     namespaceCommands,
     agentCommands,
     groupCommands,
+    sharingCommands,
     networkCommands,
     watchCommands,
     runCommands,

@@ -1,10 +1,10 @@
 /**
  * One agent of the demo: a node in a process of its own, which does what its parent asks over the channel between them. Started
- * with its data directory, its listen address or `offline`.
+ * with its data directory, its listen address or `offline`, and `gateway` if it is to serve links.
  */
 import { type Artifact, type ArtifactHubNode, isHubError, type OnProgress, startNode } from 'artifact-hub'
 
-const [dataDir = '', listen = 'offline'] = process.argv.slice(2)
+const [dataDir = '', listen = 'offline', role = 'agent'] = process.argv.slice(2)
 
 /** What the parent asks for. */
 export interface Request {
@@ -24,7 +24,7 @@ export type Reply =
 export type Actions = ReturnType<typeof actionsOf>
 
 function actionsOf({ client, status, did }: Pick<ArtifactHubNode, 'client' | 'status' | 'did'>) {
-  const { agent, artifact, namespace } = client
+  const { agent, artifact, group, namespace } = client
   // Begun before something is written elsewhere, and awaited after.
   const awaited = new Map<string, Promise<number>>()
   return {
@@ -37,7 +37,21 @@ function actionsOf({ client, status, did }: Pick<ArtifactHubNode, 'client' | 'st
     namespaceTicket: (options: { namespace: string }) => namespace.ticket(options),
     join: (options: { ticket: string }) => namespace.join({ ...options, wait: true }),
     members: (options: { namespace: string }) => namespace.members(options),
-    createSnippet: (options: { namespace: string; name: string; content: string }) => artifact.createSnippet(options),
+    createSnippet: (options: { namespace?: string; name: string; content: string }) => artifact.createSnippet(options),
+    updateSnippet: (options: { artifactId: string; content: string }) => artifact.update(options),
+    createFile: (options: { path: string }) => artifact.uploadFile(options),
+    createGroup: (options: { name: string }) => group.create(options),
+    addToGroup: (options: { group: string; agents: string[] }) => group.add(options),
+    removeFromGroup: (options: { group: string; agents: string[] }) => group.remove(options),
+    groupTicket: (options: { group: string }) => group.ticket(options),
+    share: (options: { artifactId: string; withGroups: string[] }) => artifact.share(options),
+    sharedWithMe: async () => (await artifact.listShared()).items,
+    access: (options: { artifactId: string }) => artifact.access(options),
+    link: async (options: { artifactId: string; expiresIn: number }) => {
+      const { url, jti, expiresAt } = await artifact.getSignedUrl(options)
+      return { url, jti, expiresAt }
+    },
+    revokeLink: (options: { jti: string }) => artifact.revokeSignedUrl(options),
     uploadFile: (options: { namespace: string; path: string; replicas: number }, onProgress: OnProgress) =>
       artifact.uploadFile({ ...options, replicaTimeoutMs: 60_000, onProgress }),
     downloadFile: (options: { artifactId: string; path: string }, onProgress: OnProgress) =>
@@ -96,6 +110,8 @@ async function answer(actions: Actions, { call, action, options }: Request): Pro
 const node = await startNode({
   dataDir,
   ...(listen === 'offline' ? { network: 'offline' } : { network: 'lan', listen: [listen] }),
+  // No patience with clocks that differ: a link of this machine's ends when it says so.
+  ...(role === 'gateway' ? { gateway: { host: '127.0.0.1', port: 0, clockSkewSeconds: 0 } } : {}),
 })
 const actions = actionsOf({ client: node.client, status: (options) => node.status(options), did: node.did })
 process.on('message', (request) => void answer(actions, request as Request))

@@ -21,20 +21,22 @@ export class Agent implements AsyncDisposable {
   readonly name: string
   readonly #dataDir: string
   readonly #address: string
+  readonly #role: 'agent' | 'gateway'
   #did = ''
   #process: ChildProcess | undefined
   readonly #waiting = new Map<number, Waiting>()
   #calls = 0
 
-  private constructor(name: string, dataDir: string, address: string) {
+  private constructor(name: string, dataDir: string, address: string, role: 'agent' | 'gateway') {
     this.name = name
     this.#dataDir = dataDir
     this.#address = address
+    this.#role = role
   }
 
   /** An agent that always listens at the same port of this machine's own address, as one with a place on a network does. */
-  static async start(name: string, dataDir: string): Promise<Agent> {
-    const agent = new Agent(name, dataDir, `/ip4/127.0.0.1/tcp/${await freePort()}`)
+  static async start(name: string, dataDir: string, role: 'agent' | 'gateway' = 'agent'): Promise<Agent> {
+    const agent = new Agent(name, dataDir, `/ip4/127.0.0.1/tcp/${await freePort()}`, role)
     await agent.goOnline()
     return agent
   }
@@ -101,7 +103,7 @@ export class Agent implements AsyncDisposable {
 
   async #start(listen: string): Promise<void> {
     await this.stop()
-    const started = fork(program, [this.#dataDir, listen], { serialization: 'advanced' })
+    const started = fork(program, [this.#dataDir, listen, this.#role], { serialization: 'advanced' })
     this.#process = started
     const ready = Promise.withResolvers<string>()
     started.on('message', (message) => this.#heard(message as Reply, ready.resolve))

@@ -1,10 +1,9 @@
 import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { isHubError } from 'artifact-hub'
 import { formatBytes } from '../../node/cli/text/index.ts'
 import { Agent } from './agent.ts'
-import { must, rate, say, seconds, sha256Of, shown, step, timed } from './show.ts'
+import { must, rate, say, seconds, sha256Of, shown, step, timed, until } from './show.ts'
 
 const team = 'team'
 /** Milliseconds that agents who are connected may take to hear of something. */
@@ -165,15 +164,4 @@ async function removeMember({ alice, bob, carol, replica }: Agents): Promise<voi
     members.every(({ did }) => did !== bob.did),
     'the replica knows that Bob was removed',
   )
-}
-
-/** What `look` gives once it gives something, looked at again and again: what it waits for tells nobody. */
-async function until<T>(promise: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  const endMs = performance.now() + 30_000
-  for (;;) {
-    const found = await look()
-    if (found !== undefined && found !== false) return found
-    must(performance.now() < endMs, promise)
-    await delay(50)
-  }
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { OnProgress } from 'artifact-hub'
 import { ProgressLine, transferLine } from '../../node/cli/progress-line.ts'
 import { formatRate } from '../../node/cli/text/index.ts'
@@ -61,4 +62,15 @@ export function seconds(ms: number): string {
 /** `210 MB/s` */
 export function rate(bytes: number, ms: number): string {
   return formatRate((bytes / ms) * 1_000)
+}
+
+/** What `look` gives once it gives something, looked at again and again: what it waits for tells nobody. */
+export async function until<T>(promise: string, look: () => Promise<T | undefined | false>): Promise<T> {
+  const endMs = performance.now() + 30_000
+  for (;;) {
+    const found = await look()
+    if (found !== undefined && found !== false) return found
+    must(performance.now() < endMs, promise)
+    await delay(50)
+  }
 }
