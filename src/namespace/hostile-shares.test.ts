@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
-import { agentOf, hold, readable } from '../../test/support/sharing-nodes.ts'
+import { agentOf, forge, hold, readable } from '../../test/support/sharing-nodes.ts'
 import { decodeEnvelope, sealEnvelope, signCapability } from '../capability/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { boxedKeyBytes, boxTagBytes } from '../identity/index.ts'
-import { type HeaderDraft, type KeySection, signEntry } from '../log/index.ts'
+import type { KeySection } from '../log/index.ts'
 import { sealShareBody } from '../sharing/index.ts'
 import { encodeShareBody } from './share-book.ts'
 
@@ -21,23 +21,6 @@ async function world() {
   const all = [owner, writer, other, bob]
   await converge(...all)
   return { owner, writer, other, bob, artifact, share: share ?? expect.fail('it was shared'), all }
-}
-
-/** An entry of that agent's next in its chain, whatever it says. */
-function forge(
-  { agent, ns }: NamespaceNode,
-  draft: Pick<HeaderDraft, 'kind' | 'keyId' | 'data'>,
-  make: (place: { grant: Uint8Array; incarnation: Uint8Array; seq: number }) => {
-    keys?: KeySection
-    body?: Uint8Array
-  },
-): Uint8Array {
-  const own = [...ns.tips()].filter(({ author }) => Buffer.compare(author, agent.publicKey) === 0)
-  const tip = own.sort((a, b) => b.seq - a.seq)[0]
-  const grant = tip?.grant ?? ns.membership.grantsOf(agent.publicKey)[0]?.hash ?? expect.fail('it has a grant')
-  const place = { grant, incarnation: ns.env.incarnation, seq: tip === undefined ? 0 : tip.seq + 1 }
-  const header = { namespace: ns.id, heads: [], previous: tip?.hash, clock: ns.env.clock.tick(), ...place, ...draft }
-  return signEntry(agent, header, make(place)).bytes
 }
 
 /** A share entry by that agent that holds an envelope, whoever's it is. */

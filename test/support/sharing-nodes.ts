@@ -1,6 +1,7 @@
 import type { Audience } from '../../src/capability/index.ts'
 import { equalBytes } from '../../src/encoding/index.ts'
 import type { AgentKey } from '../../src/identity/index.ts'
+import { type HeaderDraft, type KeySection, signEntry } from '../../src/log/index.ts'
 import type { Share } from '../../src/namespace/index.ts'
 import { NamespaceNode, type TestTime } from './namespace-nodes.ts'
 
@@ -73,4 +74,22 @@ export async function readable(node: NamespaceNode, artifact: Uint8Array): Promi
     texts[number] = [...(texts[number] ?? []), text]
   }
   return Object.fromEntries(Object.entries(texts).map(([number, some]) => [number, some.sort().join(' ')]))
+}
+
+/** The next entry of that agent's chain, whatever it says. */
+export function forge(
+  { agent, ns }: NamespaceNode,
+  draft: Pick<HeaderDraft, 'kind' | 'keyId' | 'data'>,
+  make: (place: { grant: Uint8Array; incarnation: Uint8Array; seq: number }) => {
+    keys?: KeySection
+    body?: Uint8Array
+  },
+): Uint8Array {
+  const own = [...ns.tips()].filter(({ author }) => Buffer.compare(author, agent.publicKey) === 0)
+  const tip = own.sort((a, b) => b.seq - a.seq)[0]
+  const grant = tip?.grant ?? ns.membership.grantsOf(agent.publicKey)[0]?.hash
+  if (grant === undefined) throw new Error('it may not write')
+  const place = { grant, incarnation: ns.env.incarnation, seq: tip === undefined ? 0 : tip.seq + 1 }
+  const header = { namespace: ns.id, heads: [], previous: tip?.hash, clock: ns.env.clock.tick(), ...place, ...draft }
+  return signEntry(agent, header, make(place)).bytes
 }
