@@ -421,7 +421,12 @@ const keys: Row[] = [
   ['a block', 'stays', (w) => inThreadEngine.open(w.a.leaf.slice(), w.a.digest, w.a.encryption), 'opens'],
   ['a block', 'another artifact', (w) => inThreadEngine.open(w.a.leaf.slice(), w.a.digest, w.b.encryption), 'CORRUPT'],
   ['a block', 'another namespace', (w) => inThreadEngine.open(w.a.leaf.slice(), w.a.digest, w.c.encryption), 'CORRUPT'],
-  ['a block', 'the name of another', (w) => inThreadEngine.open(w.a.leaf.slice(), w.b.digest, w.a.encryption), 'CORRUPT'],
+  [
+    'a block',
+    'the name of another',
+    (w) => inThreadEngine.open(w.a.leaf.slice(), w.b.digest, w.a.encryption),
+    'CORRUPT',
+  ],
   ['a box of a link', 'stays', (w) => openLinkKey(linkOf(w), w.bob.agent), 'opens'],
   ['a box of a link', 'another gateway', (w) => openLinkKey(linkOf(w), w.eve.agent), 'nothing'],
   [
