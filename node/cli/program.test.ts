@@ -30,3 +30,16 @@ test('no command takes an option for itself that means something else to the who
     }
   }
 })
+
+test('no key and no passphrase is ever an argument, which everybody on the machine could see: those are in files', () => {
+  const secret = /key|secret|pass|seed|token/
+  const named = leaves(program)
+    .flatMap(({ options }) => [...options])
+    .concat(program.options)
+  const found = named.filter(({ long }) => secret.test(long ?? ''))
+  expect(found.map(({ long }) => long)).toContain('--network-key-file')
+  for (const option of found) expect(option.flags).toMatch(/ <(path|file)>$/)
+  for (const command of leaves(program)) {
+    for (const argument of command.registeredArguments) expect(argument.name()).not.toMatch(secret)
+  }
+})
