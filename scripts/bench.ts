@@ -5,6 +5,7 @@
 import { writeFile } from 'node:fs/promises'
 import { crowd } from './bench/crowd.ts'
 import type { SectionReport } from './bench/figures.ts'
+import { gateway } from './bench/gateway.ts'
 import { ingest } from './bench/ingest.ts'
 import { writeRandomFile } from './bench/large-files.ts'
 import { logSync } from './bench/log-sync.ts'
@@ -30,6 +31,7 @@ const sections: readonly Section[] = [
   logSync,
   crowd,
   shares,
+  gateway,
 ]
 
 /** The most that any section has on the disk: sources, a store of every contender, and an output. */

@@ -40,7 +40,7 @@ export interface GatewayOptions {
   readonly strangerCacheBytes?: number | undefined
   /** The longest that a browser may keep an answer, seconds. Default 3,600. */
   readonly maxCacheSeconds?: number | undefined
-  /** Memory for content on its way out, bytes. Default 192 MiB. */
+  /** Memory for content on its way out, bytes. Default 128 MiB. */
   readonly bodyMemoryBytes?: number | undefined
   /** Open connections. Default 4,096. */
   readonly maxConnections?: number | undefined
@@ -90,7 +90,7 @@ const form = z.strictObject({
   bodyMemoryBytes: z
     .int()
     .min(8 * MiB)
-    .default(192 * MiB),
+    .default(128 * MiB),
   maxConnections: z.int().min(1).default(4_096),
   perClient: limits({ concurrent: 1_024, requestsPerSecond: 20_000, bytesPerSecond: 4_000 * MiB }),
   perLink: limits({ concurrent: 2_048, requestsPerSecond: 40_000, bytesPerSecond: 8_000 * MiB }),

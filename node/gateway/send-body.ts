@@ -60,6 +60,7 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
           if (wait !== undefined && (await isParked(place, wait))) {
             paid = part.length
             obstacle = wait
+            if (!isLent) giveBack(piece)
             break pieces
           }
           isLent ||= !isTight
@@ -72,6 +73,7 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
           const drain = drained(response, body)
           if (await isParked(place, drain)) {
             obstacle = drain
+            if (!isLent) giveBack(piece)
             break pieces
           }
         }
