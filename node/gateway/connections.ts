@@ -9,18 +9,18 @@ const clientShare = 0.75
 export function boundConnections(
   server: Server,
   { maxConnections, trustProxy }: Pick<GatewaySettings, 'maxConnections' | 'trustProxy'>,
-): { readonly count: number } {
+): { readonly count: number; destroyAll(): void } {
   const maxOfClient = trustProxy === false ? Math.max(1, Math.floor(maxConnections * clientShare)) : maxConnections
   const ofClient = new Map<string, number>()
-  let count = 0
+  const sockets = new Set<Socket>()
   server.maxConnections = maxConnections
   server.on('connection', (socket: Socket) => {
     const client = clientName(socket.remoteAddress ?? '')
     const others = ofClient.get(client) ?? 0
-    count++
+    sockets.add(socket)
     ofClient.set(client, others + 1)
     socket.once('close', () => {
-      count--
+      sockets.delete(socket)
       const left = (ofClient.get(client) ?? 1) - 1
       if (left === 0) ofClient.delete(client)
       else ofClient.set(client, left)
@@ -29,7 +29,10 @@ export function boundConnections(
   })
   return {
     get count() {
-      return count
+      return sockets.size
+    },
+    destroyAll() {
+      for (const socket of sockets) socket.destroy()
     },
   }
 }

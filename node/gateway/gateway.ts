@@ -206,6 +206,7 @@ class RunningGateway {
   readonly #application: Application
   readonly #server: LinkServer
   readonly #active = new Set<Promise<unknown>>()
+  readonly #connections: ReturnType<typeof boundConnections>
   readonly #sessions = new Set<ServerHttp2Session>()
   #isClosing = false
 
@@ -220,6 +221,7 @@ class RunningGateway {
     const memory = new BodyMemory(settings.bodyMemoryBytes, monotonic)
     const server = application.server as HttpServer
     const connections = boundConnections(server, settings)
+    this.#connections = connections
     server.on('session', (session: ServerHttp2Session) => {
       this.#sessions.add(session)
       session.once('close', () => this.#sessions.delete(session))
@@ -276,14 +278,14 @@ class RunningGateway {
     clearTimeout(late)
     await this.deliveries.close()
     for (const session of this.#sessions) session.destroy()
-    // A server of HTTP/2 has it not, nor the other one.
-    this.#http.closeAllConnections?.()
+    this.#connections.destroyAll()
     await closed
     await this.#application.close()
   }
 
   #closeIdle(): void {
     for (const session of this.#sessions) session.close()
+    // A server of HTTP/2 has it not: what is idle there ends with the rest.
     this.#http.closeIdleConnections?.()
   }
 
