@@ -31,7 +31,7 @@ test('a relay carries streams between two nodes of which neither can be dialled'
   await relay.network.close()
   await eventually(() => expect(dialler.network.connected()).toEqual([]))
   await expect(dialler.network.open(hidden.agent, protocol)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
-  expect(hidden.network.status().relays).toMatchObject([{ reserved: false }])
+  await eventually(() => expect(hidden.network.status().relays).toMatchObject([{ reserved: false }]))
 })
 
 test('a node that was not told to relay does not', async () => {

@@ -15,15 +15,18 @@ export async function ask(
     headers = {},
     agent,
     body,
+    localAddress,
   }: {
     readonly method?: string
     readonly headers?: Readonly<Record<string, string>>
     readonly agent?: Agent
     readonly body?: string
+    /** Of this machine, to ask from. */
+    readonly localAddress?: string
   } = {},
 ): Promise<Answer> {
   return await new Promise((resolve, reject) => {
-    const asked = request(url, { method, headers, ...(agent && { agent }) }, (response) => {
+    const asked = request(url, { method, headers, ...(agent && { agent }), localAddress }, (response) => {
       const parts: Buffer[] = []
       response.on('data', (part) => parts.push(part))
       response.on('error', reject)

@@ -181,7 +181,7 @@ test('a node replicates what its tickets name, within the policy’s and the pla
   const under = await client.artifact.create({ name: 'under.bin', data: seededBytes('under', MiB) })
   await eventually(async () => expect(await holds(under.id)).toBe('all'))
   expect(await holds(over.id)).toBe('none')
-  expect((await namespaceOf(replica)).contentsToFetch).toBe(1)
+  await eventually(async () => expect((await namespaceOf(replica)).contentsToFetch).toBe(1))
   // Small enough for the policy, but not for the plan.
   await namespace.setPlan({ namespace: 'shared', plan: 'free' })
   await namespace.setPolicy({ namespace: 'shared', fetch: 'eager' })
