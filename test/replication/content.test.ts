@@ -175,7 +175,13 @@ test('a node replicates what its tickets name, within the policy’s and the pla
     (await client.artifact.status({ artifactId })).versions[0]?.nodes.find(({ did }) => did === replica.node.did)?.holds
   await eventually(async () => expect(await holds(small.id)).toBe('all'))
   await eventually(async () => expect(await holds(large.id)).toBe('all'))
-  expect(await namespaceOf(replica)).toMatchObject({ role: 'reader', policy: { fetch: 'eager' }, contentsToFetch: 0 })
+  await eventually(async () =>
+    expect(await namespaceOf(replica)).toMatchObject({
+      role: 'reader',
+      policy: { fetch: 'eager' },
+      contentsToFetch: 0,
+    }),
+  )
 
   const { namespace } = replica.node.client
   await namespace.setPolicy({ namespace: 'shared', fetch: 'eager', maxBytes: 2 * MiB })
