@@ -11,17 +11,17 @@ import { SimulatedMachine } from '../support/simulated-machine.ts'
 /** Fails one of its calls, with what LevelStore gives for a failed database. */
 class FailingStore extends MemoryKeyValueStore {
   calls = 0
-  /** Which call fails; for a batch either before anything happened, or after. */
-  fail: { readonly call: number; readonly batch: 'before' | 'after' } | undefined
+  /** Which call fails, or, to fail after it is written, which batch. */
+  fail: { readonly at: number; readonly batch: 'before' | 'after' } | undefined
   hasFailed = false
 
   override async get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    if (this.#isDue()) throw readFailed()
+    this.#failIfDue()
     return await super.get(key)
   }
 
   override async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
-    if (this.#isDue()) throw readFailed()
+    this.#failIfDue()
     return await super.getMany(keys)
   }
 
@@ -29,7 +29,7 @@ class FailingStore extends MemoryKeyValueStore {
     range: KeyRange,
     options: { signal?: AbortSignal } = {},
   ): AsyncIterable<[Uint8Array, Uint8Array]> {
-    if (this.#isDue()) throw readFailed()
+    this.#failIfDue()
     yield* super.entries(range, options)
   }
 
@@ -38,15 +38,16 @@ class FailingStore extends MemoryKeyValueStore {
     await super.batch(changes, options)
   }
 
+  #failIfDue(): void {
+    if (this.fail?.batch === 'before' && this.#isDue())
+      throw new ArtifactHubError('STORAGE_FAILED', 'the read failed, as the test asked')
+  }
+
   #isDue(): boolean {
-    if (this.calls++ !== this.fail?.call) return false
+    if (this.calls++ !== this.fail?.at) return false
     this.hasFailed = true
     return true
   }
-}
-
-function readFailed(): Error {
-  return new ArtifactHubError('STORAGE_FAILED', 'the read failed, as the test asked')
 }
 
 /** A workload on a machine on which something fails; then, with nothing failing any more, in the same node and in the next. */
@@ -136,23 +137,30 @@ for (const { name, code, from, step } of [
   }, 300_000)
 }
 
-for (const batch of ['before', 'after'] as const) {
-  test(`with one call to the database failing, every eighth in turn (a batch ${batch} it is written), nothing acknowledged is lost and the node goes on`, async () => {
+// Most calls are reads, alike one after the other, and fail alike whatever is to become of batches.
+for (const { what, batch, step } of [
+  {
+    what: 'one call to the database failing, every eighth in turn (a batch before it is written)',
+    batch: 'before',
+    step: 8,
+  },
+  { what: 'one batch to the database failing once it is written, any in turn', batch: 'after', step: 1 },
+] as const) {
+  test(`with ${what}, nothing acknowledged is lost and the node goes on`, async () => {
     let calls = 0
-    // Most calls are reads, alike one after the other: some of them, others in each run.
-    for (let call = batch === 'before' ? 0 : 2; ; call += 8) {
+    for (let at = 0; ; at += step) {
       const store = new FailingStore()
-      store.fail = { call, batch }
+      store.fail = { at, batch }
       const heal = () => {
         store.fail = undefined
       }
       await workThroughFailure(new SimulatedMachine(5, undefined, store), heal, ['STORAGE_FAILED']).catch((cause) => {
-        throw new Error(`call ${call}: ${(cause as Error).message}`, { cause })
+        throw new Error(`call ${at}: ${(cause as Error).message}`, { cause })
       })
       if (!store.hasFailed) break
       calls += 1
     }
-    console.log(`failed ${calls} calls, a batch ${batch} it was written`)
+    console.log(`with ${what}: ${calls} in turn`)
     expect(calls).toBeGreaterThan(25)
   }, 300_000)
 }
