@@ -6,8 +6,9 @@ import type { KeyValueChange, KeyValueStore } from '../src/storage/index.ts'
 import type { Logger } from './logger.ts'
 import type { Network } from './network/index.ts'
 
-/** Rows: agent (32) → `[0, ms since 1970, [address…]]`. `src/namespace/registry.ts` and the SDK have the node's other keys. */
+/** Rows: agent (32) → `[1, ms since 1970, [address…]]`. `src/namespace/registry.ts` and the SDK have the node's other keys. */
 const table = Uint8Array.of(keySpaces.node, 0x64)
+const formatVersion = 1
 const maxRowBytes = 32 * 1024
 
 interface Row {
@@ -88,7 +89,11 @@ export class KnownAddresses implements AsyncDisposable {
       const row = { agent, addresses, atMs: this.#init.now() }
       this.#rows.delete(name)
       this.#rows.set(name, row)
-      changes.push({ type: 'put', key: concatBytes(table, agent), value: encodeCanonical([0, row.atMs, addresses]) })
+      changes.push({
+        type: 'put',
+        key: concatBytes(table, agent),
+        value: encodeCanonical([formatVersion, row.atMs, addresses]),
+      })
     }
     const old = [...this.#rows.values()].sort((a, b) => b.atMs - a.atMs).slice(maxAgentsOnDisk)
     for (const { agent } of old) {
@@ -109,7 +114,7 @@ function readRow(agent: Uint8Array, value: Uint8Array): Row | undefined {
     const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'addresses of an agent' })
     const [version, atMs, addresses] = Array.isArray(row) ? row : []
     const isWell = Array.isArray(addresses) && addresses.every((text) => typeof text === 'string')
-    if (version !== 0 || agent.length !== 32 || !Number.isSafeInteger(atMs) || !isWell) throw damaged()
+    if (version !== formatVersion || agent.length !== 32 || !Number.isSafeInteger(atMs) || !isWell) throw damaged()
     return { agent, atMs: Number(atMs), addresses }
   } catch (error) {
     if (!isHubError(error)) throw error

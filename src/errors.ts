@@ -42,7 +42,7 @@ export const errorTable = {
     httpStatus: 500,
     exitCode: 16,
     retryable: false,
-    means: 'written by a newer release; left untouched',
+    means: 'of a format that this release does not know; left untouched',
   },
   CLOSED: { httpStatus: 503, exitCode: 17, retryable: false, means: 'the node is closed' },
   SIGNATURE_MISSING: { httpStatus: 401, exitCode: 18, retryable: false, means: 'the link carries no capability' },

@@ -50,7 +50,7 @@ const hints: Partial<Record<ErrorCode, string>> = {
   STORAGE_FAILED: 'look at the disk and at the permissions of the data directory, then run it again',
   CORRUPT: '`artifact-hub check --read-data` shows all that is broken; with --repair it saves what can be saved',
   SOURCE_FAILED: 'make sure that the source can be read and stays as it is, then run it again',
-  UNSUPPORTED_FORMAT: 'install the newer release of artifact-hub that wrote it',
+  UNSUPPORTED_FORMAT: 'use the release of artifact-hub that wrote it',
   INTERNAL: `this is a bug in artifact-hub; run it again with ${debugVariable}=1 and report what it prints`,
 }
 

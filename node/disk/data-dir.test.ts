@@ -53,7 +53,7 @@ test('makes the directory with its parents, for its owner alone, and opens it ag
   path = join(base, 'a', 'b')
   const dir = await DataDir.open({ path })
   expect((await stat(path)).mode & 0o777).toBe(0o700)
-  expect(await readFile(join(path, 'FORMAT'), 'utf8')).toBe('0\n')
+  expect(await readFile(join(path, 'FORMAT'), 'utf8')).toBe('1\n')
   await dir.close()
   await dir.close()
   await using again = await DataDir.open({ path })
@@ -69,13 +69,16 @@ test('tightens an empty directory and refuses one with content that others may e
   expect((await stat(path)).mode & 0o777).toBe(0o750)
 })
 
-test('leaves a folder of other things, a newer format and a file as they are', async () => {
+test('leaves a folder of other things, another format and a file as they are', async () => {
   await mkdir(path, { mode: 0o700 })
   await writeFile(join(path, 'thesis.tex'), 'x')
   await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
   expect(await readdir(path)).toEqual(['thesis.tex'])
-  await writeFile(join(path, 'FORMAT'), '7\n')
-  await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
+  for (const format of ['0\n', '2\n', '7\n']) {
+    await writeFile(join(path, 'FORMAT'), format)
+    await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
+    expect(await readFile(join(path, 'FORMAT'), 'utf8')).toBe(format)
+  }
   expect((await readdir(path)).sort()).toEqual(['FORMAT', 'thesis.tex'])
   await writeFile(join(path, 'FORMAT'), 'seven')
   await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'CORRUPT' })
@@ -199,6 +202,8 @@ test('draws a new incarnation in a copy, after a restore, on another host, after
   for (const change of [
     (text: string) => text.replace(JSON.stringify(hostname()), '"elsewhere"'),
     (text: string) => text.replace(bootIdentity(), 'another-boot'),
+    (text: string) => text.replace('"v": 1', '"v": 0'),
+    (text: string) => text.replace('"v": 1', '"v": 2'),
     (text: string) => text.replace(/"stamp": "[0-9a-f]{6}/, '"stamp": "000000'),
     () => 'not json',
     () => '{}',

@@ -4,8 +4,8 @@ import { ArtifactHubError } from '../../src/errors.ts'
 import { diskError, nodeFiles, systemCode } from './files.ts'
 import { DirectoryLock } from './lock.ts'
 
-/** Format number of a data directory. v0, may change. */
-const dataDirFormat = 0
+/** Format number of a data directory: of all in it that has no number of its own. Frozen; a change needs a new one. */
+const dataDirFormat = 1
 
 /** What a directory may hold and still count as empty: ours from an opening that was cut off, and a new file system's own. */
 const noContent = new Set(['lock', 'FORMAT.new', 'lost+found'])
@@ -26,7 +26,7 @@ export class DataDir implements AsyncDisposable {
    * one with content that others may enter is refused, as ssh refuses such keys: somebody widened it after we made it, and
    * what it holds may have been read. Nothing is written to a directory that is refused.
    * @throws LOCKED when another process, or this one, has it open; its message names pid and host
-   * @throws UNSUPPORTED_FORMAT when a newer release wrote it
+   * @throws UNSUPPORTED_FORMAT when it has another format, of a newer release or of a build from before formats were settled
    * @throws INVALID_ARGUMENT when it is not a directory, or has content that is not ours
    * @throws ACCESS_DENIED when others may enter it, or we may not
    * @throws STORAGE_FULL, STORAGE_FAILED, CORRUPT when FORMAT is unreadable
@@ -108,7 +108,7 @@ async function checkContent(path: string): Promise<boolean> {
     throw new ArtifactHubError('CORRUPT', `${join(path, 'FORMAT')} holds no format number`, { details: { path } })
   }
   const format = Number(text)
-  if (format > dataDirFormat) {
+  if (format !== dataDirFormat) {
     throw new ArtifactHubError(
       'UNSUPPORTED_FORMAT',
       `${path} has format ${format}; this release knows ${dataDirFormat}. Nothing was changed`,

@@ -7,11 +7,13 @@ import type { KeyValueStore } from '../../src/storage/key-value.ts'
 import { diskError, nodeFiles, systemCode } from './files.ts'
 import { bootIdentity, sameBoot } from './process-identity.ts'
 
+const formatVersion = 1
 const incarnationBytes = 16
 const stampBytes = 16
 
 /** What the marker file says: the incarnation, and what file on what machine says it. */
 interface Marker {
+  readonly v: typeof formatVersion
   /** 32 hex digits. */
   readonly incarnation: string
   /** 32 hex digits: what the database must say too. */
@@ -111,7 +113,9 @@ function ignoreFullDisk(error: unknown): void {
 async function readMarker(path: string): Promise<Marker | undefined> {
   try {
     const marker = JSON.parse(await readFile(path, 'utf8')) as Partial<Marker> | null
-    return typeof marker?.incarnation === 'string' && /^[0-9a-f]{32}$/.test(marker.incarnation)
+    return marker?.v === formatVersion &&
+      typeof marker.incarnation === 'string' &&
+      /^[0-9a-f]{32}$/.test(marker.incarnation)
       ? (marker as Marker)
       : undefined
   } catch (error) {
@@ -150,6 +154,7 @@ async function writeMarker(
   const file = await open(draft, 'wx', 0o600)
   try {
     const marker: Marker = {
+      v: formatVersion,
       incarnation: Buffer.from(incarnation).toString('hex'),
       stamp: Buffer.from(stamp).toString('hex'),
       host: hostname(),

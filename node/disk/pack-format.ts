@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { maxBlockBytes } from '../../src/limits.ts'
 
-/** Format number of a pack file. v0, may change. */
-const packFormat = 0
+/** Format number of a pack file. Frozen; a change needs a new one. */
+const packFormat = 1
 /** Bytes of a pack file before its first record. */
 export const packHeaderBytes = 32
 /** Bytes of a record before its block. */
@@ -42,13 +42,13 @@ export function encodePackHeader(namespace: string, pack: number): Uint8Array {
   return bytes
 }
 
-/** What is wrong with the header of a pack file: `newer` when a later release wrote it, `bad` when it is not this pack's. */
-export function checkPackHeader(bytes: Uint8Array, namespace: string, pack: number): 'ok' | 'bad' | 'newer' {
+/** What is wrong with the header of a pack file: `unknown` when it has another format, `bad` when it is not this pack's. */
+export function checkPackHeader(bytes: Uint8Array, namespace: string, pack: number): 'ok' | 'bad' | 'unknown' {
   if (bytes.length < packHeaderBytes) return 'bad'
   const header = Buffer.from(bytes.buffer, bytes.byteOffset, packHeaderBytes)
   if (header.equals(encodePackHeader(namespace, pack))) return 'ok'
   const sound = header.subarray(0, 8).equals(packMagic) && header.readUInt32LE(28) === crc32(header.subarray(0, 28))
-  return sound && header.readUInt32LE(8) > packFormat ? 'newer' : 'bad'
+  return sound && header.readUInt32LE(8) !== packFormat ? 'unknown' : 'bad'
 }
 
 /**

@@ -65,7 +65,7 @@ const emptyRow: PackRow = { state: 'open', end: 0, liveCount: 0, liveBytes: 0 }
 /**
  * The rows of one namespace. Under the prefix: `b` ‖ digest (32) → pack, offset, length, stored at (u32 LE each);
  * `p` ‖ pack (u32 BE) → state (u8), end, live count, live bytes (u32 LE each); `q` ‖ pack (u32 BE) → nothing: the pack is held;
- * `r` → nothing, while the index is being made again from the packs; `n` → a number (u32 LE) above those of all packs that were ever retired. v0, may change.
+ * `r` → nothing, while the index is being made again from the packs; `n` → a number (u32 LE) above those of all packs that were ever retired.
  *
  * Changes run one after the other. After a failed one the counts in memory may be wrong: `inDoubt` is set until `load`.
  */

@@ -33,7 +33,7 @@ export interface RecoveredPacks {
  *   indexed; a torn tail of the newest pack is cut off. A pack that the index does not know is scanned whole, and
  *   nothing of it is cut: its row may have been lost with an index that is being rebuilt.
  * Stopping anywhere and starting again gives the same.
- * @throws UNSUPPORTED_FORMAT for a pack of a later release; whatever the files throw
+ * @throws UNSUPPORTED_FORMAT for a pack of another format; whatever the files throw
  */
 export async function recoverPacks(options: {
   readonly files: DiskFiles
@@ -122,8 +122,8 @@ async function indexTail(
   const header = Buffer.alloc(packHeaderBytes)
   await readFully(pack.file, header, 0)
   const check = checkPackHeader(header, options.namespace, pack.number)
-  if (check === 'newer') {
-    throw new ArtifactHubError('UNSUPPORTED_FORMAT', `pack ${pack.number} was written by a newer release`)
+  if (check === 'unknown') {
+    throw new ArtifactHubError('UNSUPPORTED_FORMAT', `pack ${pack.number} has a format that this release does not know`)
   }
   const row = index.packs.get(pack.number)
   const known = row !== undefined && row.end >= packHeaderBytes

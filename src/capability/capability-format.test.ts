@@ -59,7 +59,7 @@ function made(): Record<string, string> {
 }
 
 async function frozen(): Promise<Record<string, string>> {
-  const path = new URL('../../test/fixtures/capability-v0.json', import.meta.url)
+  const path = new URL('../../test/fixtures/capability-v1.json', import.meta.url)
   return (JSON.parse(await readFile(path, 'utf8')) as { bytes: Record<string, string> }).bytes
 }
 
@@ -68,7 +68,7 @@ const signed = (kind: string, statement: Uint8Array) =>
   concatBytes(new TextEncoder().encode(`artifact-hub/${kind}/v1\0`), statement)
 const listIn = (bytes: Uint8Array) => decodeCanonical(bytes, { maxBytes: 8_192, what: 'it' }) as Uint8Array[]
 
-// v0: the layout may still change, and this file with it; until then it says when it did.
+// v1, frozen: bytes that change here are another version, with a fixture of its own.
 describe('the format of capabilities', () => {
   it('is the bytes of the frozen fixture', async () => {
     expect(made()).toEqual(await frozen())

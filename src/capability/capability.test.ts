@@ -136,7 +136,7 @@ describe.each(all)('a %s', (_, claims) => {
   })
 
   it('of a later format is of a newer release only when its issuer says so', () => {
-    const later = { ...membersOf(claims), v: 1, more: 'of everything' }
+    const later = { ...membersOf(claims), v: 2, more: 'of everything' }
     expect(() => decodeCapability(signedAs(later))).toThrow(unsupported)
     expect(() => decodeCapability(signedAs(later, 'entry'))).toThrow(corrupt)
   })

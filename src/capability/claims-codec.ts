@@ -1,6 +1,5 @@
 import { decodeRoot, encodeRoot, rootMembers, validateContentType } from '../catalog/index.ts'
-import { equalBytes, type Reader } from '../encoding/index.ts'
-import { ArtifactHubError } from '../errors.ts'
+import { equalBytes, type Reader, requireFormatVersion } from '../encoding/index.ts'
 import { boxedKeyBytes, boxTagBytes, isAddress, type TicketPeer } from '../identity/index.ts'
 import {
   maxAudience,
@@ -16,7 +15,7 @@ import type { Audience, CapabilityClaims, LinkClaims, PinnedContent, ShareClaims
 import { isIpRange, maxIpRangeUnits } from './ip-range.ts'
 import { isLinkName } from './link-name.ts'
 
-const formatVersion = 0
+const formatVersion = 1
 const audienceKinds = ['agent', 'group'] as const
 const maxGen = 2 ** 32 - 1
 const maxUsesBound = 2 ** 32 - 1
@@ -53,11 +52,9 @@ export function claimsValue(claims: CapabilityClaims): unknown {
   }
 }
 
-/** @throws UNSUPPORTED_FORMAT when a newer release wrote it, else CORRUPT for whatever no capability says */
+/** @throws UNSUPPORTED_FORMAT when its format has another version, else CORRUPT for whatever no capability says */
 export function readClaims(reader: Reader): CapabilityClaims {
-  if (reader.integer('v', 0, 1000) !== formatVersion) {
-    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this capability was made by a newer release')
-  }
+  requireFormatVersion(reader.integer('v', 0, Number.MAX_SAFE_INTEGER), formatVersion, 'this capability')
   const kind = reader.oneOf('kind', ['share', 'link'] as const)
   const common = {
     issuer: reader.bytes('iss', 32),

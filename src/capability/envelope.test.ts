@@ -9,7 +9,7 @@ import { decodeEnvelope, sealEnvelope, signCapability } from './index.ts'
 const capability = signCapability(issuer, shareClaims)
 const envelope = { capability, name: 'report.pdf', contentType: 'application/pdf', sizeBytes: 1234, message: 'for you' }
 const statementOf = (more: Record<string, unknown>) =>
-  encodeCanonical({ v: 0, cap: capability.token, name: 'a', type: 'text/plain', size: 1, message: null, ...more })
+  encodeCanonical({ v: 1, cap: capability.token, name: 'a', type: 'text/plain', size: 1, message: null, ...more })
 const signed = (statement: Uint8Array, agent = issuer) =>
   encodeCanonical([statement, agent.sign('envelope', statement)])
 const codeOf = (work: () => unknown): string => {
@@ -67,7 +67,8 @@ describe('an envelope', () => {
     ['a control character in its message', { message: '\u001b[2J' }, 'CORRUPT'],
     ['a message too long', { message: 'ä'.repeat(1000) }, 'CORRUPT'],
     ['a member that nobody knows', { more: 1 }, 'CORRUPT'],
-    ['a later version', { v: 1 }, 'UNSUPPORTED_FORMAT'],
+    ['a later version', { v: 2 }, 'UNSUPPORTED_FORMAT'],
+    ['an earlier version', { v: 0 }, 'UNSUPPORTED_FORMAT'],
   ])('is refused with %s, however well signed', (_, more, code) => {
     expect(codeOf(() => decodeEnvelope(signed(statementOf(more))))).toBe(code)
   })

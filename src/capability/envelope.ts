@@ -1,5 +1,5 @@
 import { validateContentType, validateName } from '../catalog/index.ts'
-import { decodeCanonical, encodeCanonical, equalBytes, Reader } from '../encoding/index.ts'
+import { decodeCanonical, encodeCanonical, equalBytes, Reader, requireFormatVersion } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { type AgentKey, verifySignature } from '../identity/index.ts'
 import {
@@ -13,7 +13,7 @@ import {
 import type { ShareClaims } from './claims.ts'
 import { type Capability, decodeCapability, decodeUnverifiedCapability } from './token.ts'
 
-const formatVersion = 0
+const formatVersion = 1
 const signatureBytes = 64
 
 /** What tells of a share: the capability, and what whoever shared it says of the artifact as it was then. */
@@ -79,8 +79,7 @@ function readEnvelope(bytes: Uint8Array, verify: boolean): Envelope {
   const version = reader.integer('v', 0, Number.MAX_SAFE_INTEGER)
   if (verify && !verifySignature('envelope', statement, capability.claims.issuer, signature))
     throw reader.malformed('it is not signed by the issuer of what is in it')
-  if (version !== formatVersion)
-    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this envelope was made by a newer release')
+  requireFormatVersion(version, formatVersion, 'this envelope')
   if (!isShare(capability)) throw reader.malformed('it is of no share')
   const envelope: Envelope = {
     capability,

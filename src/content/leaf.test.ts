@@ -27,7 +27,7 @@ describe('a leaf', () => {
   test('is the same block in another implementation of GMAC, HMAC, AES-GCM and SHA-256', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 5000 }), (chunk) => {
-        const hashKey = hmac(sha256, testKeys.nonce, new TextEncoder().encode('artifact-hub/content/nonce-hash/v0'))
+        const hashKey = hmac(sha256, testKeys.nonce, new TextEncoder().encode('artifact-hub/content/nonce-hash/v1'))
         const gmac = gcm(hashKey, new Uint8Array(12), chunk).encrypt(new Uint8Array(0))
         const length = new Uint8Array(8)
         new DataView(length.buffer).setBigUint64(0, BigInt(chunk.length))

@@ -9,7 +9,7 @@ import type { ContentKeys } from './keys.ts'
 export const leafNonceBytes = 12
 const tagBytes = 16
 /** Longer than what else K_nonce hashes, so never the same. */
-const nonceHashLabel = 'artifact-hub/content/nonce-hash/v0'
+const nonceHashLabel = 'artifact-hub/content/nonce-hash/v1'
 const zeroIv = new Uint8Array(leafNonceBytes)
 /**
  * Encrypted and decrypted at a time. The cipher gives new memory for each piece; pieces of this size come from the cache, while

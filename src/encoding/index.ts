@@ -1,6 +1,7 @@
 /** Bytes and text: canonical DAG-CBOR with strict reading, ids, order-preserving integers. */
 export { bytesText, concatBytes, equalBytes, orderedUint64, prefixEnd, readUint64, sha256, toHex } from './bytes.ts'
 export { decodeCanonical, encodeCanonical } from './canonical.ts'
+export { requireFormatVersion } from './format-version.ts'
 export {
   artifactIdBytes,
   artifactIdOf,

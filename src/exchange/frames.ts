@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { ContentRef } from '../content/index.ts'
-import { artifactIdBytes, decodeCanonical, encodeCanonical } from '../encoding/index.ts'
+import { artifactIdBytes, decodeCanonical, encodeCanonical, requireFormatVersion } from '../encoding/index.ts'
 import { ArtifactHubError, type ErrorCode, errorTable } from '../errors.ts'
 import {
   blockCreditBytes,
@@ -63,6 +63,8 @@ interface FrameForm {
   readonly maxBodyBytes: number
 }
 
+/** Of requests: nothing else in a frame could come in another version without one of these before it. */
+const formatVersion = 1
 /** A full node is about 60 KiB; readers take twice that. */
 const maxNodeBytes = 128 * 1024
 const maxMessageBytes = 1024
@@ -85,7 +87,7 @@ const typeOf = new Map([...askerForms, ...serverForms].map(([type, { kind }]) =>
 const bytes = (length: number) => z.instanceof(Uint8Array).refine((value) => value.length === length)
 const count = (max: number) => z.int().min(0).max(max)
 const requestForm = z.strictObject({
-  v: z.literal(0),
+  v: z.literal(formatVersion),
   ns: bytes(32),
   art: bytes(artifactIdBytes),
   root: bytes(32),
@@ -136,7 +138,7 @@ function framed(kind: FrameForm['kind'], head: readonly number[], body?: Uint8Ar
 
 function encodeRequest({ namespace, artifact, root, runs, nodes }: BlockRequest): Uint8Array {
   return encodeCanonical({
-    v: 0,
+    v: formatVersion,
     ns: namespace,
     art: artifact,
     root: root.digest,
@@ -150,6 +152,7 @@ function encodeRequest({ namespace, artifact, root, runs, nodes }: BlockRequest)
 
 function decodeRequest(body: Uint8Array): BlockRequest {
   const decoded = decodeCanonical(body, { maxBytes: maxBlockRequestBytes, what: 'a request for blocks' })
+  requireFormatVersion((decoded as { v?: unknown } | null)?.v, formatVersion, 'this request for blocks')
   const parsed = requestForm.safeParse(decoded)
   if (!parsed.success) throw malformed('a request of the wrong form')
   const { data } = parsed
@@ -184,7 +187,7 @@ export interface RawFrame {
   readonly body: Uint8Array<ArrayBuffer>
 }
 
-/** @throws CORRUPT when the frame is not what its kind must be */
+/** @throws CORRUPT when the frame is not what its kind must be; UNSUPPORTED_FORMAT */
 export function decodeAskerFrame({ kind, head, body }: RawFrame): AskerFrame {
   if (kind === 'request') return { kind, request: decodeRequest(body) }
   if (kind === 'present') return { kind, presentation: body }

@@ -105,15 +105,15 @@ describe('questions about groups', () => {
   })
 
   it.each([
-    ['nothing known', { v: 0 }],
-    ['another version', { v: 1, ask: agentOf(3) }],
-    ['a group id of another length', { v: 0, ask: new Uint8Array(31) }],
-    ['both at once', { v: 0, ask: agentOf(3), tell: agentOf(3), proof: [new Uint8Array(1)] }],
-    ['no proof', { v: 0, tell: agentOf(3), proof: [] }],
-    ['a proof of no bytes', { v: 0, tell: agentOf(3), proof: ['text'] }],
+    ['nothing known', { v: 1 }],
+    ['no version', { ask: agentOf(3) }],
+    ['a group id of another length', { v: 1, ask: new Uint8Array(31) }],
+    ['both at once', { v: 1, ask: agentOf(3), tell: agentOf(3), proof: [new Uint8Array(1)] }],
+    ['no proof', { v: 1, tell: agentOf(3), proof: [] }],
+    ['a proof of no bytes', { v: 1, tell: agentOf(3), proof: ['text'] }],
     [
       'a proof of more entries than any',
-      { v: 0, tell: agentOf(3), proof: Array.from({ length: 257 }, () => new Uint8Array(1)) },
+      { v: 1, tell: agentOf(3), proof: Array.from({ length: 257 }, () => new Uint8Array(1)) },
     ],
     ['a text', 'ask'],
   ])('are refused for %s, and held against who asks', async (_, message) => {
@@ -124,12 +124,20 @@ describe('questions about groups', () => {
     expect(w.member.penalties.map(({ misbehaviour }) => misbehaviour)).toEqual(['bad-frame'])
   })
 
+  it.each([0, 2])('of version %s are refused, and held against nobody', async (v) => {
+    await using w = await world()
+    const asking = raw(w.asker, w.member.agent, framed({ v, ask: w.group.ns.id }))
+    await expect(asking).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(w.askers).toEqual([])
+    expect(w.member.penalties).toEqual([])
+  })
+
   it('are bounded before they are there: a length over the limit, and bytes behind the end', async () => {
     await using w = await world()
     const long = new Uint8Array(4)
     new DataView(long.buffer).setUint32(0, maxProofBytes * 2)
     await expect(raw(w.asker, w.member.agent, long)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
-    const behind = Buffer.concat([framed({ v: 0, ask: w.group.ns.id }), new Uint8Array(9)])
+    const behind = Buffer.concat([framed({ v: 1, ask: w.group.ns.id }), new Uint8Array(9)])
     await expect(raw(w.asker, w.member.agent, behind)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
     expect(w.askers).toEqual([])
     expect(w.member.penalties).toHaveLength(2)
@@ -152,17 +160,25 @@ describe('questions about groups', () => {
     await expect(askDescriptor(w.options, w.member.agent, w.group.ns.id)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
   })
 
-  it('whose answers are not what they must be are CORRUPT to who asked', async () => {
+  it('whose answers are not what they must be are refused by who asked', async () => {
     const network = new MemoryNetwork()
     const [liar, asker] = [network.join(agentOf(1)), network.join(agentOf(2))]
     network.connect(liar, asker)
     const options = { network: asker, scheduler: still, signal: new AbortController().signal }
-    for (const answer of [{ v: 0, proof: 'yes' }, { v: 0 }, { v: 0, proof: [] }, null]) {
+    const answers = [
+      [{ v: 1, proof: 'yes' }, 'CORRUPT'],
+      [{ v: 1 }, 'CORRUPT'],
+      [{ v: 1, proof: [] }, 'CORRUPT'],
+      [null, 'CORRUPT'],
+      [{ v: 0, proof: null }, 'UNSUPPORTED_FORMAT'],
+      [{ v: 2, proof: null }, 'UNSUPPORTED_FORMAT'],
+    ] as const
+    for (const [answer, code] of answers) {
       const unhandle = liar.handle(protocol, async (stream) => {
         await stream.write(framed(answer))
         await stream.closeWrite()
       })
-      await expect(askDescriptor(options, liar.agent, agentOf(3))).rejects.toMatchObject({ code: 'CORRUPT' })
+      await expect(askDescriptor(options, liar.agent, agentOf(3))).rejects.toMatchObject({ code })
       unhandle()
     }
   })

@@ -20,8 +20,10 @@ import type { Scheduler } from './scheduler.ts'
 
 /** Room beside the entries of a proof: heads of byte strings, ids. */
 const aroundProofBytes = 4 * 1024
+const formatVersion = 1
 const protocol = {
   name: '/artifact-hub/group/1',
+  version: formatVersion,
   maxQuestionBytes: maxProofBytes + aroundProofBytes,
   maxAnswerBytes: maxProofBytes + aroundProofBytes,
 }
@@ -29,10 +31,10 @@ const protocol = {
 const bytes32 = z.instanceof(Uint8Array).refine((value) => value.length === 32)
 const proofForm = z.array(z.instanceof(Uint8Array)).min(1).max(maxProofEntries)
 const questionForm = z.union([
-  z.strictObject({ v: z.literal(0), ask: bytes32 }),
-  z.strictObject({ v: z.literal(0), tell: bytes32, proof: proofForm }),
+  z.strictObject({ v: z.literal(formatVersion), ask: bytes32 }),
+  z.strictObject({ v: z.literal(formatVersion), tell: bytes32, proof: proofForm }),
 ])
-const answerForm = z.strictObject({ v: z.literal(0), proof: proofForm.nullable() })
+const answerForm = z.strictObject({ v: z.literal(formatVersion), proof: proofForm.nullable() })
 
 /** What the descriptors of groups are served from, and where news of them go. */
 export interface ServeGroupsOptions {
@@ -65,11 +67,11 @@ export function serveGroups({ network, scheduler, shown, told }: ServeGroupsOpti
       }
       if ('tell' in question) {
         await told({ group: question.tell, proof: question.proof }, agent)
-        return { v: 0, proof: null }
+        return { v: formatVersion, proof: null }
       }
       const descriptor = await shown(question.ask, agent)
       if (descriptor === undefined) await elapsed(scheduler, blockRefusalMs, signal)
-      return { v: 0, proof: descriptor?.proof ?? null }
+      return { v: formatVersion, proof: descriptor?.proof ?? null }
     },
   })
 }
@@ -83,7 +85,7 @@ export async function askDescriptor(
   agent: Uint8Array,
   group: Uint8Array,
 ): Promise<ShownDescriptor | undefined> {
-  const parsed = answerForm.safeParse(await askQuestion(protocol, options, agent, { v: 0, ask: group }))
+  const parsed = answerForm.safeParse(await askQuestion(protocol, options, agent, { v: formatVersion, ask: group }))
   if (!parsed.success) throw new ArtifactHubError('CORRUPT', 'an answer about a group is not what it must be')
   return parsed.data.proof === null ? undefined : { group, proof: parsed.data.proof }
 }
@@ -94,7 +96,7 @@ export async function tellDescriptor(
   agent: Uint8Array,
   { group, proof }: ShownDescriptor,
 ): Promise<void> {
-  await askQuestion(protocol, options, agent, { v: 0, tell: group, proof })
+  await askQuestion(protocol, options, agent, { v: formatVersion, tell: group, proof })
 }
 
 /** How many questions each agent may still ask now. */

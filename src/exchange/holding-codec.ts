@@ -4,9 +4,12 @@ import { ArtifactHubError } from '../errors.ts'
 import { maxHoldingMessageBytes, maxHoldingWaitMs, maxPresentationBytes } from '../limits.ts'
 import type { QuestionProtocol } from './question.ts'
 
+const formatVersion = 1
+
 /** The protocol by which agents ask each other what they hold. */
 export const holdingProtocol: QuestionProtocol = {
   name: '/artifact-hub/holding/1',
+  version: formatVersion,
   maxQuestionBytes: maxHoldingMessageBytes + maxPresentationBytes,
   maxAnswerBytes: maxHoldingMessageBytes,
 }
@@ -30,23 +33,23 @@ export interface HoldingQuestion {
 
 const bytes = (length: number) => z.instanceof(Uint8Array).refine((value) => value.length === length)
 const questionForm = z.strictObject({
-  v: z.literal(0),
+  v: z.literal(formatVersion),
   ns: bytes(32),
   art: bytes(artifactIdBytes),
   root: bytes(32),
   wait: z.int().min(0).max(maxHoldingWaitMs),
   cap: z.nullable(z.instanceof(Uint8Array)),
 })
-const answerForm = z.strictObject({ v: z.literal(0), holds: z.enum(['all', 'part', 'none', 'denied']) })
+const answerForm = z.strictObject({ v: z.literal(formatVersion), holds: z.enum(['all', 'part', 'none', 'denied']) })
 
-/** `{ v: 0, ns, art, root, wait, cap }` */
+/** `{ v: 1, ns, art, root, wait, cap }` */
 export function questionMessage({ namespace, artifact, root, waitMs, presentation }: HoldingQuestion): unknown {
-  return { v: 0, ns: namespace, art: artifact, root, wait: waitMs, cap: presentation ?? null }
+  return { v: formatVersion, ns: namespace, art: artifact, root, wait: waitMs, cap: presentation ?? null }
 }
 
-/** `{ v: 0, holds }` */
+/** `{ v: 1, holds }` */
 export function answerMessage(holds: Holds | 'denied'): unknown {
-  return { v: 0, holds }
+  return { v: formatVersion, holds }
 }
 
 /** @throws CORRUPT for what no honest peer asks */

@@ -87,7 +87,7 @@ describe('a delivery', () => {
 })
 
 describe('what no honest sender sends', () => {
-  const fits = { v: 0, env: someEnvelopes(1), group: null, peers: [] }
+  const fits = { v: 1, env: someEnvelopes(1), group: null, peers: [] }
   test.each([
     ['no map', framed([1, 2])],
     ['no envelope', framed({ ...fits, env: [] })],
@@ -105,6 +105,14 @@ describe('what no honest sender sends', () => {
     await at.send(bytes)
     await until(() => at.taker.penalties.length > 0)
     expect(at.taker.penalties.map(({ misbehaviour }) => misbehaviour)).toEqual(['bad-frame'])
+    expect(at.taken).toEqual([])
+  })
+
+  test.each([0, 2])('is not held against who speaks version %s', async (v) => {
+    const at = new World()
+    await at.send(framed({ ...fits, v }))
+    await until(() => at.network.openStreams === 0)
+    expect(at.taker.penalties).toEqual([])
     expect(at.taken).toEqual([])
   })
 

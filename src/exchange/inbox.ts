@@ -21,9 +21,12 @@ import {
 import type { KnownPeer } from './replicator.ts'
 import type { Scheduler } from './scheduler.ts'
 
+const formatVersion = 1
+
 /** The protocol by which agents hand each other what was shared with them. */
 const inboxProtocol: QuestionProtocol = {
   name: '/artifact-hub/inbox/1',
+  version: formatVersion,
   maxQuestionBytes: maxInboxMessageBytes,
   maxAnswerBytes: 1024,
 }
@@ -53,13 +56,16 @@ const bytes = (min: number, max: number) =>
   z.instanceof(Uint8Array).refine((value) => value.length >= min && value.length <= max)
 const peerForm = z.tuple([bytes(32, 32), z.array(z.string().max(maxTicketAddressBytes)).max(maxTicketAddresses)])
 const deliveryForm = z.strictObject({
-  v: z.literal(0),
+  v: z.literal(formatVersion),
   env: z.array(bytes(1, maxEnvelopeBytes)).min(1).max(maxEnvelopesInDelivery),
   group: bytes(32, 32).nullable(),
   peers: z.array(peerForm).max(maxTicketPeers),
 })
 const receipts: readonly Receipt[] = ['taken', 'full', 'refused']
-const answerForm = z.strictObject({ v: z.literal(0), taken: z.array(z.enum(receipts)).max(maxEnvelopesInDelivery) })
+const answerForm = z.strictObject({
+  v: z.literal(formatVersion),
+  taken: z.array(z.enum(receipts)).max(maxEnvelopesInDelivery),
+})
 
 /** Takes deliveries until it is closed. Whoever sends what cannot be a delivery, or too many at once, is penalised. */
 export function serveInbox({ network, scheduler, receive }: ServeInboxOptions): QuestionServer {
@@ -74,7 +80,7 @@ export function serveInbox({ network, scheduler, receive }: ServeInboxOptions): 
       const { env, group, peers } = parsed.data
       const known = peers.map(([agent, addresses]) => ({ agent, addresses }))
       const delivery = { envelopes: env, group: group ?? undefined, peers: known }
-      return { v: 0, taken: await receive(delivery, from, signal) }
+      return { v: formatVersion, taken: await receive(delivery, from, signal) }
     },
   })
 }
@@ -89,7 +95,7 @@ export async function deliver(
   { envelopes, group, peers }: Delivery,
 ): Promise<readonly Receipt[]> {
   const question = {
-    v: 0,
+    v: formatVersion,
     env: envelopes,
     group: group ?? null,
     peers: peers.slice(0, maxTicketPeers).map((peer) => [peer.agent, peer.addresses.slice(0, maxTicketAddresses)]),

@@ -1,15 +1,18 @@
-import { decodeCanonical, encodeCanonical, toHex } from '../encoding/index.ts'
+import { decodeCanonical, encodeCanonical, requireFormatVersion, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { syncFrameTimeoutMs } from '../limits.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 
 /**
- * A protocol of one question and one answer a stream. Each is one frame: its length (u32, big-endian) ‖ canonical DAG-CBOR.
+ * A protocol of one question and one answer a stream. Each is one frame: its length (u32, big-endian) ‖ a canonical DAG-CBOR map,
+ * whose member `v` is the version of the protocol's messages.
  */
 export interface QuestionProtocol {
   /** Its libp2p name. */
   readonly name: string
+  /** The one version of its messages that is known. */
+  readonly version: number
   /** Longest question and answer, bytes. */
   readonly maxQuestionBytes: number
   readonly maxAnswerBytes: number
@@ -23,7 +26,7 @@ export interface AnswerOptions {
   readonly maxOfAgent: number
   readonly maxInAll: number
   /**
-   * Answers one question, which is decoded and nothing more.
+   * Answers one question, which is decoded, of the right version, and nothing more.
    * @throws CORRUPT, TOO_LARGE for what no honest peer asks: held against it
    */
   readonly answer: (question: unknown, agent: Uint8Array, signal: AbortSignal) => Promise<unknown>
@@ -44,7 +47,7 @@ export function answerQuestions(protocol: QuestionProtocol, options: AnswerOptio
 
   const answer = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
     const question = await inTime(scheduler, syncFrameTimeoutMs, signal, (timely) =>
-      readMessage(stream, protocol.maxQuestionBytes, timely),
+      readMessage(stream, protocol, protocol.maxQuestionBytes, timely),
     )
     const answer = await options.answer(question, stream.agent, signal)
     await inTime(scheduler, syncFrameTimeoutMs, signal, (timely) => stream.write(framed(answer), { signal: timely }))
@@ -96,8 +99,8 @@ export interface AskOptions {
  * Asks an agent one question.
  *
  * @param waitMs how long the other side may think beyond the time that a frame takes
- * @returns the answer, decoded and nothing more
- * @throws UNAVAILABLE, CORRUPT, TOO_LARGE; the signal's reason
+ * @returns the answer, decoded, of the right version, and nothing more
+ * @throws UNAVAILABLE, CORRUPT, TOO_LARGE, UNSUPPORTED_FORMAT; the signal's reason
  */
 export async function askQuestion(
   protocol: QuestionProtocol,
@@ -111,7 +114,7 @@ export async function askQuestion(
     const answer = await inTime(scheduler, waitMs + syncFrameTimeoutMs, signal, async (timely) => {
       await stream.write(framed(question), { signal: timely })
       await stream.closeWrite()
-      return await readMessage(stream, protocol.maxAnswerBytes, timely)
+      return await readMessage(stream, protocol, protocol.maxAnswerBytes, timely)
     })
     await stream.close()
     return answer
@@ -129,7 +132,12 @@ function framed(message: unknown): Uint8Array {
   return frame
 }
 
-async function readMessage(stream: PeerStream, maxBytes: number, signal: AbortSignal): Promise<unknown> {
+async function readMessage(
+  stream: PeerStream,
+  { version }: QuestionProtocol,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<unknown> {
   const pieces: Uint8Array[] = []
   let held = 0
   let length: number | undefined
@@ -143,7 +151,9 @@ async function readMessage(stream: PeerStream, maxBytes: number, signal: AbortSi
     if (length !== undefined && held > 4 + length) throw malformed()
     if (length !== undefined && held === 4 + length) {
       const frame = new Uint8Array(Buffer.concat(pieces))
-      return decodeCanonical(frame.subarray(4), { maxBytes, what: 'a message' })
+      const message = decodeCanonical(frame.subarray(4), { maxBytes, what: 'a message' })
+      requireFormatVersion((message as { v?: unknown } | null)?.v, version, 'a message of another agent')
+      return message
     }
     const more = await stream.read({ signal })
     if (more === undefined) throw new ArtifactHubError('UNAVAILABLE', 'the other agent ended the stream too early')

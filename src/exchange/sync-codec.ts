@@ -1,4 +1,4 @@
-import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
+import { decodeCanonical, encodeCanonical, requireFormatVersion } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import {
   maxClaimEntries,
@@ -137,7 +137,7 @@ export interface ClaimMessage {
   readonly entries: readonly Uint8Array[]
 }
 
-const formatVersion = 0
+const formatVersion = 1
 const codes = {
   hello: 0,
   denied: 1,
@@ -313,8 +313,7 @@ function malformed(): ArtifactHubError {
 }
 
 function checkVersion(version: unknown): void {
-  if (countOf(version) !== formatVersion)
-    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this sync frame was written by a newer release')
+  requireFormatVersion(version, formatVersion, 'this sync frame')
 }
 
 function checkCount(members: readonly unknown[], count: number): void {

@@ -1,8 +1,9 @@
 import { scrypt } from 'node:crypto'
 import nacl from 'tweetnacl'
-import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
+import { decodeCanonical, encodeCanonical, requireFormatVersion } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 
+const formatVersion = 1
 const maxFileBytes = 1024
 // OWASP's first choice for scrypt (N = 2^17, r = 8, p = 1): 128 MiB and about half a second for each guess.
 const cost = { log2N: 17, r: 8, p: 1 }
@@ -18,9 +19,10 @@ export async function encodeIdentityFile(
   passphrase: string | undefined,
   salt: Uint8Array,
 ): Promise<Uint8Array> {
-  if (passphrase === undefined) return encodeCanonical({ v: 1, seed })
+  if (passphrase === undefined) return encodeCanonical({ v: formatVersion, seed })
   const key = await stretch(passphrase, salt, cost)
-  return encodeCanonical({ v: 1, kdf: 'scrypt', ...cost, salt, box: nacl.secretbox(seed, zeroNonce, key) })
+  const box = nacl.secretbox(seed, zeroNonce, key)
+  return encodeCanonical({ v: formatVersion, kdf: 'scrypt', ...cost, salt, box })
 }
 
 /**
@@ -34,7 +36,7 @@ export async function decodeIdentityFile(bytes: Uint8Array, passphrase: string |
     unknown
   > | null
   if (typeof file !== 'object' || file === null) throw new ArtifactHubError('CORRUPT', 'identity.key is not a map')
-  if (file.v !== 1) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'identity.key was written by a newer release')
+  requireFormatVersion(file.v, formatVersion, 'identity.key')
   if (isBytes(file.seed, 32) && Object.keys(file).length === 2) {
     // Silently ignoring it would let somebody believe that the key is protected.
     if (passphrase !== undefined)

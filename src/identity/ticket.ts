@@ -1,12 +1,12 @@
 import { base32 } from 'multiformats/bases/base32'
-import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
+import { decodeCanonical, encodeCanonical, requireFormatVersion } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { maxLabelBytes, maxTicketAddressBytes, maxTicketAddresses, maxTicketPeers, maxTicketText } from '../limits.ts'
 import { isUsablePublicKey } from './agreement.ts'
 
 /**
  * One copyable string that carries an id and where to ask: `ahub1` and lowercase base32 (RFC 4648, no padding) of canonical DAG-CBOR
- * `{ v: 0, kind, id, peers: [[agent, [address…]]…], name }`. It is not signed and gives no right: what it names is checked when it is met.
+ * `{ v: 1, kind, id, peers: [[agent, [address…]]…], name }`. It is not signed and gives no right: what it names is checked when it is met.
  */
 export interface Ticket {
   readonly kind: 'agent' | 'group' | 'namespace'
@@ -27,7 +27,7 @@ export interface TicketPeer {
 }
 
 const prefix = 'ahub1'
-const formatVersion = 0
+const formatVersion = 1
 const kinds = ['agent', 'group', 'namespace'] as const
 const addressPattern = /^(?:\/[!-.0-~]+)+$/
 
@@ -64,7 +64,7 @@ function encode({ kind, id, peers, name }: Ticket): string {
 
 /**
  * Reads a ticket; space around it is ignored.
- * @throws INVALID_ARGUMENT when it is none, UNSUPPORTED_FORMAT when a newer release made it
+ * @throws INVALID_ARGUMENT when it is none, UNSUPPORTED_FORMAT when its format has another version
  */
 export function parseTicket(given: string): Ticket {
   const text = given.trim()
@@ -87,10 +87,10 @@ function decode(text: string): unknown {
 function ticketOf(value: unknown): Ticket {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid('it is damaged')
   const { v, kind: kindText, id, peers, name, ...others } = value as Record<string, unknown>
-  if (Number.isSafeInteger(v) && (v as number) > formatVersion)
-    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this ticket was made by a newer release')
+  if (!Number.isSafeInteger(v)) throw invalid('it is damaged')
+  requireFormatVersion(v, formatVersion, 'this ticket')
   const kind = kinds.find((known) => known === kindText)
-  const isWell = v === formatVersion && kind !== undefined && isBytes32(id) && Object.keys(others).length === 0
+  const isWell = kind !== undefined && isBytes32(id) && Object.keys(others).length === 0
   if (!isWell || !Array.isArray(peers) || peers.length > maxTicketPeers) throw invalid('it is damaged')
   if (kind === 'agent' && !isUsablePublicKey(id)) throw invalid('it names no agent')
   if (name !== null && (typeof name !== 'string' || !isLabel(name))) throw invalid('its name cannot be shown')

@@ -1,5 +1,11 @@
-import { concatBytes, decodeCanonical, encodeCanonical, equalBytes, Reader } from '../encoding/index.ts'
-import { ArtifactHubError } from '../errors.ts'
+import {
+  concatBytes,
+  decodeCanonical,
+  encodeCanonical,
+  equalBytes,
+  Reader,
+  requireFormatVersion,
+} from '../encoding/index.ts'
 import {
   maxBoxesInEntry,
   maxCuts,
@@ -11,7 +17,7 @@ import {
 import type { EntryHeader, KeySection } from './entry.ts'
 import { malformed } from './malformed.ts'
 
-const formatVersion = 0
+const formatVersion = 1
 const grantPrefixBytes = 8
 const nonceBytes = 16
 const jtiBytes = 16
@@ -164,15 +170,13 @@ export function encodeAuthBody(body: AuthBody): Uint8Array<ArrayBuffer> {
 /**
  * What an auth entry's body says; `undefined` for a data entry.
  *
- * @throws CORRUPT, and UNSUPPORTED_FORMAT when it was written by a newer release
+ * @throws CORRUPT, and UNSUPPORTED_FORMAT when its format has another version
  */
 export function decodeAuthBody(header: EntryHeader, bytes: Uint8Array | undefined): AuthBody | undefined {
   if (header.data !== undefined) return undefined
   if (bytes === undefined) throw malformed('an auth entry has a body')
   const reader = Reader.map(decodeCanonical(bytes, { maxBytes: maxEntryBytes, what: 'an entry body' }), 'body')
-  if (reader.integer('v', 0, 1000) !== formatVersion) {
-    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this entry was written by a newer release')
-  }
+  requireFormatVersion(reader.integer('v', 0, Number.MAX_SAFE_INTEGER), formatVersion, 'what this entry says')
   const body = readBody(header, reader)
   reader.end()
   return body

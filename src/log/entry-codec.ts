@@ -1,5 +1,12 @@
 import { decodeRoot, encodeRoot, rootMembers } from '../catalog/index.ts'
-import { decodeCanonical, encodeCanonical, equalBytes, Reader, sha256 } from '../encoding/index.ts'
+import {
+  decodeCanonical,
+  encodeCanonical,
+  equalBytes,
+  Reader,
+  requireFormatVersion,
+  sha256,
+} from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { boxedKeyBytes, boxTagBytes, verifySignature, verifySignatureBeside } from '../identity/index.ts'
 import { maxBoxesInEntry, maxEntryBytes, maxHeaderBytes, maxParentHeads, maxVersionHeads } from '../limits.ts'
@@ -7,7 +14,7 @@ import { checkKeys, decodeAuthBody } from './auth-body.ts'
 import type { BoxLabel, DataHeader, Entry, EntryHeader, EntryKind, KeySection } from './entry.ts'
 import { malformed } from './malformed.ts'
 
-const formatVersion = 0
+const formatVersion = 1
 const kinds = [
   'genesis',
   'grant',
@@ -137,7 +144,7 @@ export function isSignedByAuthor({ header, headerBytes, signature }: Entry): boo
 }
 
 /**
- * The signature matters only to what this release does not know: a newer one wrote it if it is signed, and otherwise it is
+ * The signature matters only to what this release does not know: another one wrote it if it is signed, and otherwise it is
  * damaged.
  *
  * @throws TOO_LARGE, CORRUPT, UNSUPPORTED_FORMAT
@@ -150,7 +157,8 @@ function decodeHeader(bytes: Uint8Array, signature: Uint8Array): EntryHeader {
   const kind = version === formatVersion ? kinds.find((known) => known === kindText) : undefined
   if (kind === undefined) {
     if (!verifySignature('entry', bytes, author, signature)) throw malformed('it is of no known kind, and not signed')
-    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this entry was written by a newer release')
+    requireFormatVersion(version, formatVersion, 'this entry')
+    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this entry is of a kind that a newer release brought')
   }
   const clock = reader.array('clock', 2, 2)
   const header: EntryHeader = {

@@ -114,7 +114,7 @@ describe('entries', () => {
     const { header, keysBytes } = signEntry(agent, draft, sections).entry
     const { digest, codec, inline, sizeBytes, storedBytes, keyId } = header.data?.root ?? expect.fail()
     return {
-      v: 0 as unknown,
+      v: 1 as unknown,
       kind: 'put' as unknown,
       ns: header.namespace as unknown,
       author: header.author as unknown,
@@ -228,8 +228,8 @@ describe('entries', () => {
     }
   })
 
-  it('leaves entries of a newer release alone', () => {
-    for (const change of [{ v: 1 }, { kind: 'limits' }, { kind: 'erase', data: null, more: 1 }]) {
+  it('leaves entries of another release alone', () => {
+    for (const change of [{ v: 2 }, { v: 0 }, { kind: 'limits' }, { kind: 'erase', data: null, more: 1 }]) {
       expect(() => decodeEntry(resigned({ ...valid(), ...change }))).toThrow(
         expect.objectContaining({ code: 'UNSUPPORTED_FORMAT' }),
       )

@@ -6,17 +6,19 @@ import {
   validateMetadata,
   validateName,
 } from '../catalog/index.ts'
-import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
+import { decodeCanonical, encodeCanonical, requireFormatVersion } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxEntryBytes } from '../limits.ts'
 
+const formatVersion = 1
+
 /**
- * A put's body before encryption: canonical DAG-CBOR `{ v: 0, name, type, meta, sha256 }`. Metadata is JSON text, for
+ * A put's body before encryption: canonical DAG-CBOR `{ v: 1, name, type, meta, sha256 }`. Metadata is JSON text, for
  * CBOR would lose the difference between a key named `__proto__` and a prototype, and between 1 and 1.0.
  */
 export function encodeBody(state: ArtifactState): Uint8Array<ArrayBuffer> {
   return encodeCanonical({
-    v: 0,
+    v: formatVersion,
     name: state.name,
     type: state.contentType,
     meta: metadataText(state.metadata),
@@ -30,8 +32,8 @@ export function decodeBody(bytes: Uint8Array): ArtifactState {
     string,
     unknown
   > | null
-  if (typeof body !== 'object' || body === null || typeof body.v !== 'number') throw malformed()
-  if (body.v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this version was written by a newer release')
+  if (typeof body !== 'object' || body === null) throw malformed()
+  requireFormatVersion(body.v, formatVersion, 'what this version says')
   const { name, type, meta, sha256 } = body
   if (typeof name !== 'string' || typeof type !== 'string' || typeof meta !== 'string') throw malformed()
   if (!(sha256 instanceof Uint8Array) || sha256.length !== 32 || Object.keys(body).length !== 5) throw malformed()

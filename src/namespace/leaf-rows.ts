@@ -9,7 +9,7 @@ import type { Namespace } from './namespace.ts'
 import type { TableName } from './tables.ts'
 
 const table = 'leafRows' satisfies TableName
-const domain = new TextEncoder().encode('artifact-hub/leaf-rows/v0\0')
+const domain = new TextEncoder().encode('artifact-hub/leaf-rows/v1\0')
 const artifactBytes = 20
 const keyIdBytes = 16
 const nonceBytes = 12

@@ -1,4 +1,11 @@
-import { concatBytes, decodeCanonical, encodeCanonical, formatNamespaceId, prefixEnd } from '../encoding/index.ts'
+import {
+  concatBytes,
+  decodeCanonical,
+  encodeCanonical,
+  formatNamespaceId,
+  prefixEnd,
+  requireFormatVersion,
+} from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { type PlanName, plans } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
@@ -21,6 +28,7 @@ export interface NamespaceRow {
   readonly createdMs: number
 }
 
+const formatVersion = 1
 const rowTable = 0x6e
 const removalTable = 0x78
 const partialTable = 0x70
@@ -46,7 +54,8 @@ export async function loadCurrentNamespace(store: KeyValueStore): Promise<Uint8A
 
 /** The change that remembers a namespace. */
 export function putNamespaceRow({ id, kind, name, plan, owner, createdMs }: NamespaceRow): KeyValueChange {
-  return { type: 'put', key: rowKey(id), value: encodeCanonical({ v: 0, kind, name, plan, owner, createdMs }) }
+  const value = encodeCanonical({ v: formatVersion, kind, name, plan, owner, createdMs })
+  return { type: 'put', key: rowKey(id), value }
 }
 
 /** The changes that forget a namespace, and remember that what it had is to be removed. */
@@ -126,7 +135,7 @@ function decodeRow(id: Uint8Array, value: Uint8Array): NamespaceRow {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a namespace row' }) as Record<string, unknown>
   const { v, name, plan, owner, createdMs } = row
   const kind = kinds.find((known) => known === row.kind)
-  if (v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a namespace was recorded by a newer release')
+  requireFormatVersion(v, formatVersion, `what this node remembers of ${formatNamespaceId(id)}`)
   const isWell =
     typeof name === 'string' && typeof plan === 'string' && Object.hasOwn(plans, plan) && owner instanceof Uint8Array
   if (!isWell || kind === undefined || typeof createdMs !== 'number') {

@@ -37,7 +37,7 @@ interface ShareBookInit {
   readonly keyring: Keyring
 }
 
-const formatVersion = 0
+const formatVersion = 1
 /** Some 700 bytes each. */
 const maxKeptShares = 100_000
 const batchRows = 500
@@ -147,7 +147,7 @@ export interface SharedBytes {
   readonly bytes: Uint8Array
 }
 
-/** A share's body before encryption: canonical DAG-CBOR `{ v: 0, kind, cap }`. */
+/** A share's body before encryption: canonical DAG-CBOR `{ v: 1, kind, cap }`. */
 export function encodeShareBody({ kind, bytes }: SharedBytes): Uint8Array<ArrayBuffer> {
   return encodeCanonical({ v: formatVersion, kind, cap: bytes })
 }
@@ -171,7 +171,7 @@ export async function openShared(entry: Entry, reader: SecretReader): Promise<Sh
       seq,
     })
     const value = Reader.map(decodeCanonical(plaintext, { maxBytes: maxEntryBytes, what: 'a share' }), 'share')
-    if (value.integer('v', 0, 1000) !== formatVersion) return undefined
+    if (value.integer('v', 0, Number.MAX_SAFE_INTEGER) !== formatVersion) return undefined
     const kind = value.oneOf('kind', ['share', 'link'] as const)
     const bytes = value.someBytes('cap', maxEnvelopeBytes)
     value.end()

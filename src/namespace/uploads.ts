@@ -1,4 +1,4 @@
-import { decodeCanonical, encodeCanonical, sha256 } from '../encoding/index.ts'
+import { decodeCanonical, encodeCanonical, requireFormatVersion, sha256 } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { KeyWrap } from '../log/index.ts'
 import type { ArtifactKey } from '../sharing/index.ts'
@@ -18,6 +18,7 @@ export interface PendingUpload {
   readonly isNew: boolean
 }
 
+const formatVersion = 1
 const maxRowBytes = 1_024
 
 /** Where the record of an upload stands. */
@@ -27,7 +28,14 @@ export function pendingUploadKey(namespace: Namespace, name: string, path: strin
 
 /** The change that writes an upload down. */
 export function putUpload(rowKey: Uint8Array, { salt, wrap }: PendingUpload, startedMs: number): KeyValueChange {
-  const value = encodeCanonical({ v: 0, salt, key: wrap.keyId, under: wrap.under, box: wrap.box, startedMs })
+  const value = encodeCanonical({
+    v: formatVersion,
+    salt,
+    key: wrap.keyId,
+    under: wrap.under,
+    box: wrap.box,
+    startedMs,
+  })
   return { type: 'put', key: rowKey, value }
 }
 
@@ -44,7 +52,8 @@ export async function loadUpload(namespace: Namespace, rowKey: Uint8Array): Prom
 function decodeUpload(value: Uint8Array): { salt: Uint8Array; wrap: KeyWrap } {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'an unfinished upload' }) as Record<string, unknown>
   const { v, salt, key, under, box } = row
-  const isWell = v === 0 && [salt, key, under, box].every((member) => member instanceof Uint8Array)
+  requireFormatVersion(v, formatVersion, 'the record of an unfinished upload')
+  const isWell = [salt, key, under, box].every((member) => member instanceof Uint8Array)
   if (!isWell) throw new ArtifactHubError('CORRUPT', 'the record of an unfinished upload is damaged')
   return {
     salt: salt as Uint8Array,

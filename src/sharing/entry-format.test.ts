@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import { encodeCanonical, sha256, toHex } from '../encoding/index.ts'
+import { artifactIdOf, encodeCanonical, sha256, toHex } from '../encoding/index.ts'
 import { AgentKey, Sealer, wrapKey, wrappingKey } from '../identity/index.ts'
 import {
   leafOverheadBytes,
@@ -20,7 +20,7 @@ import {
   type HeaderDraft,
   signEntry,
 } from '../log/index.ts'
-import { ArtifactKey, keyIdOf, sealShareBody } from './index.ts'
+import { ArtifactKey, groupKeyOf, keyIdOf, sealShareBody } from './index.ts'
 
 // Everything here is fixed, so every byte is.
 const fill = (length: number, value: number) => new Uint8Array(length).fill(value)
@@ -28,8 +28,8 @@ const agent = new AgentKey(fill(32, 1))
 const incarnation = fill(16, 2)
 const artifactSalt = fill(16, 3)
 
-function entries(): Record<string, string> {
-  const made: Record<string, string> = {}
+/** A chain of entries as they come, each under its name in `made`. */
+function chain(made: Record<string, string>) {
   let previous: Uint8Array | undefined
   let namespace: Uint8Array | undefined
   let seq = 0
@@ -50,13 +50,41 @@ function entries(): Record<string, string> {
     made[name] = toHex(bytes)
     return entry
   }
+  return add
+}
+
+/** The first two entries of a group's log. */
+function groupEntries(made: Record<string, string>): void {
+  const add = chain(made)
+  const { hash: group } = add(
+    'genesis-group',
+    { kind: 'genesis', keyId: undefined, data: undefined },
+    { body: encodeAuthBody({ kind: 'genesis', type: 'group', nonce: fill(16, 25) }) },
+  )
+  const epoch = fill(32, 26)
+  const keyId = keyIdOf(epoch)
+  const sealer = new Sealer(fill(32, 27))
+  const context = { kind: 'epoch' as const, namespace: group, subject: new Uint8Array(0), keyId }
+  const boxes = [{ keyId, ...sealer.seal(epoch, agent.publicKey, context) }]
+  const { publicKey } = groupKeyOf(group, epoch)
   add(
+    'rotate-of-group',
+    { kind: 'rotate', keyId, data: undefined },
+    {
+      keys: { wraps: [], ephemeral: sealer.ephemeral, boxes },
+      body: encodeAuthBody({ kind: 'rotate', to: [grantPrefix(group)], publicKey, number: 1 }),
+    },
+  )
+}
+
+function entries(): Record<string, string> {
+  const made: Record<string, string> = {}
+  const add = chain(made)
+  const { hash: id } = add(
     'genesis',
     { kind: 'genesis', keyId: undefined, data: undefined },
     { body: encodeAuthBody({ kind: 'genesis', type: 'namespace', nonce: fill(16, 6) }) },
   )
-  const id = namespace as Uint8Array | undefined
-  if (id === undefined) throw new Error('the genesis names the namespace')
   const epoch = fill(32, 7)
   const epochId = keyIdOf(epoch)
   const sealer = new Sealer(fill(32, 8))
@@ -124,20 +152,16 @@ function entries(): Record<string, string> {
       body: encodeAuthBody({ kind: 'rotate', to: [grantPrefix(id)], publicKey: member.publicKey, number: 3 }),
     },
   )
-  const artifact = fill(20, 9)
+  const artifact = artifactIdOf(id, artifactSalt)
   const key = new ArtifactKey(fill(32, 10), id, artifact)
   const leaf = fill(28 + 5, 11)
   const root = { digest: sha256(leaf), codec: 0x55, inline: true, sizeBytes: 5, storedBytes: 33, keyId: key.id }
-  const wrap = wrapKey(key.secret, wrappingKey(epoch), {
-    kind: 'artifact',
-    namespace: id,
-    subject: artifact,
-    keyId: key.id,
-  })
-  const place = { namespace: id, author: agent.publicKey, grant: id, incarnation, seq }
+  const keyContext = { kind: 'artifact' as const, namespace: id, subject: artifact, keyId: key.id }
+  const wrap = wrapKey(key.secret, wrappingKey(epoch), keyContext)
+  const next = () => ({ namespace: id, author: agent.publicKey, grant: id, incarnation, seq: Object.keys(made).length })
   const body = key.sealBody(
-    encodeCanonical({ v: 0, name: 'a', type: 'text/plain', meta: '{}', sha256: fill(32, 12) }),
-    place,
+    encodeCanonical({ v: 1, name: 'a', type: 'text/plain', meta: '{}', sha256: fill(32, 12) }),
+    next(),
     fill(12, 13),
   )
   const put = add(
@@ -146,40 +170,46 @@ function entries(): Record<string, string> {
     { body, leaf, keys: { wraps: [{ keyId: key.id, under: epochId, box: wrap }], ephemeral: undefined, boxes: [] } },
   )
   const data = { artifactSalt, gen: 0, root: undefined }
-  const artifactKeys = { ...memberKeys, boxes: memberKeys.boxes.map((box) => ({ ...box, keyId: key.id })) }
+  const boxFor = (recipient: Uint8Array) => ({ keyId: key.id, ...sealer.seal(key.secret, recipient, keyContext) })
+  const artifactKeys = { ...memberKeys, boxes: [boxFor(member.publicKey)] }
   add(
     'keys-of-artifact',
     { kind: 'keys', keyId: key.id, data: { artifactSalt, parents: [], gen: 0, root: undefined, versions: [] } },
     { keys: artifactKeys },
   )
-  const labels = [undefined, { jti: fill(16, 18), epoch: undefined }, { jti: fill(16, 18), epoch: fill(16, 22) }]
-  const labelled = labels.map((label) => ({ ...(artifactKeys.boxes[0] ?? expect.fail()), label }))
+  const jti = fill(16, 18)
+  const labelled = [
+    { ...boxFor(agent.publicKey), label: undefined },
+    { ...boxFor(member.publicKey), label: { jti, epoch: undefined } },
+    { ...boxFor(groupKeyOf(fill(32, 20), fill(32, 22)).publicKey), label: { jti, epoch: keyIdOf(fill(32, 22)) } },
+  ]
   add(
     'share',
     {
       kind: 'share',
       keyId: epochId,
-      data: { artifactSalt, parents: [], gen: 0, root: undefined, versions: [], jti: fill(16, 18) },
+      data: { artifactSalt, parents: [], gen: 0, root: undefined, versions: [], jti },
     },
     {
       keys: { ...artifactKeys, boxes: labelled },
       body: sealShareBody(
         { secret: epoch, namespace: id, artifact },
-        encodeCanonical({ v: 0, kind: 'share', cap: fill(40, 23) }),
-        { namespace: id, author: agent.publicKey, grant: id, incarnation, seq },
+        encodeCanonical({ v: 1, kind: 'share', cap: fill(40, 23) }),
+        next(),
         fill(12, 24),
       ),
     },
   )
   add('drop', { kind: 'drop', keyId: undefined, data: { ...data, parents: [], versions: [put.hash] } }, {})
   add('delete', { kind: 'delete', keyId: undefined, data: { ...data, parents: [put.hash], versions: [] } }, {})
+  groupEntries(made)
   return made
 }
 
-// v0: the layout may still change, and this file with it; until then it says when it did.
+// v1, frozen: bytes that change here are another version, with a fixture of its own.
 describe('the format of entries', () => {
   it('is the bytes of the frozen fixture', async () => {
-    const path = new URL('../../test/fixtures/entry-v0.json', import.meta.url)
+    const path = new URL('../../test/fixtures/entry-v1.json', import.meta.url)
     const fixture = JSON.parse(await readFile(path, 'utf8')) as { entries: Record<string, string> }
     expect(entries()).toEqual(fixture.entries)
   })
@@ -196,7 +226,7 @@ describe('the format of entries', () => {
     const key = new ArtifactKey(fill(32, 2), id, fill(20, 3))
     const leaf = fill(maxInlineBytes + leafOverheadBytes, 4)
     const state = {
-      v: 0,
+      v: 1,
       name: 'n'.repeat(maxNameBytes),
       type: 't'.repeat(maxContentTypeBytes),
       meta: 'm'.repeat(maxMetadataBytes),

@@ -252,9 +252,9 @@ async function bytesBelow(folder: string): Promise<Map<string, string>> {
   return files
 }
 
-test('a directory of a newer format is refused and stays as it is, byte for byte', async () => {
+test.each([0, 2])('a directory of format %s is refused and stays as it is, byte for byte', async (number) => {
   await using format = await open(join(place.dataDir, 'FORMAT'), 'w')
-  await format.write('1\n')
+  await format.write(`${number}\n`)
   const before = await bytesBelow(place.dataDir)
   await expect(startNode({ network: 'offline', dataDir: place.dataDir })).rejects.toMatchObject({
     code: 'UNSUPPORTED_FORMAT',

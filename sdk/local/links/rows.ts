@@ -1,5 +1,11 @@
 import { type Capability, decodeCapability, type LinkClaims } from '../../../src/capability/index.ts'
-import { concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../../../src/encoding/index.ts'
+import {
+  concatBytes,
+  decodeCanonical,
+  encodeCanonical,
+  prefixEnd,
+  requireFormatVersion,
+} from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import { maxCapabilityBytes } from '../../../src/limits.ts'
 import { keySpaces } from '../../../src/namespace/index.ts'
@@ -8,6 +14,7 @@ import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.t
 // Beside `sdk/local/replication/rows.ts`.
 const linkTable = Uint8Array.of(keySpaces.node, 0x6c)
 const ownGatewayKey = Uint8Array.of(keySpaces.node, 0x67)
+const formatVersion = 1
 const maxRowBytes = maxCapabilityBytes + 4_096
 
 /** A link that this node made. */
@@ -27,10 +34,10 @@ interface StoredLink {
   readonly token: Uint8Array
 }
 
-/** The change that remembers a link: `jti` → `{ v: 0, art, exp, url, token }`. */
+/** The change that remembers a link: `jti` → `{ v: 1, art, exp, url, token }`. */
 export function putLink({ capability, gateway }: LinkRow): KeyValueChange {
   const { claims, token } = capability
-  const value = encodeCanonical({ v: 0, art: claims.artifact, exp: claims.expires, url: gateway, token })
+  const value = encodeCanonical({ v: formatVersion, art: claims.artifact, exp: claims.expires, url: gateway, token })
   return { type: 'put', key: concatBytes(linkTable, claims.jti), value }
 }
 
@@ -68,14 +75,17 @@ export async function forgetExpiredLinks(store: KeyValueStore, beforeSeconds: nu
 export async function loadOwnGateway(store: KeyValueStore): Promise<string | undefined> {
   const value = await store.get(ownGatewayKey)
   if (value === undefined) return undefined
-  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a row of this node' }) as { url?: unknown } | null
-  if (typeof row?.url !== 'string') throw damaged()
-  return row.url
+  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a row of this node' })
+  if (typeof row !== 'object' || row === null) throw damaged()
+  const { v, url } = row as Record<string, unknown>
+  requireFormatVersion(v, formatVersion, 'what this node remembers of its gateway')
+  if (typeof url !== 'string') throw damaged()
+  return url
 }
 
-/** The change that remembers where it is: `{ v: 0, url }`. */
+/** The change that remembers where it is: `{ v: 1, url }`. */
 export function putOwnGateway(url: string): KeyValueChange {
-  return { type: 'put', key: ownGatewayKey, value: encodeCanonical({ v: 0, url }) }
+  return { type: 'put', key: ownGatewayKey, value: encodeCanonical({ v: formatVersion, url }) }
 }
 
 async function* storedLinks(store: KeyValueStore, signal: AbortSignal | undefined): AsyncGenerator<StoredLink> {
@@ -87,7 +97,7 @@ function decodeRow(key: Uint8Array, value: Uint8Array): StoredLink {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a row of this node' })
   if (typeof row !== 'object' || row === null) throw damaged()
   const { v, art, exp, url, token } = row as Record<string, unknown>
-  if (v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a link was recorded by a newer release')
+  requireFormatVersion(v, formatVersion, 'what this node remembers of a link')
   const isWell = art instanceof Uint8Array && token instanceof Uint8Array && Number.isSafeInteger(exp)
   if (!isWell || typeof url !== 'string') throw damaged()
   return { key: key.slice(), artifact: art, expires: exp as number, gateway: url, token }

@@ -1,15 +1,22 @@
-import { concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../../../src/encoding/index.ts'
+import {
+  concatBytes,
+  decodeCanonical,
+  encodeCanonical,
+  prefixEnd,
+  requireFormatVersion,
+} from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
 import { keySpaces } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 
+const formatVersion = 1
 const followTable = 0x66
 const namespaceBytes = 32
 const jtiBytes = 16
 const maxRowBytes = 64 * 1024
 
-/** A capability that this node follows an artifact by, as it is stored: namespace ‖ jti → `{ v: 0, token, peers, ended }`. */
+/** A capability that this node follows an artifact by, as it is stored: namespace ‖ jti → `{ v: 1, token, peers, ended }`. */
 export interface FollowRow {
   readonly token: Uint8Array
   /** Who may have it. */
@@ -34,7 +41,7 @@ export function putFollowRow(
   { token, peers, ended }: FollowRow,
 ): KeyValueChange {
   const rows = peers.map(({ agent, addresses }) => [agent, addresses])
-  const value = encodeCanonical({ v: 0, token, peers: rows, ended: ended ?? null })
+  const value = encodeCanonical({ v: formatVersion, token, peers: rows, ended: ended ?? null })
   return { type: 'put', key: keyOf(namespace, jti), value }
 }
 
@@ -58,7 +65,7 @@ function readRow(bytes: Uint8Array): FollowRow {
   const row = decodeCanonical(bytes, { maxBytes: maxRowBytes, what: 'a followed capability' })
   if (typeof row !== 'object' || row === null) throw damaged()
   const { v, token, peers, ended } = row as Record<string, unknown>
-  if (v !== 0) throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'what is followed was recorded by a newer release')
+  requireFormatVersion(v, formatVersion, 'what this node remembers of a followed artifact')
   const isWell = token instanceof Uint8Array && Array.isArray(peers) && (ended === null || typeof ended === 'string')
   if (!isWell) throw damaged()
   return { token: token as Uint8Array, peers: (peers as unknown[]).map(peerOf), ended: (ended as string) ?? undefined }

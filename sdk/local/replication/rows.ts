@@ -1,4 +1,10 @@
-import { concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../../../src/encoding/index.ts'
+import {
+  concatBytes,
+  decodeCanonical,
+  encodeCanonical,
+  prefixEnd,
+  requireFormatVersion,
+} from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
 import { keySpaces } from '../../../src/namespace/index.ts'
@@ -8,9 +14,10 @@ import type { FetchPolicy } from '../../peer-client.ts'
 // Beside `src/namespace/registry.ts`, which has 0x63, 0x69, 0x6e and 0x78 of the node's keys.
 const contactTable = 0x61
 const settingsTable = 0x73
+const formatVersion = 1
 const maxRowBytes = 64 * 1024
 
-/** An agent's name as it is stored: name → `{ v: 0, agent, addresses }`. */
+/** An agent's name as it is stored: name → `{ v: 1, agent, addresses }`. */
 export interface ContactRow {
   readonly name: string
   /** 32 bytes. */
@@ -18,7 +25,7 @@ export interface ContactRow {
   readonly addresses: readonly string[]
 }
 
-/** A group's name as it is stored: name → `{ v: 0, group, peers }`. */
+/** A group's name as it is stored: name → `{ v: 1, group, peers }`. */
 export interface GroupContactRow {
   readonly name: string
   /** 32 bytes. */
@@ -27,7 +34,7 @@ export interface GroupContactRow {
   readonly peers: readonly KnownPeer[]
 }
 
-/** What this node remembers of a namespace for the sake of replication: id → `{ v: 0, fetch, maxBytes, peers }`. Never replicated. */
+/** What this node remembers of a namespace for the sake of replication: id → `{ v: 1, fetch, maxBytes, peers }`. Never replicated. */
 export interface SettingsRow {
   readonly policy: FetchPolicy
   /** Whom tickets named. */
@@ -51,8 +58,8 @@ export async function loadContacts(store: KeyValueStore): Promise<(ContactRow | 
 export function putContact(row: ContactRow | GroupContactRow): KeyValueChange {
   const value =
     'group' in row
-      ? { v: 0, group: row.group, peers: row.peers.map(peerRow) }
-      : { v: 0, agent: row.agent, addresses: row.addresses }
+      ? { v: formatVersion, group: row.group, peers: row.peers.map(peerRow) }
+      : { v: formatVersion, agent: row.agent, addresses: row.addresses }
   return { type: 'put', key: contactKey(row.name), value: encodeCanonical(value) }
 }
 
@@ -79,7 +86,12 @@ export async function loadSettings(store: KeyValueStore): Promise<{ id: Uint8Arr
 /** The change that remembers a namespace's settings (id: 32 bytes). */
 export function putSettings(id: Uint8Array, { policy, peers }: SettingsRow): KeyValueChange {
   const rows = peers.map(peerRow)
-  const value = encodeCanonical({ v: 0, fetch: policy.fetch, maxBytes: policy.maxBytes ?? null, peers: rows })
+  const value = encodeCanonical({
+    v: formatVersion,
+    fetch: policy.fetch,
+    maxBytes: policy.maxBytes ?? null,
+    peers: rows,
+  })
   return { type: 'put', key: keyOf(settingsTable, id), value }
 }
 
@@ -98,8 +110,7 @@ async function* rowsOf(store: KeyValueStore, table: number): AsyncGenerator<[Uin
 function decode(value: Uint8Array): Record<string, unknown> {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a row of this node' })
   if (typeof row !== 'object' || row === null) throw damaged()
-  if ((row as { v?: unknown }).v !== 0)
-    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a contact or a setting was recorded by a newer release')
+  requireFormatVersion((row as { v?: unknown }).v, formatVersion, 'what this node remembers of a contact or a setting')
   return row as Record<string, unknown>
 }
 

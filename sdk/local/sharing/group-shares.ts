@@ -32,7 +32,7 @@ import { opened } from './inbox.ts'
 /** What was shared with a group is a record of this type in the group's log. */
 const groupShareType = 'application/vnd.artifact-hub.share'
 
-const formatVersion = 0
+const formatVersion = 1
 
 interface GroupSharesOptions {
   readonly env: LocalEnvironment
@@ -159,10 +159,10 @@ export class GroupShares {
   }
 }
 
-/** `{ v: 0, env: envelope, peers: [[agent, [address…]]…] }` */
+/** `{ v: 1, env: envelope, peers: [[agent, [address…]]…] }` */
 function decodeRecord(bytes: Uint8Array): GroupShare | undefined {
   const reader = Reader.map(decodeCanonical(bytes, { maxBytes: maxInlineBytes, what: 'a share' }), 'share')
-  if (reader.integer('v', 0, 1_000) !== formatVersion) return undefined
+  if (reader.integer('v', 0, Number.MAX_SAFE_INTEGER) !== formatVersion) return undefined
   const envelope = opened(reader.someBytes('env', maxEnvelopeBytes))
   const peers = reader.array('peers', 0, maxPeersInGroupShare).mapLists(2, (row): KnownPeer => {
     const agent = row.bytes(0, 32)

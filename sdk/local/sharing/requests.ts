@@ -4,6 +4,7 @@ import {
   encodeCanonical,
   orderedUint64,
   prefixEnd,
+  requireFormatVersion,
   toHex,
 } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
@@ -21,6 +22,7 @@ import type { KeyValueStore } from '../../../src/storage/index.ts'
 
 const requestTable = 0x71
 const droppedTable = 0x72
+const formatVersion = 1
 const idBytes = 16
 const maxRowBytes = maxEnvelopeBytes + maxTicketPeers * 4 * maxTicketText
 
@@ -147,19 +149,17 @@ function rangeOf(table: number): { gte: Uint8Array; lt: Uint8Array } {
   return { gte, lt: prefixEnd(gte) as Uint8Array }
 }
 
-/** `{ v: 0, jti, sender, env, peers, ms }` */
+/** `{ v: 1, jti, sender, env, peers, ms }` */
 function encodeRow({ jti, sender, envelope, peers, receivedMs }: Request): Uint8Array {
   const rows = peers.map(({ agent, addresses }) => [agent, addresses])
-  return encodeCanonical({ v: 0, jti, sender, env: envelope, peers: rows, ms: receivedMs })
+  return encodeCanonical({ v: formatVersion, jti, sender, env: envelope, peers: rows, ms: receivedMs })
 }
 
 function decodeRow(value: Uint8Array): Request {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a request' }) as Record<string, unknown>
   const { v, jti, sender, env, peers, ms } = row
-  if (Number.isSafeInteger(v) && (v as number) > 0)
-    throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'a request was recorded by a newer release')
-  const isWell =
-    v === 0 && isBytes(jti, idBytes) && isBytes(sender, 32) && env instanceof Uint8Array && Number.isSafeInteger(ms)
+  requireFormatVersion(v, formatVersion, 'what this node remembers of a request')
+  const isWell = isBytes(jti, idBytes) && isBytes(sender, 32) && env instanceof Uint8Array && Number.isSafeInteger(ms)
   if (!isWell || !Array.isArray(peers)) throw damaged()
   return { jti, sender, envelope: env, peers: peers.map(peerOf), receivedMs: ms as number }
 }

@@ -1,0 +1,105 @@
+import { readFile } from 'node:fs/promises'
+import { describe, expect, test } from 'vitest'
+import { latestClaims as claims, issuer } from '../../src/capability/capability.test-helper.ts'
+import { signCapability } from '../../src/capability/index.ts'
+import { concatBytes, decodeCanonical, encodeCanonical, toHex } from '../../src/encoding/index.ts'
+import { loadNamespaceRows, putNamespaceRow } from '../../src/namespace/index.ts'
+import type { KeyValueChange, KeyValueStore } from '../../src/storage/index.ts'
+import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
+import { loadLink, loadOwnGateway, putLink, putOwnGateway } from './links/rows.ts'
+import { loadFollowRows, putFollowRow } from './replication/follow-rows.ts'
+import { loadContacts, loadSettings, putContact, putSettings } from './replication/rows.ts'
+import { Requests } from './sharing/requests.ts'
+
+// Everything here is fixed, so every byte is.
+const fill = (length: number, value: number) => new Uint8Array(length).fill(value)
+const peers = [{ agent: fill(32, 1), addresses: ['/ip4/192.0.2.1/tcp/4001'] }]
+const capability = { claims, token: signCapability(issuer, claims).token }
+const contact = { name: 'agent-a', agent: fill(32, 2), addresses: ['/ip4/192.0.2.1/tcp/4001'] }
+const groupContact = { name: 'data-team', group: fill(32, 3), peers }
+const settings = { policy: { fetch: 'lazy' as const, maxBytes: 1_000 }, peers }
+const follow = { token: fill(40, 4), peers, ended: 'REVOKED' }
+const place = { namespace: fill(32, 5), jti: fill(16, 6) }
+const link = { capability, gateway: 'https://files.example.org' }
+const request = { jti: fill(16, 7), sender: fill(32, 8), envelope: fill(50, 9), peers, receivedMs: 1_800_000_000_000 }
+const namespace = {
+  kind: 'namespace' as const,
+  id: fill(32, 10),
+  name: 'default',
+  plan: 'free' as const,
+  owner: fill(32, 11),
+  createdMs: 1_800_000_000_000,
+}
+
+async function changeOf(write: (store: MemoryKeyValueStore) => Promise<unknown>): Promise<KeyValueChange> {
+  const store = new MemoryKeyValueStore()
+  await write(store)
+  for await (const [key, value] of store.entries({})) return { type: 'put', key, value }
+  return expect.fail('it writes a row')
+}
+
+interface Row {
+  readonly change: () => KeyValueChange | Promise<KeyValueChange>
+  readonly load: (store: KeyValueStore) => Promise<unknown>
+  readonly loaded: unknown
+}
+
+const rows: Record<string, Row> = {
+  contact: { change: () => putContact(contact), load: loadContacts, loaded: [contact] },
+  'contact-group': { change: () => putContact(groupContact), load: loadContacts, loaded: [groupContact] },
+  settings: {
+    change: () => putSettings(fill(32, 12), settings),
+    load: loadSettings,
+    loaded: [{ id: fill(32, 12), row: settings }],
+  },
+  follow: { change: () => putFollowRow(place, follow), load: loadFollowRows, loaded: [follow] },
+  link: { change: () => putLink(link), load: (store) => loadLink(store, claims.jti), loaded: link },
+  gateway: { change: () => putOwnGateway(link.gateway), load: loadOwnGateway, loaded: link.gateway },
+  request: {
+    change: () => changeOf(async (store) => await (await Requests.open(store)).add(request)),
+    load: async (store) => await (await Requests.open(store)).list(),
+    loaded: [request],
+  },
+  namespace: { change: () => putNamespaceRow(namespace), load: loadNamespaceRows, loaded: [namespace] },
+}
+
+async function rowOf(name: string): Promise<{ key: Uint8Array; value: Uint8Array }> {
+  const change = await rows[name]?.change()
+  return change?.type === 'put' ? change : expect.fail('it is one of these')
+}
+
+async function storeWith(key: Uint8Array, value: Uint8Array): Promise<KeyValueStore> {
+  const store = new MemoryKeyValueStore()
+  await store.batch([{ type: 'put', key, value }], { sync: true })
+  return store
+}
+
+// v1, frozen: bytes that change here are another version, with a fixture of its own.
+describe('what a node remembers', () => {
+  test('is the bytes of the frozen fixture', async () => {
+    const path = new URL('../../test/fixtures/node-rows-v1.json', import.meta.url)
+    const { bytes } = JSON.parse(await readFile(path, 'utf8')) as { bytes: Record<string, string> }
+    const made: Record<string, string> = {}
+    for (const name of Object.keys(rows)) {
+      const { key, value } = await rowOf(name)
+      made[name] = `${toHex(key)}=${toHex(value)}`
+    }
+    expect(made).toEqual(bytes)
+  })
+
+  test.each(Object.entries(rows))('is read as it was written: %s', async (name, { load, loaded }) => {
+    const { key, value } = await rowOf(name)
+    expect(await load(await storeWith(key, value))).toEqual(loaded)
+  })
+
+  test.each(Object.entries(rows))('is refused in another version: %s', async (name, { load }) => {
+    const { key, value } = await rowOf(name)
+    const row = decodeCanonical(value, { maxBytes: 10_000, what: 'it' }) as object
+    for (const v of [0, 2]) {
+      const store = await storeWith(key, encodeCanonical({ ...row, v }))
+      await expect(load(store)).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
+    }
+    const cut = await storeWith(key, concatBytes(value, fill(1, 0)))
+    await expect(load(cut)).rejects.toMatchObject({ code: 'CORRUPT' })
+  })
+})
