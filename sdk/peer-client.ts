@@ -172,7 +172,8 @@ export interface WrittenArtifact extends Artifact {
 
 /** Something that happened to an artifact. */
 export interface ArtifactEvent {
-  readonly kind: 'created' | 'updated' | 'deleted'
+  /** `shared`: an artifact of a namespace that this agent is no member of can be read here from now on; its other versions follow as `updated`. */
+  readonly kind: 'created' | 'updated' | 'deleted' | 'shared'
   readonly namespace: string
   readonly artifactId: string
   /** The version that it is about; absent for `deleted`, and when it is not there any more. */
@@ -182,7 +183,7 @@ export interface ArtifactEvent {
 }
 
 export interface WatchOptions extends CallOptions {
-  /** Name or id. Absent: all that this node has, those that it comes to have later too. */
+  /** Name or id. Absent: all that this node has, those that it comes to have later too, and what others share with this agent. */
   readonly namespace?: string | undefined
   readonly artifactId?: string | undefined
   /** Go on after the event that had it; absent: from now on. */

@@ -21,7 +21,7 @@ test('who follows an artifact reads its versions and sees new ones, and nothing 
   await eventually(async () =>
     expect((await outside.client.artifact.get({ artifactId: wanted.id })).name).toBe('large.bin'),
   )
-  expect((await events.next()).value).toMatchObject({ kind: 'created', artifactId: wanted.id })
+  expect((await events.next()).value).toMatchObject({ kind: 'shared', artifactId: wanted.id })
   expectBytes(await outside.client.artifact.download({ artifactId: wanted.id }), bytes)
   // The rest is neither here nor given.
   await failureOf(outside.client.artifact.get({ artifactId: other.id }), 'NOT_FOUND')

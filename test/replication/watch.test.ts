@@ -36,6 +36,20 @@ test('what any member does is seen as it happens, from the call on', async () =>
   await expect(watching.done).rejects.toThrow('enough')
 })
 
+test('it ends at once when it is left, whatever else has happened', async () => {
+  await using nodes = new TestNodes()
+  const { client } = (await nodes.start('one')).node
+  const events = client.artifact.watch()[Symbol.asyncIterator]()
+  const first = events.next()
+  for (const name of ['one', 'two', 'three']) await client.artifact.createSnippet({ name, content: name })
+  const cursor = (await first).value?.cursor
+  await events.return?.()
+  for await (const { artifact } of client.artifact.watch({ cursor })) {
+    expect(artifact?.name).toBe('two')
+    break
+  }
+})
+
 test('a cursor goes on where it was in a later process, over all namespaces, and misses nothing', async () => {
   await using nodes = new TestNodes()
   const { owner, others } = await nodes.team(['reader'])

@@ -33,6 +33,7 @@ test('a contact’s share shows at once, is read in all its versions, and goes o
   await artifact.update({ artifactId, data: large })
   const { id: other } = await artifact.create({ name: 'private', data: Buffer.from('not for bob') })
 
+  const news = bob.node.client.artifact.watch()[Symbol.asyncIterator]()
   const [share] = await artifact.share({ artifactId, withAgents: ['bob'], message: 'for you' })
   expect(share).toMatchObject({
     artifactId,
@@ -59,17 +60,27 @@ test('a contact’s share shows at once, is read in all its versions, and goes o
   await failureOf(theirs.share({ artifactId, withAgents: ['alice'] }), 'ACCESS_DENIED')
   await failureOf(theirs.access({ artifactId }), 'ACCESS_DENIED')
 
-  const news = theirs.watch({ artifactId })[Symbol.asyncIterator]()
+  // Of all that this node has: it was shared, then come the versions that it has, then new ones.
+  const first = (await news.next()).value
+  expect(first).toMatchObject({ kind: 'shared', artifactId, artifact: { name: 'report' } })
+  expect((await news.next()).value).toMatchObject({ kind: 'updated', artifactId })
   const next = news.next()
   await artifact.update({ artifactId, data: Buffer.from('three') })
-  expect((await next).value).toMatchObject({ kind: 'updated', artifact: { version: 3 } })
+  const third = (await next).value
+  expect(third).toMatchObject({ kind: 'updated', artifact: { version: 3 } })
   await news.return?.()
   await bob.stop()
   await artifact.update({ artifactId, data: Buffer.from('four') })
   await bob.start()
+  // From a cursor it goes on, over the restart too; what was shared is not shared again.
+  const later = bob.node.client.artifact.watch({ artifactId, cursor: third?.cursor })[Symbol.asyncIterator]()
+  const again = bob.node.client.artifact.watch({ artifactId, cursor: first?.cursor })[Symbol.asyncIterator]()
+  expect((await again.next()).value).toMatchObject({ kind: 'updated', artifactId })
   expect(await shared(bob)).toEqual(['report'])
   await bob.node.ping('alice')
   await eventually(async () => expect(text(await bob.node.client.artifact.download({ artifactId }))).toBe('four'))
+  expect((await later.next()).value).toMatchObject({ kind: 'updated', artifact: { version: 4 } })
+  for (const events of [later, again]) await events.return?.()
 })
 
 test('unsharing stops it, says why, and the next version is under another key', async () => {
@@ -78,7 +89,10 @@ test('unsharing stops it, says why, and the next version is under another key', 
   await acquaint(alice, bob, carol)
   const { artifact } = alice.node.client
   const { id: artifactId } = await artifact.create({ name: 'report', data: Buffer.from('one') })
+  const events = bob.node.client.artifact.watch()[Symbol.asyncIterator]()
+  const begun = events.next()
   await artifact.share({ artifactId, withAgents: ['bob', 'carol'] })
+  expect((await begun).value).toMatchObject({ kind: 'shared', artifactId })
   for (const one of [bob, carol]) await eventually(async () => expect(await shared(one)).toEqual(['report']))
   expect((await artifact.access({ artifactId })).map(({ through, name }) => [through, name])).toEqual([
     ['member', undefined],
@@ -103,6 +117,8 @@ test('unsharing stops it, says why, and the next version is under another key', 
 
   // Shared again, it is there again.
   await artifact.share({ artifactId, withAgents: ['bob'] })
+  expect((await events.next()).value).toMatchObject({ kind: 'shared', artifactId })
+  await events.return?.()
   await eventually(async () => expect(await shared(bob)).toEqual(['report']))
   expect(text(await bob.node.client.artifact.download({ artifactId }))).toBe('two')
 })

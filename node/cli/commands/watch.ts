@@ -12,7 +12,7 @@ export const watchCommands: CommandGroup = (program, act) => {
     .command('watch')
     .description('print what any member does to artifacts, one line an event, until Ctrl-C')
     .argument('[id]', 'only this artifact')
-    .option('--all', 'in all namespaces of this node')
+    .option('--all', 'in all namespaces of this node, and what others share with this agent')
     .option('--cursor <cursor>', 'go on after the event that had it; nothing in between is missed')
     .option('--count <number>', 'end after this many events')
     .addHelpText('after', watchHelp)
@@ -26,9 +26,11 @@ export const watchCommands: CommandGroup = (program, act) => {
 }
 
 const watchHelp = `
-With --json every event is one line: kind (created, updated, deleted), namespace, artifactId, artifact (or null) and cursor.
+With --json every event is one line: kind (created, updated, deleted, or shared: others share it
+with this agent from now on), namespace, artifactId, artifact (or null) and cursor.
 
-Example:
+Examples:
+  artifact-hub watch --all
   artifact-hub watch --json | while read -r event; do …; done`
 
 async function watch(
@@ -40,11 +42,14 @@ async function watch(
     options.count === undefined ? Number.POSITIVE_INFINITY : parseCount(options.count, '--count', countBounds)
   const { client } = await session.online()
   const { signal } = session
-  const namespace = options.all
-    ? undefined
-    : (session.namespace ?? (await client.namespace.usage({ signal })).namespace)
+  const current = session.namespace ?? (await client.namespace.usage({ signal })).namespace
   const artifactId =
-    reference === undefined ? undefined : await resolveArtifactId(client, reference, { namespace, signal })
+    reference === undefined
+      ? undefined
+      : await resolveArtifactId(client, reference, { namespace: options.all ? undefined : current, signal })
+  // What others share with this agent is in no namespace of its own.
+  const isAnywhere = options.all || (artifactId !== undefined && session.namespace === undefined)
+  const namespace = isAnywhere ? undefined : current
   let count = 0
   for await (const event of client.artifact.watch({ namespace, artifactId, cursor: options.cursor, signal })) {
     await session.output.write(session.json ? `${jsonText(eventJson(event))}\n` : eventLine(event))

@@ -322,8 +322,9 @@ export class Follows implements ReadRights, FetchRights {
     const isOurs = claims.audience.some(({ kind, id }) =>
       kind === 'agent' ? equalBytes(id, self) : this.#isInGroup(id, log, refusedEpoch),
     )
-    if (!isOurs) return 'GROUP_EPOCH'
+    // First, for it is for good: what may come back is looked at again.
     if (timeOf(claims, this.#options.env.now(), clockSkewMs) === 'expired') return 'EXPIRED'
+    if (!isOurs) return 'GROUP_EPOCH'
     const reason = log?.membership.refusalOf(claims)
     // What would say that it is in force may not have come yet.
     const mayCome = reason === 'ISSUER_REMOVED' && log?.isIssued(claims) !== true

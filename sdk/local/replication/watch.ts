@@ -1,3 +1,4 @@
+import type { VersionRecord } from '../../../src/catalog/index.ts'
 import { decodeCanonical, encodeCanonical, equalBytes, formatArtifactId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { type FeedCursor, type FeedEvent, feedStart } from '../../../src/namespace/index.ts'
@@ -48,6 +49,8 @@ export async function* watchArtifacts(
     const { log } = namespace
     try {
       for await (const event of log.feed({ after: places.get(log.idText) ?? feedStart, signal: both })) {
+        // A signal that has fired wakes nobody.
+        if (both.aborted) return
         const { promise, resolve: taken } = Promise.withResolvers<void>()
         const onAbort = (): void => taken()
         both.addEventListener('abort', onAbort, { once: true })
@@ -57,6 +60,9 @@ export async function* watchArtifacts(
         both.removeEventListener('abort', onAbort)
       }
     } catch (error) {
+      // What was taken back and shared anew begins anew.
+      const isAnew = log.partial !== undefined && !log.closed && isHubError(error, 'NOT_FOUND')
+      if (isAnew && places.delete(log.idText)) return await readFeed(namespace)
       // A namespace that is deleted takes its feed along.
       if (!log.closed || !isHubError(error)) failure ??= { error }
     }
@@ -67,7 +73,10 @@ export async function* watchArtifacts(
     const isWatched = only === undefined ? namespace.row.kind === 'namespace' : only === namespace
     if (!read.has(namespace) && isWatched) read.set(namespace, readFeed(namespace))
   }
-  const stopListening = namespaces.observe({ opened: begin, closing: async () => {} })
+  const stopListening = namespaces.observe({
+    opened: begin,
+    closing: async ({ log }) => void places.delete(log.idText),
+  })
   try {
     for (const namespace of namespaces.readable) begin(namespace)
     for (;;) {
@@ -82,9 +91,13 @@ export async function* watchArtifacts(
         continue
       }
       const { namespace, event } = next
-      places.set(namespace.log.idText, event.cursor)
-      if (artifact === undefined || equalBytes(artifact, event.artifact))
-        yield await present(namespace, event, formatCursor(places))
+      if (!namespace.log.closed) {
+        places.set(namespace.log.idText, event.cursor)
+        if (artifact === undefined || equalBytes(artifact, event.artifact)) {
+          const shown = await present(namespace, event, formatCursor(places))
+          if (shown !== undefined) yield shown
+        }
+      }
       next.taken()
     }
   } finally {
@@ -94,12 +107,20 @@ export async function* watchArtifacts(
   }
 }
 
-async function present({ log }: OpenNamespace, event: FeedEvent, cursor: string): Promise<ArtifactEvent> {
+/** Gives `undefined` when the namespace was closed meanwhile. */
+async function present({ log }: OpenNamespace, event: FeedEvent, cursor: string): Promise<ArtifactEvent | undefined> {
   const { kind, artifact } = event
-  const gen = kind === 'deleted' ? undefined : (await log.entry(event.entry))?.header.data?.gen
-  const record = gen === undefined ? undefined : await log.catalog.get(artifact, `${gen}-${toHex(event.entry)}`)
+  let record: VersionRecord | undefined
+  try {
+    const gen = kind === 'deleted' ? undefined : (await log.entry(event.entry))?.header.data?.gen
+    record = gen === undefined ? undefined : await log.catalog.get(artifact, `${gen}-${toHex(event.entry)}`)
+  } catch (error) {
+    if (log.closed && isHubError(error)) return undefined
+    throw error
+  }
   return {
-    kind,
+    // What is followed begins for this agent when it was shared.
+    kind: kind === 'created' && log.partial !== undefined ? 'shared' : kind,
     namespace: log.idText,
     artifactId: formatArtifactId(artifact),
     artifact: record && presentArtifact(log.idText, record),
