@@ -47,9 +47,10 @@ class World {
     return peer
   }
 
-  serve(node: NamespaceNode, log: ReplicatedLog = node.ns): SyncService {
+  serve(node: NamespaceNode, log: ReplicatedLog = node.ns, onFollowed?: () => void): SyncService {
     const lookup = (id: Uint8Array) => (equalBytes(id, log.id) ? log : undefined)
-    return new SyncService({ network: this.peerOf(node), scheduler: this.scheduler, self: node.id, lookup })
+    const network = this.peerOf(node)
+    return new SyncService({ network, scheduler: this.scheduler, self: node.id, lookup, onFollowed })
   }
 
   async share(
@@ -97,6 +98,32 @@ class World {
 const plain = { result: 'denied', reason: undefined, evidence: [], stored: 0 }
 
 describe('an agent with a capability', () => {
+  it('asks again for what came while it was served, which it is told of only from then on', async () => {
+    const world = await World.make()
+    const { owner, outside } = world
+    const wanted = await owner.write('wanted')
+    const share = await world.share(wanted)
+    const log = await world.partial(outside, wanted)
+    let isTold = false
+    await using _ = world.serve(owner, owner.ns, () => {
+      isTold = true
+    })
+    const receive = log.receive.bind(log)
+    log.receive = async (...entries) => {
+      log.receive = receive
+      expect(isTold).toBe(false)
+      await owner.ns.unshare({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
+      return await receive(...entries)
+    }
+    const first = await world.ask(log, share)
+    expect(first.lacking).toBeGreaterThan(0)
+    expect(isTold).toBe(true)
+    const second = await world.ask(log, share)
+    expect(second).toMatchObject({ result: 'denied', reason: 'REVOKED' })
+    await log.receive(second.evidence)
+    expect(log.membership.refusalOf(share.claims)).toBe('REVOKED')
+  })
+
   it('gets its artifact and nothing else: no other artifact, nor the whole namespace', async () => {
     const world = await World.make()
     const { owner, outside } = world

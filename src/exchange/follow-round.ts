@@ -1,5 +1,5 @@
 import type { CapabilityClaims } from '../capability/index.ts'
-import { bytesText } from '../encoding/index.ts'
+import { bytesText, equalBytes } from '../encoding/index.ts'
 import { afterOf, type RefusalReason } from './may-read.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -30,7 +30,7 @@ export interface FollowOutcome extends Readonly<SyncTally> {
   /** Why it was denied, if that was told; believed only once `evidence` was taken in and says so. */
   readonly reason: RefusalReason | undefined
   readonly evidence: readonly Uint8Array[]
-  /** Entries that the other side has and that are still not held: another round may bring them. */
+  /** Entries that the other side has and that are still not held, as far as that shows: another round may bring them. */
   readonly lacking: number
 }
 
@@ -63,9 +63,11 @@ export async function runFollowRound(options: FollowRoundOptions): Promise<Follo
     await sendVector(stream, ours, { same: theirs.same, wants })
     await receiveEntries(stream, log, tally)
     await stream.send({ type: 'end', hash: await view.hash() })
-    await stream.expect('done')
-    if (theirs.same) return outcome({ result: 'exchanged' })
+    const done = await stream.expect('done')
     const held = new Set((await view.contents()).ids.map(bytesText))
-    return outcome({ result: 'exchanged', lacking: theirs.ids.filter((id) => !held.has(bytesText(id))).length })
+    const lacking = theirs.same ? 0 : theirs.ids.filter((id) => !held.has(bytesText(id))).length
+    // What came there during the round was not in what it showed.
+    const hasMore = !equalBytes(done.hash, await view.hash())
+    return outcome({ result: 'exchanged', lacking: Math.max(lacking, hasMore ? 1 : 0) })
   })
 }

@@ -217,12 +217,20 @@ export class SyncService implements AsyncDisposable {
     const claims = by?.capability.claims
     const view = viewOf(log, scope, claims && { after: afterOf(claims), share: claims.jti })
     const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
-    const same = equalBytes(hello.hash, await view.hash())
+    const followed = (): void => {
+      if (by !== undefined) this.#options.onFollowed?.(log, stream.agent, { scope, presentation: by })
+    }
+    const isSame = async (): Promise<boolean> => equalBytes(hello.hash as Uint8Array, await view.hash())
+    let same = await isSame()
+    if (same && by !== undefined) {
+      // From here on it is told of what comes; what came just before is in the hash.
+      followed()
+      same = await isSame()
+    }
     const ours = same ? nothing : await view.contents()
     await sendVector(stream, ours, { same, wants: [] })
     const first = await stream.receive()
     if (first === undefined && same) {
-      if (by !== undefined) this.#options.onFollowed?.(log, stream.agent, { scope, presentation: by })
       if (scope.kind !== 'namespace') return
       this.#options.onRound?.(log, stream.agent, { result: 'same', ...tally, sent: 0, theirHash: hello.hash })
       return
@@ -237,8 +245,9 @@ export class SyncService implements AsyncDisposable {
     const sent = await sendEntries(stream, whileAllowed(mayStill, entries))
     await stream.send({ type: 'end', hash: await view.hash() })
     const theirHash = by === undefined ? await receiveEntries(stream, log, tally) : await noEntries(stream)
+    // Before the hash: what came during the round is in it, and makes the other ask again.
+    followed()
     await stream.send({ type: 'done', hash: await view.hash(), stored: tally.stored, unlinked: tally.unlinked })
-    if (by !== undefined) this.#options.onFollowed?.(log, stream.agent, { scope, presentation: by })
     if (scope.kind === 'namespace')
       this.#options.onRound?.(log, stream.agent, { result: 'exchanged', ...tally, sent, theirHash })
   }
