@@ -62,8 +62,11 @@ async function statusOf(
       const did = formatDid(agent)
       const said = new Map<string, Holds>()
       try {
+        // Of an agent that is no member, its right to ask.
+        const [presentation] =
+          log.partial === undefined ? [] : replication.follows.present(log.id, record.artifact, agent)
         for (const [key, root] of roots) {
-          const question = { namespace: log.id, artifact: record.artifact, root, waitMs: 0 }
+          const question = { namespace: log.id, artifact: record.artifact, root, waitMs: 0, presentation }
           said.set(key, await askHolding({ network, scheduler, signal }, agent, question))
         }
         answers.set(did, said)

@@ -52,6 +52,9 @@ test('a contact’s share shows at once, is read in all its versions, and goes o
   expect(await shared(bob, { metadataFilter: { kind: 'b' } })).toEqual([])
   expect(await shared(bob, { metadataFilter: { kind: 'a' } })).toEqual(['report'])
 
+  const { versions, unreachable } = await theirs.status({ artifactId })
+  expect([versions[0]?.nodes.map(({ holds }) => holds), unreachable]).toEqual([['all', 'all'], []])
+
   // The rest of the namespace is not there, and nothing may be done but read.
   await failureOf(theirs.get({ artifactId: other }), 'NOT_FOUND')
   expect((await bob.node.client.namespace.list()).map(({ name }) => name)).toEqual(['personal'])
