@@ -147,7 +147,7 @@ export class ForeignView {
   }
 
   async #drop({ claims }: Capability<LinkClaims>): Promise<void> {
-    await this.#options.follows.unfollow({ namespace: claims.namespace, jti: claims.jti })
+    await this.#options.follows.unfollow(claims)
   }
 
   #isGood({ claims }: Capability<LinkClaims>): boolean {
@@ -165,8 +165,9 @@ export class ForeignView {
 }
 
 /** Links to versions carry their namespace for one another; one that follows its artifact is followed itself. */
-function carrierKey({ namespace, jti, pinned }: LinkClaims): string {
-  return pinned === undefined ? `${toHex(namespace)} ${toHex(jti)}` : toHex(namespace)
+function carrierKey(claims: LinkClaims): string {
+  const namespace = toHex(claims.namespace)
+  return claims.pinned === undefined ? `${namespace} ${nameOf(claims)}` : namespace
 }
 
 function nameOf({ issuer, jti }: LinkClaims): string {

@@ -19,9 +19,9 @@ const contact = { name: 'agent-a', agent: fill(32, 2), addresses: ['/ip4/192.0.2
 const groupContact = { name: 'data-team', group: fill(32, 3), peers }
 const settings = { policy: { fetch: 'lazy' as const, maxBytes: 1_000 }, peers }
 const follow = { token: fill(40, 4), peers, ended: 'REVOKED' }
-const place = { namespace: fill(32, 5), jti: fill(16, 6) }
+const place = { namespace: fill(32, 5), issuer: fill(32, 13), jti: fill(16, 6) }
 const link = { capability, gateway: 'https://files.example.org' }
-const request = { jti: fill(16, 7), sender: fill(32, 8), envelope: fill(50, 9), peers, receivedMs: 1_800_000_000_000 }
+const request = { name: fill(16, 7), sender: fill(32, 8), envelope: fill(50, 9), peers, receivedMs: 1_800_000_000_000 }
 const namespace = {
   kind: 'namespace' as const,
   id: fill(32, 10),

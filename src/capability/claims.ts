@@ -1,4 +1,5 @@
 import type { ContentRoot } from '../catalog/index.ts'
+import { encodeCanonical, sha256 } from '../encoding/index.ts'
 import type { SealedBox, TicketPeer } from '../identity/index.ts'
 import { clockSkewMs } from '../limits.ts'
 
@@ -87,4 +88,16 @@ export function timeOf(
 ): CapabilityTime {
   if (expires !== undefined && nowMs >= expires * 1000 + skewMs) return 'expired'
   return nowMs < notBefore * 1000 - skewMs ? 'not-yet' : 'valid'
+}
+
+/**
+ * What a capability is known by among those of all issuers, 16 bytes. Its `jti` tells it only from others of its issuer: whoever sees one
+ * can sign another capability of that name.
+ */
+export function capabilityName({
+  namespace,
+  issuer,
+  jti,
+}: Pick<CapabilityClaims, 'namespace' | 'issuer' | 'jti'>): Uint8Array {
+  return sha256(encodeCanonical([namespace, issuer, jti])).slice(0, 16)
 }

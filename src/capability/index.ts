@@ -3,6 +3,7 @@ export {
   type Audience,
   type CapabilityClaims,
   type CapabilityTime,
+  capabilityName,
   type LinkClaims,
   type PinnedContent,
   type ShareClaims,

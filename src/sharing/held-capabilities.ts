@@ -20,14 +20,15 @@ interface ExpectedLabel {
 
 /** How an agent finds boxes that are for it as the audience of capabilities, not as a member. */
 export class HeldCapabilities {
-  /** By artifact, then by jti. */
+  /** By artifact, then by jti and groups: others may have signed another capability of that jti. */
   readonly #held = new Map<string, Map<string, HeldCapability>>()
   /** By group, then by epoch. */
   readonly #groupKeys = new Map<string, Map<string, { readonly epoch: Uint8Array; readonly key: AgentKey }>>()
 
   /** Gives whether it is new. */
   hold(capability: HeldCapability): boolean {
-    return addTo(this.#held, toHex(capability.artifact), toHex(capability.jti), capability)
+    const { artifact, jti, groups } = capability
+    return addTo(this.#held, toHex(artifact), [jti, ...groups].map(toHex).join(), capability)
   }
 
   /** The key of a group in an epoch (id, 16 bytes) of it. Gives whether it is new. */

@@ -174,6 +174,11 @@ describe('keyrings', () => {
     ]
     expect(capabilities.hold({ artifact, jti, groups: [group] })).toBe(true)
     expect(capabilities.hold({ artifact, jti, groups: [group] })).toBe(false)
+    // What somebody else signed of that name does not stand in its way.
+    const { capabilities: others } = new Keyring(namespace, stranger)
+    for (const groups of [[], [other], [group]]) expect(others.hold({ artifact, jti, groups })).toBe(true)
+    others.admitGroupKey(group, epoch, key)
+    expect([...others.labelsOf(artifact)]).toContainEqual({ label: { jti, epoch }, key })
     expect(capabilities.admitGroupKey(group, epoch, key)).toBe(true)
     expect(capabilities.admitGroupKey(group, epoch, key)).toBe(false)
     expect(capabilities.admitGroupKey(other, randomBytes(16), key)).toBe(true)

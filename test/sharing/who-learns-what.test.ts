@@ -308,6 +308,21 @@ describe('a share’s recipient', () => {
     expect(await partial.sharesOf(wanted.artifact)).toEqual([])
   })
 
+  test('loses nothing by what others sign of the same jti', async () => {
+    const { claims } = decodeCapability(bobsToken)
+    const { follows } = bob.replication
+    for (const artifact of [wanted.artifact, others.artifact]) {
+      const change = { issuer: stranger.id, artifact }
+      const { token, claims: theirs } = signCapability(stranger.key, { ...(claims as ShareClaims), ...change })
+      await follows.follow({ token, peers: [stranger.peer] })
+      expect(follows.followed().filter(({ state }) => state === 'in-force')).toMatchObject([{ capability: { claims } }])
+      expect((await bob.client.artifact.get({ artifactId: wanted.id })).version).toBe(1)
+      await follows.unfollow(theirs)
+      expect(follows.followed()).toMatchObject([{ state: 'in-force', capability: { claims } }])
+    }
+    await bob.client.artifact.download({ artifactId: wanted.id })
+  })
+
   test('cannot write, nor give on what it has', async () => {
     const { log } = owner.namespace()
     const { claims } = decodeCapability(bobsToken) as { claims: ShareClaims }

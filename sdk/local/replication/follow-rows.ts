@@ -1,3 +1,4 @@
+import { capabilityName } from '../../../src/capability/index.ts'
 import {
   concatBytes,
   decodeCanonical,
@@ -12,11 +13,9 @@ import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.t
 
 const formatVersion = 1
 const followTable = 0x66
-const namespaceBytes = 32
-const jtiBytes = 16
 const maxRowBytes = 64 * 1024
 
-/** A capability that this node follows an artifact by, as it is stored: namespace ‖ jti → `{ v: 1, token, peers, ended }`. */
+/** A capability that this node follows an artifact by, as it is stored: namespace ‖ name → `{ v: 1, token, peers, ended }`. */
 export interface FollowRow {
   readonly token: Uint8Array
   /** Who may have it. */
@@ -24,6 +23,9 @@ export interface FollowRow {
   /** Why it gives nothing any more. */
   readonly ended: string | undefined
 }
+
+/** By what a capability is known. */
+export type FollowedClaims = Parameters<typeof capabilityName>[0]
 
 /** Every capability that is followed. @throws CORRUPT */
 export async function loadFollowRows(store: KeyValueStore): Promise<FollowRow[]> {
@@ -36,29 +38,19 @@ export async function loadFollowRows(store: KeyValueStore): Promise<FollowRow[]>
 }
 
 /** The change that remembers one. */
-export function putFollowRow(
-  { namespace, jti }: { readonly namespace: Uint8Array; readonly jti: Uint8Array },
-  { token, peers, ended }: FollowRow,
-): KeyValueChange {
+export function putFollowRow(claims: FollowedClaims, { token, peers, ended }: FollowRow): KeyValueChange {
   const rows = peers.map(({ agent, addresses }) => [agent, addresses])
   const value = encodeCanonical({ v: formatVersion, token, peers: rows, ended: ended ?? null })
-  return { type: 'put', key: keyOf(namespace, jti), value }
+  return { type: 'put', key: keyOf(claims), value }
 }
 
 /** The change that forgets one. */
-export function deleteFollowRow({
-  namespace,
-  jti,
-}: {
-  readonly namespace: Uint8Array
-  readonly jti: Uint8Array
-}): KeyValueChange {
-  return { type: 'del', key: keyOf(namespace, jti) }
+export function deleteFollowRow(claims: FollowedClaims): KeyValueChange {
+  return { type: 'del', key: keyOf(claims) }
 }
 
-function keyOf(namespace: Uint8Array, jti: Uint8Array): Uint8Array {
-  if (namespace.length !== namespaceBytes || jti.length !== jtiBytes) throw damaged()
-  return concatBytes(Uint8Array.of(keySpaces.node, followTable), namespace, jti)
+function keyOf(claims: FollowedClaims): Uint8Array {
+  return concatBytes(Uint8Array.of(keySpaces.node, followTable), claims.namespace, capabilityName(claims))
 }
 
 function readRow(bytes: Uint8Array): FollowRow {

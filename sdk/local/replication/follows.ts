@@ -1,5 +1,6 @@
 import {
   type Capability,
+  capabilityName,
   decodeCapability,
   encodePresentation,
   type GroupProof,
@@ -21,7 +22,7 @@ import type { Namespace } from '../../../src/namespace/index.ts'
 import type { LocalEnvironment } from '../environment.ts'
 import type { LocalNamespaces, OpenNamespace, ReadRights } from '../namespaces.ts'
 import type { FetchRights } from './fetches.ts'
-import { deleteFollowRow, type FollowRow, loadFollowRows, putFollowRow } from './follow-rows.ts'
+import { deleteFollowRow, type FollowedClaims, type FollowRow, loadFollowRows, putFollowRow } from './follow-rows.ts'
 
 /** What to follow. */
 export interface FollowOptions {
@@ -94,7 +95,7 @@ const maxTimerMs = 24 * 3600_000
  */
 export class Follows implements ReadRights, FetchRights {
   readonly #options: FollowsOptions
-  /** By namespace in hex, then by jti in hex. */
+  /** By namespace in hex, then by name in hex: `capabilityName`. */
   readonly #all = new Map<string, Map<string, Entry>>()
   readonly #observers = new Set<FollowObserver>()
   readonly #ending = new AbortController()
@@ -115,7 +116,7 @@ export class Follows implements ReadRights, FetchRights {
     const { env, namespaces } = options
     for (const row of await loadFollowRows(env.store)) {
       const capability = decodeCapability(row.token)
-      follows.#entriesOf(capability.claims.namespace).set(toHex(capability.claims.jti), {
+      follows.#entriesOf(capability.claims.namespace).set(toHex(capabilityName(capability.claims)), {
         ...row,
         capability,
         scope: 'artifact',
@@ -183,7 +184,7 @@ export class Follows implements ReadRights, FetchRights {
     const isOwn = claims.audience.some(({ kind, id }) => kind === 'group' || equalBytes(id, self))
     if (!isOwn) throw new ArtifactHubError('INVALID_ARGUMENT', 'this capability is for other agents')
     const entries = this.#entriesOf(claims.namespace)
-    const key = toHex(claims.jti)
+    const key = toHex(capabilityName(claims))
     const before = entries.get(key)
     const others = peers.filter(({ agent }) => !equalBytes(agent, self))
     const known = (before?.peers ?? []).filter(({ agent }) => !others.some((one) => equalBytes(one.agent, agent)))
@@ -203,13 +204,14 @@ export class Follows implements ReadRights, FetchRights {
   }
 
   /** Follows it no more, and forgets it. What came of the artifact goes with the last that let this agent read it. Idempotent. */
-  async unfollow({ namespace, jti }: { namespace: Uint8Array; jti: Uint8Array }): Promise<void> {
-    const entries = this.#entriesOf(namespace)
-    const entry = entries.get(toHex(jti))
+  async unfollow(claims: FollowedClaims): Promise<void> {
+    const entries = this.#entriesOf(claims.namespace)
+    const name = toHex(capabilityName(claims))
+    const entry = entries.get(name)
     if (entry === undefined) return
-    if (entry.isKept) await this.#options.env.store.batch([deleteFollowRow({ namespace, jti })], { sync: true })
-    entries.delete(toHex(jti))
-    await this.#settle(namespace)
+    if (entry.isKept) await this.#options.env.store.batch([deleteFollowRow(claims)], { sync: true })
+    entries.delete(name)
+    await this.#settle(claims.namespace)
   }
 
   /** Everything that is followed, or was and has ended. */

@@ -1,4 +1,10 @@
-import { type Capability, type Envelope, type ShareClaims, timeOf } from '../../../src/capability/index.ts'
+import {
+  type Capability,
+  capabilityName,
+  type Envelope,
+  type ShareClaims,
+  timeOf,
+} from '../../../src/capability/index.ts'
 import type { VersionRecord } from '../../../src/catalog/index.ts'
 import { readContent, sealInline } from '../../../src/content/index.ts'
 import {
@@ -72,21 +78,21 @@ export class GroupShares {
 
   /**
    * What a group's log tells of, the newest first.
-   * @param skip those that need not be read, by jti
+   * @param skip those that need not be read, by name (`capabilityName`)
    */
   async *sharesIn(
     { log }: OpenNamespace,
-    skip: (jti: Uint8Array) => boolean,
+    skip: (name: Uint8Array) => boolean,
     signal: AbortSignal,
   ): AsyncGenerator<GroupShare, void, undefined> {
     let cursor: string | undefined
     do {
       const page = await log.catalog.list({ contentType: groupShareType, cursor, signal })
       for (const record of page.items) {
-        const jti = jtiOf(record.state.name)
-        if (jti === undefined || skip(jti)) continue
+        const name = capabilityIn(record.state.name)
+        if (name === undefined || skip(name)) continue
         const share = await this.#read(log, record)
-        if (share !== undefined && equalBytes(share.capability.claims.jti, jti)) yield share
+        if (share !== undefined && equalBytes(capabilityName(share.capability.claims), name)) yield share
       }
       cursor = page.nextCursor
     } while (cursor !== undefined)
@@ -97,7 +103,7 @@ export class GroupShares {
     const envelope = opened(bytes)
     if (envelope === undefined || !this.#isFor(envelope, log.id)) return 'refused'
     const { claims } = envelope.capability
-    const name = nameOf(claims.jti)
+    const name = nameOf(capabilityName(claims))
     if ((await log.catalog.findByName(name)) !== undefined) return 'taken'
     const isKnown = this.#options.isContact(claims.issuer) || log.roleOf(claims.issuer) !== undefined
     if (!isKnown && !(await this.#hasRoom(group, claims.issuer))) return 'full'
@@ -180,11 +186,11 @@ function rowsOf(peers: readonly KnownPeer[]): unknown[] {
     .map(({ agent, addresses }) => [agent, addresses.slice(0, maxTicketAddresses)])
 }
 
-function nameOf(jti: Uint8Array): string {
-  return `share-${toHex(jti)}`
+function nameOf(capability: Uint8Array): string {
+  return `share-${toHex(capability)}`
 }
 
-function jtiOf(name: string): Uint8Array | undefined {
+function capabilityIn(name: string): Uint8Array | undefined {
   const hex = /^share-([0-9a-f]{32})$/.exec(name)?.[1]
   return hex === undefined ? undefined : new Uint8Array(Buffer.from(hex, 'hex'))
 }

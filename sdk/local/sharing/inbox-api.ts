@@ -21,9 +21,9 @@ export function createInboxApi({ inbox }: Sharing, calls: OpenCalls): InboxApi {
   }
 }
 
-function present({ jti, sender, receivedMs, content }: OpenRequest): InboxRequest {
+function present({ name, sender, receivedMs, content }: OpenRequest): InboxRequest {
   return {
-    id: toHex(jti),
+    id: toHex(name),
     kind: 'share',
     from: formatDid(sender),
     receivedAt: new Date(receivedMs),

@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { type Capability, type ShareClaims, sealEnvelope, signCapability } from '../../../src/capability/index.ts'
+import {
+  type Capability,
+  capabilityName,
+  type ShareClaims,
+  sealEnvelope,
+  signCapability,
+} from '../../../src/capability/index.ts'
 import { toHex } from '../../../src/encoding/index.ts'
 import type { KnownPeer, Receipt } from '../../../src/exchange/index.ts'
 import { AgentKey } from '../../../src/identity/index.ts'
@@ -23,7 +29,7 @@ const nowSeconds = nowMs / 1000
 
 class Desk {
   readonly store = new MemoryKeyValueStore()
-  readonly held: { readonly jti: string; readonly peers: readonly KnownPeer[] }[] = []
+  readonly held: { readonly name: string; readonly peers: readonly KnownPeer[] }[] = []
   readonly deposited: number[] = []
   isInGroup = false
 
@@ -34,9 +40,9 @@ class Desk {
       now: () => nowMs,
       requests,
       isContact: (agent) => toHex(agent) === toHex(friend.publicKey),
-      isHeld: (jti) => this.held.some((one) => one.jti === toHex(jti)),
+      isHeld: (name) => this.held.some((one) => one.name === toHex(name)),
       hold: async ({ claims }, peers) => {
-        this.held.push({ jti: toHex(claims.jti), peers })
+        this.held.push({ name: toHex(capabilityName(claims)), peers })
       },
       depositAll: async (_, { envelopes }) => {
         if (!this.isInGroup) return undefined
@@ -75,6 +81,8 @@ function envelopeOf(issuer: AgentKey, jti: number, more: Partial<ShareClaims> = 
   })
 }
 
+const nameOf = (issuer: AgentKey, jti: number) => capabilityName(shareOf(issuer, jti).claims)
+
 const peer: KnownPeer = { agent: fill(32, 60), addresses: ['/ip4/192.0.2.1/tcp/4001'] }
 const delivered = (...envelopes: readonly Uint8Array[]) => ({ envelopes, group: undefined, peers: [peer] })
 
@@ -84,7 +92,7 @@ describe('what comes from a contact', () => {
     const { inbox } = await desk.open()
     expect(await inbox.receive(delivered(envelopeOf(friend, 1)), friend.publicKey, signal)).toEqual(['taken'])
     expect(desk.held).toEqual([
-      { jti: toHex(numbered(16, 1)), peers: [{ agent: friend.publicKey, addresses: [] }, peer] },
+      { name: toHex(nameOf(friend, 1)), peers: [{ agent: friend.publicKey, addresses: [] }, peer] },
     ])
     expect(await inbox.receive(delivered(envelopeOf(friend, 1)), friend.publicKey, signal)).toEqual(['taken'])
     expect(desk.held).toHaveLength(1)
@@ -99,6 +107,23 @@ describe('what comes from a contact', () => {
   })
 })
 
+test('what somebody else signs of the same jti neither takes the place of a share nor keeps it away', async () => {
+  for (const [first, second] of [
+    [stranger, friend],
+    [stranger, new AgentKey(fill(32, 4))],
+  ] as const) {
+    const desk = new Desk()
+    const { inbox } = await desk.open()
+    await inbox.receive(delivered(envelopeOf(first, 1)), stranger.publicKey, signal)
+    await inbox.drop(nameOf(first, 1))
+    await inbox.receive(delivered(envelopeOf(first, 1, { namespace: fill(32, 9) })), stranger.publicKey, signal)
+    expect(await inbox.receive(delivered(envelopeOf(second, 1)), second.publicKey, signal)).toEqual(['taken'])
+    const known = [...desk.held.map(({ name }) => name), ...(await inbox.list()).map(({ name }) => toHex(name))]
+    expect(known).toContain(toHex(nameOf(second, 1)))
+    expect(known).toHaveLength(2)
+  }
+})
+
 describe('what comes from a stranger', () => {
   test('waits, over a restart, until it is accepted', async () => {
     const desk = new Desk()
@@ -108,18 +133,20 @@ describe('what comes from a stranger', () => {
     const { inbox: later } = await desk.open()
     const [waiting] = await later.list()
     expect(waiting).toMatchObject({ sender: stranger.publicKey, content: { name: 'report.pdf' }, receivedMs: nowMs })
-    await later.accept(numbered(16, 1))
-    expect(desk.held).toEqual([{ jti: toHex(numbered(16, 1)), peers: [{ agent: stranger.publicKey, addresses: [] }] }])
+    await later.accept(nameOf(stranger, 1))
+    expect(desk.held).toEqual([
+      { name: toHex(nameOf(stranger, 1)), peers: [{ agent: stranger.publicKey, addresses: [] }] },
+    ])
     expect(await (await desk.open()).inbox.list()).toEqual([])
-    await expect(later.accept(numbered(16, 1))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(later.accept(nameOf(stranger, 1))).rejects.toMatchObject({ code: 'NOT_FOUND' })
   })
 
   test('does not come again once it was dropped, over a restart', async () => {
     const desk = new Desk()
     const { inbox } = await desk.open()
     await inbox.receive(delivered(envelopeOf(stranger, 1)), stranger.publicKey, signal)
-    await inbox.drop(numbered(16, 1))
-    await expect(inbox.drop(numbered(16, 1))).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await inbox.drop(nameOf(stranger, 1))
+    await expect(inbox.drop(nameOf(stranger, 1))).rejects.toMatchObject({ code: 'NOT_FOUND' })
     for (const again of [inbox, (await desk.open()).inbox]) {
       expect(await again.receive(delivered(envelopeOf(stranger, 1)), stranger.publicKey, signal)).toEqual(['taken'])
       expect(await again.list()).toEqual([])
@@ -149,9 +176,9 @@ describe('what comes from a stranger', () => {
     const { inbox, requests } = await desk.open()
     const expires = nowSeconds - 3600
     const envelope = envelopeOf(stranger, 1, { notBefore: expires - 10, expires })
-    await requests.add({ jti: numbered(16, 1), sender: stranger.publicKey, envelope, peers: [], receivedMs: 1 })
+    await requests.add({ name: nameOf(stranger, 1), sender: stranger.publicKey, envelope, peers: [], receivedMs: 1 })
     expect(await inbox.list()).toEqual([])
-    await expect(inbox.accept(numbered(16, 1))).rejects.toMatchObject({ code: 'EXPIRED' })
+    await expect(inbox.accept(nameOf(stranger, 1))).rejects.toMatchObject({ code: 'EXPIRED' })
     expect(desk.held).toEqual([])
   })
 })
@@ -189,7 +216,7 @@ test('what was dropped is forgotten only when there is too much of it, the oldes
   const store = new MemoryKeyValueStore()
   let requests = await Requests.open(store)
   const drop = async (jti: number) => {
-    await requests.add({ jti: numbered(16, jti), sender: self, envelope: fill(1, 1), peers: [], receivedMs: 1 })
+    await requests.add({ name: numbered(16, jti), sender: self, envelope: fill(1, 1), peers: [], receivedMs: 1 })
     await requests.drop(numbered(16, jti))
   }
   for (let jti = 0; jti < maxDroppedRequests; jti++) await drop(jti)

@@ -1,5 +1,6 @@
 import {
   type Capability,
+  capabilityName,
   decodeEnvelope,
   type Envelope,
   type ShareClaims,
@@ -20,8 +21,8 @@ export interface InboxOptions {
   readonly requests: Requests
   /** Whether an agent has a name here: what it shares is taken without asking. */
   readonly isContact: (agent: Uint8Array) => boolean
-  /** Whether this agent holds the capability of that name. */
-  readonly isHeld: (jti: Uint8Array) => boolean
+  /** Whether this agent holds the capability of that name (`capabilityName`). */
+  readonly isHeld: (name: Uint8Array) => boolean
   /** Follows what a capability is for, from now on. */
   readonly hold: (capability: Capability<ShareClaims>, peers: readonly KnownPeer[]) => Promise<void>
   /** Puts envelopes where the members of a group find them; `undefined` when this agent is not in that group. */
@@ -68,30 +69,31 @@ export class Inbox {
   }
 
   /** @throws NOT_FOUND; EXPIRED when it came too late */
-  async accept(jti: Uint8Array): Promise<void> {
+  async accept(name: Uint8Array): Promise<void> {
     const { requests, hold } = this.#options
-    const { envelope, peers } = await requests.get(jti)
+    const { envelope, peers } = await requests.get(name)
     const { capability } = decodeEnvelope(envelope)
     if (!this.#isOpen(capability)) throw new ArtifactHubError('EXPIRED', 'this share has expired')
     await hold(capability, peers)
-    await requests.remove(jti)
+    await requests.remove(name)
   }
 
   /** @throws NOT_FOUND */
-  async drop(jti: Uint8Array): Promise<void> {
-    await this.#options.requests.drop(jti)
+  async drop(name: Uint8Array): Promise<void> {
+    await this.#options.requests.drop(name)
   }
 
   async #take(bytes: Uint8Array, peers: readonly KnownPeer[]): Promise<Receipt> {
     const { self, requests, isHeld, isContact, hold } = this.#options
     const envelope = opened(bytes)
     if (envelope === undefined || !this.#isOpen(envelope.capability)) return 'refused'
-    const { issuer, jti, audience } = envelope.capability.claims
+    const { issuer, audience } = envelope.capability.claims
+    const name = capabilityName(envelope.capability.claims)
     const isForUs = audience.some(({ kind, id }) => kind === 'agent' && equalBytes(id, self))
     if (!isForUs || equalBytes(issuer, self)) return 'refused'
-    if (requests.isDropped(jti) || isHeld(jti)) return 'taken'
+    if (requests.isDropped(name) || isHeld(name)) return 'taken'
     if (!isContact(issuer))
-      return await requests.add({ jti, sender: issuer, envelope: bytes, peers, receivedMs: this.#options.now() })
+      return await requests.add({ name, sender: issuer, envelope: bytes, peers, receivedMs: this.#options.now() })
     await hold(envelope.capability, peers)
     return 'taken'
   }

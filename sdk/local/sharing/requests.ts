@@ -28,8 +28,8 @@ const maxRowBytes = maxEnvelopeBytes + maxTicketPeers * 4 * maxTicketText
 
 /** What a stranger shared, until somebody says whether it is wanted. */
 export interface Request {
-  /** The capability's own, 16 bytes. */
-  readonly jti: Uint8Array
+  /** The capability's, 16 bytes: `capabilityName`. */
+  readonly name: Uint8Array
   /** Who shared it: raw public key. */
   readonly sender: Uint8Array
   readonly envelope: Uint8Array
@@ -44,9 +44,9 @@ export interface Request {
  */
 export class Requests {
   readonly #store: KeyValueStore
-  /** By jti in hex, the sender in hex: in the order of coming. */
+  /** By name in hex, the sender in hex: in the order of coming. */
   readonly #waiting = new Map<string, string>()
-  /** By jti in hex, its row's key. */
+  /** By name in hex, its row's key. */
   readonly #dropped = new Map<string, Uint8Array>()
   #nextDropped = 0
   #turn: Promise<unknown> = Promise.resolve()
@@ -61,75 +61,75 @@ export class Requests {
     const rows: Request[] = []
     for await (const [, value] of store.entries(rangeOf(requestTable))) rows.push(decodeRow(value))
     rows.sort((a, b) => a.receivedMs - b.receivedMs)
-    for (const { jti, sender } of rows) requests.#waiting.set(toHex(jti), toHex(sender))
-    for await (const [key, jti] of store.entries(rangeOf(droppedTable))) {
-      requests.#dropped.set(toHex(jti), key.slice())
+    for (const { name, sender } of rows) requests.#waiting.set(toHex(name), toHex(sender))
+    for await (const [key, name] of store.entries(rangeOf(droppedTable))) {
+      requests.#dropped.set(toHex(name), key.slice())
       requests.#nextDropped = Number(new DataView(key.buffer, key.byteOffset + 2).getBigUint64(0)) + 1
     }
     return requests
   }
 
   /** Whether it was dropped: nothing more of it is wanted. */
-  isDropped(jti: Uint8Array): boolean {
-    return this.#dropped.has(toHex(jti))
+  isDropped(name: Uint8Array): boolean {
+    return this.#dropped.has(toHex(name))
   }
 
   /** Keeps a request; one that waits already stays as it is. `full` when there is no room for more, of this sender or at all. */
   add(request: Request): Promise<'taken' | 'full'> {
     return this.#exclusively(async () => {
-      const [name, sender] = [toHex(request.jti), toHex(request.sender)]
-      if (this.#waiting.has(name)) return 'taken'
+      const [key, sender] = [toHex(request.name), toHex(request.sender)]
+      if (this.#waiting.has(key)) return 'taken'
       const ofSender = [...this.#waiting.values()].filter((one) => one === sender).length
       if (this.#waiting.size >= maxRequests || ofSender >= maxRequestsOfSender) return 'full'
-      await this.#store.batch([{ type: 'put', key: requestKey(request.jti), value: encodeRow(request) }], {
+      await this.#store.batch([{ type: 'put', key: requestKey(request.name), value: encodeRow(request) }], {
         sync: true,
       })
-      this.#waiting.set(name, sender)
+      this.#waiting.set(key, sender)
       return 'taken'
     })
   }
 
   /** What waits, the oldest first. @throws CORRUPT */
   async list(): Promise<Request[]> {
-    const keys = [...this.#waiting.keys()].map((name) => requestKey(new Uint8Array(Buffer.from(name, 'hex'))))
+    const keys = [...this.#waiting.keys()].map((id) => requestKey(new Uint8Array(Buffer.from(id, 'hex'))))
     const rows = await this.#store.getMany(keys)
     return rows.flatMap((row) => (row === undefined ? [] : [decodeRow(row)]))
   }
 
   /** @throws NOT_FOUND, CORRUPT */
-  async get(jti: Uint8Array): Promise<Request> {
-    const row = await this.#store.get(requestKey(jti))
+  async get(name: Uint8Array): Promise<Request> {
+    const row = await this.#store.get(requestKey(name))
     if (row === undefined) throw noSuchRequest()
     return decodeRow(row)
   }
 
   /** It waits no more, for it was accepted. Idempotent. */
-  remove(jti: Uint8Array): Promise<void> {
+  remove(name: Uint8Array): Promise<void> {
     return this.#exclusively(async () => {
-      await this.#store.batch([{ type: 'del', key: requestKey(jti) }], { sync: true })
-      this.#waiting.delete(toHex(jti))
+      await this.#store.batch([{ type: 'del', key: requestKey(name) }], { sync: true })
+      this.#waiting.delete(toHex(name))
     })
   }
 
   /** It is not wanted, now or later. @throws NOT_FOUND */
-  drop(jti: Uint8Array): Promise<void> {
+  drop(name: Uint8Array): Promise<void> {
     return this.#exclusively(async () => {
-      const name = toHex(jti)
-      if (!this.#waiting.has(name)) throw noSuchRequest()
+      const id = toHex(name)
+      if (!this.#waiting.has(id)) throw noSuchRequest()
       const key = concatBytes(Uint8Array.of(keySpaces.node, droppedTable), orderedUint64(this.#nextDropped))
       const oldest = this.#dropped.size < maxDroppedRequests ? undefined : this.#dropped.entries().next().value
       await this.#store.batch(
         [
-          { type: 'del', key: requestKey(jti) },
-          { type: 'put', key, value: jti },
+          { type: 'del', key: requestKey(name) },
+          { type: 'put', key, value: name },
           ...(oldest === undefined ? [] : [{ type: 'del' as const, key: oldest[1] }]),
         ],
         { sync: true },
       )
       this.#nextDropped += 1
-      this.#waiting.delete(name)
+      this.#waiting.delete(id)
       if (oldest !== undefined) this.#dropped.delete(oldest[0])
-      this.#dropped.set(name, key)
+      this.#dropped.set(id, key)
     })
   }
 
@@ -140,8 +140,8 @@ export class Requests {
   }
 }
 
-function requestKey(jti: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, requestTable), jti)
+function requestKey(name: Uint8Array): Uint8Array {
+  return concatBytes(Uint8Array.of(keySpaces.node, requestTable), name)
 }
 
 function rangeOf(table: number): { gte: Uint8Array; lt: Uint8Array } {
@@ -149,19 +149,19 @@ function rangeOf(table: number): { gte: Uint8Array; lt: Uint8Array } {
   return { gte, lt: prefixEnd(gte) as Uint8Array }
 }
 
-/** `{ v: 1, jti, sender, env, peers, ms }` */
-function encodeRow({ jti, sender, envelope, peers, receivedMs }: Request): Uint8Array {
+/** `{ v: 1, name, sender, env, peers, ms }` */
+function encodeRow({ name, sender, envelope, peers, receivedMs }: Request): Uint8Array {
   const rows = peers.map(({ agent, addresses }) => [agent, addresses])
-  return encodeCanonical({ v: formatVersion, jti, sender, env: envelope, peers: rows, ms: receivedMs })
+  return encodeCanonical({ v: formatVersion, name, sender, env: envelope, peers: rows, ms: receivedMs })
 }
 
 function decodeRow(value: Uint8Array): Request {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a request' }) as Record<string, unknown>
-  const { v, jti, sender, env, peers, ms } = row
+  const { v, name, sender, env, peers, ms } = row
   requireFormatVersion(v, formatVersion, 'what this node remembers of a request')
-  const isWell = isBytes(jti, idBytes) && isBytes(sender, 32) && env instanceof Uint8Array && Number.isSafeInteger(ms)
+  const isWell = isBytes(name, idBytes) && isBytes(sender, 32) && env instanceof Uint8Array && Number.isSafeInteger(ms)
   if (!isWell || !Array.isArray(peers)) throw damaged()
-  return { jti, sender, envelope: env, peers: peers.map(peerOf), receivedMs: ms as number }
+  return { name, sender, envelope: env, peers: peers.map(peerOf), receivedMs: ms as number }
 }
 
 function peerOf(value: unknown): KnownPeer {

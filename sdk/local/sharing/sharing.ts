@@ -1,4 +1,4 @@
-import type { Capability, ShareClaims } from '../../../src/capability/index.ts'
+import { type Capability, capabilityName, type ShareClaims } from '../../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { type KnownPeer, type QuestionServer, serveInbox } from '../../../src/exchange/index.ts'
 import { maxTicketPeers } from '../../../src/limits.ts'
@@ -40,7 +40,7 @@ export class Sharing implements AsyncDisposable {
       now,
       requests,
       isContact,
-      isHeld: (jti) => this.#isHeld(jti),
+      isHeld: (name) => this.#held().has(toHex(name)),
       hold: (capability, peers) => this.#hold(capability, peers),
       depositAll: (group, delivery) => this.#groupShares.depositAll(group, delivery),
     })
@@ -94,8 +94,11 @@ export class Sharing implements AsyncDisposable {
     await this.close()
   }
 
-  #isHeld(jti: Uint8Array): boolean {
-    return this.groups.replication.follows.followed().some(({ capability }) => equalBytes(capability.claims.jti, jti))
+  /** Names of all that is followed, in hex. */
+  #held(): Set<string> {
+    return new Set(
+      this.groups.replication.follows.followed().map(({ capability }) => toHex(capabilityName(capability.claims))),
+    )
   }
 
   async #hold({ token }: Capability<ShareClaims>, peers: readonly KnownPeer[]): Promise<void> {
@@ -130,12 +133,10 @@ export class Sharing implements AsyncDisposable {
   /** Follows what is shared with a group that this agent is in. */
   async #followGroup(group: OpenNamespace, signal: AbortSignal): Promise<void> {
     const { log } = group
-    const held = new Set(
-      this.groups.replication.follows.followed().map(({ capability }) => toHex(capability.claims.jti)),
-    )
+    const held = this.#held()
     for await (const { capability, peers } of this.#groupShares.sharesIn(
       group,
-      (jti) => held.has(toHex(jti)),
+      (name) => held.has(toHex(name)),
       signal,
     )) {
       const isFor = capability.claims.audience.some(({ kind, id }) => kind === 'group' && equalBytes(id, log.id))
@@ -148,10 +149,10 @@ export class Sharing implements AsyncDisposable {
   async #leaveGroup(group: Uint8Array): Promise<void> {
     const { follows, env } = this.groups.replication
     for (const { capability } of follows.followed()) {
-      const { namespace, jti, audience } = capability.claims
+      const { audience } = capability.claims
       const isOther = ({ kind, id }: (typeof audience)[number]): boolean =>
         kind === 'group' ? !equalBytes(id, group) : equalBytes(id, env.agent.publicKey)
-      if (!audience.some(isOther)) await follows.unfollow({ namespace, jti })
+      if (!audience.some(isOther)) await follows.unfollow(capability.claims)
     }
   }
 
