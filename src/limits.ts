@@ -193,8 +193,12 @@ export const syncEveryMs = { from: 30_000, to: 60_000 }
 export const maxPresentations = 4
 /** Entries that a denial gives as its evidence: what ended a right, and the grants that this stands on. */
 export const maxDenialEvidence = 64
-/** Scopes in which one connected agent that is no member is told of news, in each namespace. */
-export const maxFollowedScopes = 1_024
+/** Scopes in which one connected agent that is no member is told of news, in each namespace: about 1 KiB each, of one that holds as many capabilities. */
+export const maxFollowedScopes = 10_000
+/** Rounds on one stream: an agent may follow that many artifacts of a namespace. */
+export const maxRoundsOnStream = 100_000
+/** Artifacts that are in step, as far as is known, and looked at again in a round that nothing called for. */
+export const maxFollowsLookedAt = 64
 /** Waits after failures of one agent, or of all known agents, milliseconds: doubled from the first to the last. */
 export const syncBackoffMs = { from: 1_000, to: 60_000 }
 /** Waits between dials of a member that was connected up to `during` before: `to` at most, milliseconds. */

@@ -137,6 +137,11 @@ export class LocalNamespaces {
     return [...this.everything, ...this.partial]
   }
 
+  /** The partial one of that id (32 bytes). */
+  findPartial(id: Uint8Array): OpenNamespace | undefined {
+    return this.#partial.get(formatNamespaceId(id))
+  }
+
   /** All in which artifacts are found by id: partial ones too. */
   get readable(): OpenNamespace[] {
     return [...this.all, ...this.partial]

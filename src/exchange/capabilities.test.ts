@@ -14,6 +14,7 @@ import { runFollowRound } from './follow-round.ts'
 import { mayRead, readableRoot } from './may-read.ts'
 import type { SyncScope } from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
+import { onStream } from './sync-run.ts'
 import { SyncService } from './sync-serve.ts'
 
 /** An owner and a writer who serve their namespace, and agents who are no members of it. */
@@ -82,15 +83,11 @@ class World {
   ) {
     const { as = this.outside, to = this.owner } = more
     const { claims, token } = capability
-    const round = runFollowRound({
-      network: this.peerOf(as),
-      scheduler: this.scheduler,
-      log,
-      agent: to.id,
-      scope: more.scope ?? { kind: 'artifact', artifact: claims.artifact },
-      claims,
-      presentation: encodePresentation(token, undefined),
-    })
+    const scope = more.scope ?? { kind: 'artifact' as const, artifact: claims.artifact }
+    const presentation = encodePresentation(token, undefined)
+    const round = onStream({ network: this.peerOf(as), scheduler: this.scheduler, agent: to.id }, (stream) =>
+      runFollowRound(stream, { log, scope, claims, presentation }),
+    )
     return await this.scheduler.until(round)
   }
 }

@@ -55,6 +55,7 @@ export class FollowerNews {
     for (const [name, { agent, scopes }] of this.#followers) {
       const told = new Set<Uint8Array>()
       for (const [key, followed] of scopes) {
+        if (!news.some((one) => one.isFor(followed))) continue
         const isEnded = !this.#mayRead(agent, followed)
         if (isEnded) scopes.delete(key)
         for (const one of isEnded ? (authChanged ? auth : []) : news) {
@@ -87,6 +88,12 @@ class News {
     this.#entry = entry
     this.isAuth = data === undefined
     this.#artifact = data && artifactIdOf(namespace, data.artifactSalt)
+  }
+
+  /** Whether it may be for that scope: to ask by what right costs more. */
+  isFor({ scope }: FollowedScope): boolean {
+    if (this.#artifact === undefined) return true
+    return scope.kind === 'artifact' && equalBytes(scope.artifact, this.#artifact)
   }
 
   /** The same bytes each time: what is for several scopes of one agent is sent once. */

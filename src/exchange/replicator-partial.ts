@@ -1,13 +1,15 @@
 import type { Capability } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { type ErrorCode, isHubError } from '../errors.ts'
-import { syncBackoffMs, syncEveryMs } from '../limits.ts'
+import { maxFollowsLookedAt, syncBackoffMs, syncEveryMs } from '../limits.ts'
 import { runFollowRound } from './follow-round.ts'
 import { NamedTimers } from './named-timers.ts'
 import type { NamespaceSyncStatus, ReplicatorContext } from './replicator-log.ts'
 import { type SyncPeer, SyncPeers, warmUp } from './replicator-peers.ts'
 import type { SyncScope } from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
+import { onStream } from './sync-run.ts'
+import type { SyncStream } from './sync-stream.ts'
 
 /** Something that this agent follows in a namespace that it is no member of. */
 export interface Following {
@@ -15,6 +17,8 @@ export interface Following {
   readonly scope: SyncScope
   /** What shows the right to an agent (`encodePresentation`); `undefined` while it cannot be shown. */
   readonly present: (provider: Uint8Array) => Uint8Array | undefined
+  /** Changes when what is shown does: whoever was shown the other is asked again. */
+  readonly shows: string
 }
 
 /** Agents that news are awaited from at once: the others are asked when these are gone. */
@@ -35,6 +39,10 @@ export class ReplicatedPartial {
   /** Agents that tokens name: they are dialled first. */
   readonly #known = new Map<string, Uint8Array>()
   #following: readonly Following[] = []
+  /** By agent in hex, what it has told all of on this connection, as far as is known. */
+  readonly #told = new Map<string, Set<string>>()
+  /** Where among what is followed a look at what is in step goes on. */
+  #nextLook = 0
   #lastSyncAt: number | undefined
   #lastError: NamespaceSyncStatus['lastError']
   #dialFailures = 0
@@ -53,8 +61,10 @@ export class ReplicatedPartial {
     this.#known.clear()
     for (const agent of peers) if (this.#isOther(agent)) this.#known.set(toHex(agent), agent)
     for (const peer of this.#peers.values()) {
+      const told = this.#told.get(toHex(peer.agent))
+      // What was shown before may be worth nothing now, and there may be more to ask for.
+      if (told !== undefined && following.every((one) => told.has(nameOf(one)))) continue
       warmUp(peer)
-      // What was shown before may be worth nothing now.
       peer.inTouch = false
     }
     this.#askConnected()
@@ -86,6 +96,7 @@ export class ReplicatedPartial {
 
   /** A connection is new: what failed on the one before says nothing. */
   onConnected(agent: Uint8Array): void {
+    this.#told.delete(toHex(agent))
     const peer = this.#peers.find(agent)
     if (peer !== undefined) {
       warmUp(peer)
@@ -96,6 +107,7 @@ export class ReplicatedPartial {
   }
 
   onLost(agent: Uint8Array): void {
+    this.#told.delete(toHex(agent))
     const peer = this.#peers.find(agent)
     if (peer !== undefined) peer.inTouch = false
     this.#dialFailures = 0
@@ -221,27 +233,57 @@ export class ReplicatedPartial {
     })
   }
 
-  /** Gives whether the other served any of what is followed. */
+  /**
+   * Asks for what an agent has not told yet on this connection; when that is nothing, looks at some of it again. Gives whether the other
+   * served any.
+   */
   async #rounds(agent: Uint8Array, signal: AbortSignal): Promise<boolean> {
     const { network, scheduler } = this.#context
-    const { log } = this
-    let isServed = false
-    for (const { capability, scope, present } of this.#following) {
-      for (let rounds = 0; rounds < maxRoundsInRow; rounds++) {
-        const presentation = present(agent)
-        if (presentation === undefined) break
-        const { claims } = capability
-        const outcome = await runFollowRound({ network, scheduler, log, agent, scope, claims, presentation, signal })
-        if (outcome.result === 'denied') {
-          // What these say is for whoever follows it to see: a denial alone ends nothing.
-          if (outcome.evidence.length > 0) await log.receive(outcome.evidence, { signal })
-          break
-        }
-        isServed = true
-        if (outcome.lacking === 0 || outcome.stored === 0) break
+    const told = this.#told.get(toHex(agent)) ?? new Set<string>()
+    this.#told.set(toHex(agent), told)
+    const fresh = this.#following.filter((one) => !told.has(nameOf(one)))
+    const due = fresh.length > 0 ? fresh : this.#someAgain()
+    if (due.length === 0) return false
+    return await onStream({ network, scheduler, agent, signal }, async (stream) => {
+      let isServed = false
+      for (const one of due) {
+        const served = await this.#round(stream, agent, one, signal)
+        if (served) told.add(nameOf(one))
+        else told.delete(nameOf(one))
+        isServed ||= served
       }
+      return isServed
+    })
+  }
+
+  async #round(
+    stream: SyncStream,
+    agent: Uint8Array,
+    { capability, scope, present }: Following,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { log } = this
+    const { claims } = capability
+    for (let rounds = 0; rounds < maxRoundsInRow; rounds++) {
+      const presentation = present(agent)
+      if (presentation === undefined) return rounds > 0
+      const outcome = await runFollowRound(stream, { log, scope, claims, presentation })
+      if (outcome.result === 'denied') {
+        // What these say is for whoever follows it to see: a denial alone ends nothing.
+        if (outcome.evidence.length > 0) await log.receive(outcome.evidence, { signal })
+        return false
+      }
+      if (outcome.lacking === 0 || outcome.stored === 0) break
     }
-    return isServed
+    return true
+  }
+
+  /** Some of what is in step as far as is known: in turn all of it. */
+  #someAgain(): Following[] {
+    const some = this.#following.slice(this.#nextLook, this.#nextLook + maxFollowsLookedAt)
+    this.#nextLook += some.length
+    if (this.#nextLook >= this.#following.length) this.#nextLook = 0
+    return some
   }
 
   #worked(peer: SyncPeer): void {
@@ -258,6 +300,7 @@ export class ReplicatedPartial {
   }
 
   #failed(peer: SyncPeer, code: ErrorCode): void {
+    this.#told.delete(toHex(peer.agent))
     peer.outcome = code === 'ACCESS_DENIED' ? 'denied' : 'failed'
     peer.error = code
     peer.inTouch = false
@@ -281,4 +324,8 @@ export class ReplicatedPartial {
     const { from, to } = syncBackoffMs
     return Math.min(to, from * 2 ** Math.min(failures - 1, 20)) * (0.5 + this.#context.random() / 2)
   }
+}
+
+function nameOf({ capability, scope, shows }: Following): string {
+  return `${scope.kind} ${toHex(capability.claims.jti)} ${shows}`
 }

@@ -5,6 +5,7 @@ import {
   blockRefusalMs,
   maxDenialEvidence,
   maxPushStreamsPerPeer,
+  maxRoundsOnStream,
   maxSyncStreams,
   maxSyncStreamsPerPeer,
   maxUselessSyncBatches,
@@ -178,12 +179,7 @@ export class SyncService implements AsyncDisposable {
     const first = await stream.receive()
     if (first === undefined) return
     if (first.type === 'hello') {
-      const room = this.#vectors.open(toHex(stream.agent))
-      try {
-        return await this.#round(stream, first, room)
-      } finally {
-        room.release()
-      }
+      return await this.#roundAfterRound(stream, first)
     }
     if (first.type === 'push') {
       // It may stay open and idle: it takes no place from rounds.
@@ -195,7 +191,29 @@ export class SyncService implements AsyncDisposable {
     stream.misbehaved('bad-frame', `${first.type} at the start of a stream`)
   }
 
-  async #round(stream: SyncStream, hello: HelloMessage, room: VectorShare): Promise<void> {
+  /** One round after the other: whoever follows many artifacts asks for all of them on one stream. */
+  async #roundAfterRound(stream: SyncStream, first: HelloMessage): Promise<void> {
+    let rounds = 0
+    for (let hello: HelloMessage | undefined = first; hello !== undefined; rounds++) {
+      if (rounds > maxRoundsOnStream) stream.misbehaved('flood', 'rounds without end')
+      const room = this.#vectors.open(toHex(stream.agent))
+      let next: HelloMessage | 'ask' | undefined
+      try {
+        next = await this.#round(stream, hello, room)
+      } finally {
+        room.release()
+      }
+      // Only one who shows capabilities has more than one thing to ask for.
+      if (hello.presentation === undefined || next === undefined) return
+      const message = next === 'ask' ? await stream.receive() : next
+      if (message !== undefined && message.type !== 'hello')
+        return stream.misbehaved('bad-frame', `${message.type} where a hello was due`)
+      hello = message
+    }
+  }
+
+  /** Gives the hello of the next round if that is what came in the place of an answer; `ask` when it may come; nothing when the stream is over. */
+  async #round(stream: SyncStream, hello: HelloMessage, room: VectorShare): Promise<HelloMessage | 'ask' | undefined> {
     const { scope } = hello
     const asker = this.#askerOf(stream, hello.presentation)
     const log = this.#options.lookup(hello.namespace)
@@ -204,7 +222,7 @@ export class SyncService implements AsyncDisposable {
       this.counters.denied += 1
       if (hello.presentation === undefined) this.#options.onDenied?.(hello.namespace, stream.agent, log)
       await this.#deny(stream, await denialOf(log, permission))
-      return
+      return 'ask'
     }
     // A member that follows an artifact as if it were none is given what it asks for.
     const by = permission.by ?? (scope.kind === 'namespace' ? undefined : asker.presentations[0])
@@ -212,7 +230,7 @@ export class SyncService implements AsyncDisposable {
       const genesis = await log.entryBytes(log.id)
       if (genesis === undefined) throw new ArtifactHubError('INTERNAL', 'a namespace without its genesis')
       await stream.send({ type: 'entries', entries: [genesis] })
-      return
+      return 'ask'
     }
     const claims = by?.capability.claims
     const view = viewOf(log, scope, claims && { after: afterOf(claims), share: claims.jti })
@@ -230,10 +248,10 @@ export class SyncService implements AsyncDisposable {
     const ours = same ? nothing : await view.contents()
     await sendVector(stream, ours, { same, wants: [] })
     const first = await stream.receive()
-    if (first === undefined && same) {
-      if (scope.kind !== 'namespace') return
-      this.#options.onRound?.(log, stream.agent, { result: 'same', ...tally, sent: 0, theirHash: hello.hash })
-      return
+    if (same && (first === undefined || first.type === 'hello')) {
+      if (scope.kind === 'namespace')
+        this.#options.onRound?.(log, stream.agent, { result: 'same', ...tally, sent: 0, theirHash: hello.hash })
+      return first
     }
     if (first?.type !== 'vector' || first.same !== same)
       return stream.misbehaved('bad-frame', 'no vector where one was due')
@@ -250,6 +268,7 @@ export class SyncService implements AsyncDisposable {
     await stream.send({ type: 'done', hash: await view.hash(), stored: tally.stored, unlinked: tally.unlinked })
     if (scope.kind === 'namespace')
       this.#options.onRound?.(log, stream.agent, { result: 'exchanged', ...tally, sent, theirHash })
+    return 'ask'
   }
 
   async #pushes(stream: SyncStream, first: PushMessage): Promise<void> {

@@ -15,6 +15,7 @@ import { formatArtifactId, parseArtifactId } from '../../src/encoding/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import { runFollowRound } from '../../src/exchange/follow-round.ts'
 import { askDescriptor, askHolding, joinNamespace, type SyncScope, Transfers } from '../../src/exchange/index.ts'
+import { onStream } from '../../src/exchange/sync-run.ts'
 import { decodeUnverifiedEntry, signEntry } from '../../src/log/index.ts'
 import { FollowedArtifacts, Namespace } from '../../src/namespace/index.ts'
 import { failureOf } from '../client/contract-support.ts'
@@ -167,15 +168,11 @@ async function round(agent: LocalAgent, provider: LocalAgent, token: Uint8Array,
   const genesis = sure(await whole.entryBytes(whole.id))
   const log = await Namespace.join(env, whole.id, genesis, () => [], artifacts)
   agent.network.addAddresses(provider.id, provider.peer.addresses)
-  const outcome = await runFollowRound({
-    network: agent.network,
-    scheduler,
-    log,
-    agent: provider.id,
-    scope,
-    claims: decodeCapability(token).claims,
-    presentation: encodePresentation(token, undefined),
-  })
+  const { claims } = decodeCapability(token)
+  const presentation = encodePresentation(token, undefined)
+  const outcome = await onStream({ network: agent.network, scheduler, agent: provider.id }, (stream) =>
+    runFollowRound(stream, { log, scope, claims, presentation }),
+  )
   return { ...outcome, log }
 }
 

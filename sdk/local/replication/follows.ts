@@ -2,6 +2,7 @@ import {
   type Capability,
   capabilityName,
   decodeCapability,
+  decodeUnverifiedCapability,
   encodePresentation,
   type GroupProof,
   timeOf,
@@ -86,6 +87,8 @@ interface FollowsOptions {
   readonly chance: () => number
 }
 
+/** How long what is followed anew waits for more of it, milliseconds. */
+const refreshDelayMs = 10
 /** A timer is set for no longer than this, milliseconds. */
 const maxTimerMs = 24 * 3600_000
 
@@ -98,6 +101,13 @@ export class Follows implements ReadRights, FetchRights {
   /** By namespace in hex, then by name in hex: `capabilityName`. */
   readonly #all = new Map<string, Map<string, Entry>>()
   readonly #observers = new Set<FollowObserver>()
+  /** By name in hex. */
+  readonly #byName = new Map<string, Entry>()
+  /** By artifact in hex. */
+  readonly #byArtifact = new Map<string, Set<Entry>>()
+  /** Namespaces (hex) of which other things are followed than what is asked for so far. */
+  readonly #stale = new Set<string>()
+  #stopRefreshing: (() => void) | undefined
   readonly #ending = new AbortController()
   /** Namespaces whose beginning is being asked for, and what makes another try worth while. */
   readonly #opening = new Map<string, { readonly done: Promise<void>; wake: () => void }>()
@@ -115,14 +125,9 @@ export class Follows implements ReadRights, FetchRights {
     const follows = new Follows(options)
     const { env, namespaces } = options
     for (const row of await loadFollowRows(env.store)) {
-      const capability = decodeCapability(row.token)
-      follows.#entriesOf(capability.claims.namespace).set(toHex(capabilityName(capability.claims)), {
-        ...row,
-        capability,
-        scope: 'artifact',
-        isKept: true,
-        hasArrived: false,
-      })
+      // Checked before it was stored.
+      const capability = decodeUnverifiedCapability(row.token)
+      follows.#add({ ...row, capability, scope: 'artifact', isKept: true, hasArrived: false })
     }
     follows.#stopObserving = namespaces.observe({
       opened: ({ log, row }) => {
@@ -197,9 +202,8 @@ export class Follows implements ReadRights, FetchRights {
       hasArrived: before?.hasArrived ?? false,
     }
     if (entry.isKept) await this.#store(entry)
-    entries.set(key, entry)
-    this.#refresh(claims.namespace)
-    this.#setTimer()
+    this.#add(entry)
+    this.#refreshSoon(claims.namespace)
     return this.#present(entry)
   }
 
@@ -210,8 +214,21 @@ export class Follows implements ReadRights, FetchRights {
     const entry = entries.get(name)
     if (entry === undefined) return
     if (entry.isKept) await this.#options.env.store.batch([deleteFollowRow(claims)], { sync: true })
-    entries.delete(name)
+    this.#remove(entry)
     await this.#settle(claims.namespace)
+  }
+
+  /** Whether the capability of that name (`capabilityName`) is followed, or was and has ended. */
+  has(name: Uint8Array): boolean {
+    return this.#byName.has(toHex(name))
+  }
+
+  /** Capabilities by which this agent follows an artifact (20 bytes), and that are in force. */
+  inForce(artifact: Uint8Array): Capability[] {
+    const entries = [...(this.#byArtifact.get(toHex(artifact)) ?? [])]
+    return entries
+      .filter((entry) => entry.scope === 'artifact' && this.#refusal(entry) === undefined)
+      .map(({ capability }) => capability)
   }
 
   /** Everything that is followed, or was and has ended. */
@@ -230,6 +247,7 @@ export class Follows implements ReadRights, FetchRights {
    * @throws the signal's reason
    */
   async refresh(namespace: Uint8Array, signal?: AbortSignal): Promise<boolean> {
+    if (this.#stale.delete(toHex(namespace))) this.#refresh(namespace)
     const opening = this.#opening.get(toHex(namespace))
     if (opening !== undefined) {
       opening.wake()
@@ -246,20 +264,18 @@ export class Follows implements ReadRights, FetchRights {
 
   refusalOf(artifact: Uint8Array): string | undefined {
     let refusal: string | undefined
-    for (const entries of this.#all.values()) {
-      for (const entry of entries.values()) {
-        if (entry.scope !== 'artifact' || !equalBytes(entry.capability.claims.artifact, artifact)) continue
-        const reason = this.#refusal(entry)
-        if (reason === undefined) return undefined
-        refusal = reason
-      }
+    for (const entry of this.#byArtifact.get(toHex(artifact)) ?? []) {
+      if (entry.scope !== 'artifact') continue
+      const reason = this.#refusal(entry)
+      if (reason === undefined) return undefined
+      refusal = reason
     }
     return refusal
   }
 
   present(namespace: Uint8Array, artifact: Uint8Array, provider: Uint8Array): Uint8Array[] {
-    return this.#live(namespace)
-      .filter(({ capability }) => equalBytes(capability.claims.artifact, artifact))
+    return [...(this.#byArtifact.get(toHex(artifact)) ?? [])]
+      .filter((entry) => equalBytes(entry.capability.claims.namespace, namespace) && this.#refusal(entry) === undefined)
       .flatMap((entry) => this.#presentation(entry, provider) ?? [])
       .slice(0, maxPresentations)
   }
@@ -272,6 +288,7 @@ export class Follows implements ReadRights, FetchRights {
   async close(): Promise<void> {
     this.#ending.abort(new ArtifactHubError('CLOSED', 'the node is closed'))
     this.#stopTimer?.()
+    this.#stopRefreshing?.()
     this.#stopObserving()
     for (const stop of this.#listening.values()) stop()
     this.#listening.clear()
@@ -290,13 +307,46 @@ export class Follows implements ReadRights, FetchRights {
     return entries
   }
 
+  #add(entry: Entry): void {
+    const { claims } = entry.capability
+    const [name, artifact] = [toHex(capabilityName(claims)), toHex(claims.artifact)]
+    const entries = this.#entriesOf(claims.namespace)
+    const before = entries.get(name)
+    if (before !== undefined) this.#byArtifact.get(artifact)?.delete(before)
+    entries.set(name, entry)
+    this.#byName.set(name, entry)
+    this.#byArtifact.set(artifact, (this.#byArtifact.get(artifact) ?? new Set<Entry>()).add(entry))
+  }
+
+  #remove(entry: Entry): void {
+    const { claims } = entry.capability
+    const [name, artifact] = [toHex(capabilityName(claims)), toHex(claims.artifact)]
+    this.#all.get(toHex(claims.namespace))?.delete(name)
+    this.#byName.delete(name)
+    const ofArtifact = this.#byArtifact.get(artifact)
+    ofArtifact?.delete(entry)
+    if (ofArtifact?.size === 0) this.#byArtifact.delete(artifact)
+  }
+
+  /** Many come at once: what they change is seen to together. */
+  #refreshSoon(id: Uint8Array): void {
+    this.#stale.add(toHex(id))
+    this.#stopRefreshing ??= this.#options.env.scheduler.setTimer(refreshDelayMs, () => {
+      this.#stopRefreshing = undefined
+      const stale = [...this.#stale]
+      this.#stale.clear()
+      for (const name of stale) this.#refresh(fromHex(name))
+      this.#setTimer()
+    })
+  }
+
   /** Those that have not ended. */
   #live(namespace: Uint8Array): Entry[] {
     return [...(this.#all.get(toHex(namespace))?.values() ?? [])].filter((entry) => this.#refusal(entry) === undefined)
   }
 
   #openNamespace(id: Uint8Array): OpenNamespace | undefined {
-    return this.#options.namespaces.partial.find(({ log }) => equalBytes(log.id, id))
+    return this.#options.namespaces.findPartial(id)
   }
 
   #presentation({ capability }: Entry, provider: Uint8Array): Uint8Array | undefined {
@@ -382,7 +432,9 @@ export class Follows implements ReadRights, FetchRights {
     for (const { capability, scope } of live) {
       const { artifact } = capability.claims
       if (scope !== 'artifact') continue
-      const afters = live.filter((one) => equalBytes(one.capability.claims.artifact, artifact))
+      const afters = [...(this.#byArtifact.get(toHex(artifact)) ?? [])].filter(
+        (one) => this.#refusal(one) === undefined,
+      )
       log.partial?.set(artifact, Math.min(...afters.map((one) => afterOf(one.capability.claims))))
     }
     if (!this.#listening.has(toHex(id))) {
@@ -394,7 +446,11 @@ export class Follows implements ReadRights, FetchRights {
       const { capability, scope } = entry
       const about: SyncScope =
         scope === 'auth' ? { kind: scope } : { kind: scope, artifact: capability.claims.artifact }
-      return { capability, scope: about, present: (provider) => this.#presentation(entry, provider) }
+      const { audience } = capability.claims
+      const shows = audience
+        .map(({ kind, id }) => (kind === 'group' ? toHex(this.#groups?.epochOf(id) ?? new Uint8Array(0)) : ''))
+        .join()
+      return { capability, scope: about, present: (provider) => this.#presentation(entry, provider), shows }
     })
     replicator?.followPartial(
       log,
@@ -437,10 +493,13 @@ export class Follows implements ReadRights, FetchRights {
   }
 
   async #noteArrivals(id: Uint8Array, artifacts: readonly Uint8Array[] | undefined): Promise<void> {
-    for (const entry of this.#live(id)) {
+    const entries =
+      artifacts === undefined
+        ? this.#live(id)
+        : artifacts.flatMap((artifact) => [...(this.#byArtifact.get(toHex(artifact)) ?? [])])
+    for (const entry of entries) {
       const { artifact } = entry.capability.claims
-      if (entry.hasArrived || entry.scope !== 'artifact') continue
-      if (artifacts?.some((one) => equalBytes(one, artifact)) === false) continue
+      if (entry.hasArrived || entry.scope !== 'artifact' || this.#refusal(entry) !== undefined) continue
       if ((await this.logOf(id)?.catalog.get(artifact)) === undefined || entry.hasArrived) continue
       entry.hasArrived = true
       for (const { arrived } of this.#observers) arrived?.(this.#present(entry))

@@ -1,3 +1,4 @@
+import type { ShareClaims } from '../../../src/capability/index.ts'
 import { Catalog, type ListQuery, type Page, type PageOptions } from '../../../src/catalog/index.ts'
 import { toHex } from '../../../src/encoding/index.ts'
 import type { Share as LoggedShare, Namespace } from '../../../src/namespace/index.ts'
@@ -11,29 +12,21 @@ const maxSharesShown = 100
 
 type Query = ListQuery & PageOptions
 
-/** A namespace of which something is listed, and the shares that it is listed for by artifact in hex. */
+/** A namespace of which something is listed, and the shares of each artifact in it. */
 interface Place<S> {
   readonly log: Namespace
-  readonly shares: ReadonlyMap<string, readonly S[]>
+  readonly sharesOf: (artifact: Uint8Array) => readonly S[]
 }
 
 /** What others share with this agent, directly or through a group, as far as it is in force. */
 export async function sharedWithMe(groups: Groups, query: Query): Promise<Page<SharedArtifact>> {
   const { follows, namespaces } = groups.replication
-  const byNamespace = new Map<string, Map<string, Share[]>>()
-  for (const { capability, state } of follows.followed()) {
-    const { claims } = capability
-    if (claims.kind !== 'share' || state !== 'in-force') continue
-    const shares = byNamespace.get(toHex(claims.namespace)) ?? new Map<string, Share[]>()
-    byNamespace.set(toHex(claims.namespace), shares)
-    const share = presentClaims(groups, claims, { createdMs: claims.notBefore * 1000, message: undefined })
-    addTo(shares, toHex(claims.artifact), share)
-  }
-  const places = namespaces.partial.flatMap(({ log }): Place<Share>[] => {
-    const shares = byNamespace.get(toHex(log.id))
-    return shares === undefined ? [] : [{ log, shares }]
-  })
-  return await pageOf(places, query, async (_, share) => share)
+  const sharesOf = (artifact: Uint8Array): ShareClaims[] =>
+    follows.inForce(artifact).flatMap(({ claims }) => (claims.kind === 'share' ? [claims] : []))
+  const places = namespaces.partial.map(({ log }): Place<ShareClaims> => ({ log, sharesOf }))
+  return await pageOf(places, query, async (_, claims) =>
+    presentClaims(groups, claims, { createdMs: claims.notBefore * 1000, message: undefined }),
+  )
 }
 
 /** What this agent shares with others, as far as it is in force. */
@@ -48,7 +41,7 @@ export async function sharedByMe(groups: Groups, query: Query): Promise<Page<Sha
     })) {
       if (share.claims.kind === 'share') addTo(shares, toHex(share.claims.artifact), share)
     }
-    if (shares.size > 0) places.push({ log, shares })
+    if (shares.size > 0) places.push({ log, sharesOf: (artifact) => shares.get(toHex(artifact)) ?? [] })
   }
   return await pageOf(places, query, (log, share) => presentShare(groups, log, share))
 }
@@ -58,17 +51,16 @@ async function pageOf<S>(
   query: Query,
   present: (log: Namespace, share: S) => Promise<Share>,
 ): Promise<Page<SharedArtifact>> {
-  const listed = places.map(({ log, shares }) => ({
+  const listed = places.map(({ log, sharesOf }) => ({
     catalog: log.catalog,
-    only: (artifact: Uint8Array) => shares.has(toHex(artifact)),
+    only: (artifact: Uint8Array) => sharesOf(artifact).length > 0,
   }))
   const { items, nextCursor } = await Catalog.listAcross(listed, query)
   const shown: SharedArtifact[] = []
   for (const { record, catalog } of items) {
-    const { log, shares } = places[catalog] as Place<S>
+    const { log, sharesOf } = places[catalog] as Place<S>
     const own: Share[] = []
-    for (const share of (shares.get(toHex(record.artifact)) ?? []).slice(0, maxSharesShown))
-      own.push(await present(log, share))
+    for (const share of sharesOf(record.artifact).slice(0, maxSharesShown)) own.push(await present(log, share))
     own.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime())
     shown.push({ ...presentArtifact(log.idText, record), shares: own })
   }

@@ -1,4 +1,4 @@
-import { type Capability, capabilityName, type ShareClaims } from '../../../src/capability/index.ts'
+import type { Capability, ShareClaims } from '../../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { type KnownPeer, type QuestionServer, serveInbox } from '../../../src/exchange/index.ts'
 import { maxTicketPeers } from '../../../src/limits.ts'
@@ -40,7 +40,7 @@ export class Sharing implements AsyncDisposable {
       now,
       requests,
       isContact,
-      isHeld: (name) => this.#held().has(toHex(name)),
+      isHeld: (name) => replication.follows.has(name),
       hold: (capability, peers) => this.#hold(capability, peers),
       depositAll: (group, delivery) => this.#groupShares.depositAll(group, delivery),
     })
@@ -94,13 +94,6 @@ export class Sharing implements AsyncDisposable {
     await this.close()
   }
 
-  /** Names of all that is followed, in hex. */
-  #held(): Set<string> {
-    return new Set(
-      this.groups.replication.follows.followed().map(({ capability }) => toHex(capabilityName(capability.claims))),
-    )
-  }
-
   async #hold({ token }: Capability<ShareClaims>, peers: readonly KnownPeer[]): Promise<void> {
     await this.groups.replication.follows.follow({ token, peers })
   }
@@ -133,12 +126,8 @@ export class Sharing implements AsyncDisposable {
   /** Follows what is shared with a group that this agent is in. */
   async #followGroup(group: OpenNamespace, signal: AbortSignal): Promise<void> {
     const { log } = group
-    const held = this.#held()
-    for await (const { capability, peers } of this.#groupShares.sharesIn(
-      group,
-      (name) => held.has(toHex(name)),
-      signal,
-    )) {
+    const { follows } = this.groups.replication
+    for await (const { capability, peers } of this.#groupShares.sharesIn(group, (name) => follows.has(name), signal)) {
       const isFor = capability.claims.audience.some(({ kind, id }) => kind === 'group' && equalBytes(id, log.id))
       const isOwn = equalBytes(capability.claims.issuer, this.groups.replication.env.agent.publicKey)
       if (isFor && !isOwn) await this.#hold(capability, peers)
