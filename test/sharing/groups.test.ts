@@ -86,3 +86,23 @@ test('what is shared with a group that the sharer is in itself reaches the other
   await bob.node.client.group.leave({ group: 'data-team' })
   await eventually(async () => expect(await shared(bob)).toEqual([]))
 })
+
+test('what somebody shares with a group that nobody there knows waits for each of its members', async () => {
+  await using nodes = new TestNodes()
+  const [ann, bob, eve] = [await nodes.start('ann'), await nodes.start('bob'), await nodes.start('eve')]
+  await acquaint(ann, bob)
+  const { id: group } = await ann.node.client.group.create({ name: 'data-team' })
+  await ann.node.client.group.add({ group, agents: ['bob'] })
+  await eventually(async () => expect(await groupsOf(bob)).toEqual(['data-team']))
+  await eve.node.client.agent.add({ name: 'their-team', ticket: await ann.node.client.group.ticket({ group }) })
+  const { id: artifactId } = await eve.node.client.artifact.create({ name: 'offer', data: Buffer.from('buy') })
+  await eve.node.client.artifact.share({ artifactId, withGroups: ['their-team'] })
+  for (const member of [ann, bob]) {
+    await eventually(async () => expect(await member.node.client.inbox.list()).toMatchObject([{ name: 'offer' }]))
+    expect(await shared(member)).toEqual([])
+  }
+  const [request] = await bob.node.client.inbox.list()
+  await bob.node.client.inbox.accept({ id: request?.id as string })
+  await eventually(async () => expect(await shared(bob)).toEqual(['offer']))
+  expect(await shared(ann)).toEqual([])
+})

@@ -50,6 +50,13 @@ interface GroupSharesOptions {
 export interface GroupShare {
   readonly capability: Capability<ShareClaims>
   readonly peers: readonly KnownPeer[]
+  /** As it was signed. */
+  readonly envelope: Uint8Array
+}
+
+/** A share, and whether the member who wrote it down knew who shared it. */
+export interface ListedShare extends GroupShare {
+  readonly isStrange: boolean
 }
 
 /** What others share with groups that this agent is in: whichever member hears of it writes it into the group's log, for all of them. */
@@ -84,7 +91,7 @@ export class GroupShares {
     { log }: OpenNamespace,
     skip: (name: Uint8Array) => boolean,
     signal: AbortSignal,
-  ): AsyncGenerator<GroupShare, void, undefined> {
+  ): AsyncGenerator<ListedShare, void, undefined> {
     let cursor: string | undefined
     do {
       const page = await log.catalog.list({ contentType: groupShareType, cursor, signal })
@@ -92,7 +99,8 @@ export class GroupShares {
         const name = capabilityIn(record.state.name)
         if (name === undefined || skip(name)) continue
         const share = await this.#read(log, record)
-        if (share !== undefined && equalBytes(capabilityName(share.capability.claims), name)) yield share
+        if (share === undefined || !equalBytes(capabilityName(share.capability.claims), name)) continue
+        yield { ...share, isStrange: record.state.metadata.stranger === true }
       }
       cursor = page.nextCursor
     } while (cursor !== undefined)
@@ -169,7 +177,8 @@ export class GroupShares {
 function decodeRecord(bytes: Uint8Array): GroupShare | undefined {
   const reader = Reader.map(decodeCanonical(bytes, { maxBytes: maxInlineBytes, what: 'a share' }), 'share')
   if (reader.integer('v', 0, Number.MAX_SAFE_INTEGER) !== formatVersion) return undefined
-  const envelope = opened(reader.someBytes('env', maxEnvelopeBytes))
+  const envelope = reader.someBytes('env', maxEnvelopeBytes)
+  const content = opened(envelope)
   const peers = reader.array('peers', 0, maxPeersInGroupShare).mapLists(2, (row): KnownPeer => {
     const agent = row.bytes(0, 32)
     const addresses = row.array(1, 0, maxTicketAddresses)
@@ -177,7 +186,7 @@ function decodeRecord(bytes: Uint8Array): GroupShare | undefined {
     return { agent, addresses: texts }
   })
   reader.end()
-  return envelope && { capability: envelope.capability, peers }
+  return content && { capability: content.capability, peers, envelope }
 }
 
 function rowsOf(peers: readonly KnownPeer[]): unknown[] {

@@ -10,6 +10,7 @@ import { equalBytes } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import type { Delivery, KnownPeer, Receipt } from '../../../src/exchange/index.ts'
 import { clockSkewMs } from '../../../src/limits.ts'
+import type { GroupShare } from './group-shares.ts'
 import type { Request, Requests } from './requests.ts'
 
 /** What an inbox is made of. */
@@ -59,6 +60,20 @@ export class Inbox {
       receipts.push(await this.#take(bytes, peers))
     }
     return receipts
+  }
+
+  /** Whether a share waits here, or was dropped. */
+  isKnown(name: Uint8Array): boolean {
+    return this.#options.requests.isKnown(name)
+  }
+
+  /** Has a stranger's share wait that came some other way, as far as there is room. */
+  async keep({ capability, envelope, peers }: GroupShare): Promise<void> {
+    const { requests, now } = this.#options
+    const { claims } = capability
+    const name = capabilityName(claims)
+    if (!this.#isOpen(capability) || requests.isDropped(name)) return
+    await requests.add({ name, sender: claims.issuer, envelope, peers, receivedMs: now() })
   }
 
   /** What waits, the oldest first. What has expired meanwhile is not in it. */

@@ -69,6 +69,11 @@ export class Requests {
     return requests
   }
 
+  /** Whether it waits, or was dropped. */
+  isKnown(name: Uint8Array): boolean {
+    return this.#waiting.has(toHex(name)) || this.isDropped(name)
+  }
+
   /** Whether it was dropped: nothing more of it is wanted. */
   isDropped(name: Uint8Array): boolean {
     return this.#dropped.has(toHex(name))

@@ -126,11 +126,16 @@ export class Sharing implements AsyncDisposable {
   /** Follows what is shared with a group that this agent is in. */
   async #followGroup(group: OpenNamespace, signal: AbortSignal): Promise<void> {
     const { log } = group
-    const { follows } = this.groups.replication
-    for await (const { capability, peers } of this.#groupShares.sharesIn(group, (name) => follows.has(name), signal)) {
-      const isFor = capability.claims.audience.some(({ kind, id }) => kind === 'group' && equalBytes(id, log.id))
-      const isOwn = equalBytes(capability.claims.issuer, this.groups.replication.env.agent.publicKey)
-      if (isFor && !isOwn) await this.#hold(capability, peers)
+    const { follows, contacts, env } = this.groups.replication
+    const isSeen = (name: Uint8Array): boolean => follows.has(name) || this.inbox.isKnown(name)
+    for await (const share of this.#groupShares.sharesIn(group, isSeen, signal)) {
+      const { issuer, audience } = share.capability.claims
+      const isFor = audience.some(({ kind, id }) => kind === 'group' && equalBytes(id, log.id))
+      if (!isFor || equalBytes(issuer, env.agent.publicKey)) continue
+      // Somebody of the group vouches for it, or whoever shared it is known here: else it waits to be accepted, as to this agent alone.
+      const isVouched = !share.isStrange || contacts.nameOf(issuer) !== undefined || log.roleOf(issuer) !== undefined
+      if (isVouched) await this.#hold(share.capability, share.peers)
+      else await this.inbox.keep(share)
     }
   }
 
