@@ -4,7 +4,7 @@ import type { KeyValueStore } from '../../../src/storage/index.ts'
 
 const deliveredTable = 0x64
 
-/** Shares whose audience has taken what tells of them, by jti (16 bytes): on the disk, so that they are not told again. */
+/** Shares whose audience has taken what tells of them, by name (`capabilityName`, 16 bytes): on the disk, so that they are not told again. */
 export class Deliveries {
   readonly #store: KeyValueStore
   readonly #taken = new Set<string>()
@@ -21,19 +21,19 @@ export class Deliveries {
     return deliveries
   }
 
-  has(jti: Uint8Array): boolean {
-    return this.#taken.has(toHex(jti))
+  has(name: Uint8Array): boolean {
+    return this.#taken.has(toHex(name))
   }
 
   /** Told again after a power cut, nothing is lost: it need not be synced. */
-  async add(jtis: readonly Uint8Array[]): Promise<void> {
-    if (jtis.length === 0) return
-    const rows = jtis.map((jti) => concatBytes(Uint8Array.of(keySpaces.node, deliveredTable), jti))
+  async add(names: readonly Uint8Array[]): Promise<void> {
+    if (names.length === 0) return
+    const rows = names.map((name) => concatBytes(Uint8Array.of(keySpaces.node, deliveredTable), name))
     const value = new Uint8Array(0)
     await this.#store.batch(
       rows.map((key) => ({ type: 'put' as const, key, value })),
       { sync: false },
     )
-    for (const jti of jtis) this.#taken.add(toHex(jti))
+    for (const name of names) this.#taken.add(toHex(name))
   }
 }

@@ -1,3 +1,4 @@
+import { capabilityName } from '../../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { isHubError } from '../../../src/errors.ts'
 import {
@@ -78,7 +79,7 @@ export class Outbox {
   /** Forgets what a namespace had: it is about to be closed. */
   forget(log: Namespace): void {
     for (const { pending } of this.#targets.values()) {
-      for (const [jti, one] of pending) if (one.log === log) pending.delete(jti)
+      for (const [name, one] of pending) if (one.log === log) pending.delete(name)
     }
   }
 
@@ -97,7 +98,7 @@ export class Outbox {
       for await (const share of log.allShares({ signal: this.#ending.signal })) {
         const { claims } = share
         const [audience] = claims.audience
-        if (claims.kind !== 'share' || audience === undefined || deliveries.has(claims.jti)) continue
+        if (claims.kind !== 'share' || audience === undefined || deliveries.has(capabilityName(claims))) continue
         const isGroup = audience.kind === 'group'
         if (!isGroup && equalBytes(audience.id, self)) continue
         const key = `${audience.kind} ${toHex(audience.id)}`
@@ -107,9 +108,9 @@ export class Outbox {
           target = { group: isGroup, id: audience.id, pending: new Map(), failures: 0, busy: false, stopTimer: none }
           this.#targets.set(key, target)
         }
-        const jti = toHex(claims.jti)
-        if (target.pending.has(jti)) continue
-        target.pending.set(jti, { log, share })
+        const name = toHex(capabilityName(claims))
+        if (target.pending.has(name)) continue
+        target.pending.set(name, { log, share })
         urgent.add(target)
       }
     } catch (error) {
@@ -166,7 +167,7 @@ export class Outbox {
     const open: { readonly share: Share; readonly envelope: Uint8Array }[] = []
     for (const share of some) {
       const envelope = log.isInForce(share) ? await log.envelopeOf(share) : undefined
-      if (envelope === undefined) target.pending.delete(toHex(share.claims.jti))
+      if (envelope === undefined) target.pending.delete(toHex(capabilityName(share.claims)))
       else open.push({ share, envelope })
     }
     if (open.length === 0) return true
@@ -190,8 +191,9 @@ export class Outbox {
   }
 
   async #taken(target: Target, shares: readonly Share[]): Promise<void> {
-    await this.#options.deliveries.add(shares.map(({ claims }) => claims.jti))
-    for (const { claims } of shares) target.pending.delete(toHex(claims.jti))
+    const names = shares.map(({ claims }) => capabilityName(claims))
+    await this.#options.deliveries.add(names)
+    for (const name of names) target.pending.delete(toHex(name))
   }
 
   /** Delivers to the agent, or to the first of a group that takes it; `undefined` when nobody could be reached. */
