@@ -14,8 +14,11 @@ const refusal = async (url: string) => {
 async function teamWith(nodes: TestNodes, role: 'reader' | 'replica', maxViewAgeSeconds = 60) {
   const { owner, others } = await nodes.team([role])
   const [gateway] = others as [TestNode]
+  await gateway.node.client.agent.add({ name: 'owner', ticket: await owner.node.client.agent.ticket() })
   await gateway.stop()
   await gateway.start({ gateway: { maxViewAgeSeconds } })
+  // What is looked at begins with the two connected: who dials whom again, and when, is another matter.
+  await gateway.node.ping('owner')
   const url = gateway.node.gateway?.url ?? ''
   const { artifact } = owner.node.client
   const { id: artifactId } = await artifact.create({ name: 'shared.bin', data: content })
