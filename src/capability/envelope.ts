@@ -83,13 +83,12 @@ function readEnvelope(bytes: Uint8Array, verify: boolean): Envelope {
   if (!isShare(capability)) throw reader.malformed('it is of no share')
   const envelope: Envelope = {
     capability,
-    name: checkedText(reader, 'name', maxNameBytes, validateName),
-    contentType: checkedText(reader, 'type', maxContentTypeBytes, validateContentType),
+    name: checked(reader, reader.text('name', maxNameBytes), validateName),
+    contentType: checked(reader, reader.text('type', maxContentTypeBytes), validateContentType),
     sizeBytes: reader.integer('size', 0, maxContentBytes),
-    message: reader.optionalText('message', maxShareMessageBytes),
+    message: checked(reader, reader.optionalText('message', maxShareMessageBytes), validateShareMessage),
   }
   reader.end()
-  if (envelope.message !== undefined) checkedMessage(reader, envelope.message)
   return envelope
 }
 
@@ -106,19 +105,11 @@ function isShare(capability: Capability): capability is Capability<ShareClaims> 
   return capability.claims.kind === 'share'
 }
 
-function checkedText(reader: Reader, name: string, maxUnits: number, check: (text: string) => string): string {
-  const text = reader.text(name, maxUnits)
+/** A text as `check` takes it from those who write it. */
+function checked<T extends string | undefined>(reader: Reader, text: T, check: (text: NonNullable<T>) => unknown): T {
   try {
-    return check(text)
-  } catch (cause) {
-    if (!isHubError(cause)) throw cause
-    throw reader.malformed(cause.message)
-  }
-}
-
-function checkedMessage(reader: Reader, message: string): void {
-  try {
-    validateShareMessage(message)
+    if (text !== undefined) check(text)
+    return text
   } catch (cause) {
     if (!isHubError(cause)) throw cause
     throw reader.malformed(cause.message)

@@ -1,22 +1,11 @@
 import { expect, test } from 'vitest'
 import { AgentKey } from '../../src/identity/index.ts'
 import { failureOf } from '../client/contract-support.ts'
-import { eventually, type TestNode, TestNodes } from './nodes.ts'
+import { acquaint, eventually, type TestNode, TestNodes } from './nodes.ts'
 
 const groups = async ({ node }: TestNode) => (await node.client.group.list()).map(({ name }) => name)
 const roster = async ({ node }: TestNode, group = 'data-team') =>
   (await node.client.group.members({ group })).map(({ did, role }) => `${did} ${role}`).sort()
-
-/** Everybody has everybody as a contact, and can dial them. */
-async function acquaint(...all: readonly TestNode[]): Promise<void> {
-  for (const one of all) {
-    for (const other of all) {
-      if (one === other) continue
-      await one.node.client.agent.add({ name: other.name, ticket: await other.node.client.agent.ticket() })
-    }
-  }
-  for (const one of all) for (const other of all) if (one !== other) await one.node.ping(other.name)
-}
 
 test('being added by a contact is enough: the group is there, by its own name, hidden from namespaces, and after a restart', async () => {
   await using nodes = new TestNodes()

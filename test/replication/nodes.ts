@@ -63,6 +63,17 @@ export class TestNodes implements AsyncDisposable {
   }
 }
 
+/** Everybody has everybody as a contact, and can dial them. */
+export async function acquaint(...all: readonly TestNode[]): Promise<void> {
+  for (const one of all) {
+    for (const other of all) {
+      if (one === other) continue
+      await one.node.client.agent.add({ name: other.name, ticket: await other.node.client.agent.ticket() })
+    }
+  }
+  for (const one of all) for (const other of all) if (one !== other) await one.node.ping(other.name)
+}
+
 /** Tries until what is expected is so. The timeout bounds hangs, not speed. */
 export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
   return await vi.waitFor(check, { timeout: 45_000, interval: 20 })

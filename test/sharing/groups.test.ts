@@ -1,21 +1,11 @@
 import { expect, test } from 'vitest'
 import { failureOf } from '../client/contract-support.ts'
-import { eventually, type TestNode, TestNodes } from '../replication/nodes.ts'
+import { acquaint, eventually, type TestNode, TestNodes } from '../replication/nodes.ts'
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
 const shared = async ({ node }: TestNode) =>
   (await Array.fromAsync(node.client.artifact.listShared())).map(({ name }) => name)
 const groupsOf = async ({ node }: TestNode) => (await node.client.group.list()).map(({ name }) => name)
-
-async function acquaint(...all: readonly TestNode[]): Promise<void> {
-  for (const one of all) {
-    for (const other of all) {
-      if (one === other) continue
-      await one.node.client.agent.add({ name: other.name, ticket: await other.node.client.agent.ticket() })
-    }
-  }
-  for (const one of all) for (const other of all) if (one !== other) await one.node.ping(other.name)
-}
 
 test('a group of two reads what an outsider shares with it; one who joins later too; one who is removed no more', async () => {
   await using nodes = new TestNodes()

@@ -2,22 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { Client } from '../../sdk/index.ts'
 import { failureOf } from '../client/contract-support.ts'
-import { eventually, type TestNode, TestNodes } from '../replication/nodes.ts'
+import { acquaint, eventually, type TestNode, TestNodes } from '../replication/nodes.ts'
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
 const shared = async ({ node }: TestNode, options: Parameters<Client['artifact']['listShared']>[0] = {}) =>
   (await Array.fromAsync(node.client.artifact.listShared(options))).map(({ name }) => name)
-
-/** Everybody has everybody as a contact, and can dial them. */
-async function acquaint(...all: readonly TestNode[]): Promise<void> {
-  for (const one of all) {
-    for (const other of all) {
-      if (one === other) continue
-      await one.node.client.agent.add({ name: other.name, ticket: await other.node.client.agent.ticket() })
-    }
-  }
-  for (const one of all) for (const other of all) if (one !== other) await one.node.ping(other.name)
-}
 
 test('a contact’s share shows at once, is read in all its versions, and goes on over a restart', async () => {
   await using nodes = new TestNodes()
