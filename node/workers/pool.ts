@@ -17,6 +17,8 @@ import { type PendingJob, WorkerSlot } from './slot.ts'
 const inThreadBytes = 64 * 1024
 /** Jobs at a worker: one running, one ready when that ends. */
 const jobsPerWorker = 2
+/** Parts of scans at their worker: all the rest of an upload waits for the scan, which is not to wait for this thread. */
+const scansPerWorker = 4
 /** Workers that start with a scan: there will be chunks to seal as soon as it has found the first ones, and a start takes 0.1 s. */
 const startedWithScan = 4
 /** Shared memory kept for the next upload, bytes: fresh pages cost time, and workers let go of old ones late. */
@@ -152,7 +154,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   #dispatch(): void {
     if (this.#closing !== undefined) return
     for (const [slot, jobs] of this.#pinned) {
-      while (slot.load < jobsPerWorker && jobs.length > 0) slot.send(jobs.shift() as PendingJob)
+      while (slot.load < scansPerWorker && jobs.length > 0) slot.send(jobs.shift() as PendingJob)
     }
     while (this.#queue.length > 0) {
       const slot = this.#slots.reduce((least, other) => (other.load < least.load ? other : least))

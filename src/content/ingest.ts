@@ -21,12 +21,14 @@ const slabHeadroomBytes = 2 * MiB
 const slabBytes = 8 * MiB
 /** Scanned at a time: the smaller, the sooner its chunks are sealed beside the scan of what follows. */
 const scanBytes = 2 * MiB
+/** Parts with the scan: with one or two it waits for this thread, an eighth of the time. */
+const scansAhead = 6
 /** One being filled, one being scanned, two being sealed. */
 const slabCount = 4
 /** Chunks being sealed and leaves being written, each with 2 MiB of memory. With the slabs: 72 MiB an upload, whatever its size. */
 const leafCount = 16
 /** An interrupted upload loses at most about this much, and the fsync at the end has at most this much to do. */
-const syncEveryBytes = 64 * MiB
+const syncEveryBytes = 32 * MiB
 
 /** Content that is stored. */
 export interface IngestedContent {
@@ -124,6 +126,7 @@ class Ingest {
   readonly #options: IngestOptions
   readonly #stop = new AbortController()
   readonly #slabs = new Budget(slabCount, this.#stop.signal)
+  readonly #scans = new Budget(scansAhead, this.#stop.signal)
   readonly #inFlight = new Budget(leafCount, this.#stop.signal)
   readonly #freeSlabs: Slab[] = []
   readonly #allSlabs = new Set<Slab>()
@@ -134,6 +137,8 @@ class Ingest {
   readonly #source: SourceReader
   /** The task of the chunk before: trees are built in order. */
   #lastLeaf: Promise<void> = Promise.resolve()
+  /** What follows the last cut of the parts so far. Its slab has a reader in it. */
+  #tail: { readonly slab: Slab; readonly bytes: Uint8Array } | undefined
   #syncing = false
   #unsyncedBytes = 0
   #readBytes = 0
@@ -185,31 +190,9 @@ class Ingest {
     }
   }
 
+  /** Has all of the source scanned, in order, and its chunks stored as their cuts become known. */
   async #cutAll(scan: ContentScan): Promise<void> {
-    let tail: { readonly slab: Slab; readonly bytes: Uint8Array } | undefined
-    let start = 0
-    for await (const { slab, from, to, cuts } of this.#scanAll(scan)) {
-      if (tail?.slab !== slab) {
-        start = from
-        if (tail !== undefined) {
-          start -= tail.bytes.length
-          copyBytes(tail.bytes, slab.bytes, start)
-          this.#release(tail.slab)
-        }
-      }
-      for (const cut of await cuts) {
-        await this.#store(slab, slab.bytes.subarray(start, from + cut))
-        start = from + cut
-      }
-      tail = { slab, bytes: slab.bytes.subarray(start, to) }
-    }
-    // Empty content is one leaf of an empty chunk.
-    if (tail !== undefined && (tail.bytes.length > 0 || this.#readBytes === 0)) await this.#store(tail.slab, tail.bytes)
-  }
-
-  /** All of the source in order, at least one part; while one is dealt with the next is scanned. */
-  async *#scanAll(scan: ContentScan): AsyncGenerator<ScannedPart, void, undefined> {
-    let before: ScannedPart | undefined
+    let dealt = Promise.resolve()
     let filling = this.#track(this.#fill(0, firstSlabBytes))
     for (let isLast = false; !isLast; ) {
       const current = await filling
@@ -219,14 +202,34 @@ class Ingest {
       const end = slab.headroom + filled
       let from = slab.headroom
       do {
+        await this.#scans.take(1)
         const to = Math.min(from + scanBytes, end)
         const part = { slab, from, to, cuts: this.#track(scan.update(slab.bytes.subarray(from, to))) }
-        if (before !== undefined) yield before
-        before = part
+        dealt = this.#track(dealt.then(() => this.#cut(part)))
         from = to
       } while (from < end)
     }
-    if (before !== undefined) yield before
+    await dealt
+    // Empty content is one leaf of an empty chunk.
+    const tail = this.#tail
+    if (tail !== undefined && (tail.bytes.length > 0 || this.#readBytes === 0)) await this.#store(tail.slab, tail.bytes)
+  }
+
+  /** Stores the chunks that end in this part; the parts come in order. */
+  async #cut({ slab, from, to, cuts }: ScannedPart): Promise<void> {
+    const places = await cuts
+    this.#scans.give(1)
+    const tail = this.#tail
+    let start = from - (tail?.bytes.length ?? 0)
+    if (tail !== undefined && tail.slab !== slab) {
+      copyBytes(tail.bytes, slab.bytes, start)
+      this.#release(tail.slab)
+    }
+    for (const place of places) {
+      await this.#store(slab, slab.bytes.subarray(start, from + place))
+      start = from + place
+    }
+    this.#tail = { slab, bytes: slab.bytes.subarray(start, to) }
   }
 
   async #fill(headroom: number, newBytes: number): Promise<FilledSlab> {
