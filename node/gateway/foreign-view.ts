@@ -8,7 +8,7 @@ import { SharedWaits } from './shared-waits.ts'
 
 interface ForeignViewOptions {
   readonly env: Pick<LocalEnvironment, 'now'>
-  readonly follows: Follows
+  readonly follows: Pick<Follows, 'follow' | 'unfollow' | 'observe' | 'logOf' | 'refresh' | 'refreshedAt'>
   /** Whom a link names as providers, as far as they may be dialled, and its issuer. */
   readonly peersOf: (claims: LinkClaims) => readonly KnownPeer[]
   /** How old what is known of revocations may be, milliseconds. */

@@ -40,7 +40,7 @@ export class LinkSource implements ContentSource, AsyncDisposable {
     const { env, follows } = replication
     const peersOf = (claims: LinkClaims) => this.#peersOf(claims)
     this.#options = options
-    this.#ownView = new OwnView({ replication, maxAgeMs, patienceMs })
+    this.#ownView = new OwnView({ env, replication, maxAgeMs, patienceMs })
     this.#ownContents = new OwnContents(env)
     this.#foreignView = new ForeignView({ env, follows, peersOf, maxAgeMs, patienceMs })
     this.#foreignContents = new ForeignContents({ env, peersOf, cacheBytes })

@@ -1,4 +1,4 @@
-import type { OpenNamespace, Replication } from '../../sdk/local/index.ts'
+import type { LocalEnvironment, OpenNamespace, Replication } from '../../sdk/local/index.ts'
 import type { LinkClaims } from '../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
@@ -6,7 +6,8 @@ import { rankOf } from '../../src/membership/index.ts'
 import { SharedWaits } from './shared-waits.ts'
 
 interface OwnViewOptions {
-  readonly replication: Pick<Replication, 'env' | 'syncStatus' | 'refresh'>
+  readonly env: Pick<LocalEnvironment, 'now' | 'agent'>
+  readonly replication: Pick<Replication, 'syncStatus' | 'refresh'>
   /** How old what is known of revocations may be, milliseconds. */
   readonly maxAgeMs: number
   /** How long somebody is waited for who tells more, milliseconds. */
@@ -40,14 +41,14 @@ export class OwnView {
   }
 
   #isFresh(namespace: OpenNamespace): boolean {
-    const { replication, maxAgeMs } = this.#options
+    const { env, replication, maxAgeMs } = this.#options
     const { lastSyncAt } = replication.syncStatus(namespace) ?? {}
-    return lastSyncAt !== undefined && lastSyncAt >= replication.env.now() - maxAgeMs
+    return lastSyncAt !== undefined && lastSyncAt >= env.now() - maxAgeMs
   }
 
   /** Whether anybody else could have ended it, or its issuer's right: of others' links the issuer, of all who ranks above it. */
   #mayHaveChanged({ log }: OpenNamespace, { issuer, grant }: LinkClaims): boolean {
-    const self = this.#options.replication.env.agent.publicKey
+    const self = this.#options.env.agent.publicKey
     if (!equalBytes(issuer, self)) return true
     const under = log.membership.grantOf(grant)
     const rank = under === undefined ? 0 : rankOf(under.role)

@@ -462,6 +462,22 @@ describe('finding others', () => {
     expect(await synced).toBe(1)
     await expect(one.replicator.syncNow(new Uint8Array(32))).rejects.toMatchObject({ code: 'NOT_FOUND' })
   })
+
+  it('syncNow waits for nobody else when one is enough, and for all while none has worked', async () => {
+    const [a, b, c] = logsOf(3) as [MemoryLog, MemoryLog, MemoryLog]
+    const [one, other] = [world.follow(a), world.follow(b)]
+    const silent = world.network.join(c.agent.publicKey)
+    const answer = Promise.withResolvers<void>()
+    silent.handle('/artifact-hub/sync/1', () => answer.promise)
+    world.network.connect(one.peer, silent)
+    await world.work()
+    const alone = one.replicator.syncNow(a.id, { isOneEnough: true })
+    world.connect(one, other)
+    await world.work()
+    expect(await one.replicator.syncNow(a.id, { isOneEnough: true })).toBe(1)
+    answer.reject(new Error('it gives up'))
+    expect(await alone).toBe(0)
+  })
 })
 
 describe('ending', () => {

@@ -157,18 +157,30 @@ export class Replicator implements AsyncDisposable {
 
   /**
    * Runs a round now with every connected member, or with known ones that are dialled. Resolves with how many worked.
+   * @param options.isOneEnough resolves with 1 as soon as one has worked; the others go on
    * @throws NOT_FOUND when it is not followed; the signal's reason
    */
-  async syncNow(namespace: Uint8Array, options: { signal?: AbortSignal | undefined } = {}): Promise<number> {
+  async syncNow(
+    namespace: Uint8Array,
+    options: { signal?: AbortSignal | undefined; isOneEnough?: boolean } = {},
+  ): Promise<number> {
     const partial = this.#partial.get(toHex(namespace))
     if (partial !== undefined) return (await partial.sync(options.signal)) ? 1 : 0
     const followed = this.#followed.get(toHex(namespace))
     if (followed === undefined) throw new ArtifactHubError('NOT_FOUND', 'this namespace is not followed')
     const members = followed.connectedMembers()
     const agents = members.length > 0 ? members : followed.dialable()
-    const outcomes = await Promise.allSettled(agents.map((agent) => followed.sync(agent, options.signal)))
+    const rounds = agents.map(async (agent) => {
+      const { result } = await followed.sync(agent, options.signal)
+      if (result === 'denied') throw new ArtifactHubError('ACCESS_DENIED', 'it does not take this agent for a member')
+    })
+    if (options.isOneEnough === true) {
+      const first = await Promise.any(rounds.map((round) => round.then(() => true))).catch(() => false)
+      if (first) return 1
+    }
+    const outcomes = await Promise.allSettled(rounds)
     options.signal?.throwIfAborted()
-    return outcomes.filter((outcome) => outcome.status === 'fulfilled' && outcome.value.result !== 'denied').length
+    return outcomes.filter(({ status }) => status === 'fulfilled').length
   }
 
   /** Serves no more, cuts what is under way and waits until nothing runs. Idempotent. */

@@ -78,6 +78,18 @@ interface Entry {
   refusedEpoch?: Uint8Array | undefined
 }
 
+/** A namespace whose beginning is being asked for, from all who may be asked, and after a while again. */
+interface Opening {
+  /** Resolves when the beginning is here, or is not asked for any more. */
+  done: Promise<void>
+  /** Resolves when the attempt under way, or the last one, has failed. */
+  attempt: PromiseWithResolvers<void>
+  /** Resolves when one that has not begun has. */
+  next: PromiseWithResolvers<void>
+  /** Makes the next attempt follow at once. */
+  wake: () => void
+}
+
 interface FollowsOptions {
   readonly env: LocalEnvironment
   readonly namespaces: LocalNamespaces
@@ -109,8 +121,8 @@ export class Follows implements ReadRights, FetchRights {
   readonly #stale = new Set<string>()
   #stopRefreshing: (() => void) | undefined
   readonly #ending = new AbortController()
-  /** Namespaces whose beginning is being asked for, and what makes another try worth while. */
-  readonly #opening = new Map<string, { readonly done: Promise<void>; wake: () => void }>()
+  /** Namespaces whose beginning is being asked for. */
+  readonly #opening = new Map<string, Opening>()
   readonly #listening = new Map<string, () => void>()
   #groups: GroupKeys | undefined
   #stopTimer: (() => void) | undefined
@@ -243,15 +255,19 @@ export class Follows implements ReadRights, FetchRights {
 
   /**
    * Has somebody tell now what is new in a namespace of which something is followed, from its beginning if need be. Gives whether
-   * somebody did.
+   * somebody did; `false` as soon as everybody who may be asked was.
    * @throws the signal's reason
    */
   async refresh(namespace: Uint8Array, signal?: AbortSignal): Promise<boolean> {
-    if (this.#stale.delete(toHex(namespace))) this.#refresh(namespace)
-    const opening = this.#opening.get(toHex(namespace))
+    const name = toHex(namespace)
+    const before = this.#opening.get(name)
+    if (this.#stale.delete(name)) this.#refresh(namespace)
+    const opening = this.#opening.get(name)
     if (opening !== undefined) {
-      opening.wake()
-      await untilAborted(opening.done, signal)
+      // One that is under way may not know of what is followed now.
+      const { promise: failed } = opening === before ? opening.next : opening.attempt
+      if (opening === before) opening.wake()
+      await untilAborted(Promise.race([opening.done, failed]), signal)
     }
     if (this.logOf(namespace) === undefined) return false
     return ((await this.#options.replicator?.syncNow(namespace, { signal })) ?? 0) > 0
@@ -536,7 +552,12 @@ export class Follows implements ReadRights, FetchRights {
   #begin(id: Uint8Array): void {
     const name = toHex(id)
     if (this.#options.replicator === undefined || this.#opening.has(name)) return
-    const opening = { done: Promise.resolve(), wake: (): void => {} }
+    const opening: Opening = {
+      done: Promise.resolve(),
+      attempt: Promise.withResolvers(),
+      next: Promise.withResolvers(),
+      wake: () => {},
+    }
     this.#opening.set(name, opening)
     opening.done = this.#open(id, opening).finally(() => {
       this.#opening.delete(name)
@@ -544,13 +565,15 @@ export class Follows implements ReadRights, FetchRights {
     })
   }
 
-  async #open(id: Uint8Array, opening: { wake: () => void }): Promise<void> {
+  async #open(id: Uint8Array, opening: Opening): Promise<void> {
     const { env, namespaces, chance } = this.#options
     const { signal } = this.#ending
     const { network } = env
     for (let failures = 0; !signal.aborted && this.#live(id).length > 0; failures++) {
       const again = Promise.withResolvers<void>()
       opening.wake = again.resolve
+      opening.attempt = opening.next
+      opening.next = Promise.withResolvers()
       const stopListening = network.onPeer((agent, isConnected) => {
         if (isConnected && this.peersOf(id).some((one) => equalBytes(one, agent))) again.resolve()
       })
@@ -561,6 +584,7 @@ export class Follows implements ReadRights, FetchRights {
           await namespaces.followPartial(id, genesis)
           return
         }
+        opening.attempt.resolve()
         const delayMs = Math.min(retryBackoffMs.to, retryBackoffMs.from * 2 ** Math.min(failures, 20))
         stopTimer = env.scheduler.setTimer(delayMs * (0.5 + chance() / 2), again.resolve)
         await again.promise

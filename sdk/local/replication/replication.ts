@@ -164,9 +164,9 @@ export class Replication implements AsyncDisposable {
     return this.#replicator?.status(log.id)
   }
 
-  /** Has members tell now what is new in a namespace. Gives whether somebody did. @throws the signal's reason */
+  /** Has members tell now what is new in a namespace. Gives whether somebody did, as soon as one has. @throws the signal's reason */
   async refresh({ log }: OpenNamespace, signal?: AbortSignal): Promise<boolean> {
-    return ((await this.#replicator?.syncNow(log.id, { signal })) ?? 0) > 0
+    return ((await this.#replicator?.syncNow(log.id, { signal, isOneEnough: true })) ?? 0) > 0
   }
 
   policyOf({ log }: OpenNamespace): FetchPolicy {
