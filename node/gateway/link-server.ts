@@ -11,7 +11,7 @@ import type { DeliveryWatch } from './delivery-watch.ts'
 import type { LinkCheck } from './link-check.ts'
 import { codeOf, problemOf } from './problem.ts'
 import { type RawRequest, type RawResponse, sendBody } from './send-body.ts'
-import type { UseLedger } from './use-ledger.ts'
+import type { Reservation, UseLedger } from './use-ledger.ts'
 import { type Admission, clientName, type UserLimits } from './user-limits.ts'
 
 /** Of links that follow an artifact, whose next version may come at any time, seconds. */
@@ -189,13 +189,15 @@ class Answer {
     }
     const begin = (): void => this.#begin(status, all)
     if (claims.maxUses === undefined) {
-      await this.#send(content, start, end, admissions, begin)
+      await this.#send(content, { start, end }, admissions, begin)
       return
     }
     const { ledger, deliveries } = this.#options
-    const reservation = await ledger.reserve({ ...claims, maxUses: claims.maxUses }, sizeBytes, end - start)
+    const client = clientName(this.#exchange.address)
+    const part = { start, end, client }
+    const reservation = await ledger.reserve({ ...claims, maxUses: claims.maxUses }, sizeBytes, part)
     try {
-      await this.#send(content, start, end, admissions, begin)
+      await this.#send(content, part, admissions, begin, reservation.claim)
     } catch (error) {
       await reservation.settle(this.#sentBytes, true)
       throw error
@@ -205,10 +207,10 @@ class Answer {
 
   async #send(
     content: LinkContent,
-    start: number,
-    end: number,
+    { start, end }: { readonly start: number; readonly end: number },
     admissions: readonly Admission[],
     begin: () => void,
+    claim?: Reservation['claim'],
   ): Promise<void> {
     const { reader, memory, stalledMs } = this.#options
     const signal = this.#signal
@@ -218,6 +220,7 @@ class Answer {
     }
     const small = await reader.small(content, signal)
     if (small !== undefined) {
+      claim?.(end)
       await pace(end - start)
       begin()
       onSent(end - start)
@@ -225,7 +228,7 @@ class Answer {
     }
     await using opened = reader.open(content, { start, end }, signal)
     const read = opened.read.bind(opened)
-    await sendBody(this.#exchange.response, { start, end, read, memory, pace, stalledMs, onSent, signal }, begin)
+    await sendBody(this.#exchange.response, { start, end, read, memory, pace, claim, stalledMs, onSent, signal }, begin)
     await this.#end()
   }
 

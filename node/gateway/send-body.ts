@@ -23,6 +23,8 @@ export interface Body {
   readonly pace: (bytes: number) => Promise<void> | undefined
   /** A client that takes nothing for so long is given up, milliseconds. */
   readonly stalledMs: number
+  /** Told that content goes out up to an offset; gives how far it may, from where on nothing ever may. Absent: all of it. */
+  readonly claim?: ((end: number) => number) | undefined
   /** Told of bytes that were handed to the system. */
   readonly onSent: (bytes: number) => void
   readonly signal: AbortSignal
@@ -32,10 +34,10 @@ export interface Body {
  * Sends a body, having `begin` write the headers once its first bytes are there, so that what fails before that can be told.
  * Resolves when the last byte was handed over. What fails later leaves the answer unfinished: the caller destroys it.
  *
- * @throws what `read` throws; RATE_LIMITED when the client takes nothing; the signal's reason
+ * @throws what `read` throws; RATE_LIMITED when the client takes nothing; EXHAUSTED where no more may go out; the signal's reason
  */
 export async function sendBody(response: RawResponse, body: Body, begin: () => void): Promise<void> {
-  const { end, memory, pace, signal } = body
+  const { end, memory, pace, claim, signal } = body
   // HTTP/2 says that it has written what it still reads, and what encrypts may as well.
   const isPlain = response.stream === undefined && !(response.socket instanceof TLSSocket)
   let at = body.start
@@ -53,7 +55,10 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
         for (let done = 0; done < piece.length; ) {
           signal.throwIfAborted()
           const isTight = place.isTight()
-          const part = isTight ? piece.slice(done, done + sliceBytes) : piece.subarray(done)
+          const wanted = Math.min(piece.length - done, isTight ? sliceBytes : piece.length)
+          const length = (claim?.(at + wanted) ?? at + wanted) - at
+          if (length <= 0) throw await endedEarly(response, body)
+          const part = isTight ? piece.slice(done, done + length) : piece.subarray(done, done + length)
           const due = Math.max(0, part.length - paid)
           paid = 0
           const wait = pace(due)
@@ -85,6 +90,12 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
     await obstacle
   }
   if (!hasBegun) begin()
+}
+
+/** What went out before is to arrive. */
+async function endedEarly(response: RawResponse, body: Body): Promise<ArtifactHubError> {
+  if (response.writableNeedDrain) await drained(response, body)
+  return new ArtifactHubError('EXHAUSTED', 'another part of the same download has taken over the rest')
 }
 
 /** Frees it now: the collector would let a hundred megabytes pile up, and take most of the time to find them. */

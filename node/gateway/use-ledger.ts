@@ -14,7 +14,28 @@ const maxCounts = 10_000
 const underWayBytes = 16 * MiB
 
 /** How long a request waits for what others may give back, milliseconds: who goes on with a cut download is here before the cut is seen. */
-const settlingMs = 1_000
+const defaultSettlingMs = 1_000
+/** How many times as long the next part of a download waits. */
+const partPatience = 5
+
+/** What one request is to have of a content. */
+export interface WantedPart {
+  /** Plaintext bytes, `end` exclusive. */
+  readonly start: number
+  readonly end: number
+  /** Who asks: a name of the client. */
+  readonly client: string
+}
+
+/** What one request may still have of a content. */
+interface Holder {
+  readonly client: string
+  readonly start: number
+  /** Up to here it may go out; where another part begins that has taken over the rest. */
+  end: number
+  /** Up to here it went out, or is about to. */
+  claimed: number
+}
 
 /** What was used of one link. */
 interface Count {
@@ -25,7 +46,7 @@ interface Count {
   /** Bytes that were handed to the system and given back, because their connection was cut. */
   returned: number
   /** Requests under way. */
-  running: number
+  readonly holders: Set<Holder>
   /** Resolves when one of them is settled. */
   settled: PromiseWithResolvers<void>
   /** The write that is going on, and the one after it, which has all that was counted before it begins. */
@@ -35,6 +56,11 @@ interface Count {
 
 /** Bytes of a link that one request may send. Settle it once. */
 export interface Reservation {
+  /**
+   * Says that the content goes out up to an offset, and gives how far it may: not beyond where another request has taken over.
+   * What it gave once it gives again.
+   */
+  claim(end: number): number
   /**
    * Gives back what was not sent.
    *
@@ -50,14 +76,23 @@ export interface Reservation {
  */
 export class UseLedger {
   readonly #store: KeyValueStore
+  readonly #settlingMs: number
   readonly #counts = new Map<string, Promise<Count>>()
 
-  private constructor(store: KeyValueStore) {
+  private constructor(store: KeyValueStore, settlingMs: number) {
     this.#store = store
+    this.#settlingMs = settlingMs
   }
 
-  /** Forgets links that expired before `beforeSeconds` (since 1970). */
-  static async open(store: KeyValueStore, beforeSeconds: number): Promise<UseLedger> {
+  /**
+   * Forgets links that expired before `beforeSeconds` (since 1970).
+   * @param settlingMs how long a request waits for what others may give back, milliseconds
+   */
+  static async open(
+    store: KeyValueStore,
+    beforeSeconds: number,
+    settlingMs: number = defaultSettlingMs,
+  ): Promise<UseLedger> {
     const gone: Uint8Array[] = []
     for await (const [key, row] of store.entries({ gte: useTable, lt: prefixEnd(useTable) as Uint8Array })) {
       if (decodeRow(row).expires < beforeSeconds) gone.push(key)
@@ -66,47 +101,69 @@ export class UseLedger {
       gone.map((key) => ({ type: 'del', key })),
       { sync: false },
     )
-    return new UseLedger(store)
+    return new UseLedger(store, settlingMs)
   }
 
   /**
-   * Sets bytes of a link with a bound aside for one request; durable when it resolves.
+   * Sets bytes of a link with a bound aside for one request; durable when it resolves. Clients that download in several parts at once
+   * ask for all of it first: a part that begins in what a request of the same client has not sent yet takes over its rest from there on.
    *
    * @param sizeBytes of the whole content
    * @throws EXHAUSTED, STORAGE_FULL, STORAGE_FAILED
    */
-  async reserve(claims: LinkClaims & { maxUses: number }, sizeBytes: number, bytes: number): Promise<Reservation> {
+  async reserve(
+    claims: LinkClaims & { maxUses: number },
+    sizeBytes: number,
+    { start, end, client }: WantedPart,
+  ): Promise<Reservation> {
     const count = await this.#countOf(claims)
     // An empty content has uses too.
     const size = Math.max(1, sizeBytes)
-    const wanted = Math.max(1, bytes)
-    const hasRoom = (): boolean => count.spent + wanted <= claims.maxUses * size
-    for (const deadline = performance.now() + settlingMs; !hasRoom(); ) {
-      const restMs = deadline - performance.now()
-      if (count.running === 0 || restMs <= 0) {
-        throw new ArtifactHubError('EXHAUSTED', 'this link has been used as often as it may be')
-      }
-      await settledWithin(count, restMs)
-    }
-    count.spent += wanted
-    count.running++
+    const holder: Holder = { client, start, end: Math.max(start + 1, end), claimed: start }
+    await this.#enter(count, holder, claims.maxUses * size)
     try {
       await this.#write(count)
     } catch (error) {
       // Whether it was counted is not known: it stays counted.
-      end(count)
+      leave(count, holder)
       throw error
     }
     const maxReturned = claims.maxUses * Math.max(Math.min(size, underWayBytes), Math.floor(size / 4))
     return {
+      claim: (to) => {
+        const allowed = Math.min(to, holder.end)
+        holder.claimed = Math.max(holder.claimed, allowed)
+        return allowed
+      },
       settle: async (sentBytes, wasCut) => {
-        const sent = bytes === 0 && !wasCut ? wanted : sentBytes
+        const held = heldBy(holder)
+        const sent = start === end && !wasCut ? held : sentBytes
         const lost = wasCut ? Math.min(sent, underWayBytes, maxReturned - count.returned) : 0
         count.returned += lost
-        count.spent -= wanted - sent + lost
-        end(count)
-        if (wanted - sent + lost > 0) await this.#write(count)
+        count.spent -= held - sent + lost
+        leave(count, holder)
+        if (held - sent + lost > 0) await this.#write(count)
       },
+    }
+  }
+
+  /** Counts what a request is to have once there is room for it, at once. @param limitBytes of all requests @throws EXHAUSTED */
+  async #enter(count: Count, holder: Holder, limitBytes: number): Promise<void> {
+    // Who takes several parts breaks off what it asked for first, once it has come to where the next one begins.
+    const isNextPart = holder.start > 0 && [...count.holders].some(({ client }) => client === holder.client)
+    const deadline = performance.now() + this.#settlingMs * (isNextPart ? partPatience : 1)
+    for (;;) {
+      const lackingBytes = count.spent + heldBy(holder) - limitBytes
+      if (lackingBytes <= 0 || takeOver(count, holder, lackingBytes)) {
+        count.spent += heldBy(holder)
+        count.holders.add(holder)
+        return
+      }
+      const restMs = deadline - performance.now()
+      if (count.holders.size === 0 || restMs <= 0) {
+        throw new ArtifactHubError('EXHAUSTED', 'this link has been used as often as it may be')
+      }
+      await settledWithin(count, restMs)
     }
   }
 
@@ -135,7 +192,7 @@ export class UseLedger {
       expires,
       spent,
       returned,
-      running: 0,
+      holders: new Set(),
       settled: Promise.withResolvers(),
       writing: undefined,
       next: undefined,
@@ -146,8 +203,8 @@ export class UseLedger {
   async #forgetOthers(): Promise<void> {
     if (this.#counts.size <= maxCounts) return
     for (const [name, loading] of [...this.#counts].slice(0, this.#counts.size - maxCounts)) {
-      const { running, writing } = await loading
-      if (running === 0 && writing === undefined) this.#counts.delete(name)
+      const { holders, writing } = await loading
+      if (holders.size === 0 && writing === undefined) this.#counts.delete(name)
     }
   }
 
@@ -174,8 +231,29 @@ export class UseLedger {
   }
 }
 
-function end(count: Count): void {
-  count.running--
+function heldBy({ start, end }: Holder): number {
+  return end - start
+}
+
+/** Makes room of `lacking` bytes, if it can be had from requests of the same client in whose rest one begins: they end there. */
+function takeOver(count: Count, { client, start }: Holder, lacking: number): boolean {
+  const others = [...count.holders]
+    .filter((one) => one.client === client && one.claimed < start && start < one.end)
+    .sort((a, b) => b.end - a.end)
+  const rests = others.map(({ end }) => end - start)
+  if (rests.reduce((sum, rest) => sum + rest, 0) < lacking) return false
+  let freed = 0
+  for (const [at, other] of others.entries()) {
+    if (freed >= lacking) break
+    freed += rests[at] as number
+    other.end = start
+  }
+  count.spent -= freed
+  return true
+}
+
+function leave(count: Count, holder: Holder): void {
+  count.holders.delete(holder)
   count.settled.resolve()
   count.settled = Promise.withResolvers()
 }

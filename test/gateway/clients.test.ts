@@ -78,24 +78,22 @@ test.skipIf(!isInstalled('wget'))('wget goes on by itself', async () => {
   expect(await sha256Of(path)).toBe(digest)
 })
 
-test.skipIf(!isInstalled('aria2c'))('aria2c takes it in eight parts at once, some of which are cut', async () => {
-  const { proxy, link } = await badLink(3)
-  await using _ = proxy
-  const args = [
-    '-x8',
-    '-s8',
-    '-k1M',
-    '--retry-wait=0',
-    '-m',
-    '20',
-    '--console-log-level=warn',
-    '--no-conf',
-    '-d',
-    folder,
-    '-o',
-    'aria.bin',
-  ]
-  const { exitCode, output } = await run('aria2c', [...args, link])
-  expect(exitCode, output).toBe(0)
-  expect(await sha256Of(join(folder, 'aria.bin'))).toBe(digest)
+describe.skipIf(!isInstalled('aria2c'))('aria2c, in eight parts at once', () => {
+  const common = ['-x8', '-s8', '-k1M', '--retry-wait=0', '-m', '20', '--console-log-level=warn', '--no-conf']
+
+  test('takes all of it, some parts cut', async () => {
+    const { proxy, link } = await badLink(3)
+    await using _ = proxy
+    const { exitCode, output } = await run('aria2c', [...common, '-d', folder, '-o', 'aria.bin', link])
+    expect(exitCode, output).toBe(0)
+    expect(await sha256Of(join(folder, 'aria.bin'))).toBe(digest)
+  })
+
+  test('takes what may be downloaded once, once', async () => {
+    const link = gateway.link(artifactId, { maxUses: 1 })
+    const { exitCode, output } = await run('aria2c', [...common, '-d', folder, '-o', 'aria-once.bin', link])
+    expect(exitCode, output).toBe(0)
+    expect(await sha256Of(join(folder, 'aria-once.bin'))).toBe(digest)
+    expect((await run('curl', ['-sS', link])).output).toContain('EXHAUSTED')
+  })
 })

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { AgentKey } from '../../src/identity/index.ts'
 import { seededBytes } from '../client/contract-support.ts'
@@ -247,5 +249,27 @@ describe('a link with a bound on its uses', () => {
     }
     expect(Buffer.concat(parts).equals(content)).toBe(true)
     expect(codeOf(await ask(link, { headers: { range: 'bytes=0-0' } }))).toBe('EXHAUSTED')
+  })
+
+  test('lets another part of one download take over, and who had that before is cut off there', async () => {
+    // More than the buffers on the way hold.
+    const large = seededBytes('gateway links, large', 60_000_000)
+    const { id } = await gateway.node.client.artifact.create({ name: 'large.bin', data: large })
+    const link = new URL(gateway.link(id, { maxUses: 1 }))
+    const whole = connect(Number(link.port), link.hostname)
+    whole.write(`GET ${link.pathname}${link.search} HTTP/1.1\r\nHost: x\r\n\r\n`)
+    await once(whole, 'readable')
+    const tail = await ask(link.href, { headers: { range: 'bytes=50000000-' } })
+    expect(tail.status).toBe(206)
+    expect(tail.body.equals(large.subarray(50_000_000))).toBe(true)
+    const parts: Buffer[] = []
+    whole.on('error', () => {})
+    whole.on('data', (part) => parts.push(part))
+    await once(whole, 'close')
+    const answer = Buffer.concat(parts)
+    expect(answer.toString('latin1', 0, 1_000)).toContain(`content-length: ${large.length}`)
+    const body = answer.subarray(answer.indexOf('\r\n\r\n') + 4)
+    expect(body.equals(large.subarray(0, 50_000_000))).toBe(true)
+    expect(codeOf(await ask(link.href))).toBe('EXHAUSTED')
   })
 })
