@@ -88,6 +88,23 @@ test('a link is made, listed without its secret, said in words, and revoked by i
   ])
 })
 
+test('a link that nobody is to see among the arguments comes by standard input', async () => {
+  const { url, jti } = await place.json<Link>(['url', 'report.txt', '--for', await gateway()])
+  expect(await place.json(['url', 'inspect', '-'], { input: `${url}\n` })).toMatchObject({ jti })
+  expect(await place.json(['url', 'revoke', '-'], { input: url })).toEqual({ revoked: { jti } })
+  for (const [input, code] of [
+    ['', 'INVALID_ARGUMENT'],
+    ['x'.repeat(1_000_000), 'INVALID_ARGUMENT'],
+    [`${url.slice(0, -9)}AAAAAAAAA`, 'SIGNATURE_INVALID'],
+  ] as const) {
+    for (const command of ['inspect', 'revoke']) {
+      const failed = await place.run(['url', command, '-', '--json'], { input })
+      expect([command, errorOf(failed).code], input.slice(0, 9)).toEqual([command, code])
+    }
+  }
+  expect((await place.run(['url', 'inspect', '--help'])).stdout.toString()).toContain('standard input')
+})
+
 test('a QR code on the terminal holds the link', async () => {
   const { stdout } = await place.run(['url', 'report.txt', '--for', await gateway(), '--qr'])
   const [url = '', ...rows] = stdout.toString().trimEnd().split('\n')

@@ -4,11 +4,12 @@ import { equalBytes, formatArtifactId, formatNamespaceId, toHex } from '../../..
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { formatDid } from '../../../src/identity/index.ts'
 import type { Session } from '../session.ts'
+import { secretOf } from '../standard-input.ts'
 import { fieldLines, formatBytes, formatCount, formatDuration, formatTime } from '../text/index.ts'
 
 /** `url inspect`: what a link says, in words. Nothing of this node is needed for it. */
-export async function inspectLink(session: Session, _options: unknown, url: string): Promise<void> {
-  const link = decodeLink(url)
+export async function inspectLink(session: Session, _options: unknown, reference: string): Promise<void> {
+  const link = decodeLink(await secretOf(session, reference))
   await session.result(link.json, fieldLines(link.lines))
 }
 

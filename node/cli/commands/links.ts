@@ -5,6 +5,7 @@ import { ArtifactHubError } from '../../../src/errors.ts'
 import { type CommandGroup, collect } from '../command.ts'
 import { resolveArtifactId } from '../resolve-artifact.ts'
 import type { Session } from '../session.ts'
+import { secretOf } from '../standard-input.ts'
 import { fieldLines, formatTime, parseCount, parseDuration, parseMoment, parseVersion } from '../text/index.ts'
 import { decodeLink, inspectLink } from './inspect-link.ts'
 
@@ -51,12 +52,14 @@ export const linkCommands: CommandGroup = (program, act) => {
   group
     .command('revoke')
     .description('end a link before its time')
-    .argument('<jti>', 'its name, as `urls` prints it, or the link itself')
+    .argument('<jti>', 'its name, as `urls` prints it, or the link itself; - reads that from standard input')
+    .addHelpText('after', secretHelp)
     .action(act(revoke))
   group
     .command('inspect')
     .description('say what a link allows, after checking its signature; asks nobody')
-    .argument('<url>', 'the link')
+    .argument('<url>', 'the link; - reads it from standard input')
+    .addHelpText('after', secretHelp)
     .action(act(inspectLink))
   program
     .command('urls')
@@ -64,6 +67,10 @@ export const linkCommands: CommandGroup = (program, act) => {
     .argument('[id]', 'only those of this artifact')
     .action(act(list))
 }
+
+const secretHelp = `
+A link is a secret, and whoever lists the processes of this machine sees arguments. \`-\` keeps it out of there:
+  artifact-hub url inspect - < link.txt`
 
 const urlHelp = `
 A link is as good as the file: send it to nobody who should not have it. Without --for it points to this node’s own gateway, where it was when
@@ -104,7 +111,7 @@ async function create(session: Session, options: UrlOptions, reference: string):
 async function revoke(session: Session, _options: unknown, reference: string): Promise<void> {
   const client = await session.client()
   const { namespace, signal } = session
-  const jti = jtiOf(reference)
+  const jti = jtiOf(await secretOf(session, reference))
   await client.artifact.revokeSignedUrl({ jti, namespace, signal })
   await session.result({ revoked: { jti } }, fieldLines([['revoked', jti]]))
   if (!session.isOnline)

@@ -7,6 +7,7 @@ import { ArtifactHubError } from '../../../src/errors.ts'
 import { type CommandGroup, collect } from '../command.ts'
 import { resolveArtifactId } from '../resolve-artifact.ts'
 import type { Session } from '../session.ts'
+import { standardInput } from '../standard-input.ts'
 import {
   formatCount,
   metadataFrom,
@@ -188,13 +189,6 @@ function describedMetadata(options: DescribeOptions): Artifact['metadata'] | und
   if (options.meta === undefined && options.metaJson === undefined) return undefined
   const base = options.metaJson === undefined ? {} : parseJsonObject(options.metaJson, '--meta-json')
   return metadataFrom(options.meta ?? [], base)
-}
-
-function standardInput(session: Session): NodeJS.ReadStream {
-  if (process.stdin.isTTY) session.note('reading from the terminal; end with Ctrl-D')
-  // A pending read of a pipe would keep the process alive after the command has been stopped.
-  session.signal.addEventListener('abort', () => process.stdin.destroy(), { once: true })
-  return process.stdin
 }
 
 async function showStored(session: Session, artifact: WrittenArtifact): Promise<void> {
