@@ -150,7 +150,9 @@ export class UseLedger {
   /** Counts what a request is to have once there is room for it, at once. @param limitBytes of all requests @throws EXHAUSTED */
   async #enter(count: Count, holder: Holder, limitBytes: number): Promise<void> {
     // Who takes several parts breaks off what it asked for first, once it has come to where the next one begins.
-    const isNextPart = holder.start > 0 && [...count.holders].some(({ client }) => client === holder.client)
+    const isNextPart =
+      holder.start > 0 &&
+      [...count.holders].some(({ client, claimed, end }) => client === holder.client && claimed < end)
     const deadline = performance.now() + this.#settlingMs * (isNextPart ? partPatience : 1)
     for (;;) {
       const lackingBytes = count.spent + heldBy(holder) - limitBytes
