@@ -1,6 +1,7 @@
 import type { ClockReading } from '../catalog/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
+import { isUsablePublicKey } from '../identity/index.ts'
 import { maxProofEntries } from '../limits.ts'
 import { decodeEntry, type Entry } from '../log/index.ts'
 import { compareClocks } from './epochs.ts'
@@ -92,6 +93,17 @@ export function newestDescriptor(known: Iterable<ProofFacts>): GroupDescriptor |
   return { group, epoch, publicKey, number, clock, rotate }
 }
 
+/**
+ * The epoch that a group is in by what is known and one more proof, if that is another than without it: a later one, or an earlier one, for the
+ * proof may tell that whoever began what was taken for the newest had been removed, whatever number that had.
+ */
+export function changedDescriptor(known: Iterable<ProofFacts>, proof: ProofFacts): GroupDescriptor | undefined {
+  const all = [...known]
+  const [before, after] = [newestDescriptor(all), newestDescriptor([...all, proof])]
+  const isSame = before !== undefined && after !== undefined && equalBytes(before.rotate, after.rotate)
+  return isSame ? undefined : after
+}
+
 /** Negative, zero or positive as the first is older, the same or newer. */
 export function compareDescriptors(
   one: Pick<GroupDescriptor, 'number' | 'clock' | 'rotate'>,
@@ -133,6 +145,7 @@ function rotateOf(group: Uint8Array, { hash, header, auth }: Entry, isOwners: bo
   )
     throw unproven('a rotate of a group names its key')
   const { publicKey, number } = auth
+  if (!isUsablePublicKey(publicKey)) throw unproven('the key of an epoch is none')
   return {
     group: group.slice(),
     epoch: header.keyId.slice(),

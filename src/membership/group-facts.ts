@@ -1,5 +1,6 @@
 import type { ClockReading } from '../catalog/index.ts'
 import { toHex } from '../encoding/index.ts'
+import { isUsablePublicKey } from '../identity/index.ts'
 import type { GrantedRole } from '../log/index.ts'
 import { compareDescriptors, type GroupDescriptor, type ProofFacts } from './descriptor.ts'
 import { compareClocks, fromHex } from './epochs.ts'
@@ -112,6 +113,8 @@ export class GroupFacts {
       sealings.get(key).flatMap(({ entry, clock, group }) => {
         if (group === undefined || !this.#standing.counts(entry) || !this.#isUnderLiveGrant(entry, id)) return []
         const { publicKey, number } = group
+        // Nothing could be sealed to it.
+        if (!isUsablePublicKey(publicKey)) return []
         const shown = { group: id, epoch: fromHex(key), publicKey, number, clock, rotate: fromHex(entry.hash) }
         return [{ entry, shown }]
       }),

@@ -3,7 +3,7 @@ import { ArtifactHubError } from '../errors.ts'
 import { maxProofBytes, maxProofEntries } from '../limits.ts'
 import { decodeUnverifiedEntry, encodeAuthBody, encodeEntry, type GroupRole } from '../log/index.ts'
 import {
-  compareDescriptors,
+  changedDescriptor,
   type GroupDescriptor,
   type Membership,
   newestDescriptor,
@@ -38,9 +38,11 @@ export async function shownDescriptor(
   for (const hash of hashes.needed) proof.push(await read(hash))
   let bytes = proof.reduce((sum, entry) => sum + entry.length, 0)
   for (const hash of hashes.endings) {
+    if (proof.length === maxProofEntries) break
     const ending = await read(hash)
+    // One that is too long, for whoever was removed had many chains, keeps out no others.
+    if (bytes + ending.length > maxProofBytes) continue
     bytes += ending.length
-    if (bytes > maxProofBytes || proof.length === maxProofEntries) break
     proof.push(ending)
   }
   return { group: id, proof }
@@ -72,14 +74,16 @@ export class KnownDescriptors {
       if (role !== undefined)
         requireAbove(tx, rankOf(role === 'none' ? 'writer' : role), `give a group the role ${role}`)
       const mayWrite = own !== undefined && rankOf(own) >= 1
-      const before = mayWrite ? newestDescriptor(groups.proofsOf(group)) : this.newest(group)
-      const after = newestDescriptor([...groups.proofsOf(group), facts])
-      if (after === undefined) throw new ArtifactHubError('CORRUPT', 'this proves no epoch of the group')
-      const isNewer = before === undefined || compareDescriptors(after, before) > 0
-      if (!isNewer && role === undefined) return false
+      const recorded = groups.proofsOf(group)
+      const told = this.#told.get(toHex(group))
+      const known = mayWrite || told === undefined ? recorded : [...recorded, told]
+      if (newestDescriptor([...known, facts]) === undefined)
+        throw new ArtifactHubError('CORRUPT', 'this proves no epoch of the group')
+      const isNews = changedDescriptor(known, facts) !== undefined
+      if (!isNews && role === undefined) return false
       if (!mayWrite) {
         // Nobody fills the memory with groups that are nothing here.
-        if (groups.proofsOf(group).length === 0) return false
+        if (recorded.length === 0) return false
         this.#told.set(toHex(group), facts)
         return true
       }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { forge } from '../../test/support/sharing-nodes.ts'
 import { isGroupMemberProof, proveGroupMember } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { AgentKey, openSealed, Sealer } from '../identity/index.ts'
@@ -32,6 +33,23 @@ async function shown({ ns }: NamespaceNode): Promise<ShownDescriptor> {
 async function facts(node: NamespaceNode): Promise<ProofFacts> {
   const { group: id, proof } = await shown(node)
   return readProof(id, proof)
+}
+
+/** Without its keys, as proofs hold it. */
+function publicOf(bytes: Uint8Array): Uint8Array {
+  return encodeEntry({ ...decodeEntry(bytes), keysBytes: undefined })
+}
+
+/** The next entry of an admin: a rotate with that number, for nobody else. */
+function rotateBy(admin: NamespaceNode, number: number, publicKey?: Uint8Array): Uint8Array {
+  const { ns, env, id } = admin
+  const secret = env.random(32)
+  const grant = ns.membership.grantsOf(id)[0]?.hash ?? expect.fail('it has a grant')
+  const key = publicKey ?? groupKeyOf(ns.id, secret).publicKey
+  const body = encodeAuthBody({ kind: 'rotate', to: [grantPrefix(grant)], publicKey: key, number })
+  const epoch = ns.keyring.admitEpoch(secret)
+  const keys = ns.keyring.sealEpoch(epoch, [id], env.random(32))
+  return forge(admin, { kind: 'rotate', keyId: epoch.id, data: undefined }, () => ({ keys, body }))
 }
 
 function epochOf({ ns }: NamespaceNode): GroupDescriptor {
@@ -230,6 +248,59 @@ describe('a removed admin', () => {
     await reader.open()
     await converge(sharer, reader)
     for (const { ns } of [sharer, reader]) expect(ns.newestDescriptor(id)).toEqual(epochOf(owner))
+  })
+})
+
+describe('an admin who told of an epoch of their own before anybody heard of their removal', () => {
+  test('loses it as soon as the removal is told, whatever number it has', async () => {
+    const { time, owner, others } = await group('admin')
+    const [admin] = others
+    const sharer = await new NamespaceNode(60, time).create()
+    const reader = await new NamespaceNode(61, time).join(sharer)
+    await sharer.ns.grant({ agent: reader.id, role: 'reader' })
+    const before = await shown(owner)
+    const { id } = owner.ns
+    expect(await sharer.ns.recordDescriptor(before)).toBe(true)
+    await converge(sharer, reader)
+    const grant = admin.ns.membership.grantsOf(admin.id)[0]?.hash ?? expect.fail('it is one')
+    const [genesis] = before.proof as [Uint8Array]
+    const admins = publicOf((await admin.ns.entryBytes(grant)) ?? expect.fail('its node has it'))
+    const rotate = publicOf(rotateBy(admin, Number.MAX_SAFE_INTEGER))
+    await owner.ns.revoke({ agent: admin.id })
+    const forged = { group: id, proof: [genesis, admins, rotate] }
+    for (const { ns } of [sharer, reader]) {
+      expect(await ns.recordDescriptor(forged)).toBe(true)
+      expect(ns.newestDescriptor(id)?.number).toBe(Number.MAX_SAFE_INTEGER)
+      expect(await ns.recordDescriptor(await shown(owner))).toBe(true)
+      expect(ns.newestDescriptor(id)).toEqual(epochOf(owner))
+      // Told again, it is nothing.
+      expect(await ns.recordDescriptor(forged)).toBe(false)
+      expect(ns.newestDescriptor(id)).toEqual(epochOf(owner))
+    }
+    await sharer.open()
+    expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(owner))
+  })
+})
+
+describe('a key of a group that is no key', () => {
+  test.each([
+    ['no field element', new Uint8Array(32).fill(0xff)],
+    ['of small order', new Uint8Array(32)],
+  ])('begins no epoch: %s', async (_, publicKey) => {
+    const { time, owner, others } = await group('admin')
+    const [admin] = others
+    await admin.ns.rotate()
+    await converge(owner, admin)
+    const before = epochOf(owner)
+    const { group: id, proof } = await shown(owner)
+    const [genesis, grant] = proof as [Uint8Array, Uint8Array]
+    const rotate = rotateBy(admin, 1_000, publicKey)
+    const sharer = await new NamespaceNode(60, time).create()
+    const telling = sharer.ns.recordDescriptor({ group: id, proof: [genesis, grant, publicOf(rotate)] })
+    await expect(telling).rejects.toMatchObject({ code: 'CORRUPT' })
+    expect(await owner.ns.receive([rotate])).toMatchObject({ stored: 1 })
+    expect(epochOf(owner)).toEqual(before)
+    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
   })
 })
 

@@ -1,6 +1,6 @@
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import {
-  compareDescriptors,
+  changedDescriptor,
   type GroupDescriptor,
   newestDescriptor,
   type ProofFacts,
@@ -66,10 +66,7 @@ export class Descriptors {
     const { group } = shown
     const facts = readProof(group, shown.proof)
     const known = (await this.#sources(group)).map((source) => source.facts)
-    const before = newestDescriptor(known)
-    // Together with what is known: of a removed admin nothing is newer, whatever number it gives.
-    const after = newestDescriptor([...known, facts])
-    if (after === undefined || (before !== undefined && compareDescriptors(after, before) <= 0)) return false
+    if (changedDescriptor(known, facts) === undefined) return false
     const key = toHex(group)
     this.#heard.delete(key)
     this.#heard.set(key, { facts, shown })
