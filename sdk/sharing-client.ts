@@ -61,6 +61,11 @@ export interface Access {
   readonly by: string | undefined
   readonly since: Date
   readonly expiresAt: Date | undefined
+  /**
+   * Of shares, whether whoever it is for was told by this node: it has it (`taken`), does not want it (`refused`), could not be reached so far (`waiting`), or has
+   * no room for it (`full`: tried for a day, and given up until it is shared again or the node starts). Absent for links, and for what others told of.
+   */
+  readonly told: 'taken' | 'refused' | 'waiting' | 'full' | undefined
 }
 
 /** Whose shares are listed, and which. */

@@ -194,11 +194,17 @@ export const maxPresentations = 4
 /** Entries that a denial gives as its evidence: what ended a right, and the grants that this stands on. */
 export const maxDenialEvidence = 64
 /** Scopes in which one connected agent that is no member is told of news, in each namespace: about 1 KiB each, of one that holds as many capabilities. */
-export const maxFollowedScopes = 10_000
+export const maxFollowedScopes = 20_000
 /** Rounds on one stream: an agent may follow that many artifacts of a namespace. */
 export const maxRoundsOnStream = 100_000
+/** Artifacts that one message asks about: with their capabilities, some 500 bytes each, they fill a frame. */
+export const maxFollowsInFrame = 512
+/** Ids of entries of the artifacts that one message asks about, if there is more than one: 16 bytes each, told where these differ. */
+export const maxIdsOfFollows = 32_768
+/** Denials of one message that are asked to be explained, one after the other: what explains one mostly explains all. */
+export const maxDenialsExplained = 16
 /** Artifacts that are in step, as far as is known, and looked at again in a round that nothing called for. */
-export const maxFollowsLookedAt = 64
+export const maxFollowsLookedAt = 256
 /** Waits after failures of one agent, or of all known agents, milliseconds: doubled from the first to the last. */
 export const syncBackoffMs = { from: 1_000, to: 60_000 }
 /** Waits between dials of a member that was connected up to `during` before: `to` at most, milliseconds. */
@@ -350,6 +356,24 @@ export const maxRequests = 1_000
 export const maxPeersInGroupShare = 4
 /** Requests dropped by this node that it still knows, so that they do not come again. */
 export const maxDroppedRequests = 10_000
+/** Shares of one sender that an agent follows, and of all of them: about 2 KiB each in memory, so 100 MiB, and a row on the disk. */
+export const maxFollowsOfSender = 20_000
+export const maxFollows = 50_000
+/** Namespaces out of which shares of one sender are followed, and in all: each has a log of its own that is open and kept in step. */
+export const maxFollowedNamespacesOfSender = 64
+export const maxFollowedNamespaces = 1_024
+/** Shares that ended of which a node still says why, and how long it does, milliseconds: after that they are as if they had never been. 30 days. */
+export const maxEndedFollows = 10_000
+export const endedFollowMs = 30 * 24 * 3600_000
+/** Waits before who could not be reached is told again of a share, milliseconds, doubled from the first to the last: who connects is told at once. */
+export const deliveryBackoffMs = { from: 1_000, to: 10 * 60_000 }
+/** Waits after the answer that there is no room for a share, milliseconds; after so many such answers in a row it is given up: about a day. */
+export const fullBackoffMs = { from: 60_000, to: 6 * 3600_000 }
+export const maxFullAnswers = 12
+/** Agents and groups that are told of shares at once: each may be dialled. */
+export const maxDeliveriesAtOnce = 16
+/** Between two looks at which deliveries, and shares that ended, need not be remembered any more, milliseconds. A day. */
+export const forgetEveryMs = 24 * 3600_000
 
 /** A ticket's text, characters: fits a chat message. */
 export const maxTicketText = 4 * KiB

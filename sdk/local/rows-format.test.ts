@@ -18,7 +18,12 @@ const capability = { claims, token: signCapability(issuer, claims).token }
 const contact = { name: 'agent-a', agent: fill(32, 2), addresses: ['/ip4/192.0.2.1/tcp/4001'] }
 const groupContact = { name: 'data-team', group: fill(32, 3), peers }
 const settings = { policy: { fetch: 'lazy' as const, maxBytes: 1_000 }, peers }
-const follow = { token: fill(40, 4), peers, ended: 'REVOKED' }
+const follow = {
+  token: fill(40, 4),
+  peers,
+  ended: { reason: 'REVOKED', atMs: 1_800_000_000_000 },
+  message: 'for May',
+}
 const place = { namespace: fill(32, 5), issuer: fill(32, 13), jti: fill(16, 6) }
 const link = { capability, gateway: 'https://files.example.org' }
 const request = { name: fill(16, 7), sender: fill(32, 8), envelope: fill(50, 9), peers, receivedMs: 1_800_000_000_000 }
@@ -39,6 +44,8 @@ async function changeOf(write: (store: MemoryKeyValueStore) => Promise<unknown>)
 }
 
 interface Row {
+  /** Of the format; 1 if it does not say. */
+  readonly version?: number
   readonly change: () => KeyValueChange | Promise<KeyValueChange>
   readonly load: (store: KeyValueStore) => Promise<unknown>
   readonly loaded: unknown
@@ -52,7 +59,7 @@ const rows: Record<string, Row> = {
     load: loadSettings,
     loaded: [{ id: fill(32, 12), row: settings }],
   },
-  follow: { change: () => putFollowRow(place, follow), load: loadFollowRows, loaded: [follow] },
+  follow: { version: 2, change: () => putFollowRow(place, follow), load: loadFollowRows, loaded: [follow] },
   link: { change: () => putLink(link), load: (store) => loadLink(store, claims.jti), loaded: link },
   gateway: { change: () => putOwnGateway(link.gateway), load: loadOwnGateway, loaded: link.gateway },
   request: {
@@ -74,17 +81,28 @@ async function storeWith(key: Uint8Array, value: Uint8Array): Promise<KeyValueSt
   return store
 }
 
-// v1, frozen: bytes that change here are another version, with a fixture of its own.
+async function frozen(version: 1 | 2): Promise<Record<string, string>> {
+  const path = new URL(`../../test/fixtures/node-rows-v${version}.json`, import.meta.url)
+  return (JSON.parse(await readFile(path, 'utf8')) as { bytes: Record<string, string> }).bytes
+}
+
+// Frozen: bytes that change here are another version, with a fixture of its own.
 describe('what a node remembers', () => {
   test('is the bytes of the frozen fixture', async () => {
-    const path = new URL('../../test/fixtures/node-rows-v1.json', import.meta.url)
-    const { bytes } = JSON.parse(await readFile(path, 'utf8')) as { bytes: Record<string, string> }
     const made: Record<string, string> = {}
     for (const name of Object.keys(rows)) {
       const { key, value } = await rowOf(name)
       made[name] = `${toHex(key)}=${toHex(value)}`
     }
-    expect(made).toEqual(bytes)
+    expect(made).toEqual({ ...(await frozen(1)), ...(await frozen(2)) })
+  })
+
+  test('is read in its former version: when a share ended was not said, nor what came with it', async () => {
+    const [key, value] = ((await frozen(1)).follow as string).split('=').map((hex) => new Uint8Array(Buffer.from(hex, 'hex')))
+    const store = await storeWith(key as Uint8Array, value as Uint8Array)
+    expect(await loadFollowRows(store)).toEqual([
+      { ...follow, ended: { reason: 'REVOKED', atMs: 0 }, message: undefined },
+    ])
   })
 
   test.each(Object.entries(rows))('is read as it was written: %s', async (name, { load, loaded }) => {
@@ -92,10 +110,10 @@ describe('what a node remembers', () => {
     expect(await load(await storeWith(key, value))).toEqual(loaded)
   })
 
-  test.each(Object.entries(rows))('is refused in another version: %s', async (name, { load }) => {
+  test.each(Object.entries(rows))('is refused in another version: %s', async (name, { version = 1, load }) => {
     const { key, value } = await rowOf(name)
     const row = decodeCanonical(value, { maxBytes: 10_000, what: 'it' }) as object
-    for (const v of [0, 2]) {
+    for (const v of [0, version + 1]) {
       const store = await storeWith(key, encodeCanonical({ ...row, v }))
       await expect(load(store)).rejects.toMatchObject({ code: 'UNSUPPORTED_FORMAT' })
     }

@@ -2,7 +2,7 @@ import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
 import { CatalogBatch } from './batch.ts'
 import { listVersionPage } from './history-pages.ts'
 import { clockOf, entryBytes, entryOf, genOf, Keyspace, placeOf, tables, within } from './keys.ts'
-import { type ListedAcross, type ListQuery, listAcross, listPage } from './list.ts'
+import { type CatalogPlace, type ListedAcross, type ListQuery, listAcross, listPage } from './list.ts'
 import type { ClockReading, ContentRoot } from './operation.ts'
 import { orderedText } from './ordered.ts'
 import type { Page, PageOptions } from './page.ts'
@@ -87,15 +87,16 @@ export class Catalog {
   }
 
   /**
-   * As `list`, over several catalogs as if they were one, and of each only the artifacts that `only` takes, if it is there.
+   * As `list`, over several catalogs as if they were one, and of each only the artifacts that `only` takes, if it is there; all of these are `among` some,
+   * if that is.
    *
    * @throws as `list`
    */
   static listAcross(
-    places: readonly { readonly catalog: Catalog; readonly only?: ((artifact: Uint8Array) => boolean) | undefined }[],
+    places: readonly (Pick<CatalogPlace, 'only' | 'among'> & { readonly catalog: Catalog })[],
     query: ListQuery & PageOptions = {},
   ): Promise<Page<ListedAcross>> {
-    const open = places.map(({ catalog, only }) => ({ reader: catalog.#store, keys: catalog.#keys, only }))
+    const open = places.map(({ catalog, ...which }) => ({ reader: catalog.#store, keys: catalog.#keys, ...which }))
     return listAcross(open, query)
   }
 

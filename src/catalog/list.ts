@@ -67,6 +67,8 @@ export interface CatalogPlace {
   readonly keys: Keyspace
   /** Whether an artifact (20 bytes) is looked at at all. Absent: every one. */
   readonly only?: ((artifact: Uint8Array) => boolean) | undefined
+  /** Artifacts of which all that `only` takes are: when they are few, these are looked at, and no index. */
+  readonly among?: { readonly artifacts: Iterable<Uint8Array>; readonly size: number } | undefined
 }
 
 /** An item of a list over several catalogs, and which of them has it. */
@@ -119,19 +121,25 @@ class Lister {
   readonly #reader: Reader
   readonly #keys: Keyspace
   readonly #only: CatalogPlace['only']
+  readonly #among: CatalogPlace['among']
   readonly #query: CheckedQuery
   readonly #signal: AbortSignal | undefined
 
-  constructor({ reader, keys, only }: CatalogPlace, query: CheckedQuery, signal: AbortSignal | undefined) {
+  constructor({ reader, keys, only, among }: CatalogPlace, query: CheckedQuery, signal: AbortSignal | undefined) {
     this.#reader = reader
     this.#keys = keys
     this.#only = only
+    this.#among = among
     this.#query = query
     this.#signal = signal
   }
 
   /** The first `wanted` matches after a position, in the list's order. */
   async find(after: Uint8Array | undefined, wanted: number): Promise<Match[]> {
+    if (this.#among !== undefined && this.#among.size <= (await this.#lastProbeRows(wanted))) {
+      const rows = [...this.#among.artifacts].map((artifact) => ({ artifact, position: undefined }))
+      return await this.#pick(rows, after, wanted)
+    }
     await using stack = new AsyncDisposableStack()
     const open = (source: Source): OpenSource => {
       const reader = new RowReader(source, this.#reader, this.#keys, this.#signal)

@@ -1,12 +1,12 @@
 import type { Capability } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { type ErrorCode, isHubError } from '../errors.ts'
-import { maxFollowsLookedAt, syncBackoffMs, syncEveryMs } from '../limits.ts'
+import { maxDenialsExplained, maxFollowsInFrame, maxFollowsLookedAt, syncBackoffMs, syncEveryMs } from '../limits.ts'
+import { type FollowItem, runFollowBatch } from './follow-batch.ts'
 import { runFollowRound } from './follow-round.ts'
 import { NamedTimers } from './named-timers.ts'
 import type { NamespaceSyncStatus, ReplicatorContext } from './replicator-log.ts'
 import { type SyncPeer, SyncPeers, warmUp } from './replicator-peers.ts'
-import type { SyncScope } from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
 import { onStream } from './sync-run.ts'
 import type { SyncStream } from './sync-stream.ts'
@@ -14,11 +14,11 @@ import type { SyncStream } from './sync-stream.ts'
 /** Something that this agent follows in a namespace that it is no member of. */
 export interface Following {
   readonly capability: Capability
-  readonly scope: SyncScope
+  readonly scope: FollowItem['scope']
   /** What shows the right to an agent (`encodePresentation`); `undefined` while it cannot be shown. */
   readonly present: (provider: Uint8Array) => Uint8Array | undefined
-  /** Changes when what is shown does: whoever was shown the other is asked again. */
-  readonly shows: string
+  /** Of this alone, and another when something else is shown: whoever was shown that is asked again. */
+  readonly name: string
 }
 
 /** Agents that news are awaited from at once: the others are asked when these are gone. */
@@ -63,7 +63,7 @@ export class ReplicatedPartial {
     for (const peer of this.#peers.values()) {
       const told = this.#told.get(toHex(peer.agent))
       // What was shown before may be worth nothing now, and there may be more to ask for.
-      if (told !== undefined && following.every((one) => told.has(nameOf(one)))) continue
+      if (told !== undefined && following.every(({ name }) => told.has(name))) continue
       warmUp(peer)
       peer.inTouch = false
     }
@@ -241,41 +241,74 @@ export class ReplicatedPartial {
     const { network, scheduler } = this.#context
     const told = this.#told.get(toHex(agent)) ?? new Set<string>()
     this.#told.set(toHex(agent), told)
-    const fresh = this.#following.filter((one) => !told.has(nameOf(one)))
+    const fresh = this.#following.filter(({ name }) => !told.has(name))
     const due = fresh.length > 0 ? fresh : this.#someAgain()
     if (due.length === 0) return false
     return await onStream({ network, scheduler, agent, signal }, async (stream) => {
       let isServed = false
-      for (const one of due) {
-        const served = await this.#round(stream, agent, one, signal)
-        if (served) told.add(nameOf(one))
-        else told.delete(nameOf(one))
-        isServed ||= served
+      for (let at = 0; at < due.length; ) {
+        const { asked, served } = await this.#batch(stream, due.slice(at, at + maxFollowsInFrame))
+        for (const { name } of due.slice(at, at + asked)) {
+          if (served.has(name)) told.add(name)
+          else told.delete(name)
+        }
+        isServed ||= served.size > 0
+        at += asked
       }
       return isServed
     })
   }
 
-  async #round(
+  /** Asks about as many as one message takes, from the first on, until they are in step. Gives how many it was about, and which were served. */
+  async #batch(
     stream: SyncStream,
-    agent: Uint8Array,
-    { capability, scope, present }: Following,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const { log } = this
-    const { claims } = capability
-    for (let rounds = 0; rounds < maxRoundsInRow; rounds++) {
-      const presentation = present(agent)
-      if (presentation === undefined) return rounds > 0
-      const outcome = await runFollowRound(stream, { log, scope, claims, presentation })
-      if (outcome.result === 'denied') {
-        // What these say is for whoever follows it to see: a denial alone ends nothing.
-        if (outcome.evidence.length > 0) await log.receive(outcome.evidence, { signal })
-        return false
-      }
-      if (outcome.lacking === 0 || outcome.stored === 0) break
+    some: readonly Following[],
+  ): Promise<{ readonly asked: number; readonly served: ReadonlySet<string> }> {
+    const { agent } = stream
+    const shown = some.flatMap((one) => {
+      const presentation = one.present(agent)
+      const { claims } = one.capability
+      return presentation === undefined ? [] : [{ one, item: { scope: one.scope, claims, presentation } }]
+    })
+    const served = new Set<string>()
+    if (shown.length === 0) return { asked: some.length, served }
+    let open = shown
+    let asked = 0
+    for (let rounds = 0; rounds < maxRoundsInRow && open.length > 0; rounds++) {
+      const outcome = await runFollowBatch(
+        stream,
+        this.log,
+        open.map(({ item }) => item),
+      )
+      const isWhole = outcome.asked === open.length
+      if (rounds === 0) asked = isWhole ? some.length : some.indexOf((open[outcome.asked] as (typeof open)[0]).one)
+      const denied = open.filter((_, at) => outcome.denied.has(at))
+      for (const { one } of open.slice(0, outcome.asked)) served.add(one.name)
+      for (const { one } of denied) served.delete(one.name)
+      await this.#explain(stream, denied)
+      open = outcome.stored === 0 ? [] : open.filter((_, at) => outcome.lacking.has(at))
     }
-    return true
+    return { asked, served }
+  }
+
+  /** Asks why some are denied, unless what was said of one before ended them. What is said is for whoever follows them to see: a denial alone ends nothing. */
+  async #explain(
+    stream: SyncStream,
+    denied: readonly { readonly one: Following; readonly item: FollowItem }[],
+  ): Promise<void> {
+    for (const { item } of denied.slice(0, maxDenialsExplained)) {
+      if (this.log.isIssued?.(item.claims) === true && this.#isEnded(item)) continue
+      const outcome = await runFollowRound(stream, { log: this.log, ...item })
+      if (outcome.evidence.length > 0) await this.log.receive(outcome.evidence, { signal: stream.signal })
+    }
+  }
+
+  /** Whether the log says itself that it gives nothing, whoever shows it. */
+  #isEnded({ claims }: FollowItem): boolean {
+    const { self } = this.#context
+    const presentation = { capability: { claims, token: new Uint8Array(0) }, proof: undefined }
+    const verdict = this.log.allows?.({ presentation, agent: self, provider: self, nowMs: this.#context.scheduler.now() })
+    return verdict?.allowed === false && (verdict.reason === 'REVOKED' || verdict.reason === 'ISSUER_REMOVED')
   }
 
   /** Some of what is in step as far as is known: in turn all of it. */
@@ -324,8 +357,4 @@ export class ReplicatedPartial {
     const { from, to } = syncBackoffMs
     return Math.min(to, from * 2 ** Math.min(failures - 1, 20)) * (0.5 + this.#context.random() / 2)
   }
-}
-
-function nameOf({ capability, scope, shows }: Following): string {
-  return `${scope.kind} ${toHex(capability.claims.jti)} ${shows}`
 }

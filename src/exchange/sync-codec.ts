@@ -3,6 +3,7 @@ import { ArtifactHubError } from '../errors.ts'
 import {
   maxClaimEntries,
   maxDenialEvidence,
+  maxFollowsInFrame,
   maxPresentationBytes,
   maxSyncFrameBytes,
   maxSyncOffers,
@@ -17,8 +18,8 @@ import type { VectorRow } from './sync-log.ts'
 export type SyncScope = ReadSubject
 
 /**
- * What agents say to each other on a sync stream. The first message of a stream decides what it is: `hello` a round,
- * `push` new entries unasked, `offer` which namespaces are in common.
+ * What agents say to each other on a sync stream. The first message of a stream decides what it is: `hello` a round, `follow` one about
+ * artifacts, `push` new entries unasked, `offer` which namespaces are in common.
  */
 export type SyncMessage =
   | HelloMessage
@@ -32,6 +33,8 @@ export type SyncMessage =
   | OfferedMessage
   | NamesMessage
   | ClaimMessage
+  | FollowMessage
+  | FollowedMessage
 
 /** Begins a round. */
 export interface HelloMessage {
@@ -137,6 +140,37 @@ export interface ClaimMessage {
   readonly entries: readonly Uint8Array[]
 }
 
+/** Begins a round of an agent that is no member, about all that it shows a right to. */
+export interface FollowMessage {
+  readonly type: 'follow'
+  /** 32 bytes. */
+  readonly namespace: Uint8Array
+  /** SHA-256 over the ids of the entries that say who may do what. */
+  readonly authHash: Uint8Array
+  /** One to `maxFollowsInFrame`. */
+  readonly rows: readonly FollowMessageRow[]
+}
+
+/** One artifact, or nothing but who may do what, and by what right. */
+export interface FollowMessageRow {
+  readonly scope: Exclude<SyncScope, { readonly kind: 'namespace' }>
+  /** SHA-256 over the ids of the artifact's entries in that view, ascending; of no bytes when there is no artifact. */
+  readonly hash: Uint8Array
+  /** `encodePresentation`. */
+  readonly presentation: Uint8Array
+}
+
+/** What the other side makes of it: indexes of rows, ascending. */
+export interface FollowedMessage {
+  readonly type: 'followed'
+  /** It has the same entries that say who may do what; `false` as well when every row is denied. */
+  readonly same: boolean
+  /** It has other entries of these. */
+  readonly differ: readonly number[]
+  /** These it does not serve; `hello` with the same capability tells why, if it is told. */
+  readonly denied: readonly number[]
+}
+
 const formatVersion = 1
 const codes = {
   hello: 0,
@@ -150,6 +184,8 @@ const codes = {
   offered: 8,
   names: 9,
   claim: 10,
+  follow: 11,
+  followed: 12,
 } as const
 /** What a list of entries costs beside them in a frame, bytes, and each entry in it. */
 const frameOverheadBytes = 64
@@ -163,6 +199,11 @@ export const rowsInPage = Math.floor((maxSyncFrameBytes - frameOverheadBytes - m
 /** What an entry takes of the room of a frame, bytes. */
 export function roomOf(entry: Uint8Array): number {
   return entry.length + entryOverheadBytes
+}
+
+/** What an artifact that is asked about takes of the room of a frame, bytes. */
+export function roomOfFollow({ presentation }: Pick<FollowMessageRow, 'presentation'>): number {
+  return presentation.length + 64
 }
 
 /** The room for entries in one frame, bytes. */
@@ -205,6 +246,12 @@ function membersOf(message: SyncMessage): unknown[] {
       return [message.namespaces]
     case 'claim':
       return [formatVersion, message.namespace, message.entries]
+    case 'follow': {
+      const rows = message.rows.map(({ scope, hash, presentation }) => [encodeScope(scope), hash, presentation])
+      return [formatVersion, message.namespace, message.authHash, rows]
+    }
+    case 'followed':
+      return [message.same, message.differ, message.denied]
   }
 }
 
@@ -278,6 +325,19 @@ export function decodeSyncMessage(bytes: Uint8Array): SyncMessage {
       const entries = entriesOf(list)
       if (entries.length > maxClaimEntries) throw malformed()
       return { type: 'claim', namespace: bytesOf(namespace, 32), entries }
+    }
+    case codes.follow: {
+      const [version, namespace, authHash, list] = members
+      checkVersion(version)
+      checkCount(members, 4)
+      const rows = listOf(list, maxFollowsInFrame).map(followRowOf)
+      if (rows.length === 0) throw malformed()
+      return { type: 'follow', namespace: bytesOf(namespace, 32), authHash: bytesOf(authHash, 32), rows }
+    }
+    case codes.followed: {
+      checkCount(members, 3)
+      const [same, differ, denied] = members
+      return { type: 'followed', same: booleanOf(same), differ: indexesOf(differ), denied: indexesOf(denied) }
     }
     default:
       throw malformed()
@@ -361,6 +421,14 @@ function rowOf(value: unknown): VectorRow {
   const row = listOf(value, 3)
   checkCount(row, 3)
   return { chain: bytesOf(row[0], 16), seq: countOf(row[1]), hash: bytesOf(row[2], 32) }
+}
+
+function followRowOf(value: unknown): FollowMessageRow {
+  const row = listOf(value, 3)
+  checkCount(row, 3)
+  const scope = scopeOf(row[0])
+  if (scope.kind === 'namespace') throw malformed()
+  return { scope, hash: bytesOf(row[1], 32), presentation: someBytesOf(row[2], maxPresentationBytes) }
 }
 
 function offerRowOf(value: unknown): OfferRow {

@@ -1,5 +1,5 @@
 import { decodePresentation, type Presentation } from '../capability/index.ts'
-import { equalBytes, toHex } from '../encoding/index.ts'
+import { bytesText, equalBytes, sha256, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
   blockRefusalMs,
@@ -13,10 +13,19 @@ import {
   syncStreamsPerSecond,
 } from '../limits.ts'
 import { elapsed } from './elapsed.ts'
+import { batchHash, viewBy } from './follow-batch.ts'
 import { type Asker, afterOf, mayRead, type Permission, type ReadSubject } from './may-read.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { DeniedMessage, HelloMessage, OfferedMessage, OfferRow, PushMessage } from './sync-codec.ts'
+import type {
+  DeniedMessage,
+  FollowMessage,
+  HelloMessage,
+  OfferedMessage,
+  OfferRow,
+  PushMessage,
+  SyncMessage,
+} from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
 import { syncProtocol } from './sync-run.ts'
 import { SyncStream } from './sync-stream.ts'
@@ -29,8 +38,9 @@ import {
   type SyncTally,
   sendEntries,
   sendVector,
+  type TheirVector,
 } from './sync-transfer.ts'
-import { viewOf } from './sync-view.ts'
+import { type ArtifactView, viewOf } from './sync-view.ts'
 import { VectorRoom, type VectorShare } from './vector-room.ts'
 
 /** What serving is done with, and who is told of it. */
@@ -65,6 +75,17 @@ export interface SyncServiceOptions {
 export interface FollowedScope {
   readonly scope: ReadSubject
   readonly presentation: Presentation
+}
+
+/** What begins a round. */
+type RoundMessage = HelloMessage | FollowMessage
+
+/** Something that an agent may follow and asked about. */
+interface FollowedRow {
+  readonly view: ArtifactView
+  readonly mayStill: () => boolean
+  /** It has other entries of it. */
+  readonly isOther: boolean
 }
 
 /** What a served round came to. */
@@ -178,9 +199,7 @@ export class SyncService implements AsyncDisposable {
   async #answer(stream: SyncStream, notRound: () => void): Promise<void> {
     const first = await stream.receive()
     if (first === undefined) return
-    if (first.type === 'hello') {
-      return await this.#roundAfterRound(stream, first)
-    }
+    if (first.type === 'hello' || first.type === 'follow') return await this.#roundAfterRound(stream, first)
     if (first.type === 'push') {
       // It may stay open and idle: it takes no place from rounds.
       notRound()
@@ -192,28 +211,69 @@ export class SyncService implements AsyncDisposable {
   }
 
   /** One round after the other: whoever follows many artifacts asks for all of them on one stream. */
-  async #roundAfterRound(stream: SyncStream, first: HelloMessage): Promise<void> {
+  async #roundAfterRound(stream: SyncStream, first: RoundMessage): Promise<void> {
     let rounds = 0
-    for (let hello: HelloMessage | undefined = first; hello !== undefined; rounds++) {
+    for (let message: RoundMessage | undefined = first; message !== undefined; ) {
+      rounds += message.type === 'follow' ? message.rows.length : 1
       if (rounds > maxRoundsOnStream) stream.misbehaved('flood', 'rounds without end')
       const room = this.#vectors.open(toHex(stream.agent))
-      let next: HelloMessage | 'ask' | undefined
+      let next: RoundMessage | 'ask' | undefined
       try {
-        next = await this.#round(stream, hello, room)
+        next = message.type === 'follow' ? await this.#follow(stream, message, room) : await this.#round(stream, message, room)
       } finally {
         room.release()
       }
       // Only one who shows capabilities has more than one thing to ask for.
-      if (hello.presentation === undefined || next === undefined) return
-      const message = next === 'ask' ? await stream.receive() : next
-      if (message !== undefined && message.type !== 'hello')
-        return stream.misbehaved('bad-frame', `${message.type} where a hello was due`)
-      hello = message
+      if ((message.type === 'hello' && message.presentation === undefined) || next === undefined) return
+      const following: SyncMessage | undefined = next === 'ask' ? await stream.receive() : next
+      if (following !== undefined && !isRound(following))
+        return stream.misbehaved('bad-frame', `${following.type} where a hello was due`)
+      message = following
     }
   }
 
+  /** A round about all that an agent shows a right to. Gives what `#round` gives. */
+  async #follow(stream: SyncStream, message: FollowMessage, room: VectorShare): Promise<RoundMessage | 'ask' | undefined> {
+    const log = this.#options.lookup(message.namespace)
+    const nowMs = (): number => this.#options.scheduler.now()
+    const rows: FollowedRow[] = []
+    const [differ, denied]: [number[], number[]] = [[], []]
+    for (const [at, { scope, hash, presentation: shown }] of message.rows.entries()) {
+      const asker = this.#askerOf(stream, shown)
+      const permission = mayRead(log, asker, scope)
+      const presentation = permission.allowed ? (permission.by ?? asker.presentations[0]) : undefined
+      if (log === undefined || presentation === undefined) {
+        denied.push(at)
+        continue
+      }
+      const view = viewBy(log, scope, presentation.capability.claims)
+      const mayStill = (): boolean => mayRead(log, { ...asker, nowMs: nowMs() }, scope).allowed
+      // From here on it is told of what comes; what came just before is in the hash.
+      this.#options.onFollowed?.(log, stream.agent, { scope, presentation })
+      const isOther = !equalBytes(hash, sha256(...(await view.ids())))
+      if (isOther) differ.push(at)
+      rows.push({ view, mayStill, isOther })
+    }
+    this.counters.denied += denied.length
+    if (denied.length > 0) await elapsed(this.#options.scheduler, blockRefusalMs, stream.signal)
+    const isServed = log !== undefined && rows.length > 0
+    const same = isServed && equalBytes(message.authHash, (await log.authIds()).hash)
+    await stream.send({ type: 'followed', same, differ, denied })
+    const next = await stream.receive()
+    if (next === undefined || isRound(next)) return next
+    if (next.type !== 'vector' || !isServed || next.same !== (same && differ.length === 0))
+      return stream.misbehaved('bad-frame', 'no vector where one was due')
+    const theirs = await receiveVector(stream, next, (count) => room.take(count))
+    await sendEntries(stream, entriesForFollower(log, rows, theirs, { same, signal: stream.signal }))
+    await stream.send({ type: 'end', hash: (await log.authIds()).hash })
+    await noEntries(stream)
+    const views = rows.flatMap(({ view, isOther }) => (isOther ? [view] : []))
+    await stream.send({ type: 'done', hash: await batchHash(log, views), stored: 0, unlinked: 0 })
+    return 'ask'
+  }
+
   /** Gives the hello of the next round if that is what came in the place of an answer; `ask` when it may come; nothing when the stream is over. */
-  async #round(stream: SyncStream, hello: HelloMessage, room: VectorShare): Promise<HelloMessage | 'ask' | undefined> {
+  async #round(stream: SyncStream, hello: HelloMessage, room: VectorShare): Promise<RoundMessage | 'ask' | undefined> {
     const { scope } = hello
     const asker = this.#askerOf(stream, hello.presentation)
     const log = this.#options.lookup(hello.namespace)
@@ -248,7 +308,7 @@ export class SyncService implements AsyncDisposable {
     const ours = same ? nothing : await view.contents()
     await sendVector(stream, ours, { same, wants: [] })
     const first = await stream.receive()
-    if (same && (first === undefined || first.type === 'hello')) {
+    if (same && (first === undefined || isRound(first))) {
       if (scope.kind === 'namespace')
         this.#options.onRound?.(log, stream.agent, { result: 'same', ...tally, sent: 0, theirHash: hello.hash })
       return first
@@ -352,6 +412,38 @@ async function* whileAllowed(isAllowed: () => boolean, entries: AsyncIterable<Ui
   for await (const entry of entries) {
     if (!isAllowed()) throw new ArtifactHubError('ACCESS_DENIED', 'this agent may not read any more')
     yield entry
+  }
+}
+
+/** Whether a message begins a round. */
+function isRound(message: SyncMessage): message is RoundMessage {
+  return message.type === 'hello' || message.type === 'follow'
+}
+
+/** What an agent that is no member lacks of what it asked for, and may read while it is sent. */
+async function* entriesForFollower(
+  log: ReplicatedLog,
+  rows: readonly FollowedRow[],
+  theirs: TheirVector,
+  { same, signal }: { readonly same: boolean; readonly signal: AbortSignal },
+): AsyncIterable<Uint8Array> {
+  const without = new Set(theirs.ids.map(bytesText))
+  const wanted = new Set(theirs.wants.map(bytesText))
+  if (!same) {
+    for await (const { bytes } of log.authEntries({ without, signal })) {
+      if (!rows.some(({ mayStill }) => mayStill())) return
+      yield bytes
+    }
+  }
+  for (const { view, mayStill, isOther } of rows) {
+    const entries = inTurn(
+      ...(isOther ? [view.beyond(without, signal)] : []),
+      ...(wanted.size > 0 ? [view.among(wanted, signal)] : []),
+    )
+    for await (const bytes of entries) {
+      if (!mayStill()) break
+      yield bytes
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { bytesText, sha256, toHex } from '../encoding/index.ts'
+import { bytesText, sha256 } from '../encoding/index.ts'
 import type { SyncScope } from './sync-codec.ts'
 import type { ArtifactViewOptions, ReplicatedLog, StoredEntry, VectorRow } from './sync-log.ts'
 
@@ -31,7 +31,7 @@ export function viewOf(
   options: Omit<ArtifactViewOptions, 'signal'> = {},
 ): SyncView {
   if (scope.kind === 'namespace') return new NamespaceView(log)
-  return new PartView(log, scope.kind === 'artifact' ? scope.artifact : undefined, options)
+  return new PartView(log, scope, options)
 }
 
 class NamespaceView implements SyncView {
@@ -61,51 +61,70 @@ class NamespaceView implements SyncView {
   }
 }
 
+/** What of an artifact is in view by a capability, beside the entries that say who may do what; nothing when it is about these alone. */
+export class ArtifactView {
+  readonly #log: ReplicatedLog
+  readonly #scope: SyncScope
+  readonly #options: Omit<ArtifactViewOptions, 'signal'>
+
+  constructor(log: ReplicatedLog, scope: SyncScope, options: Omit<ArtifactViewOptions, 'signal'>) {
+    this.#log = log
+    this.#scope = scope
+    this.#options = options
+  }
+
+  /** The first 16 bytes of the hash of each entry, ascending. */
+  async ids(): Promise<Uint8Array[]> {
+    const ids: Uint8Array[] = []
+    for await (const { hash } of this.entries()) ids.push(hash.slice(0, idBytes))
+    return ids.sort(Buffer.compare)
+  }
+
+  async *entries(signal?: AbortSignal): AsyncIterable<StoredEntry> {
+    const { kind } = this.#scope
+    if (kind === 'artifact') yield* this.#log.artifactEntries(this.#scope.artifact, { ...this.#options, signal })
+  }
+
+  /** Those whose id (as text) is not among these. */
+  async *beyond(without: ReadonlySet<string>, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    for await (const { hash, bytes } of this.entries(signal)) {
+      if (!without.has(bytesText(hash.subarray(0, idBytes)))) yield bytes
+    }
+  }
+
+  /** Those whose hash (as text) is among these. */
+  async *among(hashes: ReadonlySet<string>, signal: AbortSignal): AsyncIterable<Uint8Array> {
+    for await (const { hash, bytes } of this.entries(signal)) if (hashes.has(bytesText(hash))) yield bytes
+  }
+}
+
 /** The entries that say who may do what, and those of one artifact, if there is one. */
 class PartView implements SyncView {
   readonly #log: ReplicatedLog
-  readonly #artifact: Uint8Array | undefined
-  readonly #options: Omit<ArtifactViewOptions, 'signal'>
+  readonly #artifact: ArtifactView
 
-  constructor(log: ReplicatedLog, artifact: Uint8Array | undefined, options: Omit<ArtifactViewOptions, 'signal'>) {
+  constructor(log: ReplicatedLog, scope: SyncScope, options: Omit<ArtifactViewOptions, 'signal'>) {
     this.#log = log
-    this.#artifact = artifact
-    this.#options = options
+    this.#artifact = new ArtifactView(log, scope, options)
   }
 
   async hash(): Promise<Uint8Array> {
     const { hash } = await this.#log.authIds()
-    return sha256(hash, ...(await this.#artifactIds()).sort(Buffer.compare))
+    return sha256(hash, ...(await this.#artifact.ids()))
   }
 
   async contents(): Promise<SyncContents> {
     const { ids } = await this.#log.authIds()
-    return { rows: [], ids: [...ids, ...(await this.#artifactIds())].sort(Buffer.compare) }
+    return { rows: [], ids: [...ids, ...(await this.#artifact.ids())].sort(Buffer.compare) }
   }
 
   async *beyond(theirs: SyncContents, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const without = new Set(theirs.ids.map(bytesText))
     for await (const { bytes } of this.#log.authEntries({ without, signal })) yield bytes
-    for await (const { hash, bytes } of this.#ofArtifact(signal)) {
-      if (!without.has(bytesText(hash.subarray(0, idBytes)))) yield bytes
-    }
+    yield* this.#artifact.beyond(without, signal)
   }
 
   async *wanted(hashes: readonly Uint8Array[], signal: AbortSignal): AsyncIterable<Uint8Array> {
-    const wanted = new Set(hashes.map(toHex))
-    if (wanted.size === 0) return
-    for await (const { hash, bytes } of this.#ofArtifact(signal)) {
-      if (wanted.has(toHex(hash))) yield bytes
-    }
-  }
-
-  async #artifactIds(): Promise<Uint8Array[]> {
-    const ids: Uint8Array[] = []
-    for await (const { hash } of this.#ofArtifact()) ids.push(hash.slice(0, idBytes))
-    return ids
-  }
-
-  async *#ofArtifact(signal?: AbortSignal): AsyncIterable<StoredEntry> {
-    if (this.#artifact !== undefined) yield* this.#log.artifactEntries(this.#artifact, { ...this.#options, signal })
+    if (hashes.length > 0) yield* this.#artifact.among(new Set(hashes.map(bytesText)), signal)
   }
 }

@@ -59,6 +59,7 @@ export {
   putPartial,
   removeRows,
 } from './registry.ts'
+export type { SharesGiven } from './own-shares.ts'
 export type { Share } from './share-book.ts'
 export { chainIdOf, keySpaces, NamespaceKeys } from './tables.ts'
 export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'

@@ -42,6 +42,14 @@ const formatVersion = 1
 const maxKeptShares = 100_000
 const batchRows = 500
 const hashBytes = 32
+const chainBytes = 16
+
+interface HashesOptions {
+  readonly limit?: number
+  /** Only entries of these chains, as text. */
+  readonly chains?: ReadonlySet<string>
+  readonly signal?: AbortSignal | undefined
+}
 
 /**
  * The shares of a namespace. Each is opened when it is first asked for and then kept: what an entry says never changes. Those of
@@ -69,7 +77,12 @@ export class ShareBook {
 
   /** Every share that can be read here, by artifact. */
   all(signal?: AbortSignal): AsyncGenerator<Share, void, undefined> {
-    return this.#in([], signal)
+    return this.#in([], { signal })
+  }
+
+  /** As `all`, of some chains (`bytesText` of their 16 bytes). */
+  ofChains(chains: ReadonlySet<string>, signal?: AbortSignal): AsyncGenerator<Share, void, undefined> {
+    return this.#in([], { chains, signal })
   }
 
   /** Whether there is any share in the store, readable or not. */
@@ -108,7 +121,10 @@ export class ShareBook {
     return share
   }
 
-  async *#in(prefix: readonly Uint8Array[], signal?: AbortSignal): AsyncGenerator<Share, void, undefined> {
+  async *#in(
+    prefix: readonly Uint8Array[],
+    options: Omit<HashesOptions, 'limit'> = {},
+  ): AsyncGenerator<Share, void, undefined> {
     const reader = this.#reader
     let hashes: Uint8Array[] = []
     const flush = async () => {
@@ -118,7 +134,7 @@ export class ShareBook {
       hashes = []
       return found
     }
-    for await (const hash of this.#hashes(prefix, { signal })) {
+    for await (const hash of this.#hashes(prefix, options)) {
       hashes.push(hash)
       if (hashes.length === batchRows) yield* await flush()
     }
@@ -127,12 +143,15 @@ export class ShareBook {
 
   async *#hashes(
     prefix: readonly Uint8Array[],
-    { limit, signal }: { limit?: number; signal?: AbortSignal | undefined } = {},
+    { limit, chains, signal }: HashesOptions = {},
   ): AsyncGenerator<Uint8Array> {
     const { keys, store } = this.#init
     const gte = keys.key('shares', ...prefix)
     const range = { gte, lt: prefixEnd(gte) as Uint8Array, ...(limit !== undefined && { limit }) }
-    for await (const [key] of store.entries(range, signal && { signal })) yield key.slice(key.length - hashBytes)
+    for await (const [key, place] of store.entries(range, signal && { signal })) {
+      const isAsked = chains === undefined || chains.has(bytesText(place.subarray(0, chainBytes)))
+      if (isAsked) yield key.slice(key.length - hashBytes)
+    }
   }
 
   get #reader(): SecretReader {

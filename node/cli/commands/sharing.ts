@@ -131,6 +131,7 @@ async function access(session: Session, _options: unknown, reference: string): P
     { title: 'ROLE', cell: (row) => row.role ?? '' },
     { title: 'SINCE', cell: (row) => formatTime(row.since, 'short') },
     { title: 'UNTIL', cell: (row) => (row.expiresAt === undefined ? '' : formatTime(row.expiresAt, 'short')) },
+    { title: 'TOLD', cell: (row) => row.told ?? '' },
     { title: 'ID', cell: (row) => row.id },
   ])
   await session.result(rows.map(accessJson), table.render(rows))
@@ -220,7 +221,7 @@ function shareJson(share: Share): Record<string, unknown> {
   }
 }
 
-function accessJson({ through, id, name, role, shareId, by, since, expiresAt }: Access): Record<string, unknown> {
+function accessJson({ through, id, name, role, shareId, by, since, expiresAt, told }: Access): Record<string, unknown> {
   return {
     through,
     id,
@@ -230,6 +231,7 @@ function accessJson({ through, id, name, role, shareId, by, since, expiresAt }: 
     by: by ?? null,
     since: since.toISOString(),
     expiresAt: expiresAt?.toISOString() ?? null,
+    told: told ?? null,
   }
 }
 

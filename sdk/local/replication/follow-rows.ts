@@ -11,23 +11,33 @@ import type { KnownPeer } from '../../../src/exchange/index.ts'
 import { keySpaces } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 
-const formatVersion = 1
+const formatVersion = 2
 const followTable = 0x66
 const maxRowBytes = 64 * 1024
 
-/** A capability that this node follows an artifact by, as it is stored: namespace ‖ name → `{ v: 1, token, peers, ended }`. */
+/** Why a capability gives nothing any more, and since when, milliseconds since 1970, as this node came to know it. */
+export interface FollowEnd {
+  readonly reason: string
+  readonly atMs: number
+}
+
+/**
+ * A capability that this node follows an artifact by, as it is stored: namespace ‖ name → `{ v: 2, token, peers, ended, message }`, `ended`
+ * `[reason, ms]` or null, `message` text or null. Of version 1, which is read, `ended` is the reason alone, and there is no message.
+ */
 export interface FollowRow {
   readonly token: Uint8Array
   /** Who may have it. */
   readonly peers: readonly KnownPeer[]
-  /** Why it gives nothing any more. */
-  readonly ended: string | undefined
+  readonly ended: FollowEnd | undefined
+  /** What whoever shared it said with it. */
+  readonly message: string | undefined
 }
 
 /** By what a capability is known. */
 export type FollowedClaims = Parameters<typeof capabilityName>[0]
 
-/** Every capability that is followed. @throws CORRUPT */
+/** Every capability that is followed. @throws CORRUPT, UNSUPPORTED_FORMAT */
 export async function loadFollowRows(store: KeyValueStore): Promise<FollowRow[]> {
   const rows: FollowRow[] = []
   const prefix = Uint8Array.of(keySpaces.node, followTable)
@@ -38,9 +48,10 @@ export async function loadFollowRows(store: KeyValueStore): Promise<FollowRow[]>
 }
 
 /** The change that remembers one. */
-export function putFollowRow(claims: FollowedClaims, { token, peers, ended }: FollowRow): KeyValueChange {
+export function putFollowRow(claims: FollowedClaims, { token, peers, ended, message }: FollowRow): KeyValueChange {
   const rows = peers.map(({ agent, addresses }) => [agent, addresses])
-  const value = encodeCanonical({ v: formatVersion, token, peers: rows, ended: ended ?? null })
+  const end = ended === undefined ? null : [ended.reason, ended.atMs]
+  const value = encodeCanonical({ v: formatVersion, token, peers: rows, ended: end, message: message ?? null })
   return { type: 'put', key: keyOf(claims), value }
 }
 
@@ -56,11 +67,22 @@ function keyOf(claims: FollowedClaims): Uint8Array {
 function readRow(bytes: Uint8Array): FollowRow {
   const row = decodeCanonical(bytes, { maxBytes: maxRowBytes, what: 'a followed capability' })
   if (typeof row !== 'object' || row === null) throw damaged()
-  const { v, token, peers, ended } = row as Record<string, unknown>
-  requireFormatVersion(v, formatVersion, 'what this node remembers of a followed artifact')
-  const isWell = token instanceof Uint8Array && Array.isArray(peers) && (ended === null || typeof ended === 'string')
+  const { v, token, peers, ended, message = null } = row as Record<string, unknown>
+  if (v !== 1) requireFormatVersion(v, formatVersion, 'what this node remembers of a followed artifact')
+  const isWell = token instanceof Uint8Array && Array.isArray(peers) && (message === null || typeof message === 'string')
   if (!isWell) throw damaged()
-  return { token: token as Uint8Array, peers: (peers as unknown[]).map(peerOf), ended: (ended as string) ?? undefined }
+  return {
+    token,
+    peers: (peers as unknown[]).map(peerOf),
+    ended: ended === null ? undefined : endOf(v === 1 ? [ended, 0] : ended),
+    message: message ?? undefined,
+  }
+}
+
+function endOf(value: unknown): FollowEnd {
+  const [reason, atMs] = Array.isArray(value) ? value : []
+  if (typeof reason !== 'string' || !Number.isSafeInteger(atMs)) throw damaged()
+  return { reason, atMs: atMs as number }
 }
 
 function peerOf(value: unknown): KnownPeer {

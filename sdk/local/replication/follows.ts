@@ -1,5 +1,6 @@
 import {
   type Capability,
+  type CapabilityClaims,
   capabilityName,
   decodeCapability,
   decodeUnverifiedCapability,
@@ -8,22 +9,18 @@ import {
   timeOf,
 } from '../../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
-import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
-import {
-  afterOf,
-  type Following,
-  fetchGenesis,
-  type KnownPeer,
-  type Replicator,
-  type SyncScope,
-} from '../../../src/exchange/index.ts'
+import { ArtifactHubError } from '../../../src/errors.ts'
+import { afterOf, type Following, type KnownPeer, type Replicator, type SyncScope } from '../../../src/exchange/index.ts'
 import type { AgentKey } from '../../../src/identity/index.ts'
-import { clockSkewMs, maxPresentations, retryBackoffMs } from '../../../src/limits.ts'
+import { clockSkewMs, endedFollowMs, forgetEveryMs, maxEndedFollows, maxPresentations } from '../../../src/limits.ts'
+import type { Entry } from '../../../src/log/index.ts'
 import type { Namespace } from '../../../src/namespace/index.ts'
 import type { LocalEnvironment } from '../environment.ts'
 import type { LocalNamespaces, OpenNamespace, ReadRights } from '../namespaces.ts'
 import type { FetchRights } from './fetches.ts'
-import { deleteFollowRow, type FollowedClaims, type FollowRow, loadFollowRows, putFollowRow } from './follow-rows.ts'
+import { Beginnings } from './follow-begin.ts'
+import { FollowBook, type FollowBound, type FollowEntry } from './follow-book.ts'
+import { deleteFollowRow, type FollowedClaims, loadFollowRows, putFollowRow } from './follow-rows.ts'
 
 /** What to follow. */
 export interface FollowOptions {
@@ -33,8 +30,10 @@ export interface FollowOptions {
   readonly peers: readonly KnownPeer[]
   /** `auth`: only who may do what in the namespace, to see whether the capability is in force. Default: the artifact too. */
   readonly scope?: 'artifact' | 'auth' | undefined
-  /** Whether it is remembered past a restart. Default: true. */
+  /** Whether it is remembered past a restart; only what is counts towards how many may be. Default: true. */
   readonly isKept?: boolean | undefined
+  /** What whoever shared it said with it. */
+  readonly message?: string | undefined
 }
 
 /** Something that is followed, and how that stands. */
@@ -42,9 +41,21 @@ export interface Followed {
   readonly capability: Capability
   readonly peers: readonly KnownPeer[]
   readonly scope: 'artifact' | 'auth'
+  readonly message: string | undefined
   /** `waiting`: nobody has told this node yet what is in it. `ended`: it gives nothing any more, for `reason`. */
   readonly state: 'waiting' | 'in-force' | 'ended'
   readonly reason: string | undefined
+}
+
+/** An artifact that this agent was let read and may not read any more. */
+export interface LostArtifact {
+  /** 32 bytes. */
+  readonly namespace: Uint8Array
+  /** 20 bytes. */
+  readonly artifact: Uint8Array
+  readonly reason: string
+  /** When this node came to know it, milliseconds since 1970; no two ends have the same. */
+  readonly atMs: number
 }
 
 /** Told of what becomes of what is followed. */
@@ -53,6 +64,8 @@ export interface FollowObserver {
   arrived?(followed: Followed): void
   /** A capability gives nothing any more. */
   ended?(followed: Followed): void
+  /** Nothing lets this agent read an artifact any more. */
+  lost?(lost: LostArtifact): void
 }
 
 /** What this agent has as a member of groups (32 bytes each). */
@@ -65,29 +78,6 @@ export interface GroupKeys {
   proveMember(options: { readonly group: Uint8Array; readonly provider: Uint8Array }): GroupProof | undefined
   /** The keys of the epochs that it can open. */
   keysOf(group: Uint8Array): Iterable<{ readonly epoch: Uint8Array; readonly key: AgentKey }>
-}
-
-interface Entry {
-  readonly capability: Capability
-  readonly scope: 'artifact' | 'auth'
-  readonly isKept: boolean
-  peers: readonly KnownPeer[]
-  ended: string | undefined
-  hasArrived: boolean
-  /** The epoch of a group in which this agent was a member last, when the namespace knows a later one. */
-  refusedEpoch?: Uint8Array | undefined
-}
-
-/** A namespace whose beginning is being asked for, from all who may be asked, and after a while again. */
-interface Opening {
-  /** Resolves when the beginning is here, or is not asked for any more. */
-  done: Promise<void>
-  /** Resolves when the attempt under way, or the last one, has failed. */
-  attempt: PromiseWithResolvers<void>
-  /** Resolves when one that has not begun has. */
-  next: PromiseWithResolvers<void>
-  /** Makes the next attempt follow at once. */
-  wake: () => void
 }
 
 interface FollowsOptions {
@@ -103,6 +93,8 @@ interface FollowsOptions {
 const refreshDelayMs = 10
 /** A timer is set for no longer than this, milliseconds. */
 const maxTimerMs = 24 * 3600_000
+/** Rows that one batch writes. */
+const batchRows = 1_000
 
 /**
  * The artifacts that this node follows in namespaces that its agent is no member of, by capabilities. What somebody else says of a
@@ -110,56 +102,74 @@ const maxTimerMs = 24 * 3600_000
  */
 export class Follows implements ReadRights, FetchRights {
   readonly #options: FollowsOptions
-  /** By namespace in hex, then by name in hex: `capabilityName`. */
-  readonly #all = new Map<string, Map<string, Entry>>()
+  readonly #book = new FollowBook()
   readonly #observers = new Set<FollowObserver>()
-  /** By name in hex. */
-  readonly #byName = new Map<string, Entry>()
-  /** By artifact in hex. */
-  readonly #byArtifact = new Map<string, Set<Entry>>()
-  /** Namespaces (hex) of which other things are followed than what is asked for so far. */
-  readonly #stale = new Set<string>()
+  /** Partial logs, by namespace in hex. */
+  readonly #logs = new Map<string, OpenNamespace>()
+  readonly #beginnings: Beginnings
+  /** Namespaces (hex) of which more is followed than is asked for so far, and what. */
+  readonly #stale = new Map<string, Set<FollowEntry>>()
   #stopRefreshing: (() => void) | undefined
   readonly #ending = new AbortController()
-  /** Namespaces whose beginning is being asked for. */
-  readonly #opening = new Map<string, Opening>()
   readonly #listening = new Map<string, () => void>()
   #groups: GroupKeys | undefined
   #stopTimer: (() => void) | undefined
+  #timerMs = Number.POSITIVE_INFINITY
+  #stopForgetting: (() => void) | undefined
+  #lastEndMs = 0
   #stopObserving = (): void => {}
+  /** One change of what is remembered at a time: what was counted holds when it is written. */
+  #turn: Promise<unknown> = Promise.resolve()
 
   private constructor(options: FollowsOptions) {
     this.#options = options
+    const { env, namespaces, chance } = options
+    this.#beginnings = new Beginnings({
+      env,
+      namespaces,
+      chance,
+      live: (id) => this.#live(toHex(id)),
+      present: (entry, agent) => this.#presentation(entry, agent),
+      revoked: (entry) => this.#end([{ entry, reason: 'REVOKED' }]),
+      done: (id) => {
+        if (this.#logs.has(toHex(id))) this.#refresh(toHex(id))
+      },
+    })
   }
 
   /** @throws CORRUPT */
   static async open(options: FollowsOptions): Promise<Follows> {
     const follows = new Follows(options)
     const { env, namespaces } = options
-    for (const row of await loadFollowRows(env.store)) {
+    const rows = await loadFollowRows(env.store)
+    // In the order of their ends.
+    rows.sort((a, b) => (a.ended?.atMs ?? 0) - (b.ended?.atMs ?? 0))
+    for (const row of rows) {
       // Checked before it was stored.
       const capability = decodeUnverifiedCapability(row.token)
-      follows.#add({ ...row, capability, scope: 'artifact', isKept: true, hasArrived: false })
+      const { peers, ended, message } = row
+      follows.#lastEndMs = Math.max(follows.#lastEndMs, ended?.atMs ?? 0)
+      follows.#book.add({ ...entryOf(capability, { peers, message }), ended, isOut: ended !== undefined })
     }
     follows.#stopObserving = namespaces.observe({
-      opened: ({ log, row }) => {
-        if (row.kind === 'group') follows.#watchGroup(log)
-      },
+      opened: (namespace) => follows.#onOpened(namespace),
       closing: async ({ log }) => follows.#onClosing(log),
     })
+    for (const namespace of namespaces.partial) follows.#onOpened(namespace)
     namespaces.rights = follows
     env.fetches.useRights(follows)
     // What was followed for a while only.
     for (const { log } of namespaces.partial) {
-      if (follows.#live(log.id).length === 0) await namespaces.unfollowPartial(log.id)
+      if (!follows.#isAnyLive(toHex(log.id))) await namespaces.unfollowPartial(log.id)
     }
     return follows
   }
 
   /** Begins: as far as there is a network, asks for what is new. */
   start(): void {
-    for (const name of this.#all.keys()) this.#refresh(fromHex(name))
-    this.#setTimer()
+    for (const name of [...this.#book.namespaces]) this.#refresh(name)
+    for (const entry of this.#book.all()) this.#expect(entry)
+    this.#forgetEnded()
   }
 
   /** Takes the groups that this agent is in into account, and what becomes of them. */
@@ -180,8 +190,13 @@ export class Follows implements ReadRights, FetchRights {
 
   /** Who may show what to whom may be another. */
   #groupsChanged(): void {
-    for (const [name, entries] of [...this.#all]) {
-      if ([...entries.values()].some(isForGroup)) this.#refresh(fromHex(name))
+    for (const name of [...this.#book.namespaces]) {
+      for (const entry of this.#book.of(name)) {
+        if (!isForGroup(entry)) continue
+        this.#refresh(name)
+        this.#inBackground(this.#settle(name))
+        break
+      }
     }
   }
 
@@ -192,65 +207,121 @@ export class Follows implements ReadRights, FetchRights {
 
   /**
    * Follows an artifact, from now on, until the capability ends or `unfollow`. Resolves once that is remembered. Again: adds peers.
-   * @throws CORRUPT, TOO_LARGE, UNSUPPORTED_FORMAT for what is no capability; INVALID_ARGUMENT for one that is not for this agent
+   * @throws CORRUPT, TOO_LARGE, UNSUPPORTED_FORMAT for what is no capability; INVALID_ARGUMENT for one that is not for this agent; TOO_LARGE when
+   *   as many are followed as may be
    */
-  async follow({ token, peers, scope = 'artifact', isKept = true }: FollowOptions): Promise<Followed> {
+  async follow(options: FollowOptions): Promise<Followed> {
+    const [followed] = await this.followAll([options])
+    if (typeof followed === 'object') return followed
+    throw new ArtifactHubError('TOO_LARGE', 'this node follows as many shared artifacts as it may', {
+      details: { bound: followed ?? null },
+    })
+  }
+
+  /**
+   * As `follow`, several, remembered in one batch. Gives of each what stands in its way, if there is no room for it.
+   * @throws as `follow`, but for that
+   */
+  followAll(all: readonly FollowOptions[]): Promise<(Followed | FollowBound)[]> {
+    return this.#exclusively(async () => {
+      const { store } = this.#options.env
+      const entries = all.map((options) => this.#admitted(options))
+      const added: FollowEntry[] = []
+      const results: (FollowEntry | FollowBound)[] = []
+      for (const entry of entries) {
+        const bound = this.#boundFor(entry, added)
+        results.push(bound ?? entry)
+        if (bound === undefined) added.push(entry)
+      }
+      const rows = added.filter(({ isKept }) => isKept)
+      if (rows.length > 0) await store.batch(rows.map(rowOf), { sync: true })
+      for (const entry of added) {
+        this.#book.add(entry)
+        this.#expect(entry)
+        this.#refreshSoon(entry)
+      }
+      return results.map((result) => (typeof result === 'object' ? this.#present(result) : result))
+    })
+  }
+
+  #admitted({ token, peers, scope = 'artifact', isKept = true, message }: FollowOptions): FollowEntry {
     const capability = decodeCapability(token)
     const { claims } = capability
     const self = this.#self
     const isOwn = claims.audience.some(({ kind, id }) => kind === 'group' || equalBytes(id, self))
     if (!isOwn) throw new ArtifactHubError('INVALID_ARGUMENT', 'this capability is for other agents')
-    const entries = this.#entriesOf(claims.namespace)
-    const key = toHex(capabilityName(claims))
-    const before = entries.get(key)
+    const before = this.#book.get(capabilityName(claims))
     const others = peers.filter(({ agent }) => !equalBytes(agent, self))
     const known = (before?.peers ?? []).filter(({ agent }) => !others.some((one) => equalBytes(one.agent, agent)))
-    const entry: Entry = {
-      capability,
+    return {
+      ...entryOf(capability, { peers: [...others, ...known].slice(0, 16), message: message ?? before?.message }),
       scope: before?.scope === 'artifact' ? 'artifact' : scope,
       isKept: isKept || before?.isKept === true,
-      peers: [...others, ...known].slice(0, 16),
-      ended: undefined,
       hasArrived: before?.hasArrived ?? false,
     }
-    if (entry.isKept) await this.#store(entry)
-    this.#add(entry)
-    this.#refreshSoon(claims.namespace)
-    return this.#present(entry)
+  }
+
+  #boundFor({ capability, isKept }: FollowEntry, beside: readonly FollowEntry[]): FollowBound | undefined {
+    const before = this.#book.get(capabilityName(capability.claims))
+    const isCounted = before?.isKept === true && before.ended === undefined
+    if (!isKept || isCounted) return undefined
+    return this.#book.boundFor(
+      capability,
+      beside.map((one) => one.capability),
+    )
   }
 
   /** Follows it no more, and forgets it. What came of the artifact goes with the last that let this agent read it. Idempotent. */
   async unfollow(claims: FollowedClaims): Promise<void> {
-    const entries = this.#entriesOf(claims.namespace)
-    const name = toHex(capabilityName(claims))
-    const entry = entries.get(name)
-    if (entry === undefined) return
-    if (entry.isKept) await this.#options.env.store.batch([deleteFollowRow(claims)], { sync: true })
-    this.#remove(entry)
-    await this.#settle(claims.namespace)
+    await this.#exclusively(async () => {
+      const entry = this.#book.get(capabilityName(claims))
+      if (entry === undefined) return
+      if (entry.isKept) await this.#options.env.store.batch([deleteFollowRow(claims)], { sync: true })
+      const wasReadable = this.#isReadable(entry)
+      this.#book.remove(entry)
+      if (wasReadable) this.#noteLost(entry, 'LEFT')
+    })
+    await this.#settle(toHex(claims.namespace), [])
   }
 
   /** Whether the capability of that name (`capabilityName`) is followed, or was and has ended. */
   has(name: Uint8Array): boolean {
-    return this.#byName.has(toHex(name))
+    return this.#book.get(name) !== undefined
   }
 
-  /** Capabilities by which this agent follows an artifact (20 bytes), and that are in force. */
-  inForce(artifact: Uint8Array): Capability[] {
-    const entries = [...(this.#byArtifact.get(toHex(artifact)) ?? [])]
-    return entries
-      .filter((entry) => entry.scope === 'artifact' && this.#refusal(entry) === undefined)
-      .map(({ capability }) => capability)
+  /** Capabilities by which this agent follows an artifact (20 bytes), and that are in force, with what was said with them. */
+  inForce(artifact: Uint8Array): Pick<FollowEntry, 'capability' | 'message'>[] {
+    return [...this.#book.about(artifact)].filter((entry) => this.#isReadable(entry))
   }
 
   /** Everything that is followed, or was and has ended. */
   followed(): Followed[] {
-    return [...this.#all.values()].flatMap((entries) => [...entries.values()].map((entry) => this.#present(entry)))
+    return [...this.#book.all()].map((entry) => this.#present(entry))
+  }
+
+  /** How many are followed past a restart, how many have ended, and senders (hex) of whom no more will be. */
+  get counts(): { readonly followed: number; readonly ended: number; readonly fullSenders: readonly string[] } {
+    return { followed: this.#book.size, ended: this.#book.ended.size, fullSenders: this.#book.fullSenders }
+  }
+
+  /** When the last of what is remembered ended: see `LostArtifact`. */
+  get lastEndMs(): number {
+    return this.#lastEndMs
+  }
+
+  /** What ended after a time and cannot be read now, the oldest first: as far back as is remembered. */
+  lostSince(ms: number): LostArtifact[] {
+    const found = [...this.#book.ended].flatMap(({ capability, isKept, ended }) => {
+      const { namespace, artifact } = capability.claims
+      const isNew = ended !== undefined && ended.atMs > ms && isKept
+      return isNew && this.refusalOf(artifact) !== undefined ? [{ namespace, artifact, ...ended }] : []
+    })
+    return found.sort((a, b) => a.atMs - b.atMs)
   }
 
   /** The partial log of a namespace (32 bytes), once its beginning is here. */
   logOf(namespace: Uint8Array): Namespace | undefined {
-    return this.#openNamespace(namespace)?.log
+    return this.#logs.get(toHex(namespace))?.log
   }
 
   /**
@@ -260,15 +331,10 @@ export class Follows implements ReadRights, FetchRights {
    */
   async refresh(namespace: Uint8Array, signal?: AbortSignal): Promise<boolean> {
     const name = toHex(namespace)
-    const before = this.#opening.get(name)
-    if (this.#stale.delete(name)) this.#refresh(namespace)
-    const opening = this.#opening.get(name)
-    if (opening !== undefined) {
-      // One that is under way may not know of what is followed now.
-      const { promise: failed } = opening === before ? opening.next : opening.attempt
-      if (opening === before) opening.wake()
-      await untilAborted(Promise.race([opening.done, failed]), signal)
-    }
+    const before = this.#beginnings.asking(namespace)
+    const stale = this.#stale.get(name)
+    if (this.#stale.delete(name)) this.#refresh(name, stale)
+    await untilAborted(this.#beginnings.asked(namespace, before), signal)
     if (this.logOf(namespace) === undefined) return false
     return ((await this.#options.replicator?.syncNow(namespace, { signal })) ?? 0) > 0
   }
@@ -280,7 +346,7 @@ export class Follows implements ReadRights, FetchRights {
 
   refusalOf(artifact: Uint8Array): string | undefined {
     let refusal: string | undefined
-    for (const entry of this.#byArtifact.get(toHex(artifact)) ?? []) {
+    for (const entry of this.#book.about(artifact)) {
       if (entry.scope !== 'artifact') continue
       const reason = this.#refusal(entry)
       if (reason === undefined) return undefined
@@ -290,14 +356,14 @@ export class Follows implements ReadRights, FetchRights {
   }
 
   present(namespace: Uint8Array, artifact: Uint8Array, provider: Uint8Array): Uint8Array[] {
-    return [...(this.#byArtifact.get(toHex(artifact)) ?? [])]
+    return [...this.#book.about(artifact)]
       .filter((entry) => equalBytes(entry.capability.claims.namespace, namespace) && this.#refusal(entry) === undefined)
       .flatMap((entry) => this.#presentation(entry, provider) ?? [])
       .slice(0, maxPresentations)
   }
 
   peersOf(namespace: Uint8Array): Uint8Array[] {
-    return this.#live(namespace).flatMap(({ peers }) => peers.map(({ agent }) => agent))
+    return this.#book.peersOf(toHex(namespace)).map(({ agent }) => agent)
   }
 
   /** Stops; resolves when nothing of it is under way. Idempotent. */
@@ -305,67 +371,46 @@ export class Follows implements ReadRights, FetchRights {
     this.#ending.abort(new ArtifactHubError('CLOSED', 'the node is closed'))
     this.#stopTimer?.()
     this.#stopRefreshing?.()
+    this.#stopForgetting?.()
     this.#stopObserving()
     for (const stop of this.#listening.values()) stop()
     this.#listening.clear()
-    for (const opening of this.#opening.values()) opening.wake()
-    await Promise.all([...this.#opening.values()].map(({ done }) => done))
+    await this.#beginnings.close()
+    await this.#turn
   }
 
   get #self(): Uint8Array {
     return this.#options.env.agent.publicKey
   }
 
-  #entriesOf(namespace: Uint8Array): Map<string, Entry> {
-    const name = toHex(namespace)
-    const entries = this.#all.get(name) ?? new Map<string, Entry>()
-    this.#all.set(name, entries)
-    return entries
-  }
-
-  #add(entry: Entry): void {
-    const { claims } = entry.capability
-    const [name, artifact] = [toHex(capabilityName(claims)), toHex(claims.artifact)]
-    const entries = this.#entriesOf(claims.namespace)
-    const before = entries.get(name)
-    if (before !== undefined) this.#byArtifact.get(artifact)?.delete(before)
-    entries.set(name, entry)
-    this.#byName.set(name, entry)
-    this.#byArtifact.set(artifact, (this.#byArtifact.get(artifact) ?? new Set<Entry>()).add(entry))
-  }
-
-  #remove(entry: Entry): void {
-    const { claims } = entry.capability
-    const [name, artifact] = [toHex(capabilityName(claims)), toHex(claims.artifact)]
-    this.#all.get(toHex(claims.namespace))?.delete(name)
-    this.#byName.delete(name)
-    const ofArtifact = this.#byArtifact.get(artifact)
-    ofArtifact?.delete(entry)
-    if (ofArtifact?.size === 0) this.#byArtifact.delete(artifact)
-  }
-
   /** Many come at once: what they change is seen to together. */
-  #refreshSoon(id: Uint8Array): void {
-    this.#stale.add(toHex(id))
+  #refreshSoon(entry: FollowEntry): void {
+    const name = toHex(entry.capability.claims.namespace)
+    this.#stale.set(name, (this.#stale.get(name) ?? new Set()).add(entry))
     this.#stopRefreshing ??= this.#options.env.scheduler.setTimer(refreshDelayMs, () => {
       this.#stopRefreshing = undefined
       const stale = [...this.#stale]
       this.#stale.clear()
-      for (const name of stale) this.#refresh(fromHex(name))
-      this.#setTimer()
+      for (const [one, entries] of stale) this.#refresh(one, entries)
     })
   }
 
-  /** Those that have not ended. */
-  #live(namespace: Uint8Array): Entry[] {
-    return [...(this.#all.get(toHex(namespace))?.values() ?? [])].filter((entry) => this.#refusal(entry) === undefined)
+  /** Those of a namespace (hex) that have not ended. */
+  *#live(name: string): Generator<FollowEntry> {
+    for (const entry of this.#book.of(name)) if (this.#refusal(entry) === undefined) yield entry
   }
 
-  #openNamespace(id: Uint8Array): OpenNamespace | undefined {
-    return this.#options.namespaces.findPartial(id)
+  #isAnyLive(name: string): boolean {
+    for (const _ of this.#live(name)) return true
+    return false
   }
 
-  #presentation({ capability }: Entry, provider: Uint8Array): Uint8Array | undefined {
+  /** Whether it lets this agent read its artifact. */
+  #isReadable(entry: FollowEntry): boolean {
+    return entry.scope === 'artifact' && this.#refusal(entry) === undefined
+  }
+
+  #presentation({ capability }: FollowEntry, provider: Uint8Array): Uint8Array | undefined {
     const { audience } = capability.claims
     if (audience.some(({ kind, id }) => kind === 'agent' && equalBytes(id, this.#self)))
       return encodePresentation(capability.token, undefined)
@@ -381,9 +426,18 @@ export class Follows implements ReadRights, FetchRights {
     return undefined
   }
 
+  /** The epoch by which this agent is of the audience, as a member of a group. */
+  #epochOf({ audience }: CapabilityClaims): Uint8Array | undefined {
+    for (const { kind, id } of audience) {
+      const epoch = kind === 'group' ? this.#groups?.epochOf(id) : undefined
+      if (epoch !== undefined) return epoch
+    }
+    return undefined
+  }
+
   /** Why it gives nothing, by its time and by what this node holds of the namespace. */
-  #refusal({ capability, ended, refusedEpoch }: Entry): string | undefined {
-    if (ended !== undefined) return ended
+  #refusal({ capability, ended, refusedEpoch }: FollowEntry): string | undefined {
+    if (ended !== undefined) return ended.reason
     const { claims } = capability
     const self = this.#self
     const log = this.logOf(claims.namespace)
@@ -410,230 +464,219 @@ export class Follows implements ReadRights, FetchRights {
     return known === undefined || this.#groups?.canOpen(group, known) === true
   }
 
-  #present(entry: Entry): Followed {
-    const { capability, peers, scope } = entry
+  #present(entry: FollowEntry): Followed {
+    const { capability, peers, scope, message } = entry
     const reason = this.#refusal(entry)
     const isWaiting = this.logOf(capability.claims.namespace)?.isIssued(capability.claims) !== true
-    return {
-      capability,
-      peers,
-      scope,
-      state: reason !== undefined ? 'ended' : isWaiting ? 'waiting' : 'in-force',
-      reason,
-    }
+    const state = reason !== undefined ? 'ended' : isWaiting ? 'waiting' : 'in-force'
+    return { capability, peers, scope, message, state, reason }
   }
 
-  async #store({ capability, peers, ended }: Entry): Promise<void> {
-    const row: FollowRow = { token: capability.token, peers, ended }
-    await this.#options.env.store.batch([putFollowRow(capability.claims, row)], { sync: true })
-  }
-
-  /** Has the replicator, the log and the timers do what is followed of a namespace now. */
-  #refresh(id: Uint8Array): void {
+  /** Has the replicator and the log do what is followed of a namespace (hex) now: of all, or of some that are new. */
+  #refresh(name: string, some?: Iterable<FollowEntry>): void {
     const { namespaces, replicator } = this.#options
     if (this.#ending.signal.aborted) return
+    const id = fromHex(name)
     // A member has all of it.
     if (namespaces.all.some(({ log }) => equalBytes(log.id, id))) return
-    const live = this.#live(id)
-    if (live.length === 0) {
-      this.#inBackground(this.#settle(id))
+    if (!this.#isAnyLive(name)) {
+      this.#inBackground(this.#settle(name))
       return
     }
-    const open = this.#openNamespace(id)
+    const open = this.#logs.get(name)
     if (open === undefined) {
-      this.#begin(id)
+      if (replicator !== undefined) this.#beginnings.begin(id)
       return
     }
     const { log } = open
-    for (const { capability, scope } of live) {
-      const { artifact } = capability.claims
-      if (scope !== 'artifact') continue
-      const afters = [...(this.#byArtifact.get(toHex(artifact)) ?? [])].filter(
-        (one) => this.#refusal(one) === undefined,
-      )
+    const isFirst = !this.#listening.has(name)
+    if (isFirst) {
+      const stop = log.subscribe(({ authChanged, artifacts, entries }) => {
+        if (authChanged) this.#onAuthChange(name, entries)
+        if (artifacts.length > 0) this.#inBackground(this.#noteArrivals(artifacts.flatMap((one) => [...this.#book.about(one)])))
+      })
+      this.#listening.set(name, stop)
+    }
+    const fresh = [...((isFirst ? undefined : some) ?? this.#book.of(name))]
+    const live = fresh.filter((entry) => this.#refusal(entry) === undefined)
+    for (const entry of fresh) entry.following = undefined
+    for (const entry of live) {
+      const { artifact } = entry.capability.claims
+      entry.following = this.#followingOf(entry)
+      if (entry.scope !== 'artifact') continue
+      const afters = [...this.#book.about(artifact)].filter((one) => this.#refusal(one) === undefined)
       log.partial?.set(artifact, Math.min(...afters.map((one) => afterOf(one.capability.claims))))
     }
-    if (!this.#listening.has(toHex(id))) {
-      const stop = log.subscribe(({ authChanged, artifacts }) => this.#onChange(id, authChanged, artifacts))
-      this.#listening.set(toHex(id), stop)
+    this.#inBackground(this.#hold(log, live).then(() => this.#noteArrivals(live)))
+    const following: Following[] = []
+    for (const entry of this.#book.of(name)) {
+      if (entry.following !== undefined && !entry.isOut) following.push(entry.following)
     }
-    this.#inBackground(this.#hold(log, live).then(() => this.#noteArrivals(id, undefined)))
-    const following = live.map((entry): Following => {
-      const { capability, scope } = entry
-      const about: SyncScope =
-        scope === 'auth' ? { kind: scope } : { kind: scope, artifact: capability.claims.artifact }
-      const { audience } = capability.claims
-      const shows = audience
-        .map(({ kind, id }) => (kind === 'group' ? toHex(this.#groups?.epochOf(id) ?? new Uint8Array(0)) : ''))
-        .join()
-      return { capability, scope: about, present: (provider) => this.#presentation(entry, provider), shows }
-    })
-    replicator?.followPartial(
-      log,
-      following,
-      live.flatMap(({ peers }) => peers),
+    replicator?.followPartial(log, following, this.#book.peersOf(name))
+  }
+
+  #followingOf(entry: FollowEntry): Following {
+    const { capability, scope } = entry
+    const { audience, artifact, jti } = capability.claims
+    const about: SyncScope = scope === 'auth' ? { kind: scope } : { kind: scope, artifact }
+    const epochs = audience.map(({ kind, id }) =>
+      kind === 'group' ? toHex(this.#groups?.epochOf(id) ?? new Uint8Array(0)) : '',
     )
+    const name = `${scope} ${toHex(jti)} ${epochs.join()}`
+    return { capability, scope: about, present: (provider) => this.#presentation(entry, provider), name }
+  }
+
+  #onOpened(namespace: OpenNamespace): void {
+    const { log, row } = namespace
+    if (log.partial !== undefined) this.#logs.set(toHex(log.id), namespace)
+    else if (row.kind === 'group') this.#watchGroup(log)
   }
 
   #onClosing({ id, partial }: Namespace): void {
     const name = toHex(id)
     this.#listening.get(name)?.()
     this.#listening.delete(name)
-    if (partial !== undefined) return
-    this.#inBackground(this.#options.namespaces.settled().then(() => this.#groupsChanged()))
+    if (partial !== undefined) {
+      this.#logs.delete(name)
+      return
+    }
+    const { namespaces } = this.#options
+    this.#inBackground(namespaces.settled().then(() => this.#groupsChanged()))
     // A member that leaves may still follow what is shared with it.
-    if (this.#live(id).length > 0) this.#inBackground(this.#options.namespaces.settled().then(() => this.#refresh(id)))
+    if (this.#isAnyLive(name)) this.#inBackground(namespaces.settled().then(() => this.#refresh(name)))
   }
 
   /** Has the log open what was sealed for these capabilities. */
-  async #hold(log: Namespace, live: readonly Entry[]): Promise<void> {
+  async #hold(log: Namespace, live: readonly FollowEntry[]): Promise<void> {
     const held = live.map(({ capability: { claims } }) => {
       const groups = claims.audience.filter(({ kind }) => kind === 'group').map(({ id }) => id)
       return { artifact: claims.artifact, jti: claims.jti, groups }
     })
     await log.holdCapabilities(held)
-    for (const group of new Map(
-      held.flatMap(({ groups }) => groups.map((one) => [toHex(one), one] as const)),
-    ).values()) {
-      await log.holdGroupKeys(group, this.#groups?.keysOf(group) ?? [])
+    const groups = new Map(held.flatMap((one) => one.groups.map((group) => [toHex(group), group] as const)))
+    for (const group of groups.values()) await log.holdGroupKeys(group, this.#groups?.keysOf(group) ?? [])
+  }
+
+  #onAuthChange(name: string, entries: Iterable<Entry>): void {
+    this.#inBackground(this.#settle(name, endedBy(entries)))
+    // The next epoch of a group may have been recorded: what was shown before gives nothing any more.
+    for (const { auth } of entries) {
+      if (auth?.kind !== 'descriptor') continue
+      for (const entry of this.#book.of(name)) if (isForGroup(entry)) return this.#refresh(name)
     }
   }
 
-  #onChange(id: Uint8Array, authChanged: boolean, artifacts: readonly Uint8Array[]): void {
-    if (authChanged) {
-      this.#inBackground(this.#settle(id))
-      // The next epoch of a group may have been recorded: what was shown before gives nothing any more.
-      if (this.#live(id).some(isForGroup)) this.#refresh(id)
-    }
-    if (artifacts.length > 0) this.#inBackground(this.#noteArrivals(id, artifacts))
-  }
-
-  async #noteArrivals(id: Uint8Array, artifacts: readonly Uint8Array[] | undefined): Promise<void> {
-    const entries =
-      artifacts === undefined
-        ? this.#live(id)
-        : artifacts.flatMap((artifact) => [...(this.#byArtifact.get(toHex(artifact)) ?? [])])
+  async #noteArrivals(entries: readonly FollowEntry[]): Promise<void> {
     for (const entry of entries) {
-      const { artifact } = entry.capability.claims
-      if (entry.hasArrived || entry.scope !== 'artifact' || this.#refusal(entry) !== undefined) continue
-      if ((await this.logOf(id)?.catalog.get(artifact)) === undefined || entry.hasArrived) continue
+      if (entry.hasArrived || !this.#isReadable(entry)) continue
+      const { artifact, namespace } = entry.capability.claims
+      if ((await this.logOf(namespace)?.catalog.get(artifact)) === undefined || entry.hasArrived) continue
       entry.hasArrived = true
       for (const { arrived } of this.#observers) arrived?.(this.#present(entry))
     }
   }
 
-  /** Ends what has ended, and removes what nothing lets this agent read any more. */
-  async #settle(id: Uint8Array): Promise<void> {
+  /**
+   * Ends what has ended in a namespace (hex), and removes what nothing lets this agent read any more.
+   * @param jtis (hex) of those to look at; absent: all
+   */
+  async #settle(name: string, jtis?: Iterable<string>): Promise<void> {
     const { namespaces, replicator } = this.#options
-    const name = toHex(id)
-    for (const entry of this.#all.get(name)?.values() ?? []) {
+    const some =
+      jtis === undefined ? this.#book.of(name) : [...jtis].flatMap((jti) => [...this.#book.withJti(name, jti)])
+    const ends: { entry: FollowEntry; reason: string }[] = []
+    for (const entry of some) {
       const reason = this.#refusal(entry)
-      // Who leaves a group may come back, in another epoch of it.
-      if (reason === 'GROUP_EPOCH') entry.refusedEpoch = this.#proof(entry.capability, this.#self)?.epoch
-      if (reason === undefined || entry.ended !== undefined || reason === 'GROUP_EPOCH') continue
-      await this.#end(entry, reason)
+      if (reason === undefined) entry.isOut = false
+      else if (reason === 'GROUP_EPOCH') {
+        // Who leaves a group may come back, in another epoch of it.
+        entry.refusedEpoch = this.#epochOf(entry.capability.claims)
+        if (!entry.isOut) this.#noteLost(entry, reason)
+        entry.isOut = true
+      } else if (entry.ended === undefined) ends.push({ entry, reason })
     }
-    if (this.#live(id).length > 0) return
-    if (this.#all.get(name)?.size === 0) this.#all.delete(name)
+    await this.#end(ends)
+    if (this.#isAnyLive(name)) return
     this.#listening.get(name)?.()
     this.#listening.delete(name)
-    if (this.#openNamespace(id) === undefined) return
-    await replicator?.unfollow(id)
-    await namespaces.unfollowPartial(id)
+    const open = this.#logs.get(name)
+    if (open === undefined) return
+    await replicator?.unfollow(open.log.id)
+    await namespaces.unfollowPartial(open.log.id)
   }
 
-  async #end(entry: Entry, reason: string): Promise<void> {
-    entry.ended = reason
-    if (entry.isKept) await this.#store(entry)
-    for (const { ended } of this.#observers) ended?.(this.#present(entry))
-  }
-
-  /** Asks for the beginning of a namespace until somebody gives it. */
-  #begin(id: Uint8Array): void {
-    const name = toHex(id)
-    if (this.#options.replicator === undefined || this.#opening.has(name)) return
-    const opening: Opening = {
-      done: Promise.resolve(),
-      attempt: Promise.withResolvers(),
-      next: Promise.withResolvers(),
-      wake: () => {},
-    }
-    this.#opening.set(name, opening)
-    opening.done = this.#open(id, opening).finally(() => {
-      this.#opening.delete(name)
-      if (this.#openNamespace(id) !== undefined) this.#refresh(id)
-    })
-  }
-
-  async #open(id: Uint8Array, opening: Opening): Promise<void> {
-    const { env, namespaces, chance } = this.#options
-    const { signal } = this.#ending
-    const { network } = env
-    for (let failures = 0; !signal.aborted && this.#live(id).length > 0; failures++) {
-      const again = Promise.withResolvers<void>()
-      opening.wake = again.resolve
-      opening.attempt = opening.next
-      opening.next = Promise.withResolvers()
-      const stopListening = network.onPeer((agent, isConnected) => {
-        if (isConnected && this.peersOf(id).some((one) => equalBytes(one, agent))) again.resolve()
-      })
-      let stopTimer = (): void => {}
-      try {
-        const genesis = await this.#genesisOf(id, signal)
-        if (genesis !== undefined) {
-          await namespaces.followPartial(id, genesis)
-          return
-        }
-        opening.attempt.resolve()
-        const delayMs = Math.min(retryBackoffMs.to, retryBackoffMs.from * 2 ** Math.min(failures, 20))
-        stopTimer = env.scheduler.setTimer(delayMs * (0.5 + chance() / 2), again.resolve)
-        await again.promise
-      } catch (error) {
-        if (signal.aborted || isHubError(error, 'ALREADY_EXISTS')) return
-        env.warn?.('could not begin to follow an artifact', { namespace: toHex(id), error: String(error) })
-        return
-      } finally {
-        stopListening()
-        stopTimer()
-      }
-    }
-  }
-
-  async #genesisOf(namespace: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
-    const { network, scheduler } = this.#options.env
-    const scope: SyncScope = { kind: 'auth' }
-    for (const entry of this.#live(namespace)) {
-      for (const { agent, addresses } of entry.peers) {
-        const presentation = this.#presentation(entry, agent)
-        if (presentation === undefined) continue
-        network.addAddresses(agent, addresses)
-        try {
-          const { claims } = entry.capability
-          return await fetchGenesis({ network, scheduler, agent, namespace, scope, presentation, claims, signal })
-        } catch (error) {
-          signal.throwIfAborted()
-          if (isHubError(error, 'REVOKED')) await this.#end(entry, error.code)
-        }
-      }
-    }
-    return undefined
-  }
-
-  /** Looks again when the next capability ends by its time. */
-  #setTimer(): void {
+  /** Remembers that these give nothing any more, and why. */
+  async #end(ends: readonly { readonly entry: FollowEntry; readonly reason: string }[]): Promise<void> {
     const { env } = this.#options
+    for (let at = 0; at < ends.length; at += batchRows) {
+      const some = ends.slice(at, at + batchRows)
+      for (const { entry, reason } of some) {
+        this.#lastEndMs = Math.max(env.now(), this.#lastEndMs + 1)
+        this.#book.end(entry, { reason, atMs: this.#lastEndMs })
+      }
+      const rows = some.flatMap(({ entry }) => (entry.isKept ? [rowOf(entry)] : []))
+      if (rows.length > 0) await env.store.batch(rows, { sync: true })
+      for (const { entry, reason } of some) {
+        for (const { ended } of this.#observers) ended?.(this.#present(entry))
+        if (!entry.isOut) this.#noteLost(entry, reason)
+        entry.isOut = true
+      }
+    }
+    if (this.#book.ended.size > maxEndedFollows) this.#forgetEnded()
+  }
+
+  #noteLost({ capability, scope, ended }: FollowEntry, reason: string): void {
+    const { kind, namespace, artifact } = capability.claims
+    if (kind !== 'share' || scope !== 'artifact') return
+    // By another capability it may be readable still.
+    for (const other of this.#book.about(artifact)) if (this.#isReadable(other)) return
+    const atMs = ended?.atMs ?? this.#lastEndMs
+    for (const { lost } of this.#observers) lost?.({ namespace, artifact, reason, atMs })
+  }
+
+  /** Looks again when this one ends by its time. */
+  #expect({ capability: { claims }, ended }: FollowEntry): void {
+    if (ended !== undefined || claims.expires === undefined) return
+    const ms = claims.expires * 1000 + clockSkewMs + 1
+    if (ms >= this.#timerMs || this.#ending.signal.aborted) return
+    const { env } = this.#options
+    this.#timerMs = ms
     this.#stopTimer?.()
-    const ends = [...this.#all.values()].flatMap((entries) =>
-      [...entries.values()].flatMap(({ capability, ended }) =>
-        ended === undefined && capability.claims.expires !== undefined ? [capability.claims.expires * 1000] : [],
-      ),
-    )
-    if (ends.length === 0 || this.#ending.signal.aborted) return
-    const inMs = Math.min(...ends) + clockSkewMs - env.now() + 1
-    this.#stopTimer = env.scheduler.setTimer(Math.min(maxTimerMs, Math.max(1_000, inMs)), () => {
-      for (const name of [...this.#all.keys()]) this.#inBackground(this.#settle(fromHex(name)))
-      this.#setTimer()
+    const delayMs = Math.min(maxTimerMs, Math.max(1_000, ms - env.now()))
+    this.#stopTimer = env.scheduler.setTimer(delayMs, () => {
+      this.#timerMs = Number.POSITIVE_INFINITY
+      const expired = new Set<string>()
+      for (const entry of this.#book.all()) {
+        if (entry.ended === undefined && this.#refusal(entry) === 'EXPIRED')
+          expired.add(toHex(entry.capability.claims.namespace))
+        else this.#expect(entry)
+      }
+      for (const name of expired) this.#inBackground(this.#settle(name))
     })
+  }
+
+  /** Forgets what ended long ago, now and every day. */
+  #forgetEnded(): void {
+    const { env } = this.#options
+    if (this.#ending.signal.aborted) return
+    this.#stopForgetting?.()
+    this.#stopForgetting = env.scheduler.setTimer(forgetEveryMs, () => this.#forgetEnded())
+    const forget = async (): Promise<void> => {
+      const old = [...this.#book.endedBefore(env.now() - endedFollowMs)]
+      for (let at = 0; at < old.length; at += batchRows) {
+        const some = old.slice(at, at + batchRows)
+        const rows = some.map(({ capability }) => deleteFollowRow(capability.claims))
+        await env.store.batch(rows, { sync: false })
+        for (const entry of some) this.#book.remove(entry)
+      }
+    }
+    this.#inBackground(this.#exclusively(forget))
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
   }
 
   #inBackground(work: Promise<void>): void {
@@ -644,7 +687,29 @@ export class Follows implements ReadRights, FetchRights {
   }
 }
 
-function isForGroup({ capability }: Entry): boolean {
+function entryOf(capability: Capability, more: Pick<FollowEntry, 'peers' | 'message'>): FollowEntry {
+  const fresh = { ended: undefined, hasArrived: false, isOut: false, following: undefined }
+  return { capability, scope: 'artifact', isKept: true, ...fresh, ...more }
+}
+
+function rowOf({ capability, peers, ended, message }: FollowEntry) {
+  return putFollowRow(capability.claims, { token: capability.token, peers, ended, message })
+}
+
+/** Jtis (hex) of the capabilities that entries may have ended; `undefined` when it may be any. */
+function endedBy(entries: Iterable<Entry>): Set<string> | undefined {
+  const jtis = new Set<string>()
+  let isOfAuth = false
+  for (const { header, auth } of entries) {
+    if (header.data !== undefined) continue
+    isOfAuth = true
+    if (auth?.kind === 'revoke-capability') for (const jti of auth.jtis) jtis.add(toHex(jti))
+    else if (auth?.kind !== 'rotate' && auth?.kind !== 'keys') return undefined
+  }
+  return isOfAuth ? jtis : undefined
+}
+
+function isForGroup({ capability }: FollowEntry): boolean {
   return capability.claims.audience.some(({ kind }) => kind === 'group')
 }
 

@@ -4,16 +4,17 @@ import { ArtifactHubError } from '../../../src/errors.ts'
 import { formatDid } from '../../../src/identity/index.ts'
 import type { Namespace, Share } from '../../../src/namespace/index.ts'
 import type { Access } from '../../sharing-client.ts'
-import type { Groups } from '../groups/groups.ts'
 import type { Links } from '../links/links.ts'
 import { presentRecipient } from './present-share.ts'
+import type { Sharing } from './sharing.ts'
 
 /**
  * Who can read an artifact of a namespace that this agent is a member of: members, then shares, then links. Of links that name one version only
  * those made here are known.
  * @throws ACCESS_DENIED
  */
-export async function accessOf(groups: Groups, links: Links, log: Namespace, artifact: Uint8Array): Promise<Access[]> {
+export async function accessOf(sharing: Sharing, links: Links, log: Namespace, artifact: Uint8Array): Promise<Access[]> {
+  const { groups } = sharing
   const { env, contacts } = groups.replication
   if (log.roleOf(env.agent.publicKey) === undefined)
     throw new ArtifactHubError('ACCESS_DENIED', 'who else can read it is for members of its namespace to see')
@@ -27,13 +28,14 @@ export async function accessOf(groups: Groups, links: Links, log: Namespace, art
       by: undefined,
       since: new Date(Math.min(...grants.map(({ clock }) => clock.wallMs))),
       expiresAt: undefined,
+      told: undefined,
     }),
   )
   const given: Access[] = []
   const listed = new Set<string>()
   const add = (claims: Share['claims'], sinceMs: number): void => {
     listed.add(toHex(claims.jti))
-    for (const audience of claims.audience) given.push(presentAccess(groups, claims, audience, sinceMs))
+    for (const audience of claims.audience) given.push(presentAccess(sharing, claims, audience, sinceMs))
   }
   for (const { share, refusal } of await log.sharesOf(artifact)) {
     if (refusal === undefined) add(share.claims, share.clock.wallMs)
@@ -48,8 +50,8 @@ export async function accessOf(groups: Groups, links: Links, log: Namespace, art
   return [...members, ...given]
 }
 
-function presentAccess(groups: Groups, claims: Share['claims'], audience: Audience, sinceMs: number): Access {
-  const { kind, id, name } = presentRecipient(groups, audience)
+function presentAccess(sharing: Sharing, claims: Share['claims'], audience: Audience, sinceMs: number): Access {
+  const { kind, id, name } = presentRecipient(sharing.groups, audience)
   return {
     through: claims.kind === 'link' ? 'link' : kind === 'group' ? 'group' : 'share',
     id,
@@ -59,5 +61,6 @@ function presentAccess(groups: Groups, claims: Share['claims'], audience: Audien
     by: formatDid(claims.issuer),
     since: new Date(sinceMs),
     expiresAt: claims.expires === undefined ? undefined : new Date(claims.expires * 1000),
+    told: sharing.deliveryOf(claims),
   }
 }

@@ -32,6 +32,8 @@ class Desk {
   readonly held: { readonly name: string; readonly peers: readonly KnownPeer[] }[] = []
   readonly deposited: number[] = []
   isInGroup = false
+  /** How many may be held. */
+  room = Number.POSITIVE_INFINITY
 
   async open(): Promise<{ inbox: Inbox; requests: Requests }> {
     const requests = await Requests.open(this.store)
@@ -41,9 +43,12 @@ class Desk {
       requests,
       isContact: (agent) => toHex(agent) === toHex(friend.publicKey),
       isHeld: (name) => this.held.some((one) => one.name === toHex(name)),
-      hold: async ({ claims }, peers) => {
-        this.held.push({ name: toHex(capabilityName(claims)), peers })
-      },
+      hold: async (envelopes, peers) =>
+        envelopes.map(({ capability: { claims } }) => {
+          if (this.held.length >= this.room) return 'full'
+          this.held.push({ name: toHex(capabilityName(claims)), peers })
+          return 'taken'
+        }),
       depositAll: async (_, { envelopes }) => {
         if (!this.isInGroup) return undefined
         this.deposited.push(envelopes.length)

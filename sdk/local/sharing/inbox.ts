@@ -24,8 +24,8 @@ export interface InboxOptions {
   readonly isContact: (agent: Uint8Array) => boolean
   /** Whether this agent holds the capability of that name (`capabilityName`). */
   readonly isHeld: (name: Uint8Array) => boolean
-  /** Follows what a capability is for, from now on. */
-  readonly hold: (capability: Capability<ShareClaims>, peers: readonly KnownPeer[]) => Promise<void>
+  /** Follows what envelopes are about, from now on; `full` of those for which there is no room. */
+  readonly hold: (envelopes: readonly Envelope[], peers: readonly KnownPeer[]) => Promise<readonly ('taken' | 'full')[]>
   /** Puts envelopes where the members of a group find them; `undefined` when this agent is not in that group. */
   readonly depositAll: (group: Uint8Array, delivery: Delivery) => Promise<readonly Receipt[] | undefined>
 }
@@ -54,12 +54,15 @@ export class Inbox {
       const receipts = await this.#options.depositAll(group, { ...delivery, peers })
       return receipts ?? delivery.envelopes.map(() => 'refused')
     }
-    const receipts: Receipt[] = []
+    const receipts: (Receipt | Envelope)[] = []
     for (const bytes of delivery.envelopes) {
       signal.throwIfAborted()
       receipts.push(await this.#take(bytes, peers))
     }
-    return receipts
+    // What is to be followed is remembered in one go.
+    const wanted = receipts.filter((receipt) => typeof receipt === 'object')
+    const held = (wanted.length === 0 ? [] : await this.#options.hold(wanted, peers)).values()
+    return receipts.map((receipt) => (typeof receipt === 'object' ? (held.next().value ?? 'full') : receipt))
   }
 
   /** Whether a share waits here, or was dropped. */
@@ -83,13 +86,15 @@ export class Inbox {
     return open.filter(({ content }) => this.#isOpen(content.capability))
   }
 
-  /** @throws NOT_FOUND; EXPIRED when it came too late */
+  /** @throws NOT_FOUND; EXPIRED when it came too late; TOO_LARGE when as many are followed as may be: it goes on waiting */
   async accept(name: Uint8Array): Promise<void> {
     const { requests, hold } = this.#options
     const { envelope, peers } = await requests.get(name)
-    const { capability } = decodeEnvelope(envelope)
-    if (!this.#isOpen(capability)) throw new ArtifactHubError('EXPIRED', 'this share has expired')
-    await hold(capability, peers)
+    const content = decodeEnvelope(envelope)
+    if (!this.#isOpen(content.capability)) throw new ArtifactHubError('EXPIRED', 'this share has expired')
+    const [receipt] = await hold([content], peers)
+    if (receipt === 'full')
+      throw new ArtifactHubError('TOO_LARGE', 'this node follows as many shared artifacts as it may')
     await requests.remove(name)
   }
 
@@ -98,8 +103,9 @@ export class Inbox {
     await this.#options.requests.drop(name)
   }
 
-  async #take(bytes: Uint8Array, peers: readonly KnownPeer[]): Promise<Receipt> {
-    const { self, requests, isHeld, isContact, hold } = this.#options
+  /** Gives what is to be followed, for the contact who shares it is trusted with that. */
+  async #take(bytes: Uint8Array, peers: readonly KnownPeer[]): Promise<Receipt | Envelope> {
+    const { self, requests, isHeld, isContact } = this.#options
     const envelope = opened(bytes)
     if (envelope === undefined || !this.#isOpen(envelope.capability)) return 'refused'
     const { issuer, audience } = envelope.capability.claims
@@ -109,8 +115,7 @@ export class Inbox {
     if (requests.isDropped(name) || isHeld(name)) return 'taken'
     if (!isContact(issuer))
       return await requests.add({ name, sender: issuer, envelope: bytes, peers, receivedMs: this.#options.now() })
-    await hold(envelope.capability, peers)
-    return 'taken'
+    return envelope
   }
 
   /** Whom a delivery names is believed of contacts alone: of anyone else, that they have what they tell of. */

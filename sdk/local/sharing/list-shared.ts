@@ -1,7 +1,6 @@
-import type { ShareClaims } from '../../../src/capability/index.ts'
+import type { CapabilityClaims } from '../../../src/capability/index.ts'
 import { Catalog, type ListQuery, type Page, type PageOptions } from '../../../src/catalog/index.ts'
-import { toHex } from '../../../src/encoding/index.ts'
-import type { Share as LoggedShare, Namespace } from '../../../src/namespace/index.ts'
+import type { Share as LoggedShare, Namespace, SharesGiven } from '../../../src/namespace/index.ts'
 import type { Share, SharedArtifact } from '../../sharing-client.ts'
 import type { Groups } from '../groups/groups.ts'
 import { presentArtifact } from '../present.ts'
@@ -12,36 +11,41 @@ const maxSharesShown = 100
 
 type Query = ListQuery & PageOptions
 
-/** A namespace of which something is listed, and the shares of each artifact in it. */
+/** A namespace of which something is listed, and the shares in force of each artifact in it. */
 interface Place<S> {
   readonly log: Namespace
   readonly sharesOf: (artifact: Uint8Array) => readonly S[]
+  /** All artifacts that may have some, when that is known and of how many. */
+  readonly among?: Pick<SharesGiven, 'artifacts' | 'size'> | undefined
+}
+
+/** A share with this agent. */
+interface Received {
+  readonly claims: CapabilityClaims
+  readonly message: string | undefined
 }
 
 /** What others share with this agent, directly or through a group, as far as it is in force. */
 export async function sharedWithMe(groups: Groups, query: Query): Promise<Page<SharedArtifact>> {
   const { follows, namespaces } = groups.replication
-  const sharesOf = (artifact: Uint8Array): ShareClaims[] =>
-    follows.inForce(artifact).flatMap(({ claims }) => (claims.kind === 'share' ? [claims] : []))
-  const places = namespaces.partial.map(({ log }): Place<ShareClaims> => ({ log, sharesOf }))
-  return await pageOf(places, query, async (_, claims) =>
-    presentClaims(groups, claims, { createdMs: claims.notBefore * 1000, message: undefined }),
+  const sharesOf = (artifact: Uint8Array): Received[] =>
+    follows
+      .inForce(artifact)
+      .flatMap(({ capability: { claims }, message }) => (claims.kind === 'share' ? [{ claims, message }] : []))
+  const places = namespaces.partial.map(({ log }): Place<Received> => ({ log, sharesOf }))
+  return await pageOf(places, query, async (_, { claims, message }) =>
+    presentClaims(groups, claims, { createdMs: claims.notBefore * 1000, message }),
   )
 }
 
 /** What this agent shares with others, as far as it is in force. */
 export async function sharedByMe(groups: Groups, query: Query): Promise<Page<SharedArtifact>> {
-  const { env, namespaces } = groups.replication
   const places: Place<LoggedShare>[] = []
-  for (const { log } of namespaces.all) {
-    const shares = new Map<string, LoggedShare[]>()
-    for await (const share of log.allShares({
-      issuer: env.agent.publicKey,
-      ...(query.signal && { signal: query.signal }),
-    })) {
-      if (share.claims.kind === 'share') addTo(shares, toHex(share.claims.artifact), share)
-    }
-    if (shares.size > 0) places.push({ log, sharesOf: (artifact) => shares.get(toHex(artifact)) ?? [] })
+  for (const { log } of groups.replication.namespaces.all) {
+    const given = await log.ownShares({ signal: query.signal ?? undefined })
+    const sharesOf = (artifact: Uint8Array): LoggedShare[] =>
+      given.of(artifact).filter(({ claims }) => claims.kind === 'share')
+    if (given.size > 0) places.push({ log, sharesOf, among: given })
   }
   return await pageOf(places, query, (log, share) => presentShare(groups, log, share))
 }
@@ -51,9 +55,10 @@ async function pageOf<S>(
   query: Query,
   present: (log: Namespace, share: S) => Promise<Share>,
 ): Promise<Page<SharedArtifact>> {
-  const listed = places.map(({ log, sharesOf }) => ({
+  const listed = places.map(({ log, sharesOf, among }) => ({
     catalog: log.catalog,
     only: (artifact: Uint8Array) => sharesOf(artifact).length > 0,
+    among,
   }))
   const { items, nextCursor } = await Catalog.listAcross(listed, query)
   const shown: SharedArtifact[] = []
@@ -65,10 +70,4 @@ async function pageOf<S>(
     shown.push({ ...presentArtifact(log.idText, record), shares: own })
   }
   return nextCursor === undefined ? { items: shown } : { items: shown, nextCursor }
-}
-
-function addTo<T>(all: Map<string, T[]>, name: string, one: T): void {
-  const some = all.get(name)
-  if (some === undefined) all.set(name, [one])
-  else some.push(one)
 }

@@ -1,4 +1,4 @@
-import { capabilityName } from '../../../src/capability/index.ts'
+import { type CapabilityClaims, capabilityName } from '../../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { isHubError } from '../../../src/errors.ts'
 import {
@@ -6,9 +6,17 @@ import {
   deliver,
   type KnownPeer,
   type PeerNetwork,
+  type Receipt,
   type Scheduler,
 } from '../../../src/exchange/index.ts'
-import { maxEnvelopesInDelivery, maxHoldersAsked, retryBackoffMs } from '../../../src/limits.ts'
+import {
+  deliveryBackoffMs,
+  fullBackoffMs,
+  maxDeliveriesAtOnce,
+  maxEnvelopesInDelivery,
+  maxFullAnswers,
+  maxHoldersAsked,
+} from '../../../src/limits.ts'
 import type { Namespace, Share } from '../../../src/namespace/index.ts'
 import type { Deliveries } from './deliveries.ts'
 
@@ -24,9 +32,22 @@ export interface OutboxOptions {
   readonly peersOf: (log: Namespace) => readonly KnownPeer[]
   /** Whom this node knows that may be in a group (32 bytes). */
   readonly peersOfGroup: (group: Uint8Array) => readonly KnownPeer[]
-  /** Puts envelopes for a group that this agent is in itself where its members find them; `false` when it is not. */
-  readonly deposit: (group: Uint8Array, delivery: Delivery) => Promise<boolean>
+  /** Puts envelopes for a group that this agent is in itself where its members find them; `undefined` when it is not. */
+  readonly deposit: (group: Uint8Array, delivery: Delivery) => Promise<readonly Receipt[] | undefined>
   readonly warn: (message: string, fields: Readonly<Record<string, unknown>>) => void
+}
+
+/** How it stands with telling whoever a share is for: `full` when there was no room for it there, time and again, and it was given up. */
+export type DeliveryState = 'taken' | 'refused' | 'waiting' | 'full'
+
+/** An agent or a group that has not taken everything that it is told of. */
+export interface Undelivered {
+  readonly kind: 'agent' | 'group'
+  /** 32 bytes. */
+  readonly id: Uint8Array
+  readonly state: 'waiting' | 'full'
+  /** Shares. */
+  readonly count: number
 }
 
 /** A share that whoever it is for may not know of. */
@@ -37,22 +58,30 @@ interface Pending {
 
 /** An agent or a group, with what it is to be told. */
 interface Target {
-  readonly group: boolean
+  readonly kind: 'agent' | 'group'
   readonly id: Uint8Array
   readonly pending: Map<string, Pending>
+  /** What it had no room for, and is not told of any more while this node runs, unless it is shared again. */
+  readonly givenUp: Map<string, Pending>
   failures: number
-  busy: boolean
+  /** Times in a row that it had no room. */
+  fulls: number
+  state: 'idle' | 'queued' | 'busy' | 'no room'
   stopTimer: () => void
 }
 
 /**
  * Tells agents and groups what is shared with them. The logs that say so are the outbox: whoever holds one and can read it tells those it
- * meets; who shared something dials them as well. What was taken is remembered on the disk.
+ * meets; who shared something dials them as well. What was answered is remembered on the disk.
  */
 export class Outbox {
   readonly #options: OutboxOptions
-  readonly #targets = new Map<string, Target>()
+  /** By id in hex, while there is something that they have not taken. */
+  readonly #agents = new Map<string, Target>()
+  readonly #groups = new Map<string, Target>()
   readonly #scans = new Map<Namespace, Promise<void>>()
+  readonly #queue: Target[] = []
+  #busy = 0
   readonly #running = new Set<Promise<unknown>>()
   readonly #ending = new AbortController()
   readonly #stopListening: () => void
@@ -64,10 +93,121 @@ export class Outbox {
     })
   }
 
-  /** Takes a namespace's shares into the outbox: when it is opened, and when some may have come. */
+  /** Takes all shares of a namespace into the outbox: when it is opened, and when more may be readable. What was answered of those that ended is forgotten. */
   async look(log: Namespace): Promise<void> {
-    const before = this.#scans.get(log)
-    const scan = (before ?? Promise.resolve()).then(() => this.#scan(log))
+    const { deliveries } = this.#options
+    await this.#scan(log, async (admit) => {
+      const inForce = new Set<string>()
+      for await (const share of log.allShares({ signal: this.#ending.signal })) {
+        inForce.add(toHex(capabilityName(share.claims)))
+        admit(share)
+      }
+      await deliveries.forget(log.id, (name) => !inForce.has(name))
+    })
+  }
+
+  /** Takes the shares of some artifacts of a namespace into the outbox. */
+  async lookAt(log: Namespace, artifacts: readonly Uint8Array[]): Promise<void> {
+    await this.#scan(log, async (admit) => {
+      for (const artifact of artifacts) {
+        for (const { share, refusal } of await log.sharesOf(artifact)) if (refusal === undefined) admit(share)
+      }
+    })
+  }
+
+  /** Takes shares in that this agent just gave: to those it had given up as well. */
+  tell(log: Namespace, shares: readonly Share[]): void {
+    const urgent = new Set<Target>()
+    for (const share of shares) {
+      const target = this.#admit(log, share)
+      if (target === undefined) continue
+      if (target.givenUp.size > 0) {
+        for (const [name, one] of target.givenUp) target.pending.set(name, one)
+        target.givenUp.clear()
+        target.fulls = 0
+      }
+      urgent.add(target)
+    }
+    this.#hurry(urgent)
+  }
+
+  /** Shares have ended: nobody is told of them, and nothing of them is remembered. */
+  async ended(log: Namespace, shares: readonly Share[]): Promise<void> {
+    const names = shares.map(({ claims }) => {
+      const name = capabilityName(claims)
+      const target = this.#targetOf(claims)
+      if (target !== undefined) this.#drop(target, toHex(name))
+      return { namespace: log.id, name }
+    })
+    await this.#options.deliveries.remove(names)
+  }
+
+  /** Forgets what a namespace had: it is about to be closed, for it is to go. */
+  async forget(log: Namespace): Promise<void> {
+    for (const target of this.#targets()) {
+      for (const all of [target.pending, target.givenUp]) {
+        for (const [name, one] of all) if (one.log === log) this.#drop(target, name)
+      }
+    }
+    await this.#options.deliveries.forget(log.id, () => true)
+  }
+
+  /** How it stands with a share; `undefined` for what is not told from here. */
+  stateOf(claims: CapabilityClaims): DeliveryState | undefined {
+    const { namespace } = claims
+    const name = capabilityName(claims)
+    const answer = this.#options.deliveries.answerOf({ namespace, name })
+    if (answer !== undefined) return answer
+    const target = this.#targetOf(claims)
+    if (target?.pending.has(toHex(name)) === true) return 'waiting'
+    return target?.givenUp.has(toHex(name)) === true ? 'full' : undefined
+  }
+
+  /** Who has not taken everything. */
+  get undelivered(): Undelivered[] {
+    return [...this.#targets()].flatMap(({ kind, id, pending, givenUp }) => [
+      ...(pending.size > 0 ? [{ kind, id, state: 'waiting' as const, count: pending.size }] : []),
+      ...(givenUp.size > 0 ? [{ kind, id, state: 'full' as const, count: givenUp.size }] : []),
+    ])
+  }
+
+  /** Ends what is under way. Idempotent. */
+  async close(): Promise<void> {
+    this.#ending.abort()
+    this.#stopListening()
+    for (const target of this.#targets()) target.stopTimer()
+    while (this.#running.size > 0) await Promise.allSettled(this.#running)
+  }
+
+  *#targets(): Generator<Target> {
+    yield* this.#agents.values()
+    yield* this.#groups.values()
+  }
+
+  #targetOf({ audience: [only] }: CapabilityClaims): Target | undefined {
+    return only && this.#of(only.kind).get(toHex(only.id))
+  }
+
+  #of(kind: Target['kind']): Map<string, Target> {
+    return kind === 'group' ? this.#groups : this.#agents
+  }
+
+  /** One look at a namespace after the other. */
+  async #scan(log: Namespace, read: (admit: (share: Share) => void) => Promise<void>): Promise<void> {
+    const before = this.#scans.get(log) ?? Promise.resolve()
+    const scan = before.then(async () => {
+      const urgent = new Set<Target>()
+      try {
+        await read((share) => {
+          const target = this.#admit(log, share)
+          if (target !== undefined) urgent.add(target)
+        })
+      } catch (error) {
+        // It is tried again when the namespace is opened.
+        if (!this.#ending.signal.aborted && !log.closed) this.#warn(error)
+      }
+      this.#hurry(urgent)
+    })
     this.#scans.set(log, scan)
     try {
       await this.#keep(scan)
@@ -76,132 +216,159 @@ export class Outbox {
     }
   }
 
-  /** Forgets what a namespace had: it is about to be closed. */
-  forget(log: Namespace): void {
-    for (const { pending } of this.#targets.values()) {
-      for (const [name, one] of pending) if (one.log === log) pending.delete(name)
-    }
-  }
-
-  /** Ends what is under way. Idempotent. */
-  async close(): Promise<void> {
-    this.#ending.abort()
-    this.#stopListening()
-    for (const target of this.#targets.values()) target.stopTimer()
-    while (this.#running.size > 0) await Promise.allSettled(this.#running)
-  }
-
-  async #scan(log: Namespace): Promise<void> {
+  /** Gives who is to be told of a share, unless that is known already. */
+  #admit(log: Namespace, share: Share): Target | undefined {
     const { deliveries, self } = this.#options
-    const urgent = new Set<Target>()
-    try {
-      for await (const share of log.allShares({ signal: this.#ending.signal })) {
-        const { claims } = share
-        const [audience] = claims.audience
-        if (claims.kind !== 'share' || audience === undefined || deliveries.has(capabilityName(claims))) continue
-        const isGroup = audience.kind === 'group'
-        if (!isGroup && equalBytes(audience.id, self)) continue
-        const key = `${audience.kind} ${toHex(audience.id)}`
-        let target = this.#targets.get(key)
-        if (target === undefined) {
-          const none = (): void => {}
-          target = { group: isGroup, id: audience.id, pending: new Map(), failures: 0, busy: false, stopTimer: none }
-          this.#targets.set(key, target)
-        }
-        const name = toHex(capabilityName(claims))
-        if (target.pending.has(name)) continue
-        target.pending.set(name, { log, share })
-        urgent.add(target)
-      }
-    } catch (error) {
-      // It is tried again when the namespace is opened.
-      if (!this.#ending.signal.aborted && !log.closed) this.#warn(error)
+    const { claims } = share
+    const [audience] = claims.audience
+    const name = capabilityName(claims)
+    const isNone = claims.kind !== 'share' || audience === undefined
+    if (isNone || deliveries.answerOf({ namespace: claims.namespace, name }) !== undefined) return undefined
+    const { kind, id } = audience
+    if (kind === 'agent' && equalBytes(id, self)) return undefined
+    const target = this.#targetOf(claims) ?? {
+      ...{ kind, id, pending: new Map(), givenUp: new Map() },
+      ...{ failures: 0, fulls: 0, state: 'idle' as const, stopTimer: () => {} },
     }
-    for (const target of urgent) {
+    this.#of(kind).set(toHex(id), target)
+    if (target.pending.has(toHex(name)) || target.givenUp.has(toHex(name))) return target
+    target.pending.set(toHex(name), { log, share })
+    return target
+  }
+
+  #hurry(targets: Iterable<Target>): void {
+    for (const target of targets) {
       target.failures = 0
       this.#go(target)
     }
   }
 
   #met(agent: Uint8Array): void {
-    for (const target of this.#targets.values()) {
-      const peers = target.group ? this.#options.peersOfGroup(target.id) : [{ agent: target.id }]
+    const own = this.#agents.get(toHex(agent))
+    if (own !== undefined) this.#go(own)
+    for (const target of this.#groups.values()) {
+      const peers = this.#options.peersOfGroup(target.id)
       if (peers.some((peer) => equalBytes(peer.agent, agent))) this.#go(target)
     }
   }
 
-  /** Delivers to a target now; again later while there is something that this agent shared itself. */
+  /** Has a target told as soon as its turn comes; one that has no room waits. */
   #go(target: Target): void {
-    if (target.busy || target.pending.size === 0 || this.#ending.signal.aborted) return
-    target.busy = true
+    if (target.state !== 'idle' || target.pending.size === 0 || this.#ending.signal.aborted) return
+    target.state = 'queued'
     target.stopTimer()
-    void this.#keep(
-      this.#deliverTo(target)
-        .catch((error) => {
-          if (!this.#ending.signal.aborted) this.#warn(error)
-        })
-        .finally(() => {
-          target.busy = false
-          if (this.#ending.signal.aborted || target.pending.size === 0) return
-          const { scheduler, chance, self } = this.#options
-          const isOwn = [...target.pending.values()].some(({ share }) => equalBytes(share.claims.issuer, self))
-          if (!isOwn) return
-          const delayMs = Math.min(retryBackoffMs.to, retryBackoffMs.from * 2 ** Math.min(target.failures++, 20))
-          target.stopTimer = scheduler.setTimer(delayMs * (0.5 + chance() / 2), () => this.#go(target))
-        }),
-    )
+    this.#queue.push(target)
+    this.#next()
   }
 
-  async #deliverTo(target: Target): Promise<void> {
-    for (const [log, all] of byLog(target.pending)) {
-      for (let at = 0; at < all.length; at += maxEnvelopesInDelivery) {
-        const some = all.slice(at, at + maxEnvelopesInDelivery)
-        if (!(await this.#deliverSome(target, log, some))) return
-      }
+  #next(): void {
+    while (this.#busy < maxDeliveriesAtOnce && !this.#ending.signal.aborted) {
+      const target = this.#queue.shift()
+      if (target === undefined) return
+      this.#busy += 1
+      target.state = 'busy'
+      const delivering = this.#deliverTo(target).catch((error) => {
+        if (!this.#ending.signal.aborted) this.#warn(error)
+        return 'unreached' as const
+      })
+      void this.#keep(
+        delivering.then((result) => {
+          this.#busy -= 1
+          this.#after(target, result)
+          this.#next()
+        }),
+      )
     }
   }
 
-  /** Gives whether it is worth to go on with this target now. */
-  async #deliverSome(target: Target, log: Namespace, some: readonly Share[]): Promise<boolean> {
-    const { peersOf, deposit } = this.#options
+  /** Decides when a target is told next: later, while there is something that this agent shared itself. */
+  #after(target: Target, result: 'told' | 'unreached' | 'full'): void {
+    const { scheduler, chance, self } = this.#options
+    target.state = 'idle'
+    target.fulls = result === 'full' ? target.fulls + 1 : result === 'told' ? 0 : target.fulls
+    if (target.fulls >= maxFullAnswers) {
+      for (const [name, one] of target.pending) target.givenUp.set(name, one)
+      target.pending.clear()
+    }
+    if (target.pending.size === 0) {
+      if (target.givenUp.size === 0) this.#of(target.kind).delete(toHex(target.id))
+      return
+    }
+    const again = (bounds: typeof deliveryBackoffMs, failures: number): void => {
+      const delayMs = Math.min(bounds.to, bounds.from * 2 ** Math.min(failures, 20)) * (0.5 + chance() / 2)
+      target.stopTimer = scheduler.setTimer(delayMs, () => {
+        target.state = 'idle'
+        this.#go(target)
+      })
+    }
+    if (result === 'full') {
+      target.state = 'no room'
+      again(fullBackoffMs, target.fulls - 1)
+      return
+    }
+    if (result === 'told') {
+      // More came meanwhile.
+      this.#go(target)
+      return
+    }
+    const isOwn = [...target.pending.values()].some(({ share }) => equalBytes(share.claims.issuer, self))
+    if (isOwn) again(deliveryBackoffMs, target.failures++)
+  }
+
+  async #deliverTo(target: Target): Promise<'told' | 'unreached' | 'full'> {
+    let told: 'told' | 'unreached' | 'full' = 'told'
+    for (const [log, all] of byLog(target.pending)) {
+      for (let at = 0; at < all.length; at += maxEnvelopesInDelivery) {
+        told = await this.#deliverSome(target, log, all.slice(at, at + maxEnvelopesInDelivery))
+        if (told !== 'told') return told
+      }
+    }
+    return told
+  }
+
+  async #deliverSome(target: Target, log: Namespace, some: readonly Share[]): Promise<'told' | 'unreached' | 'full'> {
+    const { peersOf, deposit, deliveries } = this.#options
     const open: { readonly share: Share; readonly envelope: Uint8Array }[] = []
     for (const share of some) {
       const envelope = log.isInForce(share) ? await log.envelopeOf(share) : undefined
-      if (envelope === undefined) target.pending.delete(toHex(capabilityName(share.claims)))
+      if (envelope === undefined) this.#drop(target, toHex(capabilityName(share.claims)))
       else open.push({ share, envelope })
     }
-    if (open.length === 0) return true
-    const group = target.group ? target.id : undefined
+    if (open.length === 0) return 'told'
+    const group = target.kind === 'group' ? target.id : undefined
     const delivery = { envelopes: open.map(({ envelope }) => envelope), group, peers: peersOf(log) }
-    if (group !== undefined && (await deposit(group, delivery))) {
-      await this.#taken(
-        target,
-        open.map(({ share }) => share),
-      )
-      return true
+    const receipts = (group && (await deposit(group, delivery))) ?? (await this.#ask(target, delivery))
+    if (receipts === undefined) return 'unreached'
+    for (const answer of ['taken', 'refused'] as const) {
+      // Of a group another may take it.
+      if (answer === 'refused' && target.kind === 'group') continue
+      const answered = open.filter((_, at) => receipts[at] === answer)
+      const names = answered.map(({ share: { claims } }) => ({
+        namespace: claims.namespace,
+        name: capabilityName(claims),
+      }))
+      await deliveries.add(names, answer)
+      for (const { name } of names) this.#drop(target, toHex(name))
     }
-    const receipts = await this.#ask(target, delivery)
-    if (receipts === undefined) return false
-    const isOver = (at: number): boolean => receipts[at] === 'taken' || (receipts[at] === 'refused' && !target.group)
-    await this.#taken(
-      target,
-      open.flatMap(({ share }, at) => (isOver(at) ? [share] : [])),
-    )
-    return receipts.every((receipt) => receipt !== 'full')
+    if (receipts.includes('full')) return 'full'
+    return receipts.every((receipt) => receipt === 'refused') && target.kind === 'group' ? 'unreached' : 'told'
   }
 
-  async #taken(target: Target, shares: readonly Share[]): Promise<void> {
-    const names = shares.map(({ claims }) => capabilityName(claims))
-    await this.#options.deliveries.add(names)
-    for (const name of names) target.pending.delete(toHex(name))
+  #drop(target: Target, name: string): void {
+    target.pending.delete(name)
+    target.givenUp.delete(name)
+    const isOver = target.pending.size + target.givenUp.size === 0
+    if (!isOver || target.state === 'busy' || target.state === 'queued') return
+    target.stopTimer()
+    this.#of(target.kind).delete(toHex(target.id))
   }
 
   /** Delivers to the agent, or to the first of a group that takes it; `undefined` when nobody could be reached. */
-  async #ask(target: Target, delivery: Delivery) {
+  async #ask(target: Target, delivery: Delivery): Promise<readonly Receipt[] | undefined> {
     const { network, scheduler, peersOfGroup } = this.#options
-    const peers = target.group ? peersOfGroup(target.id) : [{ agent: target.id, addresses: [] }]
+    const peers = target.kind === 'group' ? peersOfGroup(target.id) : [{ agent: target.id, addresses: [] }]
     const { signal } = this.#ending
-    let receipts: Awaited<ReturnType<typeof deliver>> | undefined
+    let receipts: readonly Receipt[] | undefined
     for (const { agent, addresses } of peers.slice(0, maxHoldersAsked)) {
       if (equalBytes(agent, this.#options.self)) continue
       network.addAddresses(agent, addresses)

@@ -46,7 +46,7 @@ export function createSharingApi(sharing: Sharing, links: Links, calls: OpenCall
             message: call.message,
           }),
         )
-        sharing.tell(log)
+        sharing.tell(log, shares)
         return await present(log, shares)
       }),
     unshare: async (options) =>
@@ -57,6 +57,7 @@ export function createSharingApi(sharing: Sharing, links: Links, calls: OpenCall
         const named = (call.groups ?? []).map((text): Audience => ({ kind: 'group', id: groups.resolve(text).group }))
         const audience = requireSome('unshare', [...agentsNamed(groups, call.agents ?? []), ...named])
         const ended = await namespaces.during(namespace, () => log.unshare({ artifact: record.artifact, audience }))
+        sharing.ended(log, ended)
         return await present(log, ended)
       }),
     listShared: (options) =>
@@ -70,7 +71,7 @@ export function createSharingApi(sharing: Sharing, links: Links, calls: OpenCall
     access: async (options) =>
       await calls.run(checked('access', shapes.artifact, options), async (call) => {
         const { namespace, record } = await findById(namespaces, call)
-        return await accessOf(groups, links, namespace.log, record.artifact)
+        return await accessOf(sharing, links, namespace.log, record.artifact)
       }),
   }
 }

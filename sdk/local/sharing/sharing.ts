@@ -1,8 +1,8 @@
-import type { Capability, ShareClaims } from '../../../src/capability/index.ts'
+import { type CapabilityClaims, decodeEnvelope, type Envelope } from '../../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { type KnownPeer, type QuestionServer, serveInbox } from '../../../src/exchange/index.ts'
-import { maxTicketPeers } from '../../../src/limits.ts'
-import type { Namespace } from '../../../src/namespace/index.ts'
+import { forgetEveryMs, maxTicketPeers } from '../../../src/limits.ts'
+import type { Namespace, Share } from '../../../src/namespace/index.ts'
 import { Background } from '../groups/background.ts'
 import type { Groups } from '../groups/groups.ts'
 import type { OpenNamespace } from '../namespaces.ts'
@@ -10,8 +10,21 @@ import { ticketAddresses } from '../replication/ticket-addresses.ts'
 import { Deliveries } from './deliveries.ts'
 import { GroupShares } from './group-shares.ts'
 import { Inbox } from './inbox.ts'
-import { Outbox } from './outbox.ts'
+import { type DeliveryState, Outbox, type Undelivered } from './outbox.ts'
 import { Requests } from './requests.ts'
+
+/** Where sharing stands on this node. */
+export interface SharingStatus {
+  /** Shared artifacts that are followed, and that were and ended. */
+  readonly followed: number
+  readonly ended: number
+  /** Senders (hex) of whom as many are followed as may be. */
+  readonly fullSenders: readonly string[]
+  /** What is shared with groups and is not followed, for there is no room. */
+  readonly leftOut: number
+  /** Who was told of shares and has not taken them. */
+  readonly undelivered: readonly Undelivered[]
+}
 
 /** What one agent shares with others and others with it, beside the namespaces that it is a member of. */
 export class Sharing implements AsyncDisposable {
@@ -23,6 +36,10 @@ export class Sharing implements AsyncDisposable {
   readonly #background: Background
   readonly #subscriptions = new Map<Namespace, () => void>()
   readonly #stopObserving: () => void
+  #stopForgetting = (): void => {}
+  /** By group, shares that are not followed, for there is no room. */
+  readonly #leftOut = new Map<Namespace, number>()
+  #isMakingRoom = false
 
   private constructor(groups: Groups, requests: Requests, deliveries: Deliveries) {
     const { replication } = groups
@@ -41,7 +58,7 @@ export class Sharing implements AsyncDisposable {
       requests,
       isContact,
       isHeld: (name) => replication.follows.has(name),
-      hold: (capability, peers) => this.#hold(capability, peers),
+      hold: (envelopes, peers) => this.#hold(envelopes, peers),
       depositAll: (group, delivery) => this.#groupShares.depositAll(group, delivery),
     })
     this.#outbox = new Outbox({
@@ -52,7 +69,7 @@ export class Sharing implements AsyncDisposable {
       deliveries,
       peersOf: (log) => this.#peersOf(log),
       peersOfGroup: (group) => contacts.groups.find((one) => equalBytes(one.group, group))?.peers ?? [],
-      deposit: async (group, delivery) => (await this.#groupShares.depositAll(group, delivery)) !== undefined,
+      deposit: (group, delivery) => this.#groupShares.depositAll(group, delivery),
       warn: (message, fields) => env.warn?.(message, fields),
     })
     if (env.isOnline) {
@@ -62,11 +79,18 @@ export class Sharing implements AsyncDisposable {
         receive: (delivery, from, signal) => this.inbox.receive(delivery, from, signal),
       })
     }
-    this.#stopObserving = namespaces.observe({
+    const stopFollows = replication.follows.observe({ ended: () => this.#madeRoom() })
+    const stopNamespaces = namespaces.observe({
       opened: (namespace) => this.#opened(namespace),
       closing: async (namespace) => await this.#closing(namespace),
     })
+    this.#stopObserving = () => {
+      stopFollows()
+      stopNamespaces()
+      this.#stopForgetting()
+    }
     for (const namespace of namespaces.everything) this.#opened(namespace)
+    this.#forgetDaily()
   }
 
   /** @throws CORRUPT */
@@ -76,8 +100,24 @@ export class Sharing implements AsyncDisposable {
   }
 
   /** Tells those that something was just shared with. */
-  tell(log: Namespace): void {
-    this.#background.run(() => this.#outbox.look(log))
+  tell(log: Namespace, shares: readonly Share[]): void {
+    this.#outbox.tell(log, shares)
+  }
+
+  /** Shares of this node's namespaces have ended. */
+  ended(log: Namespace, shares: readonly Share[]): void {
+    this.#background.run(() => this.#outbox.ended(log, shares))
+  }
+
+  /** How it stands with telling whoever a share is for; `undefined` for what is not told from here. */
+  deliveryOf(claims: CapabilityClaims): DeliveryState | undefined {
+    return this.#outbox.stateOf(claims)
+  }
+
+  /** Who has not taken what is shared with them, and what of others is not followed for want of room. */
+  get status(): SharingStatus {
+    const leftOut = [...this.#leftOut.values()].reduce((sum, count) => sum + count, 0)
+    return { ...this.groups.replication.follows.counts, leftOut, undelivered: this.#outbox.undelivered }
   }
 
   /** Idempotent. */
@@ -94,18 +134,44 @@ export class Sharing implements AsyncDisposable {
     await this.close()
   }
 
-  async #hold({ token }: Capability<ShareClaims>, peers: readonly KnownPeer[]): Promise<void> {
-    await this.groups.replication.follows.follow({ token, peers })
+  async #hold(envelopes: readonly Envelope[], peers: readonly KnownPeer[]): Promise<('taken' | 'full')[]> {
+    const followed = await this.groups.replication.follows.followAll(
+      envelopes.map(({ capability: { token }, message }) => ({ token, peers, message })),
+    )
+    return followed.map((one) => (typeof one === 'object' ? 'taken' : 'full'))
+  }
+
+  /** What was left out of what is shared with groups may be followed now. */
+  #madeRoom(): void {
+    if (this.#leftOut.size === 0 || this.#isMakingRoom) return
+    this.#isMakingRoom = true
+    this.#background.run(async (signal) => {
+      const { namespaces } = this.groups.replication
+      await namespaces.settled()
+      this.#isMakingRoom = false
+      for (const group of namespaces.groups) if (this.#leftOut.has(group.log)) await this.#followGroup(group, signal)
+    })
+  }
+
+  /** A node may run for months: what was delivered and has ended is forgotten every day. */
+  #forgetDaily(): void {
+    const { env, namespaces } = this.groups.replication
+    this.#stopForgetting = env.scheduler.setTimer(forgetEveryMs, () => {
+      for (const { log } of namespaces.all) this.#background.run(() => this.#outbox.look(log))
+      this.#forgetDaily()
+    })
   }
 
   #opened(namespace: OpenNamespace): void {
     const { log, row } = namespace
     if (log.partial !== undefined) return
     const isGroup = row.kind === 'group'
-    const stop = log.subscribe(({ shared, artifacts, keysGained }) => {
+    const stop = log.subscribe(({ shared, received, artifacts, keysGained }) => {
       if (isGroup) {
         if (artifacts.length > 0 || keysGained) this.#background.run((signal) => this.#followGroup(namespace, signal))
-      } else if (shared.length > 0 || keysGained) this.#background.run(() => this.#outbox.look(log))
+      } else if (keysGained) this.#background.run(() => this.#outbox.look(log))
+      // What this agent shares here it tells of itself.
+      else if (received > 0 && shared.length > 0) this.#background.run(() => this.#outbox.lookAt(log, shared))
     })
     this.#subscriptions.set(log, stop)
     this.#background.run((signal) => (isGroup ? this.#followGroup(namespace, signal) : this.#outbox.look(log)))
@@ -114,8 +180,9 @@ export class Sharing implements AsyncDisposable {
   async #closing({ log, row }: OpenNamespace): Promise<void> {
     this.#subscriptions.get(log)?.()
     this.#subscriptions.delete(log)
-    this.#outbox.forget(log)
+    this.#background.run(() => this.#outbox.forget(log))
     if (row.kind !== 'group') return
+    this.#leftOut.delete(log)
     // What is followed lets go of namespaces of its own, one change at a time: after this one.
     this.#background.run(async () => {
       await this.groups.replication.namespaces.settled()
@@ -127,6 +194,7 @@ export class Sharing implements AsyncDisposable {
   async #followGroup(group: OpenNamespace, signal: AbortSignal): Promise<void> {
     const { log } = group
     const { follows, contacts, env } = this.groups.replication
+    let leftOut = 0
     const isSeen = (name: Uint8Array): boolean => follows.has(name) || this.inbox.isKnown(name)
     for await (const share of this.#groupShares.sharesIn(group, isSeen, signal)) {
       const { issuer, audience } = share.capability.claims
@@ -134,9 +202,11 @@ export class Sharing implements AsyncDisposable {
       if (!isFor || equalBytes(issuer, env.agent.publicKey)) continue
       // Somebody of the group vouches for it, or whoever shared it is known here: else it waits to be accepted, as to this agent alone.
       const isVouched = !share.isStrange || contacts.nameOf(issuer) !== undefined || log.roleOf(issuer) !== undefined
-      if (isVouched) await this.#hold(share.capability, share.peers)
-      else await this.inbox.keep(share)
+      if (!isVouched) await this.inbox.keep(share)
+      else if ((await this.#hold([decodeEnvelope(share.envelope)], share.peers))[0] === 'full') leftOut += 1
     }
+    if (log.closed || leftOut === 0) this.#leftOut.delete(log)
+    else this.#leftOut.set(log, leftOut)
   }
 
   /** What was shared with a group alone is no longer this agent's once it has left. */

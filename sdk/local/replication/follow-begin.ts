@@ -1,0 +1,157 @@
+import { toHex } from '../../../src/encoding/index.ts'
+import { isHubError } from '../../../src/errors.ts'
+import { fetchGenesis, type SyncScope } from '../../../src/exchange/index.ts'
+import { maxHoldersAsked, retryBackoffMs } from '../../../src/limits.ts'
+import type { LocalEnvironment } from '../environment.ts'
+import type { LocalNamespaces } from '../namespaces.ts'
+import type { FollowEntry } from './follow-book.ts'
+
+interface BeginningsOptions {
+  readonly env: LocalEnvironment
+  readonly namespaces: LocalNamespaces
+  readonly chance: () => number
+  /** What is in force of a namespace (32 bytes), as far as is known. */
+  readonly live: (namespace: Uint8Array) => Iterable<FollowEntry>
+  /** What shows the right to an agent. */
+  readonly present: (entry: FollowEntry, agent: Uint8Array) => Uint8Array | undefined
+  /** An agent proved that it gives nothing any more. */
+  readonly revoked: (entry: FollowEntry) => Promise<void>
+  /** The beginning is here, or no more is asked for it. */
+  readonly done: (namespace: Uint8Array) => void
+}
+
+/** A namespace whose beginning is being asked for, from all who may be asked, and after a while again. */
+export interface Opening {
+  /** Resolves when the beginning is here, or is not asked for any more. */
+  done: Promise<void>
+  /** Resolves when the attempt under way, or the last one, has failed. */
+  attempt: PromiseWithResolvers<void>
+  /** Resolves when one that has not begun has. */
+  next: PromiseWithResolvers<void>
+  /** Makes the next attempt follow at once. */
+  wake: () => void
+}
+
+/** Asks for the beginnings of namespaces of which something is followed, until somebody gives them. */
+export class Beginnings {
+  readonly #options: BeginningsOptions
+  readonly #ending = new AbortController()
+  /** By namespace in hex. */
+  readonly #opening = new Map<string, Opening>()
+
+  constructor(options: BeginningsOptions) {
+    this.#options = options
+  }
+
+  /** Begins to ask, unless it does already. */
+  begin(id: Uint8Array): void {
+    const name = toHex(id)
+    if (this.#opening.has(name) || this.#ending.signal.aborted) return
+    const opening: Opening = {
+      done: Promise.resolve(),
+      attempt: Promise.withResolvers(),
+      next: Promise.withResolvers(),
+      wake: () => {},
+    }
+    this.#opening.set(name, opening)
+    opening.done = this.#open(id, opening).finally(() => {
+      this.#opening.delete(name)
+      this.#options.done(id)
+    })
+  }
+
+  /** What is under way for a namespace. */
+  asking(id: Uint8Array): Opening | undefined {
+    return this.#opening.get(toHex(id))
+  }
+
+  /**
+   * Has it asked for now, if it is being asked for; resolves when it is here, or everybody who may be asked was.
+   * @param before what was under way before the caller had more to ask for: that does not know of it
+   */
+  async asked(id: Uint8Array, before: Opening | undefined): Promise<void> {
+    const opening = this.asking(id)
+    if (opening === undefined) return
+    const { promise: failed } = opening === before ? opening.next : opening.attempt
+    if (opening === before) opening.wake()
+    await Promise.race([opening.done, failed])
+  }
+
+  /** Stops; resolves when nothing of it is under way. Idempotent. */
+  async close(): Promise<void> {
+    this.#ending.abort(new DOMException('the node is closed', 'AbortError'))
+    for (const opening of this.#opening.values()) opening.wake()
+    await Promise.all([...this.#opening.values()].map(({ done }) => done))
+  }
+
+  async #open(id: Uint8Array, opening: Opening): Promise<void> {
+    const { env, namespaces, chance } = this.#options
+    const { signal } = this.#ending
+    for (let failures = 0; !signal.aborted && this.#isWanted(id); failures++) {
+      const again = Promise.withResolvers<void>()
+      opening.wake = again.resolve
+      opening.attempt = opening.next
+      opening.next = Promise.withResolvers()
+      const stopListening = env.network.onPeer((agent, isConnected) => {
+        if (isConnected && this.#mayHave(id, agent)) again.resolve()
+      })
+      let stopTimer = (): void => {}
+      try {
+        const genesis = await this.#genesisOf(id, signal)
+        if (genesis !== undefined) {
+          await namespaces.followPartial(id, genesis)
+          return
+        }
+        opening.attempt.resolve()
+        const delayMs = Math.min(retryBackoffMs.to, retryBackoffMs.from * 2 ** Math.min(failures, 20))
+        stopTimer = env.scheduler.setTimer(delayMs * (0.5 + chance() / 2), again.resolve)
+        await again.promise
+      } catch (error) {
+        if (signal.aborted || isHubError(error, 'ALREADY_EXISTS')) return
+        env.warn?.('could not begin to follow an artifact', { namespace: toHex(id), error: String(error) })
+        return
+      } finally {
+        stopListening()
+        stopTimer()
+      }
+    }
+  }
+
+  #isWanted(id: Uint8Array): boolean {
+    for (const _ of this.#options.live(id)) return true
+    return false
+  }
+
+  #mayHave(id: Uint8Array, agent: Uint8Array): boolean {
+    const name = toHex(agent)
+    for (const { peers } of this.#options.live(id)) if (peers.some((one) => toHex(one.agent) === name)) return true
+    return false
+  }
+
+  async #genesisOf(namespace: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const { network, scheduler } = this.#options.env
+    const scope: SyncScope = { kind: 'auth' }
+    const asked = new Set<string>()
+    for (const entry of [...this.#options.live(namespace)]) {
+      for (const { agent, addresses } of entry.peers) {
+        // Of several thousand shares each names those who have it, and most the same.
+        if (asked.has(toHex(agent)) || asked.size >= maxHoldersAsked) continue
+        const presentation = this.#options.present(entry, agent)
+        if (presentation === undefined) continue
+        network.addAddresses(agent, addresses)
+        try {
+          const { claims } = entry.capability
+          return await fetchGenesis({ network, scheduler, agent, namespace, scope, presentation, claims, signal })
+        } catch (error) {
+          signal.throwIfAborted()
+          if (isHubError(error, 'REVOKED')) {
+            await this.#options.revoked(entry)
+            break
+          }
+          asked.add(toHex(agent))
+        }
+      }
+    }
+    return undefined
+  }
+}
