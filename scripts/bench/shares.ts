@@ -1,147 +1,131 @@
-import { randomBytes } from 'node:crypto'
-import { LevelStore } from '../../node/disk/index.ts'
-import { sealInline } from '../../src/content/index.ts'
-import { AgentKey } from '../../src/identity/index.ts'
-import { HybridClock } from '../../src/log/index.ts'
-import {
-  Namespace,
-  type NamespaceEnvironment,
-  Quota,
-  writeFirstVersion,
-  writeNextVersion,
-} from '../../src/namespace/index.ts'
-import type { ArtifactKey } from '../../src/sharing/index.ts'
-import type { NamespaceBlocks } from '../../src/storage/index.ts'
 import { alone, atMost, type Figure, type Target, type Unit } from './figures.ts'
-import type { Section } from './section.ts'
+import { JobProcess } from './job-process.ts'
+import type { Bench, Section } from './section.ts'
+import type { ShareJobs } from './share-process.ts'
+import { openSealedKeys, rotateGroup, shareWithMany } from './sharing-core.ts'
 
+const idle = undefined as never
+/** Calls of each kind, one after the other. */
 const samples = 100
-/** Shares in the namespace, of as many artifacts. */
+/** Pages of each kind of list. */
+const pages = 20
+/** Shares of one namespace with one agent, of as many artifacts; what their number is held against when it is to be linear. */
 const manyShares = 10_000
+const fewerShares = 2_500
 /** Agents that one artifact is shared with. */
 const manyAgents = 1_000
 
-/** What shares cost at a namespace on a disk, every write synced; nothing is sent. */
+/** What sharing costs: who shares and whom it is shared with in processes of their own, on loopback. */
 export const shares: Section = {
   name: 'shares',
-  run: async ({ workspace, say }) => {
-    const found = new Map<string, { unit: Unit; target: Target | undefined; runs: number[] }>()
-    const timed = async <T>(what: string, target: Target | undefined, work: () => Promise<T>): Promise<T> => {
-      const figure = found.get(what) ?? { unit: 'ms' as const, target, runs: [] }
-      found.set(what, figure)
-      const startedMs = performance.now()
-      const result = await work()
-      figure.runs.push(performance.now() - startedMs)
-      return result
+  run: async (bench) => {
+    const { say } = bench
+    const found = new Map<string, { unit: Unit; target: Target | undefined; runs: readonly number[] }>()
+    const note = (what: string, runs: readonly number[], target?: Target, unit: Unit = 'ms') => {
+      found.set(what, { unit, target, runs })
     }
-    const store = await LevelStore.open({ path: workspace.newPath('shares') })
-    const env = environment(store)
-    const ns = await Namespace.create(env, () => [])
-    const artifact = await write(ns, 'report')
-    for (let at = 0; at < samples; at++) {
-      const audience = [agent(`one at a time ${at}`)]
-      await timed('share with 1 agent', atMost(15, 'ms'), () => ns.share({ artifact, audience }))
-      await timed('update under the key in force', undefined, () => update(ns, artifact))
-      await timed('unshare', atMost(15, 'ms'), () => ns.unshare({ artifact, audience }))
-      await timed('update under a fresh key', undefined, () => update(ns, artifact))
+    const sharer = await Node.start(bench)
+    const recipient = await Node.start(bench)
+    await sharer.know('recipient', recipient)
+    await recipient.know('sharer', sharer)
+    await sharer.jobs.run('meet', 'recipient')
+    const { result: ids } = await sharer.jobs.run('write', manyShares)
+    const { result: others } = await sharer.jobs.run('write', 2 * samples)
+    say(`shares: ${manyShares} artifacts written`)
+    const count = manyShares.toLocaleString('en-US')
+    const agent = 'recipient'
+    const first = await sharer.jobs.run('shareAndUnshare', { ids: others.slice(0, samples), agent })
+    note('share with 1 agent', first.result.shared, atMost(15, 'ms'))
+    note('unshare', first.result.unshared, atMost(15, 'ms'))
+    const startedMs = performance.now()
+    const sharing = await sharer.jobs.run('shareAll', { ids, agent })
+    await recipient.jobs.run('awaitShared', manyShares)
+    note(`${count} shared, until the recipient has all`, [(performance.now() - startedMs) / 1e3], undefined, 's')
+    note(`${count} shared, processor time of the sharer`, [sharing.cpuMs / 1e3], undefined, 's')
+    say(`shares: ${manyShares} shared`)
+    const then = await sharer.jobs.run('shareAndUnshare', { ids: others.slice(samples), agent })
+    note(`share with 1 agent, ${count} shared`, then.result.shared, atMost(15, 'ms'))
+    note(`unshare, ${count} shared`, then.result.unshared, atMost(15, 'ms'))
+    for (const [what, node, by, filter] of [
+      ['shared with me', recipient, 'others', false],
+      ['shared with me, by metadata', recipient, 'others', true],
+      ['shared by me', sharer, 'me', false],
+      ['shared by me, by metadata', sharer, 'me', true],
+    ] as const) {
+      const { result } = await node.jobs.run('pages', { by, filter, count: filter ? pages / 2 : pages })
+      // The first of what is shared by me opens all of it.
+      if (by === 'me' && !filter) note(`the first page of 100 of ${count} ${what}`, result.slice(0, 1))
+      note(`a page of 100 of ${count} ${what}`, result.slice(1), atMost(10, 'ms'))
     }
-    say(`shares: ${samples} of one artifact`)
-    const audience = Array.from({ length: manyAgents }, (_, at) => agent(`many ${at}`))
-    await timed(`share with ${manyAgents} agents`, undefined, () => ns.share({ artifact, audience }))
-    await timed('update of what is shared with them', undefined, () => update(ns, artifact))
-    await ns.unshare({ artifact, audience: audience.slice(0, 1) })
-    await timed('update of what is shared with them, a fresh key', undefined, () => update(ns, artifact))
-    for (let at = 0; at < manyShares; at += 100) {
-      const some = await Promise.all(Array.from({ length: 100 }, (_, of) => write(ns, `artifact ${at + of}`)))
-      await Promise.all(some.map((one) => ns.share({ artifact: one, audience: [agent('of many')] })))
-    }
-    say(`shares: ${manyShares} artifacts shared`)
-    await ns.close()
-    const again = await timed('open the namespace again', undefined, () => Namespace.open(env, ns.id))
-    const all = `open ${manyShares.toLocaleString('en-US')} shares`
-    await timed(all, atMost(1_500, 'ms'), () => Array.fromAsync(again.allShares()))
-    await timed(`${all}, again`, undefined, () => Array.fromAsync(again.allShares()))
-    for (let at = 0; at < samples; at++) {
-      await timed('who has an artifact, of 1,000 agents', undefined, () => again.sharesOf(artifact))
-      await timed(
-        'update of what nobody else has',
-        undefined,
-        async () => await update(again, await write(again, `${at}`)),
-      )
-    }
-    await again.close()
-    await store.close()
+    const { result: access } = await sharer.jobs.run('access', ids.slice(0, samples))
+    note('who has access', access, atMost(5, 'ms'))
+    await recipient.close({ isKept: true })
+    const opened = await recipient.reopen()
+    note(`a node with ${count} shares starts`, [opened])
+    await recipient.close()
+    await sharer.close()
+    say('shares: groups and keys')
+    const fewer = await openSealedKeys(bench, fewerShares)
+    const all = await openSealedKeys(bench, manyShares)
+    note(`open ${count} sealed keys at start`, [all.openMs + all.keysMs], atMost(1_500, 'ms'))
+    const timesMore = (all.openMs + all.keysMs) / (fewer.openMs + fewer.keysMs) / (manyShares / fewerShares)
+    const few = fewerShares.toLocaleString('en-US')
+    note(`open sealed keys, time for one: ${count} to ${few}`, [timesMore], atMost(1.5, ''), '')
+    note('a group of 1,000 rotates', [await rotateGroup(bench, 1_000)], atMost(1_000, 'ms'))
+    note('a group of 10,000 rotates', [await rotateGroup(bench, 10_000)])
+    const many = await shareWithMany(bench, manyAgents)
+    const agents = manyAgents.toLocaleString('en-US')
+    note(`share with ${agents} agents`, [many.shareMs])
+    note(`unshare 1 of ${agents}`, [many.unshareMs])
+    note(`update of what ${agents} agents read`, [many.updateMs])
+    note(`update of what ${agents} agents read, a fresh key`, [many.freshKeyMs])
     const figures = [...found].map(
       ([what, { unit, runs }]): Figure => ({ contender: 'artifact-hub', what, unit, runs }),
     )
     return {
-      title: 'Shares',
+      title: 'Shares, two processes on loopback',
       rows: figures.map((figure) => alone(figure, found.get(figure.what)?.target)),
       figures,
-      notes: ['One process, LevelDB, synced; the update of what nobody else has includes making it'],
+      notes: [
+        `share, unshare, access: medians of ${samples} calls, one after the other, each durable when it returns; pages: of the second on, in the order of creation`,
+        'sealed keys and groups: the core alone, in one process; of a group one member is removed, and all others are sealed the next epoch',
+      ],
     }
   },
 }
 
-const noBlocks: NamespaceBlocks = {
-  read: async () => undefined,
-  readInto: async () => undefined,
-  has: async (digests) => digests.map(() => false),
-  openWriter: () => {
-    throw new Error('nothing here is larger than an entry')
-  },
-}
+/** A node in a process of its own. */
+class Node {
+  readonly jobs: JobProcess<ShareJobs>
+  readonly #dataDir: string
+  readonly #workspace: Bench['workspace']
 
-function environment(store: LevelStore): NamespaceEnvironment {
-  return {
-    store,
-    packs: async () => noBlocks,
-    agent: new AgentKey(new Uint8Array(randomBytes(32))),
-    incarnation: new Uint8Array(randomBytes(16)),
-    clock: new HybridClock(Date.now),
-    random: (length) => new Uint8Array(randomBytes(length)),
+  private constructor(workspace: Bench['workspace']) {
+    this.#workspace = workspace
+    this.#dataDir = workspace.newPath('node')
+    this.jobs = new JobProcess<ShareJobs>(new URL('./share-process.ts', import.meta.url))
   }
-}
 
-function agent(name: string) {
-  const seed = new Uint8Array(32)
-  seed.set(new TextEncoder().encode(name))
-  return { kind: 'agent' as const, id: new AgentKey(seed).publicKey }
-}
+  static async start({ workspace }: Bench): Promise<Node> {
+    const node = new Node(workspace)
+    await node.jobs.run('open', { dataDir: node.#dataDir, isOnline: true })
+    return node
+  }
 
-function snippet(key: ArtifactKey) {
-  const { leaf, sha256, ...root } = sealInline(randomBytes(200), key.content)
-  return { root: { ...root, inline: true, keyId: key.id }, sha256, leaf }
-}
+  async know(name: string, other: Node): Promise<void> {
+    const { result: ticket } = await other.jobs.run('ticket', idle)
+    await this.jobs.run('know', { name, ticket })
+  }
 
-async function write(ns: Namespace, name: string): Promise<Uint8Array> {
-  const salt = ns.env.random(16)
-  const artifact = ns.artifactOf(salt)
-  const key = ns.newArtifactKey(artifact)
-  await writeFirstVersion(ns, {
-    handle: { artifact, salt, key },
-    wrap: undefined,
-    isNew: true,
-    state: { name, contentType: 'text/plain', metadata: {} },
-    content: snippet(key),
-    quota: new Quota('enterprise', () => ns.totals.leafBytes),
-    reservation: undefined,
-    also: [],
-  })
-  return artifact
-}
+  /** Milliseconds to start it again, without a network. */
+  async reopen(): Promise<number> {
+    return (await this.jobs.run('open', { dataDir: this.#dataDir, isOnline: false })).ms
+  }
 
-async function update(ns: Namespace, artifact: Uint8Array): Promise<void> {
-  const current = await ns.catalog.get(artifact)
-  if (current === undefined) throw new Error('it was just written')
-  const handle = await ns.handleOf(current)
-  await writeNextVersion(ns, {
-    handle,
-    expectedVersion: undefined,
-    restore: undefined,
-    next: ({ state }) => ({ state, content: snippet(handle.key) }),
-    quota: new Quota('enterprise', () => ns.totals.leafBytes),
-    reservation: undefined,
-    also: [],
-  })
+  async close({ isKept = false }: { isKept?: boolean } = {}): Promise<void> {
+    await this.jobs.run('close', idle)
+    if (isKept) return
+    await this.jobs.close()
+    await this.#workspace.remove(this.#dataDir)
+  }
 }

@@ -98,7 +98,9 @@ describe('what a node remembers', () => {
   })
 
   test('is read in its former version: when a share ended was not said, nor what came with it', async () => {
-    const [key, value] = ((await frozen(1)).follow as string).split('=').map((hex) => new Uint8Array(Buffer.from(hex, 'hex')))
+    const [key, value] = ((await frozen(1)).follow as string)
+      .split('=')
+      .map((hex) => new Uint8Array(Buffer.from(hex, 'hex')))
     const store = await storeWith(key as Uint8Array, value as Uint8Array)
     expect(await loadFollowRows(store)).toEqual([
       { ...follow, ended: { reason: 'REVOKED', atMs: 0 }, message: undefined },

@@ -47,6 +47,16 @@ const syncMessages: Record<string, SyncMessage> = {
   offered: { type: 'offered', same: [0, 2], unknown: [1] },
   names: { type: 'names', namespaces: [namespace] },
   claim: { type: 'claim', namespace, entries: [fill(9, 12)] },
+  follow: {
+    type: 'follow',
+    namespace,
+    authHash: fill(32, 18),
+    rows: [
+      { scope: { kind: 'artifact', artifact }, hash: fill(32, 19), presentation: fill(9, 6) },
+      { scope: { kind: 'auth' }, hash: fill(32, 20), presentation: fill(3, 7) },
+    ],
+  },
+  followed: { type: 'followed', same: true, differ: [0], denied: [1, 2] },
 }
 
 const content = { digest: root, codec: 0x70, sizeBytes: 5_000_000, storedBytes: 5_000_140 }
@@ -211,7 +221,7 @@ describe('what agents say to each other', () => {
   test.each([0, 2])('is refused in version %s', async (version) => {
     const unsupported = expect.objectContaining({ code: 'UNSUPPORTED_FORMAT' })
     const bytes = await frozen()
-    for (const name of ['hello', 'push', 'offer', 'claim']) {
+    for (const name of ['hello', 'push', 'offer', 'claim', 'follow']) {
       const [type, , ...rest] = decodeCanonical(fromHex(bytes.sync?.[name]), { maxBytes: 999, what: 'it' }) as unknown[]
       expect(() => decodeSyncMessage(encodeCanonical([type, version, ...rest]))).toThrow(unsupported)
     }

@@ -307,7 +307,12 @@ export class ReplicatedPartial {
   #isEnded({ claims }: FollowItem): boolean {
     const { self } = this.#context
     const presentation = { capability: { claims, token: new Uint8Array(0) }, proof: undefined }
-    const verdict = this.log.allows?.({ presentation, agent: self, provider: self, nowMs: this.#context.scheduler.now() })
+    const verdict = this.log.allows?.({
+      presentation,
+      agent: self,
+      provider: self,
+      nowMs: this.#context.scheduler.now(),
+    })
     return verdict?.allowed === false && (verdict.reason === 'REVOKED' || verdict.reason === 'ISSUER_REMOVED')
   }
 

@@ -219,7 +219,10 @@ export class SyncService implements AsyncDisposable {
       const room = this.#vectors.open(toHex(stream.agent))
       let next: RoundMessage | 'ask' | undefined
       try {
-        next = message.type === 'follow' ? await this.#follow(stream, message, room) : await this.#round(stream, message, room)
+        next =
+          message.type === 'follow'
+            ? await this.#follow(stream, message, room)
+            : await this.#round(stream, message, room)
       } finally {
         room.release()
       }
@@ -233,7 +236,11 @@ export class SyncService implements AsyncDisposable {
   }
 
   /** A round about all that an agent shows a right to. Gives what `#round` gives. */
-  async #follow(stream: SyncStream, message: FollowMessage, room: VectorShare): Promise<RoundMessage | 'ask' | undefined> {
+  async #follow(
+    stream: SyncStream,
+    message: FollowMessage,
+    room: VectorShare,
+  ): Promise<RoundMessage | 'ask' | undefined> {
     const log = this.#options.lookup(message.namespace)
     const nowMs = (): number => this.#options.scheduler.now()
     const rows: FollowedRow[] = []

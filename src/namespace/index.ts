@@ -41,6 +41,7 @@ export type { ShownDescriptor } from './group-descriptor.ts'
 export { leafRowChanges, loadLeafRows, removeStaleLeafRows } from './leaf-rows.ts'
 export type { NamespaceChange } from './ledger.ts'
 export { Namespace } from './namespace.ts'
+export type { SharesGiven } from './own-shares.ts'
 export type { NamespaceEnvironment } from './parts.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'
 export type { Received, RefusedEntry } from './receive.ts'
@@ -59,7 +60,6 @@ export {
   putPartial,
   removeRows,
 } from './registry.ts'
-export type { SharesGiven } from './own-shares.ts'
 export type { Share } from './share-book.ts'
 export { chainIdOf, keySpaces, NamespaceKeys } from './tables.ts'
 export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'

@@ -26,6 +26,8 @@ export interface Share {
   readonly artifactSalt: Uint8Array
   readonly clock: ClockReading
   readonly claims: CapabilityClaims
+  /** What was said with it. */
+  readonly message: string | undefined
 }
 
 /** What shares are read from. */
@@ -103,9 +105,10 @@ export class ShareBook {
     const known = this.#opened.get(name)
     if (known !== undefined) return known
     const shared = await openShared(entry, reader)
-    const claims = shared && claimsIn(shared)
+    const said = shared && saidIn(shared)
     const { data, author, grant, clock } = entry.header
-    if (claims === undefined || data?.jti === undefined || grant === undefined) return undefined
+    if (said === undefined || data?.jti === undefined || grant === undefined) return undefined
+    const { claims, message } = said
     const { id } = this.#init
     // Its author signed the entry, so what is in it need not be checked again; but only of what they give themselves.
     const isOwn =
@@ -115,7 +118,7 @@ export class ShareBook {
       equalBytes(claims.namespace, id) &&
       equalBytes(claims.artifact, artifactIdOf(id, data.artifactSalt))
     if (!isOwn) return undefined
-    const share: Share = { entry: entry.hash, artifactSalt: data.artifactSalt, clock, claims }
+    const share: Share = { entry: entry.hash, artifactSalt: data.artifactSalt, clock, claims, message }
     if (this.#opened.size >= maxKeptShares) this.#opened.delete(this.#opened.keys().next().value as string)
     this.#opened.set(name, share)
     return share
@@ -201,11 +204,14 @@ export async function openShared(entry: Entry, reader: SecretReader): Promise<Sh
   }
 }
 
-function claimsIn({ kind, bytes }: SharedBytes): CapabilityClaims | undefined {
+function saidIn({ kind, bytes }: SharedBytes): Pick<Share, 'claims' | 'message'> | undefined {
   try {
-    if (kind === 'share') return decodeUnverifiedEnvelope(bytes).capability.claims
+    if (kind === 'share') {
+      const { capability, message } = decodeUnverifiedEnvelope(bytes)
+      return { claims: capability.claims, message }
+    }
     const { claims } = decodeUnverifiedCapability(bytes)
-    return claims.kind === 'link' ? claims : undefined
+    return claims.kind === 'link' ? { claims, message: undefined } : undefined
   } catch (error) {
     if (!isHubError(error)) throw error
     return undefined

@@ -100,7 +100,7 @@ async function shareWithSome(
     const capability = signCapability(tx.agent, claims)
     const { name, contentType } = version.state
     const said = { capability, name, contentType, sizeBytes: version.root.sizeBytes, message }
-    shares.push(await write(capability, { kind: 'share', bytes: sealEnvelope(tx.agent, said) }))
+    shares.push(await write(capability, { kind: 'share', bytes: sealEnvelope(tx.agent, said) }, message))
   }
   return shares
 }
@@ -140,7 +140,7 @@ export async function writeFollowingLink(
   })
 }
 
-type WriteShare = (capability: Capability, shared: SharedBytes) => Promise<Share>
+type WriteShare = (capability: Capability, shared: SharedBytes, message?: string) => Promise<Share>
 
 /** Opens what shares of one artifact need, so that writing them cannot fail half way. @throws ACCESS_DENIED when a key is missing */
 async function shareWriter(
@@ -164,9 +164,9 @@ async function shareWriter(
     throw new ArtifactHubError('ACCESS_DENIED', 'this agent cannot open the artifact’s key', {
       details: { artifactId: formatArtifactId(artifact) },
     })
-  return async (capability, shared) => {
+  return async (capability, shared, message) => {
     const { claims } = capability
-    const share = { entry: new Uint8Array(0), artifactSalt, clock: version.updatedAt, claims }
+    const share = { entry: new Uint8Array(0), artifactSalt, clock: version.updatedAt, claims, message }
     const due = keysDue(share, uses).flatMap((keyId) => keys.get(toHex(keyId)) ?? [])
     const items = due.flatMap((key) => itemsFor(key, [share], view))
     return await appendShare(tx, share, shared, items)

@@ -191,7 +191,10 @@ export class FollowBook {
 /** The namespaces that there are, with those of some more capabilities. */
 function namesBeside(known: ReadonlyMap<string, number> | undefined, beside: readonly Capability[]) {
   const names = new Set(beside.map(({ claims }) => toHex(claims.namespace)).filter((name) => known?.has(name) !== true))
-  return { count: (known?.size ?? 0) + names.size, isOld: (name: string) => known?.has(name) === true || names.has(name) }
+  return {
+    count: (known?.size ?? 0) + names.size,
+    isOld: (name: string) => known?.has(name) === true || names.has(name),
+  }
 }
 
 function addTo<T>(all: Map<string, Set<T>>, name: string, one: T): void {

@@ -69,7 +69,8 @@ function readRow(bytes: Uint8Array): FollowRow {
   if (typeof row !== 'object' || row === null) throw damaged()
   const { v, token, peers, ended, message = null } = row as Record<string, unknown>
   if (v !== 1) requireFormatVersion(v, formatVersion, 'what this node remembers of a followed artifact')
-  const isWell = token instanceof Uint8Array && Array.isArray(peers) && (message === null || typeof message === 'string')
+  const isWell =
+    token instanceof Uint8Array && Array.isArray(peers) && (message === null || typeof message === 'string')
   if (!isWell) throw damaged()
   return {
     token,

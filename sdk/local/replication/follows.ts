@@ -10,7 +10,13 @@ import {
 } from '../../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
-import { afterOf, type Following, type KnownPeer, type Replicator, type SyncScope } from '../../../src/exchange/index.ts'
+import {
+  afterOf,
+  type Following,
+  type KnownPeer,
+  type Replicator,
+  type SyncScope,
+} from '../../../src/exchange/index.ts'
 import type { AgentKey } from '../../../src/identity/index.ts'
 import { clockSkewMs, endedFollowMs, forgetEveryMs, maxEndedFollows, maxPresentations } from '../../../src/limits.ts'
 import type { Entry } from '../../../src/log/index.ts'
@@ -493,7 +499,8 @@ export class Follows implements ReadRights, FetchRights {
     if (isFirst) {
       const stop = log.subscribe(({ authChanged, artifacts, entries }) => {
         if (authChanged) this.#onAuthChange(name, entries)
-        if (artifacts.length > 0) this.#inBackground(this.#noteArrivals(artifacts.flatMap((one) => [...this.#book.about(one)])))
+        if (artifacts.length > 0)
+          this.#inBackground(this.#noteArrivals(artifacts.flatMap((one) => [...this.#book.about(one)])))
       })
       this.#listening.set(name, stop)
     }
@@ -560,10 +567,8 @@ export class Follows implements ReadRights, FetchRights {
   #onAuthChange(name: string, entries: Iterable<Entry>): void {
     this.#inBackground(this.#settle(name, endedBy(entries)))
     // The next epoch of a group may have been recorded: what was shown before gives nothing any more.
-    for (const { auth } of entries) {
-      if (auth?.kind !== 'descriptor') continue
-      for (const entry of this.#book.of(name)) if (isForGroup(entry)) return this.#refresh(name)
-    }
+    const isEpoch = [...entries].some(({ auth }) => auth?.kind === 'descriptor')
+    if (isEpoch && [...this.#book.of(name)].some(isForGroup)) this.#refresh(name)
   }
 
   async #noteArrivals(entries: readonly FollowEntry[]): Promise<void> {

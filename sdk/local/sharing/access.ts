@@ -13,7 +13,12 @@ import type { Sharing } from './sharing.ts'
  * those made here are known.
  * @throws ACCESS_DENIED
  */
-export async function accessOf(sharing: Sharing, links: Links, log: Namespace, artifact: Uint8Array): Promise<Access[]> {
+export async function accessOf(
+  sharing: Sharing,
+  links: Links,
+  log: Namespace,
+  artifact: Uint8Array,
+): Promise<Access[]> {
   const { groups } = sharing
   const { env, contacts } = groups.replication
   if (log.roleOf(env.agent.publicKey) === undefined)

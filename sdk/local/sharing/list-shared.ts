@@ -33,7 +33,7 @@ export async function sharedWithMe(groups: Groups, query: Query): Promise<Page<S
       .inForce(artifact)
       .flatMap(({ capability: { claims }, message }) => (claims.kind === 'share' ? [{ claims, message }] : []))
   const places = namespaces.partial.map(({ log }): Place<Received> => ({ log, sharesOf }))
-  return await pageOf(places, query, async (_, { claims, message }) =>
+  return await pageOf(places, query, ({ claims, message }) =>
     presentClaims(groups, claims, { createdMs: claims.notBefore * 1000, message }),
   )
 }
@@ -47,13 +47,13 @@ export async function sharedByMe(groups: Groups, query: Query): Promise<Page<Sha
       given.of(artifact).filter(({ claims }) => claims.kind === 'share')
     if (given.size > 0) places.push({ log, sharesOf, among: given })
   }
-  return await pageOf(places, query, (log, share) => presentShare(groups, log, share))
+  return await pageOf(places, query, (share) => presentShare(groups, share))
 }
 
 async function pageOf<S>(
   places: readonly Place<S>[],
   query: Query,
-  present: (log: Namespace, share: S) => Promise<Share>,
+  present: (share: S) => Share,
 ): Promise<Page<SharedArtifact>> {
   const listed = places.map(({ log, sharesOf, among }) => ({
     catalog: log.catalog,
@@ -64,8 +64,7 @@ async function pageOf<S>(
   const shown: SharedArtifact[] = []
   for (const { record, catalog } of items) {
     const { log, sharesOf } = places[catalog] as Place<S>
-    const own: Share[] = []
-    for (const share of sharesOf(record.artifact).slice(0, maxSharesShown)) own.push(await present(log, share))
+    const own = sharesOf(record.artifact).slice(0, maxSharesShown).map(present)
     own.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime())
     shown.push({ ...presentArtifact(log.idText, record), shares: own })
   }

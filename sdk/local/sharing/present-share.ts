@@ -1,7 +1,7 @@
-import { type Audience, decodeEnvelope } from '../../../src/capability/index.ts'
+import type { Audience } from '../../../src/capability/index.ts'
 import { formatArtifactId, formatGroupId, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
 import { formatDid } from '../../../src/identity/index.ts'
-import type { Share as LoggedShare, Namespace } from '../../../src/namespace/index.ts'
+import type { Share as LoggedShare } from '../../../src/namespace/index.ts'
 import type { Recipient, Share } from '../../sharing-client.ts'
 import type { Groups } from '../groups/groups.ts'
 
@@ -31,8 +31,6 @@ export function presentClaims(
 }
 
 /** A share of a namespace's log, as programs see it. */
-export async function presentShare(groups: Groups, log: Namespace, share: LoggedShare): Promise<Share> {
-  const envelope = await log.envelopeOf(share)
-  const message = envelope === undefined ? undefined : decodeEnvelope(envelope).message
-  return presentClaims(groups, share.claims, { createdMs: share.clock.wallMs, message })
+export function presentShare(groups: Groups, { claims, clock, message }: LoggedShare): Share {
+  return presentClaims(groups, claims, { createdMs: clock.wallMs, message })
 }

@@ -19,11 +19,7 @@ export function createSharingApi(sharing: Sharing, links: Links, calls: OpenCall
   const { groups } = sharing
   const { namespaces } = groups.replication
 
-  const present = async (log: Namespace, shares: readonly LoggedShare[]): Promise<Share[]> => {
-    const shown: Share[] = []
-    for (const share of shares) shown.push(await presentShare(groups, log, share))
-    return shown
-  }
+  const present = (shares: readonly LoggedShare[]): Share[] => shares.map((share) => presentShare(groups, share))
 
   return {
     share: async (options) =>
@@ -47,7 +43,7 @@ export function createSharingApi(sharing: Sharing, links: Links, calls: OpenCall
           }),
         )
         sharing.tell(log, shares)
-        return await present(log, shares)
+        return present(shares)
       }),
     unshare: async (options) =>
       await calls.run(checked('unshare', shapes.unshare, options), async (call) => {
@@ -58,7 +54,7 @@ export function createSharingApi(sharing: Sharing, links: Links, calls: OpenCall
         const audience = requireSome('unshare', [...agentsNamed(groups, call.agents ?? []), ...named])
         const ended = await namespaces.during(namespace, () => log.unshare({ artifact: record.artifact, audience }))
         sharing.ended(log, ended)
-        return await present(log, ended)
+        return present(ended)
       }),
     listShared: (options) =>
       createListing(

@@ -1,0 +1,156 @@
+import { describe, expect, it } from 'vitest'
+import type { NamespaceNode } from '../../test/support/namespace-nodes.ts'
+import { type Capability, encodePresentation, type ShareClaims, signCapability } from '../capability/index.ts'
+import { equalBytes } from '../encoding/index.ts'
+import { maxFollowsInFrame } from '../limits.ts'
+import type { Namespace } from '../namespace/index.ts'
+import { World } from './capability-world.test-helper.ts'
+import type { SyncMessage } from './sync-codec.ts'
+import { onStream, syncProtocol } from './sync-run.ts'
+import { SyncStream } from './sync-stream.ts'
+
+/** Artifacts of the owner's, shared with the agent outside, and a log of that agent for them. */
+async function shared(world: World, count: number) {
+  const { owner, outside } = world
+  const artifacts: Uint8Array[] = []
+  for (let at = 0; at < count; at++) artifacts.push(await owner.write(`content ${at}`, `name ${at}`))
+  const shares: Capability[] = []
+  for (const artifact of artifacts) shares.push(await world.share(artifact))
+  const log = await world.partial(outside, ...artifacts)
+  await log.holdCapabilities(shares.map(({ claims: { artifact, jti } }) => ({ artifact, jti, groups: [] })))
+  return { artifacts, shares, log }
+}
+
+async function names(log: Namespace, artifacts: readonly Uint8Array[]): Promise<(string | undefined)[]> {
+  const found: (string | undefined)[] = []
+  for (const artifact of artifacts) found.push((await log.catalog.get(artifact))?.state.name)
+  return found
+}
+
+const none = new Set<number>()
+
+describe('a round about many artifacts', () => {
+  it('brings all of them, and is one short question and answer once they are here', async () => {
+    const world = await World.make()
+    const { artifacts, shares, log } = await shared(world, 20)
+    await using _ = world.serve(world.owner)
+    expect(await world.askAll(log, shares)).toMatchObject({ asked: 20, denied: none, lacking: none, unlinked: 0 })
+    expect(await names(log, artifacts)).toEqual(artifacts.map((_artifact, at) => `name ${at}`))
+    const again = await world.askAll(log, shares)
+    expect(again).toMatchObject({ asked: 20, denied: none, lacking: none, stored: 0 })
+    const shown = shares.reduce((sum, { token }) => sum + token.length, 0)
+    expect(again.sentBytes).toBeLessThan(shown + 20 * 80 + 100)
+    expect(again.receivedBytes).toBeLessThan(20)
+  })
+
+  it('moves only what differs', async () => {
+    const world = await World.make()
+    const { artifacts, shares, log } = await shared(world, 8)
+    await using _ = world.serve(world.owner)
+    await world.askAll(log, shares)
+    await world.owner.update(artifacts[3] as Uint8Array, 'other', 'another')
+    const update = await world.askAll(log, shares)
+    expect(update).toMatchObject({ stored: 1, known: 0, denied: none, lacking: none })
+    expect((await names(log, artifacts))[3]).toBe('another')
+    // Who may do what, and no artifact.
+    await world.owner.ns.grant({ agent: world.other.id, role: 'reader' })
+    expect(await world.askAll(log, shares)).toMatchObject({ stored: 1, known: 0, lacking: none })
+    expect(log.roleOf(world.other.id)).toBe('reader')
+  })
+
+  it('is about as many as a frame takes, and goes on with the rest', async () => {
+    const world = await World.make()
+    const { artifacts, shares, log } = await shared(world, 600)
+    await using _ = world.serve(world.owner)
+    const first = await world.askAll(log, shares)
+    expect(first.asked).toBeLessThanOrEqual(maxFollowsInFrame)
+    expect(first.asked).toBeGreaterThan(200)
+    let asked = first.asked
+    while (asked < shares.length) asked += (await world.askAll(log, shares.slice(asked))).asked
+    expect(await names(log, artifacts)).not.toContain(undefined)
+  })
+
+  it('denies what an agent shows no right to, and serves the rest', async () => {
+    const world = await World.make()
+    const { owner, outside, other } = world
+    const { artifacts, shares, log } = await shared(world, 4)
+    const [first, second] = shares as [Capability, Capability]
+    const strange = await world.share(artifacts[0] as Uint8Array, { to: other })
+    await owner.ns.unshare({ artifact: second.claims.artifact, audience: [{ kind: 'agent', id: outside.id }] })
+    const forged = signCapability(outside.agent, { ...(first.claims as ShareClaims), issuer: outside.id })
+    await using _ = world.serve(owner)
+    const outcome = await world.askAll(log, [forged, ...shares, strange])
+    expect(outcome).toMatchObject({ asked: 6, denied: new Set([0, 2, 5]), lacking: none })
+    expect(await names(log, artifacts)).toEqual(['name 0', undefined, 'name 2', 'name 3'])
+    // With all denied, nothing is told: not even whether who may do what is known here as it is there.
+    expect(await world.askAll(log, [second, strange])).toMatchObject({ denied: new Set([0, 1]), stored: 0, known: 0 })
+    const unheldBy = await world.partial(other, ...artifacts)
+    expect(await world.askAll(unheldBy, shares, { as: other })).toMatchObject({
+      denied: new Set([0, 1, 2, 3]),
+      stored: 0,
+    })
+    const wrong = { about: artifacts[1] as Uint8Array }
+    expect(await world.askAll(log, [first], wrong)).toMatchObject({ denied: new Set([0]), stored: 0 })
+  })
+
+  it('gives nothing more of an artifact that is taken back while it is sent', async () => {
+    const world = await World.make()
+    const { owner } = world
+    const { artifacts, shares, log } = await shared(world, 3)
+    const [first] = shares as [Capability]
+    const allows = owner.ns.allows.bind(owner.ns)
+    let asked = 0
+    owner.ns.allows = (question) => {
+      asked += 1
+      // Each right is looked at once before anything is sent.
+      const isOver = asked > shares.length && equalBytes(question.presentation.capability.token, first.token)
+      return isOver ? { allowed: false, reason: 'REVOKED' } : allows(question)
+    }
+    await using _ = world.serve(owner)
+    await world.askAll(log, shares)
+    expect(await names(log, artifacts)).toEqual([undefined, 'name 1', 'name 2'])
+  })
+
+  it('ends for who answers about what was not asked, or follows up what was all denied', async () => {
+    const world = await World.make()
+    const { owner, outside } = world
+    const { shares, log } = await shared(world, 2)
+    const item = (share: Capability) => ({
+      scope: { kind: 'artifact' as const, artifact: share.claims.artifact },
+      claims: share.claims,
+      presentation: encodePresentation(share.token, undefined),
+    })
+    for (const answer of [
+      { same: true, differ: [2], denied: [] },
+      { same: true, differ: [1], denied: [1] },
+    ]) {
+      const stop = world.peerOf(owner).handle(syncProtocol, async (peerStream) => {
+        const stream = new SyncStream(peerStream, { network: world.peerOf(owner), scheduler: world.scheduler })
+        await stream.receive()
+        await stream.send({ type: 'followed', ...answer })
+        await stream.receive().catch(() => {})
+        await stream.end()
+      })
+      await expect(world.askAll(log, shares)).rejects.toMatchObject({ code: 'CORRUPT' })
+      stop()
+    }
+    await using _ = world.serve(owner)
+    const send = async (node: NamespaceNode, ...messages: readonly SyncMessage[]) =>
+      await world.scheduler.until(
+        onStream({ network: world.peerOf(node), scheduler: world.scheduler, agent: owner.id }, async (stream) => {
+          let last: SyncMessage | undefined
+          for (const message of messages) {
+            await stream.send(message)
+            last = await stream.receive()
+          }
+          return last
+        }),
+      )
+    const rows = shares.map((share) => ({ ...item(share), hash: new Uint8Array(32) }))
+    const follow = { type: 'follow', namespace: owner.ns.id, authHash: new Uint8Array(32), rows } as const
+    const vector = { type: 'vector', same: false, rows: [], ids: [], wants: [], more: false } as const
+    expect(await send(outside, follow)).toMatchObject({ type: 'followed', same: false, differ: [0, 1], denied: [] })
+    await expect(send(world.other, follow, vector)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(world.peerOf(owner).penalties.length).toBeGreaterThan(0)
+  })
+})
