@@ -104,6 +104,7 @@ class World {
       capability: { claims, token },
       peers: [],
       scope: 'auth',
+      message: undefined,
       state: 'ended',
       reason: 'REVOKED',
     }
