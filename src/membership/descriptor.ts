@@ -79,18 +79,23 @@ export function readProof(group: Uint8Array, proof: readonly Uint8Array[]): Proo
  * was removed can go on writing behind its place in its own chain.
  */
 export function newestDescriptor(known: Iterable<ProofFacts>): GroupDescriptor | undefined {
-  const all = [...known]
+  const [newest] = countingRotates([...known]).sort((one, two) => compareDescriptors(two, one))
+  if (newest === undefined) return undefined
+  const { group, epoch, publicKey, number, clock, rotate } = newest
+  return { group, epoch, publicKey, number, clock, rotate }
+}
+
+/** Ids, in hex, of the epochs that are known of a group and count, its newest and earlier ones. */
+export function countingEpochs(known: Iterable<ProofFacts>): ReadonlySet<string> {
+  return new Set(countingRotates([...known]).map(({ epoch }) => toHex(epoch)))
+}
+
+function countingRotates(all: readonly ProofFacts[]): ProvenRotate[] {
   const isAdmins = ({ grant, author }: ProvenRotate) =>
     grant === undefined ||
     (all.some(({ admins }) => admins.get(grant) === author) &&
       !all.some(({ ended }) => ended.has(endingKey(grant, author))))
-  const [newest] = all
-    .flatMap(({ rotates }) => rotates)
-    .filter(isAdmins)
-    .sort((one, two) => compareDescriptors(two, one))
-  if (newest === undefined) return undefined
-  const { group, epoch, publicKey, number, clock, rotate } = newest
-  return { group, epoch, publicKey, number, clock, rotate }
+  return all.flatMap(({ rotates }) => rotates).filter(isAdmins)
 }
 
 /**

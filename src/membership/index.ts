@@ -1,6 +1,13 @@
 /** Who may do what, and which entries count: evaluated from the auth entries, one answer in whatever order they come. */
 export { type ChainLimit, isWithin, sameLimit } from './chain-limit.ts'
-export { changedDescriptor, type GroupDescriptor, newestDescriptor, type ProofFacts, readProof } from './descriptor.ts'
+export {
+  changedDescriptor,
+  countingEpochs,
+  type GroupDescriptor,
+  newestDescriptor,
+  type ProofFacts,
+  readProof,
+} from './descriptor.ts'
 export { compareClocks, type Epoch, type Owed } from './epochs.ts'
 export type { ChainName, Fork, Grant, Member, ShownEntries } from './members.ts'
 export { Membership, type MembershipChange } from './membership.ts'

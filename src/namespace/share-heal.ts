@@ -1,6 +1,6 @@
 import { bytesText, toHex } from '../encoding/index.ts'
 import { maxBoxesInEntry } from '../limits.ts'
-import { rankOf } from '../membership/index.ts'
+import { countingEpochs, rankOf } from '../membership/index.ts'
 import type { SealingItem } from '../sharing/index.ts'
 import { artifactData } from './artifact-writes.ts'
 import type { Ledger, NamespaceChange } from './ledger.ts'
@@ -20,16 +20,33 @@ export class ShareHealer {
   readonly #ledger: Ledger
   /** By artifact as text; `undefined`: every artifact with a share. */
   #unseen: Map<string, Uint8Array> | undefined
+  /** By group in hex, how many of the epochs that were recorded of it do not count, where any do not. */
+  readonly #void = new Map<string, number>()
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
     ledger.subscribe((change) => this.#note(change))
   }
 
-  #note({ artifacts, shared, keysGained }: NamespaceChange): void {
-    if (keysGained) this.#unseen = undefined
+  #note({ artifacts, shared, keysGained, authChanged, entries }: NamespaceChange): void {
+    if (keysGained || (authChanged && this.#hasLostEpoch(entries))) this.#unseen = undefined
     for (const artifact of [...artifacts, ...shared]) this.#unseen?.set(bytesText(artifact), artifact)
     if ((this.#unseen?.size ?? 0) > maxArtifacts) this.#unseen = undefined
+  }
+
+  /** Whether it was recorded that an epoch of a group is none after all: what was sealed to it is closed to the group. */
+  #hasLostEpoch(entries: NamespaceChange['entries']): boolean {
+    let hasLost = false
+    for (const { auth } of entries) {
+      if (auth?.kind !== 'descriptor') continue
+      const proofs = this.#ledger.membership.groups.proofsOf(auth.group)
+      const claimed = new Set(proofs.flatMap(({ rotates }) => rotates.map(({ epoch }) => toHex(epoch))))
+      const lost = claimed.size - countingEpochs(proofs).size
+      const name = toHex(auth.group)
+      if (lost > (this.#void.get(name) ?? 0)) hasLost = true
+      if (lost > 0) this.#void.set(name, lost)
+    }
+    return hasLost
   }
 
   /** Gives how many entries it wrote. */

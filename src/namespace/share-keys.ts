@@ -67,18 +67,22 @@ export function itemsFor(key: ArtifactKey, shares: readonly Share[], view: Shari
   )
 }
 
-/** Those of shares for which no box of a key is there. */
+/** Those of shares for which no box of a key is there that their audience can open. */
 export async function lackingShares(
   view: SharingView,
   artifact: Uint8Array,
   keyId: Uint8Array,
   shares: readonly Share[],
 ): Promise<Share[]> {
-  const boxed = new Set<string>()
-  for (const { jti, entries } of await view.labelsOf(artifact, keyId)) {
-    if (!boxed.has(bytesText(jti)) && (await view.hasCounting(entries))) boxed.add(bytesText(jti))
+  const lacking = Map.groupBy(shares, ({ claims }) => bytesText(claims.jti))
+  for (const label of await view.labelsOf(artifact, keyId)) {
+    const name = bytesText(label.jti)
+    const without = lacking.get(name) ?? []
+    const closed = without.filter((share) => !view.isOpenTo(label, share))
+    if (closed.length === without.length || !(await view.hasCounting(label.entries))) continue
+    lacking.set(name, closed)
   }
-  return shares.filter(({ claims }) => !boxed.has(bytesText(claims.jti)))
+  return [...lacking.values()].flat()
 }
 
 /** Keys sections of at most so many boxes, the first of at most `first`; the others are each of one key. */

@@ -231,6 +231,28 @@ describe('a share with a group', () => {
     }
   })
 
+  test('locks nobody of the group out of what was sealed to an epoch that was none, of an admin who had been removed', async () => {
+    const { artifact, owner, outsiders, all, group, shares } = await shared(2)
+    const [bob, carol] = outsiders as [NamespaceNode, NamespaceNode]
+    const [bobInGroup, carolInGroup] = group.members as [NamespaceNode, NamespaceNode]
+    await group.owner.ns.grant({ agent: bob.id, role: 'admin' })
+    await converge(group.owner, ...group.members)
+    await group.owner.ns.revoke({ agent: bob.id })
+    // Not told of it, and so told of this.
+    await bobInGroup.ns.rotate()
+    await recordGroup(owner, bobInGroup)
+    await owner.update(artifact, 'two', 'report')
+    await owner.ns.heal()
+    await recordGroup(owner, group.owner)
+    await owner.ns.heal()
+    await converge(...all, ...group.members, group.owner)
+    await hold(carol, shares)
+    await holdGroup(carol, carolInGroup)
+    expect(await readable(carol, artifact)).toEqual({ 1: 'one', 2: 'two' })
+    // Once: nothing is owed then.
+    expect(await owner.ns.heal()).toBe(0)
+  })
+
   test('ends with unshare, for all of its members', async () => {
     const { artifact, owner, outsiders, all, group, shares } = await shared(2)
     const [bob] = outsiders as [NamespaceNode, NamespaceNode]
