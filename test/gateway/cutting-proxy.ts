@@ -10,7 +10,16 @@ export interface CuttingProxy extends AsyncDisposable {
 
 export async function startCuttingProxy(
   targetPort: number,
-  { afterBytes, times }: { readonly afterBytes: number; readonly times: number },
+  {
+    afterBytes,
+    times,
+    held = Promise.resolve(),
+  }: {
+    readonly afterBytes: number
+    readonly times: number
+    /** What is to be cut waits for it, silent. */
+    readonly held?: Promise<void>
+  },
 ): Promise<CuttingProxy> {
   let cuts = 0
   const sockets = new Set<Socket>()
@@ -31,8 +40,11 @@ export async function startCuttingProxy(
       passed += data.length
       if (cuts < times && passed > afterBytes) {
         cuts++
-        client.resetAndDestroy()
-        target.resetAndDestroy()
+        target.pause()
+        void held.then(() => {
+          client.resetAndDestroy()
+          target.resetAndDestroy()
+        })
       } else if (!client.write(data)) {
         target.pause()
         client.once('drain', () => target.resume())
