@@ -140,7 +140,8 @@ export class Groups implements AsyncDisposable {
 
   /**
    * The group that a text names: one of this agent's by name or id, a contact's name, a group's ticket (whose addresses are remembered), or any group's id.
-   * @throws NOT_FOUND for a name that is not known; INVALID_ARGUMENT for a damaged id or ticket, and for a ticket of something else
+   * @throws NOT_FOUND for a name that is not known; CONFLICT for one that two groups have; INVALID_ARGUMENT for a damaged id or ticket, and for a ticket
+   *   of something else
    */
   resolve(text: string): NamedGroup {
     const { namespaces, contacts, env } = this.replication
@@ -156,6 +157,16 @@ export class Groups implements AsyncDisposable {
       id === undefined ? name === text : equalBytes(group, id),
     )
     const group = id ?? contact?.group
+    const named = contacts.groups.find(({ name }) => name === text)?.group
+    if (group !== undefined && named !== undefined && !equalBytes(group, named)) {
+      throw new ArtifactHubError(
+        'CONFLICT',
+        `two groups are called ${JSON.stringify(text)} here: name the one by its id`,
+        {
+          details: { groups: [group, named].map(formatGroupId) },
+        },
+      )
+    }
     if (group !== undefined) {
       return { group, name: this.nameOf(group), peers: contact?.peers.map(({ agent }) => agent) ?? [] }
     }
@@ -231,6 +242,9 @@ export class Groups implements AsyncDisposable {
   async #takeName(group: OpenNamespace): Promise<void> {
     if (!group.row.name.startsWith(placeholderName(group.row.id)) || group.log.closed) return
     const name = await readGroupName(group)
-    if (name !== undefined) await this.replication.namespaces.rename(group, name)
+    const { contacts, namespaces } = this.replication
+    // What is shared with a group that somebody here named must not go to one that others named so.
+    const isAnothers = contacts.groups.some((one) => one.name === name && !equalBytes(one.group, group.row.id))
+    if (name !== undefined && !isAnothers) await namespaces.rename(group, name)
   }
 }

@@ -161,8 +161,8 @@ export class GroupShares {
       const pieces = await Array.fromAsync(readContent({ root, keys, engine, blocks: log.blocks }))
       return decodeRecord(concatBytes(...pieces))
     } catch (error) {
-      // Any member may have written it.
-      if (isHubError(error, 'CORRUPT') || isHubError(error, 'UNSUPPORTED_FORMAT')) return undefined
+      // Any member may have written it: under a key that nobody has, or of what nobody can read. It keeps from no other.
+      if (unreadable.some((code) => isHubError(error, code))) return undefined
       throw error
     }
   }
@@ -172,6 +172,8 @@ export class GroupShares {
     return isOpen && claims.audience.some(({ kind, id }) => kind === 'group' && equalBytes(id, group))
   }
 }
+
+const unreadable = ['CORRUPT', 'UNSUPPORTED_FORMAT', 'ACCESS_DENIED', 'NOT_FOUND', 'UNAVAILABLE'] as const
 
 /** `{ v: 1, env: envelope, peers: [[agent, [address…]]…] }` */
 function decodeRecord(bytes: Uint8Array): GroupShare | undefined {
