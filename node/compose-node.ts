@@ -79,7 +79,7 @@ export async function composeNode({
   addresses.begin((id) => replication.isKnown(id))
   resources.use(addresses)
   const links = await Links.open(env)
-  const groups = resources.use(new Groups(replication))
+  const groups = resources.use(await Groups.open(replication))
   const sharing = resources.use(await Sharing.open(groups))
   const calls = new OpenCalls()
   const gateway = settings && (await openGateway(settings, replication, resources, logger))
@@ -89,6 +89,7 @@ export async function composeNode({
     env,
     network,
     replication,
+    groups,
     packs,
     client: createLocalClient(sharing, links, calls),
     calls,

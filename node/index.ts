@@ -22,6 +22,7 @@ export type {
   CheckOptions,
   CheckReport,
   DiskUsage,
+  EndedStatus,
   Finding,
   ForkStatus,
   GatewayStatus,
@@ -34,5 +35,6 @@ export type {
   PeerReach,
   StartNodeOptions,
   TransferStatus,
+  VouchedStatus,
 } from './node-types.ts'
 export { startNode } from './start-node.ts'

@@ -160,6 +160,28 @@ export interface NamespaceStatus extends LogStatus {
   readonly policy: FetchPolicy
 }
 
+/** A group, or a namespace that this agent had by way of one, that it is in no more: out of reach, and removed by `gc` after the grace period. */
+export interface EndedStatus {
+  readonly kind: 'namespace' | 'group'
+  /** `ns_…` or `grp_…` */
+  readonly id: string
+  readonly name: string
+  /** `REMOVED`: its role was taken away. `GROUP`: it had it by way of a group, and is in that no more. */
+  readonly reason: 'REMOVED' | 'GROUP'
+  /** DID of who took the role away. */
+  readonly by: string | undefined
+  readonly at: Date
+}
+
+/** What a node has on the word of others: groups that contacts added it to, namespaces that members of its groups wrote into their logs. */
+export interface VouchedStatus {
+  readonly logs: number
+  /** How many there may be in all, on one agent's word, and by way of one group. Groups beyond that wait in the inbox. */
+  readonly limits: { readonly all: number; readonly ofAgent: number; readonly ofGroup: number }
+  /** Namespaces that a group's log names and that are not followed, for there is no room; `namespace.join` takes them all the same. `by`: who wrote it. */
+  readonly leftOut: readonly { readonly namespace: string; readonly group: string; readonly by: string }[]
+}
+
 /** A node at a glance; JSON-safe but for the dates. */
 export interface NodeStatus {
   readonly did: string
@@ -174,10 +196,13 @@ export interface NodeStatus {
   readonly namespaces: readonly NamespaceStatus[]
   /** Groups that this agent is in. */
   readonly groups: readonly LogStatus[]
+  /** Groups that it is in no more, and namespaces that it had by way of them. */
+  readonly ended: readonly EndedStatus[]
+  readonly vouched: VouchedStatus
   /** As `peers()`. */
   readonly peers: readonly Peer[]
   readonly transfers: readonly TransferStatus[]
-  /** Namespaces, or groups (`ns_…` all the same), that an agent says this one has a role in, and that are not on this node. Anyone may say so. */
+  /** Namespaces that an agent says this one has a role in, and that are not on this node. Anyone may say so. Groups wait in the inbox. */
   readonly invitations: readonly { readonly namespace: string; readonly from: string }[]
   /** What others did that they should not, by kind, and who (DIDs) is refused for it now. */
   readonly misbehaviour: Readonly<Record<Misbehaviour, number>>

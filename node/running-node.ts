@@ -1,8 +1,9 @@
 import type { UnixFS } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import type { Client } from '../sdk/index.ts'
-import type { LocalEnvironment, LocalNamespaces, OpenCalls, Replication } from '../sdk/local/index.ts'
+import type { Groups, LocalEnvironment, LocalNamespaces, OpenCalls, Replication } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
+import { gcGraceMs } from '../src/limits.ts'
 import type { PackStore } from './disk/index.ts'
 import type { Gateway } from './gateway/index.ts'
 import type { StartedHelia } from './helia.ts'
@@ -28,6 +29,7 @@ interface RunningNodeInit {
   readonly env: LocalEnvironment
   readonly network: Network
   readonly replication: Replication
+  readonly groups: Groups
   readonly packs: PackStore
   readonly client: Client
   readonly calls: OpenCalls
@@ -62,9 +64,9 @@ export class RunningNode implements ArtifactHubNode {
 
   status(options: { signal?: AbortSignal | undefined } = {}): Promise<NodeStatus> {
     const { did, dataDir } = this
-    const { network, replication, calls } = this.#init
+    const { network, replication, groups, calls } = this.#init
     return calls.run(options, ({ signal }) =>
-      nodeStatus({ did, dataDir, startedAt: this.#startedAt, network, replication }, signal),
+      nodeStatus({ did, dataDir, startedAt: this.#startedAt, network, replication, groups }, signal),
     )
   }
 
@@ -77,9 +79,10 @@ export class RunningNode implements ArtifactHubNode {
   gc(options: GcOptions = {}): Promise<GcReport> {
     const { env, packs, logger } = this.#init
     const namespaces = this.#namespaces
-    return this.#maintain(options, (call) =>
-      collectGarbage({ env, packs, namespaces: namespaces.stored, logger }, call),
-    )
+    return this.#maintain(options, async (call) => {
+      await namespaces.removeEnded(call.now === true ? Number.POSITIVE_INFINITY : env.now() - gcGraceMs)
+      return await collectGarbage({ env, packs, namespaces: namespaces.stored, logger }, call)
+    })
   }
 
   peers(options: { signal?: AbortSignal | undefined } = {}): Promise<readonly Peer[]> {
@@ -130,7 +133,7 @@ export class RunningNode implements ArtifactHubNode {
     const { packs } = this.#init
     const namespaces = this.#namespaces
     const rows: DiskUsage[] = []
-    for (const { row, log } of namespaces.everything) {
+    for (const { row, log } of [...namespaces.everything, ...namespaces.ended.map((one) => one.namespace)]) {
       signal?.throwIfAborted()
       const { diskBytes: packBytes, deadBytes, blocks } = await (await packs.namespace(log.idText)).usage()
       rows.push({

@@ -1,9 +1,19 @@
-import type { OpenNamespace, Replication } from '../sdk/local/index.ts'
-import { formatArtifactId, formatGroupId, toHex } from '../src/encoding/index.ts'
+import type { EndedLog, Groups, OpenNamespace, Replication } from '../sdk/local/index.ts'
+import { formatArtifactId, formatGroupId, formatNamespaceId, toHex } from '../src/encoding/index.ts'
 import { formatDid } from '../src/identity/index.ts'
+import { maxLogsByAgent, maxLogsByGroup, maxLogsByOthers } from '../src/limits.ts'
 import { chainIdOf } from '../src/namespace/index.ts'
 import type { Network } from './network/index.ts'
-import type { ForkStatus, LogStatus, NamespaceStatus, NodeStatus, Peer, TransferStatus } from './node-types.ts'
+import type {
+  EndedStatus,
+  ForkStatus,
+  LogStatus,
+  NamespaceStatus,
+  NodeStatus,
+  Peer,
+  TransferStatus,
+  VouchedStatus,
+} from './node-types.ts'
 import { packageVersion } from './version.ts'
 
 interface StatusSource {
@@ -13,10 +23,15 @@ interface StatusSource {
 
 /** A node at a glance. @throws the signal's reason */
 export async function nodeStatus(
-  node: StatusSource & { readonly did: string; readonly dataDir: string; readonly startedAt: Date },
+  node: StatusSource & {
+    readonly did: string
+    readonly dataDir: string
+    readonly startedAt: Date
+    readonly groups: Groups
+  },
   signal: AbortSignal | undefined,
 ): Promise<NodeStatus> {
-  const { did, dataDir, startedAt, network, replication } = node
+  const { did, dataDir, startedAt, network, replication, groups } = node
   const { mode, addresses, relays, misbehaviour, refusedAgents, refusedConnections } = network.status()
   return {
     did,
@@ -30,6 +45,8 @@ export async function nodeStatus(
       replication.namespaces.all.map((namespace) => namespaceStatus(replication, namespace)),
     ),
     groups: replication.namespaces.groups.map((group) => logStatus(replication, group)),
+    ended: replication.namespaces.ended.map(endedStatus),
+    vouched: vouchedStatus(groups),
     peers: await peersOf(node, signal),
     transfers: transfersOf(replication),
     invitations: replication.joins.invitations,
@@ -119,6 +136,20 @@ function logStatus(replication: Replication, namespace: OpenNamespace): LogStatu
 function removalOf({ log }: OpenNamespace): LogStatus['removed'] {
   const [ending] = log.membership.endingsOf(log.env.agent.publicKey)
   return ending && { role: ending.role, by: formatDid(ending.author), at: new Date(ending.clock.wallMs) }
+}
+
+function endedStatus({ namespace: { row, log }, ending }: EndedLog): EndedStatus {
+  const id = row.kind === 'group' ? formatGroupId(row.id) : log.idText
+  const by = ending.by && formatDid(ending.by)
+  return { kind: row.kind, id, name: row.name, reason: ending.reason, by, at: new Date(ending.atMs) }
+}
+
+function vouchedStatus({ vouched }: Groups): VouchedStatus {
+  const leftOut = vouched.leftOut.map(({ namespace, group, by }) => {
+    return { namespace: formatNamespaceId(namespace), group: formatGroupId(group), by: formatDid(by) }
+  })
+  const limits = { all: maxLogsByOthers, ofAgent: maxLogsByAgent, ofGroup: maxLogsByGroup }
+  return { logs: vouched.logs, limits, leftOut }
 }
 
 function forksOf({ log }: OpenNamespace): ForkStatus[] {

@@ -10,8 +10,8 @@ export interface Group {
   /** Local to this node; at first what its owner calls it. */
   readonly name: string
   readonly owner: string
-  /** This agent's; `undefined` once it was removed. */
-  readonly role: GroupRole | undefined
+  /** This agent's. */
+  readonly role: GroupRole
   readonly members: number
   readonly createdAt: Date
 }
@@ -32,11 +32,14 @@ export interface GroupRef extends CallOptions {
   readonly group: string
 }
 
-/** Groups that this agent is in. Others' groups it can name as contacts: `agent.add` takes a group's ticket. */
+/**
+ * Groups that this agent is in. Others' groups it can name as contacts: `agent.add` takes a group's ticket. One that it was removed from is listed no more, and calls
+ * that name it are ACCESS_DENIED, with who removed it and when; `status` lists it until `leave`, or `gc` after the grace period.
+ */
 export interface GroupApi {
   /** This agent owns it. @throws ALREADY_EXISTS when this node has a group of that name */
   create(options: CallOptions & { readonly name: string }): Promise<Group>
-  /** @throws NOT_FOUND */
+  /** @throws NOT_FOUND, ACCESS_DENIED once this agent was removed */
   get(options: GroupRef): Promise<Group>
   list(options?: CallOptions): Promise<readonly Group[]>
   /**
@@ -73,8 +76,8 @@ export interface GroupApi {
     },
   ): Promise<Group>
   /**
-   * Forgets the group on this node, with what was shared by way of it; being added again does not bring it back, joining does. An admin has still to
-   * remove this agent for the others' keys to change.
+   * Forgets the group on this node, with what was shared by way of it; namespaces that this agent has by way of it alone are out of reach from then on. Being
+   * added again does not bring it back, joining does. An admin has still to remove this agent for the others' keys to change.
    */
   leave(options: GroupRef): Promise<void>
 }

@@ -97,8 +97,8 @@ export interface MembershipApi {
     },
   ): Promise<Member>
   /**
-   * Gives a group that this agent is in a role: its members have it, those who come later too, while they are in the group. Admins of the namespace who are in
-   * the group keep that in step while their nodes run.
+   * Gives a group that this agent is in a role: its members have it, those who come later too, while they are in the group, and their nodes join the namespace
+   * by themselves. Admins of the namespace who are in the group keep that in step while their nodes run.
    * @throws ACCESS_DENIED unless this agent ranks above that role; NOT_FOUND unless it is in the group; TOO_LARGE for one that may write and a group of more than 256
    */
   grant(
@@ -125,7 +125,7 @@ export interface MembershipApi {
   /** One copyable string: the namespace's id and where its members may be dialled. It gives no right to anything. */
   ticket(options?: CallOptions & { readonly namespace?: string | undefined }): Promise<string>
   /**
-   * Joins a namespace that granted this agent a role.
+   * Joins a namespace that granted this agent a role. One that a group brought, or is about to bring, is this node's own from then on.
    * @param options.name local name; by default what the ticket proposes
    * @param options.wait wait for a grant instead of failing without one, until the signal fires
    * @throws ACCESS_DENIED without a grant, UNAVAILABLE when nobody of the ticket can be reached, ALREADY_EXISTS
@@ -137,7 +137,7 @@ export interface MembershipApi {
       readonly wait?: boolean | undefined
     },
   ): Promise<{ readonly id: string; readonly name: string; readonly role: Role }>
-  /** Forgets the namespace on this node, blocks and all, as `delete`. It does not end the membership. @throws CONFLICT for the current one */
+  /** Forgets the namespace on this node, blocks and all, as `delete`; no group brings it back, joining does. It does not end the membership. @throws CONFLICT for the current one */
   leave(options: NamespaceRef): Promise<void>
   /**
    * Lets a branch of a forked chain count again, up to the entry that `head` names (64 hex digits; `status` shows both).

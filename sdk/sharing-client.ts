@@ -114,20 +114,25 @@ export interface InboxRequest {
   /** DID of who sent it. */
   readonly from: string
   readonly receivedAt: Date
-  /** What the sender calls it. Nothing vouches for it. */
+  /** What the sender calls it. Nothing vouches for it. Of a group the beginning of its id: its name is for members to see. */
   readonly name: string
+  /** `grp_…`, of a group. */
+  readonly group: string | undefined
   readonly artifactId: string | undefined
   readonly contentType: string | undefined
   readonly sizeBytes: number | undefined
   readonly message: string | undefined
 }
 
-/** What strangers share, until this agent says whether it wants it; what contacts share never waits here. Nothing of it is fetched or dialled before. */
+/**
+ * What strangers share, and groups that they add this agent to, until it says whether it wants that; what contacts share or add it to never waits here, unless
+ * they overdo it (`status` has the bounds). Nothing of it is fetched or dialled before.
+ */
 export interface InboxApi {
   /** The oldest first. At most 32 of one sender wait, and 1,000 in all. */
   list(options?: CallOptions): Promise<readonly InboxRequest[]>
-  /** From now on it is like what a contact shares. @throws NOT_FOUND */
+  /** From now on it is like what a contact shares; a group is joined. @throws NOT_FOUND; of a group ACCESS_DENIED, UNAVAILABLE when its sender is away */
   accept(options: CallOptions & { readonly id: string }): Promise<void>
-  /** It does not come again. @throws NOT_FOUND */
+  /** It does not come again. Of a share with a group that this agent is an admin of: nor to those who join the group later. @throws NOT_FOUND */
   drop(options: CallOptions & { readonly id: string }): Promise<void>
 }

@@ -296,6 +296,8 @@ export const maxHoldersAsked = 16
 export const maxEagerFetches = 3
 /** Waits of an eager fetch that failed, and of a node that waits to be granted a role, milliseconds: doubled from the first to the last. */
 export const retryBackoffMs = { from: 1_000, to: 60_000 }
+/** From one try to join a namespace to the next that news bring about, milliseconds: doubled from the first to the last. */
+export const joinPauseMs = { from: 50, to: 1_000 }
 /** Questions about groups that are open at a node, of one agent and in all: each may hold a proof, so 4 MiB. */
 export const maxGroupQuestionsOfAgent = 8
 export const maxGroupQuestions = 64
@@ -314,6 +316,29 @@ export const maxGroupListeners = 1_024
 export const groupRefreshMs = { from: 60_000, to: 120_000 }
 /** How long a sharer waits for a group's descriptor before it goes by the one that it has, milliseconds. */
 export const groupAskMs = 5_000
+/**
+ * Groups and namespaces that a node has on the word of others: groups that one contact added it to, and namespaces that one member wrote into its
+ * groups. Each is a log that is kept in step with all its members.
+ */
+export const maxLogsByAgent = 64
+/** Namespaces that a node has by way of one group: more are for a person to join. */
+export const maxLogsByGroup = 64
+/** All of these on one node: some 10 ms of its time an hour each when nothing happens in them. */
+export const maxLogsByOthers = 512
+/** Records of namespaces in one group's log that are looked at, the newest first: whoever is in the group may write any number. */
+export const maxNamespaceRecordsRead = 256
+/**
+ * Waits between tries to join a namespace that a group's log names, milliseconds: whoever wrote it down may name addresses of others. News of a role, and a
+ * connection to whom the log names, end the wait.
+ */
+export const groupJoinRetryMs = { from: 30_000, to: 10 * 60_000 }
+/** So many of them are tried at once, the next each so many milliseconds later: all may name one agent, who takes a flood ill (`syncStreamsPerSecond`). */
+export const groupJoinsAtOnce = { count: 16, everyMs: 60 }
+/** Invitations of strangers that wait to be looked into, one at a time, in all and of one of them: each costs a question to who sent it. */
+export const maxInvitationsInTurn = 128
+export const maxInvitationsInTurnOfAgent = 32
+/** Between two looks for what has expired among what strangers have room for, in the inbox or a group's log, milliseconds: bounds what they cost once it is full. */
+export const strangersSweepMs = 10 * 60_000
 /** Contacts of one node. */
 export const maxContacts = 10_000
 /** Unasked-for news of roles that are kept. */
@@ -352,8 +377,8 @@ export const maxInboxQuestions = 64
 /** Requests of strangers that wait to be accepted, of one of them and in all. */
 export const maxRequestsOfSender = 32
 export const maxRequests = 1_000
-/** Peers that a group's record of a share names: with the envelope they are content inside an entry. */
-export const maxPeersInGroupShare = 4
+/** Peers that a record in a group's log names, of a share or a namespace: with the envelope they are content inside an entry. */
+export const maxPeersInGroupRecord = 4
 /** Requests dropped by this node that it still knows, so that they do not come again. */
 export const maxDroppedRequests = 10_000
 /** Shares of one sender that an agent follows, and of all of them: about 2 KiB each in memory, so 100 MiB, and a row on the disk. */

@@ -7,7 +7,6 @@ import type { Role } from '../peer-client.ts'
 import { checked, shapes } from './arguments.ts'
 import { writeGroupName } from './groups/group-name.ts'
 import type { Groups } from './groups/groups.ts'
-import { deleteLeft, putLeft } from './groups/left.ts'
 import { membersOf } from './groups/present-member.ts'
 import { ticketOf } from './groups/ticket-of.ts'
 import type { OpenNamespace } from './namespaces.ts'
@@ -28,13 +27,18 @@ export function createGroupApi(groups: Groups, calls: OpenCalls): GroupApi {
   const { env, namespaces, contacts } = replication
   const self = env.agent.publicKey
 
+  const isIn = ({ log }: OpenNamespace): boolean => log.roleOf(self) !== undefined
   const present = ({ row, log }: OpenNamespace): Group => {
     const role = log.roleOf(self)
+    if (role === undefined) {
+      const details = { group: formatGroupId(row.id) }
+      throw new ArtifactHubError('ACCESS_DENIED', `this agent is not in group ${JSON.stringify(row.name)}`, { details })
+    }
     return {
       id: formatGroupId(row.id),
       name: row.name,
       owner: formatDid(row.owner),
-      role: role && rolesInGroup[role],
+      role: rolesInGroup[role],
       members: log.membership.members.length,
       createdAt: new Date(row.createdMs),
     }
@@ -54,7 +58,9 @@ export function createGroupApi(groups: Groups, calls: OpenCalls): GroupApi {
         present(namespaces.findGroup(group)),
       ),
     list: async (options) =>
-      await calls.run(checked('group.list', shapes.nothing, options), async () => namespaces.groups.map(present)),
+      await calls.run(checked('group.list', shapes.nothing, options), async () =>
+        namespaces.groups.filter(isIn).map(present),
+      ),
     add: async (options) =>
       await calls.run(checked('group.add', shapes.groupAdd, options), async (call) => {
         const group = namespaces.findGroup(call.group)
@@ -103,15 +109,9 @@ export function createGroupApi(groups: Groups, calls: OpenCalls): GroupApi {
             'INVALID_ARGUMENT',
             `this is the ticket of a ${ticket.kind}, and a group’s is needed`,
           )
-        const group = await replication.join(ticket, { name, isWaiting: wait === true, signal })
-        await env.store.batch([deleteLeft(ticket.id)], { sync: true })
-        return present(group)
+        return present(await groups.join(ticket, { name, isWaiting: wait === true, signal }))
       }),
     leave: async (options) =>
-      await calls.run(checked('group.leave', shapes.group, options), async ({ group: name }) => {
-        const group = namespaces.findGroup(name)
-        await env.store.batch([putLeft(group.row.id)], { sync: true })
-        await namespaces.discard(group)
-      }),
+      await calls.run(checked('group.leave', shapes.group, options), async ({ group }) => await groups.leave(group)),
   }
 }

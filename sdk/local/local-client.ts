@@ -25,7 +25,7 @@ export function createLocalClient(sharing: Sharing, links: Links, calls: OpenCal
       ...createSharingApi(sharing, links, calls),
       ...createLinkApi(replication, links, calls),
     },
-    namespace: { ...createNamespaceApi(replication, calls), ...createMembershipApi(groups, calls) },
+    namespace: { ...createNamespaceApi(groups, calls), ...createMembershipApi(groups, calls) },
     group: createGroupApi(groups, calls),
     inbox: createInboxApi(sharing, calls),
   }

@@ -2,6 +2,7 @@ import type { VersionRecord, VersionRef } from '../../src/catalog/index.ts'
 import { formatArtifactId, parseArtifactId } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { noSuchVersion } from '../../src/namespace/index.ts'
+import { endedError } from './ended.ts'
 import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
 
 /** A version and the namespace that it is in. */
@@ -28,7 +29,15 @@ export async function findById(
     throw noSuchVersion(artifact, options.version)
   }
   checkRight(namespaces, artifact)
+  if (options.namespace === undefined) await checkNotEnded(namespaces, artifact)
   throw noSuchVersion(artifact, undefined)
+}
+
+/** @throws ACCESS_DENIED for an artifact of a namespace that this agent is in no more */
+async function checkNotEnded({ ended }: LocalNamespaces, artifact: Uint8Array): Promise<void> {
+  for (const one of ended) {
+    if ((await one.namespace.log.catalog.get(artifact)) !== undefined) throw endedError(one)
+  }
 }
 
 /** @throws ACCESS_DENIED for an artifact that this agent was let read and may not read any more */

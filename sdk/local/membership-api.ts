@@ -51,7 +51,8 @@ export function createMembershipApi(groups: Groups, calls: OpenCalls): Membershi
       }),
     join: async (options) =>
       await calls.run(checked('namespace.join', shapes.join, options), async ({ ticket, name, wait, signal }) => {
-        const namespace = await replication.join(namespaceTicket(ticket), { name, isWaiting: wait === true, signal })
+        const call = { name, isWaiting: wait === true, signal }
+        const namespace = await groups.joinNamespace(namespaceTicket(ticket), call)
         const role = namespace.log.roleOf(self)
         if (role === undefined)
           throw new ArtifactHubError('ACCESS_DENIED', 'this agent’s role was taken away meanwhile')
@@ -60,7 +61,7 @@ export function createMembershipApi(groups: Groups, calls: OpenCalls): Membershi
     leave: async (options) =>
       await calls.run(
         checked('namespace.leave', shapes.namespace, options),
-        async ({ namespace }) => await namespaces.delete(namespace),
+        async ({ namespace }) => await groups.leaveNamespace(namespace),
       ),
     adopt: async (options) =>
       await calls.run(checked('namespace.adopt', shapes.adopt, options), async ({ namespace: name, head }) => {

@@ -26,6 +26,8 @@ import {
   Quota,
   removeRows,
 } from '../../src/namespace/index.ts'
+import type { KeyValueChange } from '../../src/storage/index.ts'
+import { deleteEnded, type EndedLog, type Ending, endedError, loadEnding, putEnded } from './ended.ts'
 import type { LocalEnvironment } from './environment.ts'
 import { deleteSettings } from './replication/rows.ts'
 
@@ -41,8 +43,11 @@ export interface OpenNamespace {
 /** Told of namespaces that come and go. */
 export interface NamespaceObserver {
   opened(namespace: OpenNamespace): void
-  /** Before it is closed: what is under way in it ends when this resolves. */
-  closing(namespace: OpenNamespace): Promise<void>
+  /**
+   * Before it is closed: what is under way in it ends when this resolves.
+   * @param isKept it ended and may come back: what is remembered of it stays
+   */
+  closing(namespace: OpenNamespace, isKept: boolean): Promise<void>
 }
 
 /** What capabilities let this agent read in namespaces that it is no member of. */
@@ -71,7 +76,7 @@ const endings: ReadonlySet<string> = new Set(['CLOSED', 'CORRUPT', 'UNAVAILABLE'
 
 /**
  * The namespaces of this node, and beside them its groups. All are open while the node runs: each costs a few rows of memory. Those
- * of which only single artifacts are here (`partial`) are kept apart.
+ * of which only single artifacts are here (`partial`) are kept apart, and so are those that this agent is in no more (`ended`).
  */
 export class LocalNamespaces {
   readonly #env: LocalEnvironment
@@ -79,6 +84,7 @@ export class LocalNamespaces {
   rights: ReadRights | undefined
   readonly #open = new Map<string, OpenNamespace>()
   readonly #partial = new Map<string, OpenNamespace>()
+  readonly #ended = new Map<string, EndedLog>()
   readonly #observers = new Set<NamespaceObserver>()
   #current: OpenNamespace | undefined
   /** Namespaces whose making or removal failed, and may have happened all the same. */
@@ -94,14 +100,13 @@ export class LocalNamespaces {
   static async open(env: LocalEnvironment): Promise<LocalNamespaces> {
     const namespaces = new LocalNamespaces(env)
     for (const id of await loadRemovals(env.store)) await namespaces.#remove(id)
-    for (const row of await loadNamespaceRows(env.store)) {
-      const log = await Namespace.open(env, row.id)
-      namespaces.#add(row, log)
-    }
+    for (const row of await loadNamespaceRows(env.store)) await namespaces.#restore(row)
     for (const id of await loadPartials(env.store)) {
       const artifacts = new FollowedArtifacts()
       // Which artifacts: whoever keeps the capabilities says so before anything is received.
-      if (!namespaces.#open.has(formatNamespaceId(id))) namespaces.#addPartial(await Namespace.open(env, id, artifacts))
+      const idText = formatNamespaceId(id)
+      if (!namespaces.#open.has(idText) && !namespaces.#ended.has(idText))
+        namespaces.#addPartial(await Namespace.open(env, id, artifacts))
     }
     if (namespaces.all.length === 0) await namespaces.create(personalName)
     const current = await loadCurrentNamespace(env.store)
@@ -132,9 +137,14 @@ export class LocalNamespaces {
     return [...this.#partial.values()]
   }
 
+  /** Those that this agent is in no more, in no order. */
+  get ended(): EndedLog[] {
+    return [...this.#ended.values()]
+  }
+
   /** Every log that has anything in the store. */
   get stored(): OpenNamespace[] {
-    return [...this.everything, ...this.partial]
+    return [...this.everything, ...this.partial, ...this.ended.map(({ namespace }) => namespace)]
   }
 
   /** The partial one of that id (32 bytes). */
@@ -156,24 +166,32 @@ export class LocalNamespaces {
     return namespace === this.#current
   }
 
-  /** The namespace of that name or id; the current one for `undefined`. @throws NOT_FOUND, INVALID_ARGUMENT */
+  /** The namespace of that name or id; the current one for `undefined`. @throws NOT_FOUND, INVALID_ARGUMENT, ACCESS_DENIED for one that ended */
   find(nameOrId: string | undefined): OpenNamespace {
-    if (nameOrId === undefined) return this.current
-    const id = isNamespaceId(nameOrId) ? parseNamespaceId(nameOrId) : undefined
-    return this.#find('namespace', nameOrId, id)
+    return nameOrId === undefined ? this.current : this.#find('namespace', nameOrId)
   }
 
-  /** The group of that name or id. @throws NOT_FOUND, INVALID_ARGUMENT */
+  /** The group of that name or id. @throws as `find` */
   findGroup(nameOrId: string): OpenNamespace {
-    const id = isGroupId(nameOrId) ? parseGroupId(nameOrId) : undefined
-    return this.#find('group', nameOrId, id)
+    return this.#find('group', nameOrId)
   }
 
-  #find(kind: LogKind, nameOrId: string, id: Uint8Array | undefined): OpenNamespace {
-    const found = this.everything.find(
-      ({ row }) => row.kind === kind && (id === undefined ? row.name === nameOrId : equalBytes(row.id, id)),
-    )
+  /** As `find` and `findGroup`; one that ended is found as well. @throws NOT_FOUND, INVALID_ARGUMENT */
+  findKept(kind: LogKind, nameOrId: string): OpenNamespace {
+    return this.#find(kind, nameOrId, true)
+  }
+
+  #find(kind: LogKind, nameOrId: string, isEndedToo = false): OpenNamespace {
+    const isId = kind === 'group' ? isGroupId(nameOrId) : isNamespaceId(nameOrId)
+    const parse = kind === 'group' ? parseGroupId : parseNamespaceId
+    const id = isId ? parse(nameOrId) : undefined
+    const isIt = ({ row }: OpenNamespace): boolean =>
+      row.kind === kind && (id === undefined ? row.name === nameOrId : equalBytes(row.id, id))
+    const found = this.everything.find(isIt)
     if (found !== undefined) return found
+    const ended = this.ended.find(({ namespace }) => isIt(namespace))
+    if (ended !== undefined && isEndedToo) return ended.namespace
+    if (ended !== undefined) throw endedError(ended)
     throw new ArtifactHubError('NOT_FOUND', `there is no ${kind} ${JSON.stringify(nameOrId)}`, {
       details: { [kind]: nameOrId },
     })
@@ -210,6 +228,8 @@ export class LocalNamespaces {
     )
       return error
     await this.#turn
+    const ended = this.#ended.get(idText)
+    if (ended !== undefined) return endedError(ended, error)
     if (this.#open.has(idText) || this.#unsettled.has(idText)) {
       if (error.code !== 'CLOSED') return error
       const details = { namespace: idText }
@@ -232,21 +252,23 @@ export class LocalNamespaces {
 
   /** @throws ALREADY_EXISTS */
   create(name: string, plan: PlanName = defaultPlan, kind: LogKind = 'namespace'): Promise<OpenNamespace> {
-    return this.#exclusively(async () => {
-      this.#checkName(kind, name)
-      const common = { kind, name, plan, owner: this.#env.agent.publicKey, createdMs: this.#env.now() }
-      let id: Uint8Array | undefined
-      const remember = (drawn: Uint8Array) => {
-        id = drawn
-        return [putNamespaceRow({ id: drawn, ...common })]
-      }
-      const make = () => Namespace.create(this.#env, remember, { isGroup: kind === 'group' })
-      return await this.#make(make, common, () => id)
-    })
+    return this.#exclusively(() => this.#create(name, plan, kind))
+  }
+
+  async #create(name: string, plan: PlanName, kind: LogKind): Promise<OpenNamespace> {
+    this.#checkName(kind, name)
+    const common = { kind, name, plan, owner: this.#env.agent.publicKey, createdMs: this.#env.now() }
+    let id: Uint8Array | undefined
+    const remember = (drawn: Uint8Array) => {
+      id = drawn
+      return [putNamespaceRow({ id: drawn, ...common })]
+    }
+    const make = () => Namespace.create(this.#env, remember, { isGroup: kind === 'group' })
+    return await this.#make(make, common, () => id)
   }
 
   /**
-   * Makes room for a namespace that others have: its log comes by replication.
+   * Makes room for a namespace that others have: its log comes by replication. One that ended is taken up again as it was.
    * @param options.genesis its first entry, whose hash the id is
    * @throws ALREADY_EXISTS, CORRUPT when that is not its genesis, INVALID_ARGUMENT for another kind of log
    */
@@ -258,6 +280,8 @@ export class LocalNamespaces {
       const actual = auth?.kind === 'genesis' ? auth.type : undefined
       if (actual !== undefined && actual !== kind)
         throw new ArtifactHubError('INVALID_ARGUMENT', `this is the id of a ${actual}, and a ${kind}’s is needed`)
+      const ended = this.#ended.get(formatNamespaceId(id))
+      if (ended !== undefined) return await this.#takeUp(ended.namespace, name)
       const common = { kind, name, plan: defaultPlan, owner: header.author, createdMs: this.#env.now() }
       await this.#dropPartial(id)
       const make = () => Namespace.join(this.#env, id, genesis, () => [putNamespaceRow({ id, ...common })])
@@ -275,8 +299,62 @@ export class LocalNamespaces {
       const known = this.#partial.get(idText)
       if (known !== undefined) return known
       if (this.#open.has(idText)) throw new ArtifactHubError('ALREADY_EXISTS', 'this node has that namespace')
+      // One log has one place in the store.
+      const ended = this.#ended.get(idText)
+      if (ended !== undefined) await this.#forget(ended.namespace)
       const log = await Namespace.join(this.#env, id, genesis, () => [putPartial(id)], new FollowedArtifacts())
       return this.#addPartial(log)
+    })
+  }
+
+  async #takeUp(namespace: OpenNamespace, name: string): Promise<OpenNamespace> {
+    const { idText } = namespace.log
+    const row = { ...namespace.row, name }
+    await this.#env.store.batch([putNamespaceRow(row), deleteEnded(row.id)], { sync: true })
+    namespace.row = row
+    this.#ended.delete(idText)
+    this.#open.set(idText, namespace)
+    for (const observer of this.#observers) observer.opened(namespace)
+    return namespace
+  }
+
+  /**
+   * This agent is in it no more: it is out of reach from now on, though kept, until it is joined again or its grace period is over. Idempotent. Of the
+   * current namespace the oldest other one takes the place.
+   */
+  end(namespace: OpenNamespace, ending: Ending): Promise<void> {
+    return this.#exclusively(async () => {
+      const { row, log } = namespace
+      if (this.#open.get(log.idText) !== namespace) return
+      const next = namespace === this.#current ? await this.#anotherThan(namespace) : undefined
+      const alsoCurrent = next === undefined ? [] : [putCurrentNamespace(next.row.id)]
+      await this.#env.store.batch([putEnded(row.id, ending), ...alsoCurrent], { sync: true })
+      this.#open.delete(log.idText)
+      this.#ended.set(log.idText, { namespace, ending })
+      this.#current = next ?? this.#current
+      await Promise.all([...this.#observers].map((observer) => observer.closing(namespace, true)))
+    })
+  }
+
+  async #anotherThan(namespace: OpenNamespace): Promise<OpenNamespace> {
+    const other = this.all.find((one) => one !== namespace)
+    return other ?? (await this.#create(this.freeName('namespace', personalName), defaultPlan, 'namespace'))
+  }
+
+  /** Whether this node has that log (32 bytes), all of it. */
+  has(id: Uint8Array): boolean {
+    return this.#open.has(formatNamespaceId(id))
+  }
+
+  /** What a log that ended was ended by; `undefined` for any other. */
+  endingOf(id: Uint8Array): Ending | undefined {
+    return this.#ended.get(formatNamespaceId(id))?.ending
+  }
+
+  /** Removes those that ended, as this node learned, before that time, milliseconds since 1970. */
+  removeEnded(before: number): Promise<void> {
+    return this.#exclusively(async () => {
+      for (const { namespace, ending } of this.ended) if (ending.learnedMs < before) await this.#forget(namespace)
     })
   }
 
@@ -289,7 +367,7 @@ export class LocalNamespaces {
     const namespace = this.#partial.get(formatNamespaceId(id))
     if (namespace === undefined) return
     this.#partial.delete(formatNamespaceId(id))
-    await Promise.all([...this.#observers].map((observer) => observer.closing(namespace)))
+    await Promise.all([...this.#observers].map((observer) => observer.closing(namespace, false)))
     await namespace.log.close()
     await this.#env.store.batch(forgetPartial(id), { sync: true })
     await this.#remove(id)
@@ -327,6 +405,11 @@ export class LocalNamespaces {
       const free = number === 1 ? name : `${name} ${number}`
       if (this.#isFree(kind, free)) return free
     }
+  }
+
+  /** What to call a log that comes by itself: as before if it was here, else as proposed, so that no other log of that kind has the name. */
+  nameFor(kind: LogKind, id: Uint8Array, proposed: string): string {
+    return this.freeName(kind, this.#ended.get(formatNamespaceId(id))?.namespace.row.name ?? proposed)
   }
 
   /** Calls a log otherwise on this node: by that name, or with a number behind it where that is taken. */
@@ -382,38 +465,47 @@ export class LocalNamespaces {
     })
   }
 
-  /** Forgets a namespace, then removes what it had: interrupted, the rest is removed at the next start. @throws CONFLICT for the current one */
-  delete(nameOrId: string): Promise<void> {
-    return this.#delete(() => this.find(nameOrId))
-  }
-
-  /** As `delete`, of one that was found already. */
-  discard(namespace: OpenNamespace): Promise<void> {
-    return this.#delete(() => namespace)
-  }
-
-  #delete(find: () => OpenNamespace): Promise<void> {
+  /**
+   * Forgets a namespace, one that ended too, then removes what it had: interrupted, the rest is removed at the next start.
+   * @param also what is written in the same batch
+   * @throws NOT_FOUND; CONFLICT for the current one
+   */
+  delete(nameOrId: string, also: (found: OpenNamespace) => KeyValueChange[]): Promise<void> {
     return this.#exclusively(async () => {
-      const namespace = find()
-      if (this.#open.get(namespace.log.idText) !== namespace) return
-      if (namespace === this.#current) {
-        throw new ArtifactHubError(
-          'CONFLICT',
-          `namespace ${JSON.stringify(namespace.row.name)} is the current one; use another first`,
-        )
-      }
-      this.#open.delete(namespace.log.idText)
-      await Promise.all([...this.#observers].map((observer) => observer.closing(namespace)))
-      await namespace.log.close()
-      const { id } = namespace.row
-      try {
-        await this.#env.store.batch([...forgetNamespace(id), deleteSettings(id)], { sync: true })
-      } catch (error) {
-        if ((await this.#settleFailed(id)) !== undefined || this.#unsettled.size > 0) throw error
-        return
-      }
-      await this.#remove(id)
+      const found = this.#find('namespace', nameOrId, true)
+      await this.#forget(found, also(found))
     })
+  }
+
+  /** As `delete`, of a namespace or group that was found already. Idempotent. */
+  discard(namespace: OpenNamespace): Promise<void> {
+    return this.#exclusively(() => this.#forget(namespace))
+  }
+
+  async #forget(namespace: OpenNamespace, also: readonly KeyValueChange[] = []): Promise<void> {
+    const { idText } = namespace.log
+    const isEnded = this.#ended.get(idText)?.namespace === namespace
+    if (!isEnded && this.#open.get(idText) !== namespace) return
+    if (namespace === this.#current) {
+      throw new ArtifactHubError(
+        'CONFLICT',
+        `namespace ${JSON.stringify(namespace.row.name)} is the current one; use another first`,
+      )
+    }
+    this.#open.delete(idText)
+    this.#ended.delete(idText)
+    await Promise.all([...this.#observers].map((observer) => observer.closing(namespace, false)))
+    await namespace.log.close()
+    const { id } = namespace.row
+    try {
+      await this.#env.store.batch([...forgetNamespace(id), deleteSettings(id), deleteEnded(id), ...also], {
+        sync: true,
+      })
+    } catch (error) {
+      if ((await this.#settleFailed(id)) !== undefined || this.#unsettled.size > 0) throw error
+      return
+    }
+    await this.#remove(id)
   }
 
   /** Waits for what is being written, and lets nothing more be. */
@@ -422,8 +514,18 @@ export class LocalNamespaces {
     await Promise.all(this.stored.map(({ log }) => log.close()))
   }
 
+  /** Opens what the store has. */
+  async #restore(row: NamespaceRow): Promise<OpenNamespace> {
+    const log = await Namespace.open(this.#env, row.id)
+    const ending = await loadEnding(this.#env.store, row.id)
+    if (ending === undefined) return this.#add(row, log)
+    const namespace = withQuota(row, log)
+    this.#ended.set(log.idText, { namespace, ending })
+    return namespace
+  }
+
   #add(row: NamespaceRow, log: Namespace): OpenNamespace {
-    const namespace = { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes), uploading: new Set<string>() }
+    const namespace = withQuota(row, log)
     this.#open.set(log.idText, namespace)
     for (const observer of this.#observers) observer.opened(namespace)
     return namespace
@@ -433,7 +535,7 @@ export class LocalNamespaces {
     const { owner } = log.membership
     const kind = 'namespace' as const
     const row = { id: log.id, kind, name: log.idText, plan: defaultPlan, owner, createdMs: this.#env.now() }
-    const namespace = { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes), uploading: new Set<string>() }
+    const namespace = withQuota(row, log)
     this.#partial.set(log.idText, namespace)
     for (const observer of this.#observers) observer.opened(namespace)
     return namespace
@@ -450,9 +552,9 @@ export class LocalNamespaces {
 
   async #settle(id: Uint8Array): Promise<OpenNamespace | undefined> {
     const row = (await loadNamespaceRows(this.#env.store)).find((one) => equalBytes(one.id, id))
-    const settled = row && this.#add(row, await Namespace.open(this.#env, id))
+    const settled = row && (await this.#restore(row))
     if (settled === undefined) {
-      await this.#env.store.batch(forgetNamespace(id), { sync: true })
+      await this.#env.store.batch([...forgetNamespace(id), deleteEnded(id)], { sync: true })
       await this.#remove(id)
     }
     this.#unsettled.delete(formatNamespaceId(id))
@@ -472,4 +574,8 @@ export class LocalNamespaces {
     this.#turn = result.catch(() => {})
     return result
   }
+}
+
+function withQuota(row: NamespaceRow, log: Namespace): OpenNamespace {
+  return { row, log, quota: new Quota(row.plan, () => log.totals.leafBytes), uploading: new Set<string>() }
 }

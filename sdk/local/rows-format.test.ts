@@ -6,6 +6,8 @@ import { concatBytes, decodeCanonical, encodeCanonical, toHex } from '../../src/
 import { loadNamespaceRows, putNamespaceRow } from '../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../src/storage/index.ts'
 import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
+import { loadEnding, putEnded } from './ended.ts'
+import { Vouched } from './groups/vouched.ts'
 import { loadLink, loadOwnGateway, putLink, putOwnGateway } from './links/rows.ts'
 import { loadFollowRows, putFollowRow } from './replication/follow-rows.ts'
 import { loadContacts, loadSettings, putContact, putSettings } from './replication/rows.ts'
@@ -27,6 +29,9 @@ const follow = {
 const place = { namespace: fill(32, 5), issuer: fill(32, 13), jti: fill(16, 6) }
 const link = { capability, gateway: 'https://files.example.org' }
 const request = { name: fill(16, 7), sender: fill(32, 8), envelope: fill(50, 9), peers, receivedMs: 1_800_000_000_000 }
+const groupRequest = { ...request, name: fill(16, 14), envelope: undefined, group: fill(32, 14) }
+const ending = { reason: 'REMOVED' as const, by: fill(32, 15), atMs: 1_800_000_000_000, learnedMs: 1_800_000_000_001 }
+const voucher = { by: fill(32, 16), group: fill(32, 17) }
 const namespace = {
   kind: 'namespace' as const,
   id: fill(32, 10),
@@ -66,6 +71,21 @@ const rows: Record<string, Row> = {
     change: () => changeOf(async (store) => await (await Requests.open(store)).add(request)),
     load: async (store) => await (await Requests.open(store)).list(),
     loaded: [request],
+  },
+  'request-group': {
+    change: () => changeOf(async (store) => await (await Requests.open(store)).add(groupRequest)),
+    load: async (store) => await (await Requests.open(store)).list(),
+    loaded: [groupRequest],
+  },
+  ended: {
+    change: () => putEnded(fill(32, 18), ending),
+    load: (store) => loadEnding(store, fill(32, 18)),
+    loaded: ending,
+  },
+  vouched: {
+    change: () => changeOf(async (store) => await (await Vouched.open(store)).add(fill(32, 19), voucher)),
+    load: async (store) => (await Vouched.open(store)).of(fill(32, 19)),
+    loaded: voucher,
   },
   namespace: { change: () => putNamespaceRow(namespace), load: loadNamespaceRows, loaded: [namespace] },
 }

@@ -287,7 +287,9 @@ export class SyncService implements AsyncDisposable {
     const permission = mayRead(log, asker, scope)
     if (log === undefined || !permission.allowed) {
       this.counters.denied += 1
-      if (hello.presentation === undefined) this.#options.onDenied?.(hello.namespace, stream.agent, log)
+      // Who asks for the beginning has nothing of it and says nothing of others' roles: two who both look for it would ask each other without end.
+      const isNews = hello.presentation === undefined && (log !== undefined || hello.hash !== undefined)
+      if (isNews) this.#options.onDenied?.(hello.namespace, stream.agent, log)
       await this.#deny(stream, await denialOf(log, permission))
       return 'ask'
     }

@@ -118,7 +118,7 @@ export class LocalAgent {
     }
     const namespaces = await LocalNamespaces.open(env)
     const replication = await Replication.open(env, namespaces)
-    const groups = new Groups(replication)
+    const groups = await Groups.open(replication)
     const sharing = await Sharing.open(groups)
     const calls = new OpenCalls()
     this.#running = {

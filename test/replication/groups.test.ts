@@ -56,10 +56,14 @@ test('a stranger’s group waits until it is joined; who left is not brought bac
   await failureOf(ann.node.client.group.join({ ticket }), 'ACCESS_DENIED')
   await failureOf(ann.node.client.namespace.join({ ticket }), 'INVALID_ARGUMENT')
   await client.group.add({ group: 'data-team', agents: ['ann'] })
-  await eventually(async () => expect((await ann.node.status()).invitations).toHaveLength(1))
+  const { id } = await client.group.get({ group: 'data-team' })
+  await eventually(async () =>
+    expect(await ann.node.client.inbox.list()).toMatchObject([{ kind: 'group', group: id, from: owner.node.did }]),
+  )
   expect(await groups(ann)).toEqual([])
   expect(await ann.node.client.group.join({ ticket })).toMatchObject({ name: 'data-team', role: 'member' })
   await failureOf(ann.node.client.group.join({ ticket }), 'ALREADY_EXISTS')
+  await eventually(async () => expect(await ann.node.client.inbox.list()).toEqual([]))
 
   await ann.node.client.agent.add({ name: 'owner', ticket: await client.agent.ticket() })
   await ann.node.client.group.leave({ group: 'data-team' })

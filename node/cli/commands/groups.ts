@@ -3,7 +3,7 @@ import { awaitSync } from '../await-sync.ts'
 import type { CommandGroup } from '../command.ts'
 import type { Session } from '../session.ts'
 import { fieldLines, formatTime } from '../text/index.ts'
-import { isToldOf, tellMs, tellOf } from './members.ts'
+import { isToldOf, tellMs, tellOf, toLeave } from './members.ts'
 import { mustConfirm } from './remove.ts'
 
 /** Agents that `group add` tries to reach, all at once: the others learn of it when they connect. */
@@ -27,7 +27,7 @@ export const groupCommands: CommandGroup = (program, act) => {
     .option('--admin', 'let them add and remove members')
     .addHelpText(
       'after',
-      '\nBeing added is enough for those who have this agent as a contact; others join by the ticket.\n\nExample:\n  artifact-hub group add data-team bob carol',
+      '\nBeing added is enough for those who have this agent as a contact; with others it waits in their inbox.\n\nExample:\n  artifact-hub group add data-team bob carol',
     )
     .action(act(add))
   group
@@ -125,7 +125,7 @@ async function list(session: Session): Promise<void> {
   const found = await client.group.list({ signal: session.signal })
   const table = session.table<Group>([
     { title: 'NAME', cell: (row) => row.name, shrinkTo: 16 },
-    { title: 'ROLE', cell: (row) => row.role ?? 'removed' },
+    { title: 'ROLE', cell: (row) => row.role },
     { title: 'MEMBERS', cell: (row) => row.members.toLocaleString('en-US'), align: 'right' },
     { title: 'ID', cell: (row) => row.id },
   ])
@@ -147,21 +147,21 @@ async function join(session: Session, options: { name?: string; wait?: boolean }
   const since = new Date()
   const joined = await node.client.group.join({ ticket: given, name, wait, signal })
   const { rows, isSynced } = await awaitSync(node, { since, timeoutMs: tellMs, namespace: joined.id, signal })
-  await session.result(groupJson(joined), fieldLines([[joined.id, `${joined.name}  ${joined.role ?? 'removed'}`]]))
+  await session.result(groupJson(joined), fieldLines([[joined.id, `${joined.name}  ${joined.role}`]]))
   if (!rows.every(isSynced)) session.note('its log is not all here yet: `artifact-hub sync` brings the rest')
 }
 
 async function leave(session: Session, options: { yes?: boolean }, group: string): Promise<void> {
   const client = await session.client()
   const { signal } = session
-  const { id, name } = await client.group.get({ group, signal })
+  const { id, name } = await toLeave('group', group, client.group.get({ group, signal }))
   await mustConfirm(session, options.yes, `Remove the group "${name}" from this node?`)
   await client.group.leave({ group: id, signal })
   await session.result({ left: { id, name } }, fieldLines([['left', name]]))
 }
 
 function groupJson({ id, name, owner, role, members: count, createdAt }: Group): Record<string, unknown> {
-  return { id, name, owner, role: role ?? null, members: count, createdAt: createdAt.toISOString() }
+  return { id, name, owner, role, members: count, createdAt: createdAt.toISOString() }
 }
 
 function memberJson({ did, role, name, since, connected }: GroupMember): Record<string, unknown> {

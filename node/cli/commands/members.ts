@@ -28,7 +28,7 @@ export function memberCommands(group: Command, act: Act): void {
     .addArgument(new Argument('<role>', 'replica: stores and serves without keys').choices(roles))
     .addHelpText(
       'after',
-      '\nExamples:\n  artifact-hub ns grant bob writer\n  artifact-hub ns grant did:key:z6Mk… reader --ns team\n  artifact-hub ns grant --group data-team writer',
+      '\nA group’s members sync the namespace by themselves; an agent joins it by its ticket.\n\nExamples:\n  artifact-hub ns grant bob writer\n  artifact-hub ns grant did:key:z6Mk… reader --ns team\n  artifact-hub ns grant --group data-team writer',
     )
     .action(act(grant))
   group
@@ -203,10 +203,25 @@ async function join(session: Session, options: { name?: string; wait?: boolean }
 async function leave(session: Session, options: { yes?: boolean }, reference: string): Promise<void> {
   const client = await session.client()
   const { signal } = session
-  const { id, name } = await client.namespace.get({ namespace: reference, signal })
+  const { id, name } = await toLeave('namespace', reference, client.namespace.get({ namespace: reference, signal }))
   await mustConfirm(session, options.yes, `Remove the namespace "${name}" from this node?`)
   await client.namespace.leave({ namespace: id, signal })
   await session.result({ left: { id, name } }, fieldLines([['left', name]]))
+}
+
+/** What is to be left, by what was found under that name: it may be one that this agent is in no more. */
+export async function toLeave(
+  kind: 'namespace' | 'group',
+  reference: string,
+  found: Promise<{ readonly id: string; readonly name: string }>,
+): Promise<{ readonly id: string; readonly name: string }> {
+  try {
+    return await found
+  } catch (error) {
+    const id = isHubError(error, 'ACCESS_DENIED') ? error.details[kind] : undefined
+    if (typeof id !== 'string') throw error
+    return { id, name: reference }
+  }
 }
 
 async function adopt(session: Session, _options: unknown, head: string): Promise<void> {

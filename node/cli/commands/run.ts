@@ -5,6 +5,7 @@ import type { CommandGroup } from '../command.ts'
 import { Interrupted } from '../failure.ts'
 import type { OnlineExtra, Session } from '../session.ts'
 import { fieldLines, formatBytes, formatCount, jsonText } from '../text/index.ts'
+import { endedText } from './status.ts'
 
 /** Milliseconds between two looks at what the node does; what has not changed is not told again. */
 const lookEveryMs = 500
@@ -90,7 +91,13 @@ async function introduce(session: Session, { client, gateway }: ArtifactHubNode)
 async function follow(session: Session, node: ArtifactHubNode): Promise<never> {
   const told = new Map<string, string>()
   for (;;) {
-    const { namespaces, invitations } = await node.status({ signal: session.signal })
+    const { namespaces, invitations, ended } = await node.status({ signal: session.signal })
+    for (const one of ended) {
+      const at = one.at.toISOString()
+      if (told.get(one.id) === at) continue
+      told.set(one.id, at)
+      await tell(session, { ended: { ...one, by: one.by ?? null, at } }, `${one.name}: ${endedText(one)}\n`)
+    }
     for (const { namespace, from } of invitations) {
       if (told.get(namespace) === from) continue
       told.set(namespace, from)

@@ -42,11 +42,13 @@ export const sharingCommands: CommandGroup = (program, act) => {
     .description('show who can read an artifact now, and through what')
     .argument('<id>', 'artifact')
     .action(act(access))
-  const inbox = program.command('inbox').description('what strangers want to share with this agent')
-  inbox.command('ls').description('list what waits; contacts’ shares never wait here').action(act(requests))
+  const inbox = program
+    .command('inbox')
+    .description('what strangers want to share with this agent, and groups that they add it to')
+  inbox.command('ls').description('list what waits; what contacts do does not wait here').action(act(requests))
   inbox
     .command('accept')
-    .description('take what a stranger shares')
+    .description('take what a stranger shares, or join the group')
     .argument('<request>', 'its id, as `inbox ls` shows it')
     .action(act(accept))
   inbox
@@ -236,13 +238,14 @@ function accessJson({ through, id, name, role, shareId, by, since, expiresAt, to
 }
 
 function requestJson(request: InboxRequest): Record<string, unknown> {
-  const { id, kind, from, receivedAt, name, artifactId, contentType, sizeBytes, message } = request
+  const { id, kind, from, receivedAt, name, group, artifactId, contentType, sizeBytes, message } = request
   return {
     id,
     kind,
     from,
     receivedAt: receivedAt.toISOString(),
     name,
+    group: group ?? null,
     artifactId: artifactId ?? null,
     contentType: contentType ?? null,
     sizeBytes: sizeBytes ?? null,

@@ -1,4 +1,4 @@
-import type { LogStatus, NamespaceStatus, NodeStatus, Peer, TransferStatus } from '../../node-types.ts'
+import type { EndedStatus, LogStatus, NamespaceStatus, NodeStatus, Peer, TransferStatus } from '../../node-types.ts'
 import { awaitSync } from '../await-sync.ts'
 import type { Session } from '../session.ts'
 import { escapeControls, fieldLines, formatBytes, formatRate, formatTime, parseDuration } from '../text/index.ts'
@@ -98,10 +98,24 @@ function transfersText(session: Session, transfers: readonly TransferStatus[]): 
     .render(transfers)
 }
 
+/** Why something is not here any more. */
+export function endedText({ reason, by, at }: EndedStatus): string {
+  return reason === 'GROUP'
+    ? 'this agent had it by way of a group that it is in no more'
+    : `this agent was removed by ${by} at ${formatTime(at)}`
+}
+
 /** What somebody should look at, a line each. */
 function remarksText(found: NodeStatus): string {
   const lines = [
     ...[...found.namespaces, ...found.groups].flatMap(logRemarks),
+    ...found.ended.map(
+      (one) => `${one.name}: ${endedText(one)}; \`${one.kind === 'group' ? 'group' : 'ns'} leave\` removes it`,
+    ),
+    ...found.vouched.leftOut.map(
+      ({ namespace, group, by }) =>
+        `${by} of ${group} says that the group has a role in ${namespace}, and there is no room for more of these: \`ns join\` takes it all the same`,
+    ),
     ...found.invitations.map(({ namespace, from }) => `${from} says that this agent has a role in ${namespace}`),
     ...Object.entries(found.misbehaviour)
       .filter(([, count]) => count > 0)

@@ -1,8 +1,8 @@
-import { sealInline } from '../../../src/content/index.ts'
-import { artifactSaltBytes, formatGroupId } from '../../../src/encoding/index.ts'
+import { formatGroupId, isGroupId, isNamespaceId } from '../../../src/encoding/index.ts'
+import { isTicket } from '../../../src/identity/index.ts'
 import { maxLabelBytes } from '../../../src/limits.ts'
-import { writeFirstVersion } from '../../../src/namespace/index.ts'
 import type { OpenNamespace } from '../namespaces.ts'
+import { writeRecord } from './group-records.ts'
 
 const contentType = 'application/vnd.artifact-hub.group'
 
@@ -12,27 +12,21 @@ export function placeholderName(group: Uint8Array): string {
 }
 
 /** Writes a group's name into its log, for its members: a record that bears it. */
-export async function writeGroupName({ log, quota }: OpenNamespace, name: string): Promise<void> {
-  const salt = log.env.random(artifactSaltBytes)
-  const artifact = log.artifactOf(salt)
-  const key = log.newArtifactKey(artifact)
-  const { leaf, sha256, ...root } = sealInline(new Uint8Array(0), key.content)
-  await writeFirstVersion(log, {
-    handle: { artifact, salt, key },
-    wrap: undefined,
-    isNew: true,
-    state: { name, contentType, metadata: {} },
-    content: { root: { ...root, inline: true, keyId: key.id }, sha256, leaf },
-    quota,
-    reservation: undefined,
-    also: [],
-  })
+export async function writeGroupName(group: OpenNamespace, name: string): Promise<void> {
+  await writeRecord(group, { name, contentType, metadata: {}, content: new Uint8Array(0) })
 }
 
 /** The name that a group's log says, if this agent can read it: the newest. */
 export async function readGroupName({ log }: OpenNamespace): Promise<string | undefined> {
   const { items } = await log.catalog.list({ contentType, limit: 1 })
   const name = items[0]?.state.name
-  // Any member may have written it.
-  return name !== undefined && Buffer.byteLength(name) <= maxLabelBytes ? name : undefined
+  return name !== undefined && isUsableName(name) ? name : undefined
+}
+
+/** Whether something can be called so here: any member of a group may have written it. */
+export function isUsableName(name: string): boolean {
+  const isShort = name !== '' && Buffer.byteLength(name) <= maxLabelBytes
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
+  const isPlain = name.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(name)
+  return isShort && isPlain && !isNamespaceId(name) && !isGroupId(name) && !isTicket(name.trim())
 }

@@ -1,23 +1,21 @@
 import { type GroupProof, proveGroupMember } from '../../../src/capability/index.ts'
-import {
-  equalBytes,
-  formatGroupId,
-  formatNamespaceId,
-  isGroupId,
-  parseGroupId,
-  toHex,
-} from '../../../src/encoding/index.ts'
+import { equalBytes, formatGroupId, isGroupId, parseGroupId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
-import { type AgentKey, isTicket, parseTicket } from '../../../src/identity/index.ts'
-import { maxInvitations } from '../../../src/limits.ts'
+import { type AgentKey, isTicket, parseTicket, type Ticket } from '../../../src/identity/index.ts'
+import { groupAskMs } from '../../../src/limits.ts'
 import type { GroupDescriptor } from '../../../src/membership/index.ts'
 import type { OpenNamespace } from '../namespaces.ts'
 import type { Replication } from '../replication/replication.ts'
+import { groupRequestName, Requests } from '../sharing/requests.ts'
 import { Background } from './background.ts'
+import { endingOf } from './endings.ts'
 import { placeholderName, readGroupName } from './group-name.ts'
-import { hasLeft } from './left.ts'
+import { GroupNamespaces, type LeftOutNamespace } from './group-namespaces.ts'
+import { GroupInvitations } from './invitations.ts'
+import { deleteLeft, markLeft, putLeft } from './left.ts'
 import { GroupNews } from './news.ts'
 import { Upkeep } from './upkeep.ts'
+import { Vouched } from './vouched.ts'
 
 /** A group and, where it came from a ticket or a contact, agents who can be asked about it. */
 interface NamedGroup {
@@ -27,34 +25,58 @@ interface NamedGroup {
   readonly peers: readonly Uint8Array[]
 }
 
+type IsOver = Parameters<typeof endingOf>[1]
+
 /** Groups on this node: those that its agent is in, and those that it shares with from outside. */
 export class Groups implements AsyncDisposable {
   readonly replication: Replication
+  /** What waits to be accepted. */
+  readonly requests: Requests
+  readonly #vouched: Vouched
+  readonly #namespaces: GroupNamespaces
+  readonly #invitations: GroupInvitations
   readonly #news: GroupNews
   readonly #upkeep: Upkeep
   readonly #background: Background
-  readonly #stopInvitations: () => void
-  /** In hex, what contacts invited to and is no group. */
-  readonly #others = new Set<string>()
+  readonly #stopObserving: () => void
+  readonly #subscriptions = new Map<OpenNamespace, () => void>()
 
-  constructor(replication: Replication) {
+  private constructor(replication: Replication, vouched: Vouched, requests: Requests) {
+    const { env, namespaces } = replication
     this.replication = replication
+    this.requests = requests
+    this.#vouched = vouched
     this.#background = new Background((error) =>
-      replication.env.warn?.('a group that a contact named was not joined', { error: String(error) }),
+      env.warn?.('groups could not be kept in step', { error: String(error) }),
     )
+    const background = this.#background
+    this.#namespaces = new GroupNamespaces(replication, vouched, background)
     this.#news = new GroupNews(replication)
-    this.#upkeep = new Upkeep(replication, (namespace) => {
-      if (namespace.row.kind === 'group') {
-        this.#news.spread(namespace.row.id)
-        this.#background.run(() => this.#takeName(namespace))
-      } else {
-        for (const group of namespace.log.membership.groups.recorded) this.#news.spread(group)
-      }
-    })
+    this.#upkeep = new Upkeep(replication, (namespace) => this.#authChanged(namespace))
     replication.follows.useGroups(this)
-    this.#stopInvitations = replication.joins.onInvitation((id, from) =>
-      this.#background.run((signal) => this.#invited(id, from, signal)),
-    )
+    this.#stopObserving = namespaces.observe({
+      opened: (namespace) => this.#opened(namespace),
+      closing: async ({ row }) => {
+        await this.#vouched.remove(row.id)
+        background.run(async () => this.#namespaces.lookAgain())
+      },
+    })
+    for (const namespace of namespaces.everything) this.#opened(namespace)
+    const accept = (group: Uint8Array, from: Uint8Array, signal: AbortSignal) => this.accept(group, from, signal)
+    this.#invitations = new GroupInvitations({ replication, vouched, requests, background, accept })
+  }
+
+  /** @throws CORRUPT, UNSUPPORTED_FORMAT */
+  static async open(replication: Replication): Promise<Groups> {
+    const { env, namespaces } = replication
+    const vouched = await Vouched.open(env.store)
+    await vouched.keepOnly(new Set(namespaces.everything.map(({ row }) => toHex(row.id))))
+    return new Groups(replication, vouched, await Requests.open(env.store))
+  }
+
+  /** What is here on the word of others, and what is not, for want of room. */
+  get vouched(): { readonly logs: number; readonly leftOut: readonly LeftOutNamespace[] } {
+    return { logs: this.#vouched.size, leftOut: this.#namespaces.leftOut }
   }
 
   /**
@@ -101,7 +123,7 @@ export class Groups implements AsyncDisposable {
     const shown = await log.shownDescriptor()
     if (shown === undefined) throw new ArtifactHubError('CONFLICT', 'the group is not in step with its members yet')
     await namespace.log.recordDescriptor(shown, role)
-    await this.#upkeep.keep(namespace)
+    await this.#upkeep.keep(namespace, role === 'none')
   }
 
   /** The epoch that a group (32 bytes) is in; `undefined` when this agent is not in it, or lacks its key. */
@@ -192,16 +214,70 @@ export class Groups implements AsyncDisposable {
    */
   async accept(id: Uint8Array, from: Uint8Array, signal: AbortSignal | undefined): Promise<OpenNamespace> {
     const { replication } = this
-    const name = replication.namespaces.freeName('group', placeholderName(id))
+    const name = replication.namespaces.nameFor('group', id, placeholderName(id))
     const ticket = { kind: 'group' as const, id, peers: [{ agent: from, addresses: [] }], name }
     const group = await replication.join(ticket, { isWaiting: false, signal })
     await this.#takeName(group)
     return group
   }
 
+  /**
+   * Joins a namespace for somebody here. One that groups brought, or are about to bring, is the node's own from then on.
+   * @throws as `Replication.join`
+   */
+  async joinNamespace(ticket: Ticket, options: Parameters<Replication['join']>[1]): Promise<OpenNamespace> {
+    const { namespaces, env } = this.replication
+    const isBrought = this.#vouched.of(ticket.id) !== undefined
+    return await this.#namespaces.leaveTo(ticket.id, async () => {
+      await env.store.batch([deleteLeft(ticket.id)], { sync: true })
+      const here = namespaces.all.find(({ row }) => equalBytes(row.id, ticket.id))
+      if (here === undefined || !isBrought) return await this.replication.join(ticket, options)
+      await this.replication.know(here, ticket.peers)
+      if (options.name !== undefined) await namespaces.rename(here, options.name)
+      return here
+    })
+  }
+
+  /** Joins a group for somebody here, and what it has a role in. @throws as `Replication.join` */
+  async join(ticket: Ticket, options: Parameters<Replication['join']>[1]): Promise<OpenNamespace> {
+    const group = await this.replication.join(ticket, options)
+    await this.replication.env.store.batch([deleteLeft(ticket.id)], { sync: true })
+    this.#namespaces.look(group)
+    return group
+  }
+
+  /** Forgets a namespace, all of it: no group brings it back. @throws NOT_FOUND; CONFLICT for the current one */
+  async leaveNamespace(nameOrId: string): Promise<void> {
+    const { namespaces, env } = this.replication
+    const { id } = namespaces.findKept('namespace', nameOrId).row
+    const isBrought = this.#vouched.of(id) !== undefined
+    await this.#namespaces.leaveTo(id, async () => {
+      try {
+        await namespaces.delete(nameOrId, markLeft)
+      } catch (error) {
+        // It was not all here yet, and went when it was not to come any more.
+        if (!isBrought || !isHubError(error, 'NOT_FOUND')) throw error
+        await env.store.batch([putLeft(id)], { sync: true })
+      }
+    })
+  }
+
+  /** Forgets a group, and ends what this agent has by way of it alone. @throws NOT_FOUND */
+  async leave(nameOrId: string): Promise<void> {
+    const { namespaces, env } = this.replication
+    const group = namespaces.findKept('group', nameOrId)
+    // From here on nothing brings them back.
+    await env.store.batch([putLeft(group.row.id)], { sync: true })
+    const now = { atMs: env.now() }
+    const isOver: IsOver = (via) => (equalBytes(via, group.row.id) ? now : namespaces.endingOf(via))
+    await this.#endThrough(isOver, false)
+    await namespaces.discard(group)
+  }
+
   /** Idempotent. */
   async close(): Promise<void> {
-    this.#stopInvitations()
+    this.#invitations.close()
+    this.#stopObserving()
     await this.#background.close()
     await this.#upkeep.close()
     await this.#news.close()
@@ -215,27 +291,58 @@ export class Groups implements AsyncDisposable {
     return this.replication.namespaces.groups.find(({ row }) => equalBytes(row.id, group))
   }
 
-  /** Being added by a contact is enough, unless this agent left. What strangers say waits. */
-  async #invited(id: Uint8Array, from: Uint8Array, signal: AbortSignal): Promise<void> {
-    const { contacts, joins, env } = this.replication
-    const key = toHex(id)
-    if (contacts.nameOf(from) === undefined || this.#others.has(key) || joins.isJoining(id)) return
-    if (await hasLeft(env.store, id)) {
-      joins.forget(formatNamespaceId(id))
-      return
+  #opened(namespace: OpenNamespace): void {
+    if (namespace.row.kind !== 'group') return
+    this.#background.run(() => this.requests.remove(groupRequestName(namespace.row.id)))
+    this.#namespaces.look(namespace)
+    this.#subscriptions.get(namespace)?.()
+    const stop = namespace.log.subscribe(({ artifacts, keysGained }) => {
+      if (artifacts.length > 0 || keysGained) this.#namespaces.look(namespace)
+    })
+    this.#subscriptions.set(namespace, stop)
+  }
+
+  #authChanged(namespace: OpenNamespace): void {
+    const { joins, namespaces } = this.replication
+    const isOver = (group: Uint8Array) => namespaces.endingOf(group)
+    // While it is being joined its role has still to come.
+    if (!joins.isJoining(namespace.row.id)) {
+      this.#background.run(async () => {
+        await this.#endIfOver(namespace, isOver, true)
+        if (isOver(namespace.row.id) !== undefined) await this.#endThrough(isOver, true)
+      })
     }
+    if (namespace.row.kind === 'group') {
+      this.#news.spread(namespace.row.id)
+      this.#namespaces.look(namespace)
+      this.#background.run(() => this.#takeName(namespace))
+    } else {
+      for (const group of namespace.log.membership.groups.recorded) this.#news.spread(group)
+    }
+  }
+
+  /** @param isAsking whether members are asked first for what is not known here, of one that ends with a group: it may have been given by name meanwhile */
+  async #endIfOver(namespace: OpenNamespace, isOver: IsOver, isAsking: boolean): Promise<void> {
+    const { namespaces, env } = this.replication
+    const find = () => (namespace.log.closed ? undefined : endingOf(namespace, isOver))
+    if (isAsking && find()?.reason === 'GROUP') await this.#ask(namespace)
+    const ending = find()
+    if (ending !== undefined) await namespaces.end(namespace, { ...ending, learnedMs: env.now() })
+  }
+
+  async #ask(namespace: OpenNamespace): Promise<void> {
+    const late = new AbortController()
+    const stop = this.replication.env.scheduler.setTimer(groupAskMs, () => late.abort(new Error('nobody answered')))
     try {
-      await this.accept(id, from, signal)
-    } catch (error) {
-      if (isHubError(error, 'INVALID_ARGUMENT')) {
-        this.#others.add(key)
-        if (this.#others.size > maxInvitations) this.#others.delete(this.#others.keys().next().value as string)
-        return
-      }
-      // Told again, it is tried again.
-      const mayCome = ['ACCESS_DENIED', 'UNAVAILABLE', 'ALREADY_EXISTS', 'CONFLICT'] as const
-      if (!mayCome.some((code) => isHubError(error, code))) throw error
+      const timely = AbortSignal.any([late.signal, this.#background.signal])
+      await this.replication.refresh(namespace, timely).catch(() => false)
+    } finally {
+      stop()
     }
+  }
+
+  async #endThrough(isOver: IsOver, isAsking: boolean): Promise<void> {
+    await Promise.all(this.replication.namespaces.all.map((one) => this.#endIfOver(one, isOver, isAsking)))
   }
 
   /** A group that was joined without a ticket is called what its own log says, as soon as that is here. */

@@ -1,25 +1,33 @@
-import { concatBytes } from '../../../src/encoding/index.ts'
+import { concatBytes, equalBytes } from '../../../src/encoding/index.ts'
 import { keySpaces } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
+import type { OpenNamespace } from '../namespaces.ts'
 
 // Beside the tables of `src/namespace/registry.ts` and `../replication/rows.ts`.
 const leftTable = 0x67
 
-/** The change that remembers that this agent left a group (32 bytes): nobody's word brings it back. */
-export function putLeft(group: Uint8Array): KeyValueChange {
-  return { type: 'put', key: leftKey(group), value: new Uint8Array(0) }
+/** The change that remembers that this agent left a group or a namespace (32 bytes): nobody's word brings it back. */
+export function putLeft(id: Uint8Array): KeyValueChange {
+  return { type: 'put', key: leftKey(id), value: new Uint8Array(0) }
+}
+
+/** The change that remembers that a namespace was left, if a group might bring it back. */
+export function markLeft({ log }: OpenNamespace): KeyValueChange[] {
+  const { owner, groups } = log.membership
+  const isAlone = equalBytes(owner, log.env.agent.publicKey) && groups.recorded.length === 0
+  return isAlone ? [] : [putLeft(log.id)]
 }
 
 /** The change that forgets it. */
-export function deleteLeft(group: Uint8Array): KeyValueChange {
-  return { type: 'del', key: leftKey(group) }
+export function deleteLeft(id: Uint8Array): KeyValueChange {
+  return { type: 'del', key: leftKey(id) }
 }
 
-/** Whether this agent left a group. */
-export async function hasLeft(store: KeyValueStore, group: Uint8Array): Promise<boolean> {
-  return (await store.get(leftKey(group))) !== undefined
+/** Whether this agent left a group or a namespace. */
+export async function hasLeft(store: KeyValueStore, id: Uint8Array): Promise<boolean> {
+  return (await store.get(leftKey(id))) !== undefined
 }
 
-function leftKey(group: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, leftTable), group)
+function leftKey(id: Uint8Array): Uint8Array {
+  return concatBytes(Uint8Array.of(keySpaces.node, leftTable), id)
 }

@@ -3,6 +3,7 @@ import type { NamespaceChange } from '../../../src/namespace/index.ts'
 import type { OpenNamespace } from '../namespaces.ts'
 import type { Replication } from '../replication/replication.ts'
 import { Background } from './background.ts'
+import { announce } from './namespace-records.ts'
 import { keepInStep } from './standing.ts'
 
 /** How long another's change is left to whoever made it, milliseconds: one who acts is enough. */
@@ -33,10 +34,16 @@ export class Upkeep {
     for (const namespace of namespaces.everything) this.#watch(namespace)
   }
 
-  /** Brings a namespace in step now. @throws what the log throws */
-  async keep(namespace: OpenNamespace): Promise<void> {
+  /**
+   * Brings a namespace in step now, and what the groups say of it.
+   * @param isCertain as for `announce`
+   * @throws what the log throws
+   */
+  async keep(namespace: OpenNamespace, isCertain = false): Promise<void> {
     const turn = this.#turn.then(async () => {
-      if (!namespace.log.closed) await keepInStep(this.#replication.namespaces, namespace)
+      if (namespace.log.closed) return
+      await keepInStep(this.#replication.namespaces, namespace)
+      await announce(this.#replication, namespace, isCertain)
     })
     this.#turn = turn.catch(() => {})
     await turn

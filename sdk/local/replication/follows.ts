@@ -295,6 +295,11 @@ export class Follows implements ReadRights, FetchRights {
     return this.#book.get(name) !== undefined
   }
 
+  /** Whether the capability of that name was followed and has ended for good. */
+  hasEnded(name: Uint8Array): boolean {
+    return this.#book.get(name)?.ended !== undefined
+  }
+
   /** Capabilities by which this agent follows an artifact (20 bytes), and that are in force, with what was said with them. */
   inForce(artifact: Uint8Array): Pick<FollowEntry, 'capability' | 'message'>[] {
     return [...this.#book.about(artifact)].filter((entry) => this.#isReadable(entry))
@@ -536,7 +541,11 @@ export class Follows implements ReadRights, FetchRights {
   #onOpened(namespace: OpenNamespace): void {
     const { log, row } = namespace
     if (log.partial !== undefined) this.#logs.set(toHex(log.id), namespace)
-    else if (row.kind === 'group') this.#watchGroup(log)
+    else if (row.kind === 'group') {
+      this.#watchGroup(log)
+      // One that ended may be here again.
+      this.#groupsChanged()
+    }
   }
 
   #onClosing({ id, partial }: Namespace): void {

@@ -1,8 +1,8 @@
-import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
+import { equalBytes, formatNamespaceId, parseNamespaceId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { joinNamespace, type KnownPeer, type PeerNetwork, type Scheduler } from '../../../src/exchange/index.ts'
 import { formatDid } from '../../../src/identity/index.ts'
-import { maxInvitations, maxTicketPeers, retryBackoffMs } from '../../../src/limits.ts'
+import { joinPauseMs, maxInvitations, maxTicketPeers, retryBackoffMs } from '../../../src/limits.ts'
 import type { LogKind, Namespace } from '../../../src/namespace/index.ts'
 import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
 import { type Discovery, discoveryKey } from './discovery.ts'
@@ -26,6 +26,8 @@ export interface JoinTarget {
   readonly name: string
   /** Who may have it. */
   readonly peers: readonly KnownPeer[]
+  /** Between tries while one waits, milliseconds: doubled from the first to the last. */
+  readonly retryMs?: { readonly from: number; readonly to: number } | undefined
 }
 
 /** Namespaces that this node is about to have, and those that others say it has a role in. */
@@ -43,7 +45,10 @@ export class Joins {
 
   /** Namespaces (`ns_…`) that are not here, and who (DID) says that this agent has a role in them. */
   get invitations(): { namespace: string; from: string }[] {
-    return [...this.#invitations].map(([namespace, from]) => ({ namespace, from: formatDid(from) }))
+    const { namespaces } = this.#options
+    return [...this.#invitations]
+      .filter(([namespace]) => !namespaces.has(parseNamespaceId(namespace)))
+      .map(([namespace, from]) => ({ namespace, from: formatDid(from) }))
   }
 
   /** Tells of what comes to be an invitation, with who says so, until the returned function is called. */
@@ -61,19 +66,34 @@ export class Joins {
   invited(namespace: Uint8Array, from: Uint8Array): void {
     const waiting = this.#open.get(toHex(namespace))
     if (waiting !== undefined) {
+      waiting.told.delete(toHex(from))
       waiting.told.add(toHex(from))
+      // Anyone who knows the id may say so.
+      if (waiting.told.size > maxTicketPeers) waiting.told.delete(waiting.told.values().next().value as string)
       waiting.wake()
       return
     }
+    // Said again while it was joined.
+    if (this.#options.namespaces.has(namespace)) return
     this.#invitations.set(formatNamespaceId(namespace), Uint8Array.from(from))
-    if (this.#invitations.size > maxInvitations)
-      this.#invitations.delete(this.#invitations.keys().next().value as string)
+    if (this.#invitations.size > maxInvitations) this.#forgetOneInvitation()
     for (const listener of this.#listeners) listener(namespace, from)
   }
 
-  /** It is here now. */
+  /** It is here now, or nothing more is to be said of it. */
   forget(namespace: string): void {
     this.#invitations.delete(namespace)
+  }
+
+  /** The oldest of whoever says most: nobody pushes out what others say. */
+  #forgetOneInvitation(): void {
+    const bySender = new Map<string, string[]>()
+    for (const [namespace, from] of this.#invitations) {
+      const key = toHex(from)
+      bySender.set(key, [...(bySender.get(key) ?? []), namespace])
+    }
+    const most = [...bySender.values()].reduce((one, two) => (two.length > one.length ? two : one))
+    this.#invitations.delete(most[0] as string)
   }
 
   /**
@@ -89,18 +109,22 @@ export class Joins {
         details: { namespace: formatNamespaceId(target.id) },
       })
     namespaces.checkNew(target)
-    const waiting = { told: new Set<string>(), wake: (): void => {} }
+    const invited = this.#invitations.get(formatNamespaceId(target.id))
+    const waiting = { told: new Set<string>(invited === undefined ? [] : [toHex(invited)]), wake: (): void => {} }
     this.#open.set(key, waiting)
     try {
       for (let failures = 0; ; failures++) {
         // Before the try: news that come during it must not be missed.
         const news = this.#news(target, waiting, failures)
+        const began = this.#options.scheduler.now()
         try {
           return await this.#attempt(target, waiting.told, signal)
         } catch (error) {
           const mayCome = isHubError(error, 'ACCESS_DENIED') || isHubError(error, 'UNAVAILABLE')
           if (!wait || !mayCome) throw error
           await news.wait(signal)
+          // Whoever says again and again that there is news makes this node ask others no faster.
+          await this.#until(began + Math.min(joinPauseMs.to, joinPauseMs.from * 2 ** Math.min(failures, 20)), signal)
         } finally {
           news.end()
         }
@@ -108,6 +132,21 @@ export class Joins {
     } finally {
       this.#open.delete(key)
     }
+  }
+
+  /** @throws the signal's reason */
+  async #until(atMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const { scheduler } = this.#options
+    const inMs = atMs - scheduler.now()
+    if (inMs <= 0) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const stop = scheduler.setTimer(inMs, resolve)
+    const onAbort = (): void => resolve()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    await promise
+    stop()
+    signal?.removeEventListener('abort', onAbort)
+    signal?.throwIfAborted()
   }
 
   async #attempt(
@@ -120,6 +159,7 @@ export class Joins {
     const others = [...told].map((agent) => ({ agent: new Uint8Array(Buffer.from(agent, 'hex')), addresses: [] }))
     const providers = [...others, ...peers.filter(({ agent }) => !told.has(toHex(agent)))]
     let joined: OpenNamespace | undefined
+    const before = namespaces.endingOf(id)
     const create = async (genesis: Uint8Array): Promise<Namespace> => {
       joined = await namespaces.join({ id, kind, name, genesis })
       return joined.log
@@ -142,7 +182,7 @@ export class Joins {
     }
     // Cut off in the middle, it goes on by itself; but without a role there is nothing to go on with.
     if (joined !== undefined && joined.log.roleOf(self) !== undefined) return joined
-    if (joined !== undefined) await namespaces.discard(joined)
+    if (joined !== undefined) await (before === undefined ? namespaces.discard(joined) : namespaces.end(joined, before))
     throw failure ?? new ArtifactHubError('ACCESS_DENIED', 'this agent has no role in that namespace')
   }
 
@@ -163,7 +203,7 @@ export class Joins {
   }
 
   /** Notices what makes another try worth while. */
-  #news({ peers }: JoinTarget, waiting: { wake: () => void }, failures: number) {
+  #news({ peers, retryMs = retryBackoffMs }: JoinTarget, waiting: { wake: () => void }, failures: number) {
     const { network, scheduler, chance } = this.#options
     const come = Promise.withResolvers<void>()
     waiting.wake = come.resolve
@@ -173,7 +213,7 @@ export class Joins {
     let stopTimer = (): void => {}
     return {
       wait: async (signal: AbortSignal | undefined): Promise<void> => {
-        const delayMs = Math.min(retryBackoffMs.to, retryBackoffMs.from * 2 ** Math.min(failures, 20))
+        const delayMs = Math.min(retryMs.to, retryMs.from * 2 ** Math.min(failures, 20))
         stopTimer = scheduler.setTimer(delayMs * (0.5 + chance() / 2), come.resolve)
         const onAbort = (): void => come.resolve()
         signal?.addEventListener('abort', onAbort, { once: true })

@@ -23,8 +23,16 @@ import { Contacts } from './contacts.ts'
 import { Announcement } from './discovery.ts'
 import { EagerFetch } from './eager-fetch.ts'
 import { Follows } from './follows.ts'
-import { Joins } from './joins.ts'
+import { Joins, type JoinTarget } from './joins.ts'
 import { loadSettings, putSettings, type SettingsRow } from './rows.ts'
+
+interface JoinCall extends Pick<JoinTarget, 'retryMs'> {
+  /** Local name; by default what the ticket proposes. */
+  readonly name?: string | undefined
+  /** Waits for a role until the signal fires. */
+  readonly isWaiting: boolean
+  readonly signal?: AbortSignal | undefined
+}
 
 /** What runs for a namespace while it is open. */
 interface Followed {
@@ -114,7 +122,7 @@ export class Replication implements AsyncDisposable {
           // While it is being joined its log comes from one provider; the others follow.
           if (!this.joins.isJoining(namespace.log.id)) this.#follow(namespace)
         },
-        closing: (namespace) => this.#unfollow(namespace, namespace.log.partial === undefined),
+        closing: (namespace, isKept) => this.#unfollow(namespace, !isKept && namespace.log.partial === undefined),
       }),
       env.fetches.onWhole((log, artifact) => {
         const followed = this.#followed.get(toHex(log.id))
@@ -220,18 +228,15 @@ export class Replication implements AsyncDisposable {
 
   /**
    * Joins the namespace of a ticket.
-   * @param options.isWaiting waits for a role until the signal fires
    * @throws ACCESS_DENIED, UNAVAILABLE, ALREADY_EXISTS, CONFLICT, INVALID_ARGUMENT for another ticket; the signal's reason
    */
-  async join(
-    ticket: Ticket,
-    { name, isWaiting, signal }: { name?: string | undefined; isWaiting: boolean; signal?: AbortSignal | undefined },
-  ): Promise<OpenNamespace> {
+  async join(ticket: Ticket, { name, isWaiting, retryMs, signal }: JoinCall): Promise<OpenNamespace> {
     const target = {
       id: ticket.id,
       kind: ticket.kind === 'group' ? ('group' as const) : ('namespace' as const),
       name: name ?? ticket.name ?? formatNamespaceId(ticket.id).slice(0, 12),
       peers: ticket.peers,
+      retryMs,
     }
     for (const { agent, addresses } of ticket.peers) this.env.network.addAddresses(agent, addresses)
     const namespace = await this.joins.join(target, isWaiting, signal)

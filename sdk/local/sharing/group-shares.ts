@@ -6,10 +6,7 @@ import {
   timeOf,
 } from '../../../src/capability/index.ts'
 import type { VersionRecord } from '../../../src/catalog/index.ts'
-import { readContent, sealInline } from '../../../src/content/index.ts'
 import {
-  artifactSaltBytes,
-  concatBytes,
   decodeCanonical,
   encodeCanonical,
   equalBytes,
@@ -17,21 +14,18 @@ import {
   Reader,
   toHex,
 } from '../../../src/encoding/index.ts'
-import { isHubError } from '../../../src/errors.ts'
 import type { Delivery, KnownPeer, Receipt } from '../../../src/exchange/index.ts'
 import { formatDid } from '../../../src/identity/index.ts'
 import {
   clockSkewMs,
   maxEnvelopeBytes,
   maxInlineBytes,
-  maxPeersInGroupShare,
   maxRequests,
   maxRequestsOfSender,
-  maxTicketAddressBytes,
-  maxTicketAddresses,
+  strangersSweepMs,
 } from '../../../src/limits.ts'
-import { writeFirstVersion } from '../../../src/namespace/index.ts'
 import type { LocalEnvironment } from '../environment.ts'
+import { deleteRecord, peerRows, peersIn, readRecord, recordsOf, writeRecord } from '../groups/group-records.ts'
 import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
 import { opened } from './inbox.ts'
 
@@ -44,6 +38,10 @@ interface GroupSharesOptions {
   readonly env: LocalEnvironment
   readonly namespaces: LocalNamespaces
   readonly isContact: (agent: Uint8Array) => boolean
+  /** Whether this agent dropped the share of that name. */
+  readonly isDropped: (name: Uint8Array) => boolean
+  /** Whether this agent followed the share of that name (`capabilityName`), and it has ended for good. */
+  readonly hasEnded: (name: Uint8Array) => boolean
 }
 
 /** A share that a group's log tells of. */
@@ -64,6 +62,8 @@ export class GroupShares {
   readonly #options: GroupSharesOptions
   /** One deposit at a time: what is there already is not written again. */
   #turn: Promise<unknown> = Promise.resolve()
+  /** By group in hex, when room was last looked for, milliseconds since 1970. */
+  readonly #sweptMs = new Map<string, number>()
 
   constructor(options: GroupSharesOptions) {
     this.#options = options
@@ -83,118 +83,124 @@ export class GroupShares {
     return deposit
   }
 
+  /** Takes a stranger's share that an admin does not want out of the log of a group, for all: so there is room for others. */
+  async drop(group: Uint8Array, capability: Uint8Array): Promise<void> {
+    const open = this.#options.namespaces.groups.find(({ row }) => equalBytes(row.id, group))
+    const role = open?.log.roleOf(this.#options.env.agent.publicKey)
+    if (open === undefined || (role !== 'owner' && role !== 'admin')) return
+    const { catalog } = open.log
+    for (;;) {
+      const artifact = await catalog.findByName(nameOf(capability))
+      const record = artifact && (await catalog.get(artifact))
+      if (record?.state.metadata.stranger !== true || record.state.contentType !== groupShareType) return
+      await deleteRecord(open, record)
+    }
+  }
+
   /**
    * What a group's log tells of, the newest first.
    * @param skip those that need not be read, by name (`capabilityName`)
    */
   async *sharesIn(
-    { log }: OpenNamespace,
+    group: OpenNamespace,
     skip: (name: Uint8Array) => boolean,
     signal: AbortSignal,
   ): AsyncGenerator<ListedShare, void, undefined> {
-    let cursor: string | undefined
-    do {
-      const page = await log.catalog.list({ contentType: groupShareType, cursor, signal })
-      for (const record of page.items) {
-        const name = capabilityIn(record.state.name)
-        if (name === undefined || skip(name)) continue
-        const share = await this.#read(log, record)
-        if (share === undefined || !equalBytes(capabilityName(share.capability.claims), name)) continue
-        yield { ...share, isStrange: record.state.metadata.stranger === true }
-      }
-      cursor = page.nextCursor
-    } while (cursor !== undefined)
+    for await (const record of recordsOf(group, groupShareType, signal)) {
+      const name = capabilityIn(record.state.name)
+      if (name === undefined || skip(name)) continue
+      const share = await this.#read(group, record)
+      if (share === undefined || !equalBytes(capabilityName(share.capability.claims), name)) continue
+      yield { ...share, isStrange: record.state.metadata.stranger === true }
+    }
+  }
+
+  async #read(group: OpenNamespace, record: VersionRecord): Promise<GroupShare | undefined> {
+    return await readRecord(this.#options.env, group, record, decodeShare)
   }
 
   async #deposit(group: OpenNamespace, bytes: Uint8Array, peers: readonly KnownPeer[]): Promise<Receipt> {
     const { log } = group
+    const { isDropped } = this.#options
     const envelope = opened(bytes)
     if (envelope === undefined || !this.#isFor(envelope, log.id)) return 'refused'
     const { claims } = envelope.capability
     const name = nameOf(capabilityName(claims))
-    if ((await log.catalog.findByName(name)) !== undefined) return 'taken'
+    if ((await log.catalog.findByName(name)) !== undefined || isDropped(capabilityName(claims))) return 'taken'
     const isKnown = this.#options.isContact(claims.issuer) || log.roleOf(claims.issuer) !== undefined
     if (!isKnown && !(await this.#hasRoom(group, claims.issuer))) return 'full'
-    await this.#write(group, name, envelope, { v: formatVersion, env: bytes, peers: rowsOf(peers) }, !isKnown)
+    await this.#write(group, name, envelope, { v: formatVersion, env: bytes, peers: peerRows(peers) }, !isKnown)
     return 'taken'
   }
 
   async #write(
-    { log, quota }: OpenNamespace,
+    group: OpenNamespace,
     name: string,
     { capability: { claims } }: Envelope,
     record: unknown,
     isStrange: boolean,
   ): Promise<void> {
-    const salt = log.env.random(artifactSaltBytes)
-    const artifact = log.artifactOf(salt)
-    const key = log.newArtifactKey(artifact)
-    const { leaf, sha256, ...root } = sealInline(encodeCanonical(record), key.content)
     const from = formatDid(claims.issuer)
     const metadata = { from, artifact: formatArtifactId(claims.artifact), ...(isStrange ? { stranger: true } : {}) }
-    await writeFirstVersion(log, {
-      handle: { artifact, salt, key },
-      wrap: undefined,
-      isNew: true,
-      state: { name, contentType: groupShareType, metadata },
-      content: { root: { ...root, inline: true, keyId: key.id }, sha256, leaf },
-      quota,
-      reservation: undefined,
-      also: [],
-    })
+    await writeRecord(group, { name, contentType: groupShareType, metadata, content: encodeCanonical(record) })
   }
 
-  /** Strangers fill nobody's log: as many as wait in an agent's own list. */
-  async #hasRoom({ log }: OpenNamespace, issuer: Uint8Array): Promise<boolean> {
-    const strange = { contentType: groupShareType, metadataFilter: { stranger: true } }
-    const all = await log.catalog.list({ ...strange, limit: maxRequests })
-    const own = { ...strange, metadataFilter: { stranger: true, from: formatDid(issuer) } }
-    const ofIssuer = await log.catalog.list({ ...own, limit: maxRequestsOfSender })
-    return all.items.length < maxRequests && ofIssuer.items.length < maxRequestsOfSender
+  /** Strangers fill nobody's log: as many as wait in an agent's own list, of what may still be good. */
+  async #hasRoom(group: OpenNamespace, issuer: Uint8Array): Promise<boolean> {
+    if (await isRoom(group, issuer)) return true
+    return (await this.#free(group)) > 0 && (await isRoom(group, issuer))
   }
 
-  async #read(log: OpenNamespace['log'], { artifact, root }: VersionRecord): Promise<GroupShare | undefined> {
-    if (!root.inline) return undefined
-    try {
-      const { content: keys } = await log.artifactKey(artifact, root.keyId)
-      const { engine } = this.#options.env
-      const pieces = await Array.fromAsync(readContent({ root, keys, engine, blocks: log.blocks }))
-      return decodeRecord(concatBytes(...pieces))
-    } catch (error) {
-      // Any member may have written it: under a key that nobody has, or of what nobody can read. It keeps from no other.
-      if (unreadable.some((code) => isHubError(error, code))) return undefined
-      throw error
+  /** Ends the records of strangers' shares that have expired or, as this agent knows, ended. Gives how many. */
+  async #free(group: OpenNamespace): Promise<number> {
+    const { env, hasEnded } = this.#options
+    const key = toHex(group.log.id)
+    const now = env.now()
+    if (now - (this.#sweptMs.get(key) ?? Number.NEGATIVE_INFINITY) < strangersSweepMs) return 0
+    this.#sweptMs.set(key, now)
+    let freed = 0
+    for (const record of await Array.fromAsync(recordsOf(group, groupShareType, undefined))) {
+      if (record.state.metadata.stranger !== true) continue
+      const name = capabilityIn(record.state.name)
+      const share = name && (await this.#read(group, record))
+      // What cannot be read here somebody else may read.
+      if (name === undefined || share === undefined) continue
+      if (isOpen(share.capability.claims, now) && !hasEnded(name)) continue
+      await deleteRecord(group, record)
+      freed += 1
     }
+    return freed
   }
 
   #isFor({ capability: { claims } }: Envelope, group: Uint8Array): boolean {
-    const isOpen = timeOf(claims, this.#options.env.now(), clockSkewMs) !== 'expired'
-    return isOpen && claims.audience.some(({ kind, id }) => kind === 'group' && equalBytes(id, group))
+    return (
+      isOpen(claims, this.#options.env.now()) &&
+      claims.audience.some(({ kind, id }) => kind === 'group' && equalBytes(id, group))
+    )
   }
 }
 
-const unreadable = ['CORRUPT', 'UNSUPPORTED_FORMAT', 'ACCESS_DENIED', 'NOT_FOUND', 'UNAVAILABLE'] as const
+async function isRoom({ log }: OpenNamespace, issuer: Uint8Array): Promise<boolean> {
+  const strange = { contentType: groupShareType, metadataFilter: { stranger: true } }
+  const all = await log.catalog.list({ ...strange, limit: maxRequests })
+  const own = { ...strange, metadataFilter: { stranger: true, from: formatDid(issuer) } }
+  const ofIssuer = await log.catalog.list({ ...own, limit: maxRequestsOfSender })
+  return all.items.length < maxRequests && ofIssuer.items.length < maxRequestsOfSender
+}
+
+function isOpen(claims: ShareClaims, nowMs: number): boolean {
+  return timeOf(claims, nowMs, clockSkewMs) !== 'expired'
+}
 
 /** `{ v: 1, env: envelope, peers: [[agent, [address…]]…] }` */
-function decodeRecord(bytes: Uint8Array): GroupShare | undefined {
+function decodeShare(bytes: Uint8Array): GroupShare | undefined {
   const reader = Reader.map(decodeCanonical(bytes, { maxBytes: maxInlineBytes, what: 'a share' }), 'share')
   if (reader.integer('v', 0, Number.MAX_SAFE_INTEGER) !== formatVersion) return undefined
   const envelope = reader.someBytes('env', maxEnvelopeBytes)
   const content = opened(envelope)
-  const peers = reader.array('peers', 0, maxPeersInGroupShare).mapLists(2, (row): KnownPeer => {
-    const agent = row.bytes(0, 32)
-    const addresses = row.array(1, 0, maxTicketAddresses)
-    const texts = Array.from({ length: addresses.length }, (_, at) => addresses.text(at, maxTicketAddressBytes))
-    return { agent, addresses: texts }
-  })
+  const peers = peersIn(reader)
   reader.end()
   return content && { capability: content.capability, peers, envelope }
-}
-
-function rowsOf(peers: readonly KnownPeer[]): unknown[] {
-  return peers
-    .slice(0, maxPeersInGroupShare)
-    .map(({ agent, addresses }) => [agent, addresses.slice(0, maxTicketAddresses)])
 }
 
 function nameOf(capability: Uint8Array): string {

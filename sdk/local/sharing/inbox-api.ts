@@ -1,7 +1,8 @@
-import { formatArtifactId, toHex } from '../../../src/encoding/index.ts'
+import { formatArtifactId, formatGroupId, toHex } from '../../../src/encoding/index.ts'
 import { formatDid } from '../../../src/identity/index.ts'
 import type { InboxApi, InboxRequest } from '../../sharing-client.ts'
 import { checked, shapes } from '../arguments.ts'
+import { placeholderName } from '../groups/group-name.ts'
 import type { OpenCalls } from '../open-calls.ts'
 import type { OpenRequest } from './inbox.ts'
 import type { Sharing } from './sharing.ts'
@@ -14,20 +15,27 @@ export function createInboxApi({ inbox }: Sharing, calls: OpenCalls): InboxApi {
     accept: async (options) =>
       await calls.run(
         checked('inbox.accept', shapes.request, options),
-        async ({ id }) => await inbox.accept(fromHex(id)),
+        async ({ id, signal }) => await inbox.accept(fromHex(id), signal),
       ),
     drop: async (options) =>
       await calls.run(checked('inbox.drop', shapes.request, options), async ({ id }) => await inbox.drop(fromHex(id))),
   }
 }
 
-function present({ name, sender, receivedMs, content }: OpenRequest): InboxRequest {
+function present(request: OpenRequest): InboxRequest {
+  const { name, sender, receivedMs } = request
+  const common = { id: toHex(name), from: formatDid(sender), receivedAt: new Date(receivedMs) }
+  const nothing = { artifactId: undefined, contentType: undefined, sizeBytes: undefined, message: undefined }
+  if (request.group !== undefined) {
+    const group = formatGroupId(request.group)
+    return { ...common, ...nothing, kind: 'group', name: placeholderName(request.group), group }
+  }
+  const { content } = request
   return {
-    id: toHex(name),
+    ...common,
     kind: 'share',
-    from: formatDid(sender),
-    receivedAt: new Date(receivedMs),
     name: content.name,
+    group: undefined,
     artifactId: formatArtifactId(content.capability.claims.artifact),
     contentType: content.contentType,
     sizeBytes: content.sizeBytes,

@@ -7,12 +7,13 @@ import {
   signCapability,
 } from '../../../src/capability/index.ts'
 import { toHex } from '../../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer, Receipt } from '../../../src/exchange/index.ts'
 import { AgentKey } from '../../../src/identity/index.ts'
 import { maxDroppedRequests, maxRequests, maxRequestsOfSender } from '../../../src/limits.ts'
 import { MemoryKeyValueStore } from '../../../test/support/memory-key-value.ts'
 import { Inbox } from './inbox.ts'
-import { Requests } from './requests.ts'
+import { groupRequestName, Requests } from './requests.ts'
 
 const fill = (length: number, value: number) => new Uint8Array(length).fill(value)
 const numbered = (length: number, value: number) => {
@@ -31,7 +32,11 @@ class Desk {
   readonly store = new MemoryKeyValueStore()
   readonly held: { readonly name: string; readonly peers: readonly KnownPeer[] }[] = []
   readonly deposited: number[] = []
+  readonly droppedInGroup: string[] = []
+  readonly joined: string[] = []
   isInGroup = false
+  isAway = false
+  aheadMs = 0
   /** How many may be held. */
   room = Number.POSITIVE_INFINITY
 
@@ -39,7 +44,7 @@ class Desk {
     const requests = await Requests.open(this.store)
     const inbox = new Inbox({
       self,
-      now: () => nowMs,
+      now: () => nowMs + this.aheadMs,
       requests,
       isContact: (agent) => toHex(agent) === toHex(friend.publicKey),
       isHeld: (name) => this.held.some((one) => one.name === toHex(name)),
@@ -53,6 +58,13 @@ class Desk {
         if (!this.isInGroup) return undefined
         this.deposited.push(envelopes.length)
         return envelopes.map((): Receipt => 'taken')
+      },
+      dropInGroup: async (group, name) => {
+        this.droppedInGroup.push(`${toHex(group)} ${toHex(name)}`)
+      },
+      joinGroup: async (group, from) => {
+        if (this.isAway) throw new ArtifactHubError('UNAVAILABLE', 'nobody is there')
+        this.joined.push(`${toHex(group)} ${toHex(from)}`)
       },
     })
     return { inbox, requests }
@@ -232,3 +244,71 @@ test('what was dropped is forgotten only when there is too much of it, the oldes
   expect(requests.isDropped(numbered(16, 1))).toBe(true)
   expect((await Requests.open(store)).isDropped(numbered(16, maxDroppedRequests))).toBe(true)
 }, 60_000)
+
+describe('a group that a stranger says this agent is in', () => {
+  const groupOf = (number: number, sender = stranger.publicKey) => {
+    const group = numbered(32, number)
+    return { name: groupRequestName(group), group, sender, peers: [], receivedMs: nowMs }
+  }
+
+  test('waits among shares, over a restart, until it is joined or dropped', async () => {
+    const desk = new Desk()
+    const { inbox, requests } = await desk.open()
+    await inbox.receive(delivered(envelopeOf(stranger, 1)), stranger.publicKey, signal)
+    await requests.add(groupOf(1))
+    await requests.add(groupOf(2))
+    const { inbox: later, requests: again } = await desk.open()
+    const waiting = await later.list()
+    const groups = waiting.map(({ group }) => group && toHex(group)).sort()
+    expect(groups).toEqual([toHex(numbered(32, 1)), toHex(numbered(32, 2)), undefined])
+    desk.isAway = true
+    await expect(later.accept(groupOf(1).name)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(await later.list()).toHaveLength(3)
+    desk.isAway = false
+    await later.accept(groupOf(1).name)
+    expect(desk.joined).toEqual([`${toHex(numbered(32, 1))} ${toHex(stranger.publicKey)}`])
+    await later.drop(groupOf(2).name)
+    await expect(later.accept(groupOf(2).name)).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    expect(await later.list()).toHaveLength(1)
+    expect(again.isDropped(groupOf(2).name)).toBe(true)
+    expect((await desk.open()).requests.isDropped(groupOf(2).name)).toBe(true)
+    expect(desk.droppedInGroup).toEqual([])
+  })
+
+  test('takes of the same room as what its sender shares', async () => {
+    const desk = new Desk()
+    const { inbox, requests } = await desk.open()
+    for (let number = 1; number < maxRequestsOfSender; number++)
+      expect(await requests.add(groupOf(number))).toBe('taken')
+    expect(requests.hasRoom(stranger.publicKey)).toBe(true)
+    expect(await inbox.receive(delivered(envelopeOf(stranger, 1)), stranger.publicKey, signal)).toEqual(['taken'])
+    expect(requests.hasRoom(stranger.publicKey)).toBe(false)
+    expect(await requests.add(groupOf(100))).toBe('full')
+    expect(await inbox.receive(delivered(envelopeOf(stranger, 2)), stranger.publicKey, signal)).toEqual(['full'])
+    expect(await requests.add(groupOf(100, friend.publicKey))).toBe('taken')
+  })
+})
+
+test('a share with a group that is dropped is dropped for the group where this agent may say so', async () => {
+  const desk = new Desk()
+  const { inbox } = await desk.open()
+  const group = fill(32, 20)
+  const capability = shareOf(stranger, 1, { audience: [{ kind: 'group', id: group }] })
+  const envelope = envelopeOf(stranger, 1, { audience: [{ kind: 'group', id: group }] })
+  await inbox.keep({ capability, envelope, peers: [] })
+  await inbox.drop(capabilityName(capability.claims))
+  expect(desk.droppedInGroup).toEqual([`${toHex(group)} ${toHex(capabilityName(capability.claims))}`])
+})
+
+test('what has expired makes room', async () => {
+  const desk = new Desk()
+  const { inbox } = await desk.open()
+  const soon = { expires: nowSeconds + 3_600 }
+  for (let jti = 1; jti < maxRequestsOfSender; jti++)
+    await inbox.receive(delivered(envelopeOf(stranger, jti, soon)), stranger.publicKey, signal)
+  await inbox.receive(delivered(envelopeOf(stranger, 100)), stranger.publicKey, signal)
+  expect(await inbox.receive(delivered(envelopeOf(stranger, 200)), stranger.publicKey, signal)).toEqual(['full'])
+  desk.aheadMs = 2 * 3_600_000
+  expect(await inbox.receive(delivered(envelopeOf(stranger, 200)), stranger.publicKey, signal)).toEqual(['taken'])
+  expect(await inbox.list()).toHaveLength(2)
+})

@@ -9,9 +9,9 @@ import {
 import { equalBytes } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import type { Delivery, KnownPeer, Receipt } from '../../../src/exchange/index.ts'
-import { clockSkewMs } from '../../../src/limits.ts'
+import { clockSkewMs, strangersSweepMs } from '../../../src/limits.ts'
 import type { GroupShare } from './group-shares.ts'
-import type { Request, Requests } from './requests.ts'
+import type { GroupRequest, Requests, ShareRequest } from './requests.ts'
 
 /** What an inbox is made of. */
 export interface InboxOptions {
@@ -28,19 +28,28 @@ export interface InboxOptions {
   readonly hold: (envelopes: readonly Envelope[], peers: readonly KnownPeer[]) => Promise<readonly ('taken' | 'full')[]>
   /** Puts envelopes where the members of a group find them; `undefined` when this agent is not in that group. */
   readonly depositAll: (group: Uint8Array, delivery: Delivery) => Promise<readonly Receipt[] | undefined>
+  /** Takes a share of that name that nobody wants out of what the members of a group find, if this agent may say so for all of them. */
+  readonly dropInGroup: (group: Uint8Array, name: Uint8Array) => Promise<void>
+  /** Joins a group that an agent says this one is in. @throws ACCESS_DENIED, UNAVAILABLE */
+  readonly joinGroup: (group: Uint8Array, from: Uint8Array, signal: AbortSignal | undefined) => Promise<void>
 }
 
-/** A request and what is in it. */
-export interface OpenRequest extends Request {
+/** A request for a share, and what is in it. */
+export interface OpenShareRequest extends ShareRequest {
   readonly content: Envelope
 }
 
+/** A request and what is in it. */
+export type OpenRequest = OpenShareRequest | GroupRequest
+
 /**
- * What others tell this agent that they share with it. Nothing of it is fetched, and nobody is dialled, before a contact or this agent itself
+ * What others tell this agent that they share with it, and groups that strangers say it is in. Nothing of it is fetched, and nobody is dialled, before a contact or this agent itself
  * has vouched for whoever shares.
  */
 export class Inbox {
   readonly #options: InboxOptions
+  /** When what has expired was last looked for, milliseconds since 1970. */
+  #sweptMs = Number.NEGATIVE_INFINITY
 
   constructor(options: InboxOptions) {
     this.#options = options
@@ -76,31 +85,55 @@ export class Inbox {
     const { claims } = capability
     const name = capabilityName(claims)
     if (!this.#isOpen(capability) || requests.isDropped(name)) return
-    await requests.add({ name, sender: claims.issuer, envelope, peers, receivedMs: now() })
+    await this.#add({ name, sender: claims.issuer, envelope, peers, receivedMs: now() })
+  }
+
+  /** Has a request wait; what has expired makes room for it. */
+  async #add(request: ShareRequest): Promise<'taken' | 'full'> {
+    const { requests, now } = this.#options
+    const receipt = await requests.add(request)
+    if (receipt === 'taken' || now() - this.#sweptMs < strangersSweepMs) return receipt
+    this.#sweptMs = now()
+    for (const { name, envelope } of await requests.list())
+      if (envelope !== undefined && !this.#isOpen(decodeEnvelope(envelope).capability)) await requests.remove(name)
+    return await requests.add(request)
   }
 
   /** What waits, the oldest first. What has expired meanwhile is not in it. */
   async list(): Promise<OpenRequest[]> {
     const rows = await this.#options.requests.list()
-    const open = rows.map((row) => ({ ...row, content: decodeEnvelope(row.envelope) }))
-    return open.filter(({ content }) => this.#isOpen(content.capability))
+    return rows.flatMap((row): OpenRequest[] => {
+      if (row.group !== undefined) return [row]
+      const content = decodeEnvelope(row.envelope)
+      return this.#isOpen(content.capability) ? [{ ...row, content }] : []
+    })
   }
 
-  /** @throws NOT_FOUND; EXPIRED when it came too late; TOO_LARGE when as many are followed as may be: it goes on waiting */
-  async accept(name: Uint8Array): Promise<void> {
-    const { requests, hold } = this.#options
-    const { envelope, peers } = await requests.get(name)
-    const content = decodeEnvelope(envelope)
-    if (!this.#isOpen(content.capability)) throw new ArtifactHubError('EXPIRED', 'this share has expired')
-    const [receipt] = await hold([content], peers)
-    if (receipt === 'full')
-      throw new ArtifactHubError('TOO_LARGE', 'this node follows as many shared artifacts as it may')
+  /**
+   * @throws NOT_FOUND; EXPIRED when it came too late; TOO_LARGE when as many are followed as may be; of a group ACCESS_DENIED, UNAVAILABLE: it goes on
+   *   waiting then
+   */
+  async accept(name: Uint8Array, signal?: AbortSignal): Promise<void> {
+    const { requests, hold, joinGroup } = this.#options
+    const { envelope, group, sender, peers } = await requests.get(name)
+    if (group !== undefined) await joinGroup(group, sender, signal)
+    else {
+      const content = decodeEnvelope(envelope)
+      if (!this.#isOpen(content.capability)) throw new ArtifactHubError('EXPIRED', 'this share has expired')
+      const [receipt] = await hold([content], peers)
+      if (receipt === 'full')
+        throw new ArtifactHubError('TOO_LARGE', 'this node follows as many shared artifacts as it may')
+    }
     await requests.remove(name)
   }
 
   /** @throws NOT_FOUND */
   async drop(name: Uint8Array): Promise<void> {
-    await this.#options.requests.drop(name)
+    const { requests, dropInGroup } = this.#options
+    const { envelope } = await requests.get(name)
+    await requests.drop(name)
+    const audience = envelope === undefined ? [] : decodeEnvelope(envelope).capability.claims.audience
+    for (const { kind, id } of audience) if (kind === 'group') await dropInGroup(id, name)
   }
 
   /** Gives what is to be followed, for the contact who shares it is trusted with that. */
@@ -114,7 +147,7 @@ export class Inbox {
     if (!isForUs || equalBytes(issuer, self)) return 'refused'
     if (requests.isDropped(name) || isHeld(name)) return 'taken'
     if (!isContact(issuer))
-      return await requests.add({ name, sender: issuer, envelope: bytes, peers, receivedMs: this.#options.now() })
+      return await this.#add({ name, sender: issuer, envelope: bytes, peers, receivedMs: this.#options.now() })
     return envelope
   }
 

@@ -22,20 +22,40 @@ import type { KeyValueStore } from '../../../src/storage/index.ts'
 
 const requestTable = 0x71
 const droppedTable = 0x72
+const groupTable = 0x74
 const formatVersion = 1
 const idBytes = 16
 const maxRowBytes = maxEnvelopeBytes + maxTicketPeers * 4 * maxTicketText
 
-/** What a stranger shared, until somebody says whether it is wanted. */
-export interface Request {
-  /** The capability's, 16 bytes: `capabilityName`. */
+interface StoredRequest {
+  /** 16 bytes: `capabilityName` of a share; of a group the beginning of its id. */
   readonly name: Uint8Array
-  /** Who shared it: raw public key. */
+  /** Who shared it, or says that this agent is in that group: raw public key. */
   readonly sender: Uint8Array
-  readonly envelope: Uint8Array
   /** Whom to ask for it. */
   readonly peers: readonly KnownPeer[]
   readonly receivedMs: number
+}
+
+/** What a stranger shared, until somebody says whether it is wanted. */
+export interface ShareRequest extends StoredRequest {
+  readonly envelope: Uint8Array
+  readonly group?: undefined
+}
+
+/** A group to which a stranger added this agent. */
+export interface GroupRequest extends StoredRequest {
+  /** 32 bytes. */
+  readonly group: Uint8Array
+  readonly envelope?: undefined
+}
+
+/** What waits. */
+export type Request = ShareRequest | GroupRequest
+
+/** The name under which a group (32 bytes) waits. */
+export function groupRequestName(group: Uint8Array): Uint8Array {
+  return group.slice(0, idBytes)
 }
 
 /**
@@ -44,8 +64,8 @@ export interface Request {
  */
 export class Requests {
   readonly #store: KeyValueStore
-  /** By name in hex, the sender in hex: in the order of coming. */
-  readonly #waiting = new Map<string, string>()
+  /** By name in hex: in the order of coming. */
+  readonly #waiting = new Map<string, Waiting>()
   /** By name in hex, its row's key. */
   readonly #dropped = new Map<string, Uint8Array>()
   #nextDropped = 0
@@ -59,9 +79,10 @@ export class Requests {
   static async open(store: KeyValueStore): Promise<Requests> {
     const requests = new Requests(store)
     const rows: Request[] = []
-    for await (const [, value] of store.entries(rangeOf(requestTable))) rows.push(decodeRow(value))
+    for await (const [, value] of store.entries(rangeOf(requestTable))) rows.push(decodeShareRow(value))
+    for await (const [, value] of store.entries(rangeOf(groupTable))) rows.push(decodeGroupRow(value))
     rows.sort((a, b) => a.receivedMs - b.receivedMs)
-    for (const { name, sender } of rows) requests.#waiting.set(toHex(name), toHex(sender))
+    for (const row of rows) requests.#waiting.set(toHex(row.name), waitingOf(row))
     for await (const [key, name] of store.entries(rangeOf(droppedTable))) {
       requests.#dropped.set(toHex(name), key.slice())
       requests.#nextDropped = Number(new DataView(key.buffer, key.byteOffset + 2).getBigUint64(0)) + 1
@@ -79,39 +100,47 @@ export class Requests {
     return this.#dropped.has(toHex(name))
   }
 
+  /** Whether another request of that agent would be kept. */
+  hasRoom(sender: Uint8Array): boolean {
+    const name = toHex(sender)
+    const ofSender = [...this.#waiting.values()].filter((one) => one.sender === name).length
+    return this.#waiting.size < maxRequests && ofSender < maxRequestsOfSender
+  }
+
   /** Keeps a request; one that waits already stays as it is. `full` when there is no room for more, of this sender or at all. */
   add(request: Request): Promise<'taken' | 'full'> {
     return this.#exclusively(async () => {
-      const [key, sender] = [toHex(request.name), toHex(request.sender)]
+      const key = toHex(request.name)
       if (this.#waiting.has(key)) return 'taken'
-      const ofSender = [...this.#waiting.values()].filter((one) => one === sender).length
-      if (this.#waiting.size >= maxRequests || ofSender >= maxRequestsOfSender) return 'full'
-      await this.#store.batch([{ type: 'put', key: requestKey(request.name), value: encodeRow(request) }], {
-        sync: true,
-      })
-      this.#waiting.set(key, sender)
+      if (!this.hasRoom(request.sender)) return 'full'
+      const waiting = waitingOf(request)
+      await this.#store.batch([{ type: 'put', key: waiting.key, value: encodeRow(request) }], { sync: true })
+      this.#waiting.set(key, waiting)
       return 'taken'
     })
   }
 
   /** What waits, the oldest first. @throws CORRUPT */
   async list(): Promise<Request[]> {
-    const keys = [...this.#waiting.keys()].map((id) => requestKey(new Uint8Array(Buffer.from(id, 'hex'))))
-    const rows = await this.#store.getMany(keys)
-    return rows.flatMap((row) => (row === undefined ? [] : [decodeRow(row)]))
+    const waiting = [...this.#waiting.values()]
+    const rows = await this.#store.getMany(waiting.map(({ key }) => key))
+    return rows.flatMap((row, at) => (row === undefined ? [] : [decodeRow(waiting[at] as Waiting, row)]))
   }
 
   /** @throws NOT_FOUND, CORRUPT */
   async get(name: Uint8Array): Promise<Request> {
-    const row = await this.#store.get(requestKey(name))
-    if (row === undefined) throw noSuchRequest()
-    return decodeRow(row)
+    const waiting = this.#waiting.get(toHex(name))
+    const row = waiting && (await this.#store.get(waiting.key))
+    if (waiting === undefined || row === undefined) throw noSuchRequest()
+    return decodeRow(waiting, row)
   }
 
   /** It waits no more, for it was accepted. Idempotent. */
   remove(name: Uint8Array): Promise<void> {
     return this.#exclusively(async () => {
-      await this.#store.batch([{ type: 'del', key: requestKey(name) }], { sync: true })
+      const waiting = this.#waiting.get(toHex(name))
+      if (waiting === undefined) return
+      await this.#store.batch([{ type: 'del', key: waiting.key }], { sync: true })
       this.#waiting.delete(toHex(name))
     })
   }
@@ -120,12 +149,13 @@ export class Requests {
   drop(name: Uint8Array): Promise<void> {
     return this.#exclusively(async () => {
       const id = toHex(name)
-      if (!this.#waiting.has(id)) throw noSuchRequest()
+      const waiting = this.#waiting.get(id)
+      if (waiting === undefined) throw noSuchRequest()
       const key = concatBytes(Uint8Array.of(keySpaces.node, droppedTable), orderedUint64(this.#nextDropped))
       const oldest = this.#dropped.size < maxDroppedRequests ? undefined : this.#dropped.entries().next().value
       await this.#store.batch(
         [
-          { type: 'del', key: requestKey(name) },
+          { type: 'del', key: waiting.key },
           { type: 'put', key, value: name },
           ...(oldest === undefined ? [] : [{ type: 'del' as const, key: oldest[1] }]),
         ],
@@ -145,8 +175,19 @@ export class Requests {
   }
 }
 
-function requestKey(name: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, requestTable), name)
+/** What is in memory of a request. */
+interface Waiting {
+  /** In hex. */
+  readonly sender: string
+  /** Of its row. */
+  readonly key: Uint8Array
+  readonly isGroup: boolean
+}
+
+function waitingOf({ name, sender, group }: Request): Waiting {
+  const isGroup = group !== undefined
+  const key = concatBytes(Uint8Array.of(keySpaces.node, isGroup ? groupTable : requestTable), name)
+  return { sender: toHex(sender), key, isGroup }
 }
 
 function rangeOf(table: number): { gte: Uint8Array; lt: Uint8Array } {
@@ -154,19 +195,36 @@ function rangeOf(table: number): { gte: Uint8Array; lt: Uint8Array } {
   return { gte, lt: prefixEnd(gte) as Uint8Array }
 }
 
-/** `{ v: 1, name, sender, env, peers, ms }` */
-function encodeRow({ name, sender, envelope, peers, receivedMs }: Request): Uint8Array {
+/** Of a share `{ v: 1, name, sender, env, peers, ms }`, of a group `{ v: 1, sender, grp, peers, ms }`. */
+function encodeRow({ name, sender, envelope, group, peers, receivedMs }: Request): Uint8Array {
+  const what = group === undefined ? { name, env: envelope } : { grp: group }
   const rows = peers.map(({ agent, addresses }) => [agent, addresses])
-  return encodeCanonical({ v: formatVersion, name, sender, env: envelope, peers: rows, ms: receivedMs })
+  return encodeCanonical({ v: formatVersion, ...what, sender, peers: rows, ms: receivedMs })
 }
 
-function decodeRow(value: Uint8Array): Request {
+function decodeRow({ isGroup }: Waiting, value: Uint8Array): Request {
+  return isGroup ? decodeGroupRow(value) : decodeShareRow(value)
+}
+
+function decodeShareRow(value: Uint8Array): ShareRequest {
+  const { row, ...common } = decodeCommon(value)
+  const { name, env } = row
+  if (!isBytes(name, idBytes) || !(env instanceof Uint8Array)) throw damaged()
+  return { name, ...common, envelope: env }
+}
+
+function decodeGroupRow(value: Uint8Array): GroupRequest {
+  const { row, ...common } = decodeCommon(value)
+  if (!isBytes(row.grp, 32)) throw damaged()
+  return { name: groupRequestName(row.grp), ...common, group: row.grp }
+}
+
+function decodeCommon(value: Uint8Array): Omit<StoredRequest, 'name'> & { readonly row: Record<string, unknown> } {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a request' }) as Record<string, unknown>
-  const { v, name, sender, env, peers, ms } = row
+  const { v, sender, peers, ms } = row
   requireFormatVersion(v, formatVersion, 'what this node remembers of a request')
-  const isWell = isBytes(name, idBytes) && isBytes(sender, 32) && env instanceof Uint8Array && Number.isSafeInteger(ms)
-  if (!isWell || !Array.isArray(peers)) throw damaged()
-  return { name, sender, envelope: env, peers: peers.map(peerOf), receivedMs: ms as number }
+  if (!isBytes(sender, 32) || !Number.isSafeInteger(ms) || !Array.isArray(peers)) throw damaged()
+  return { row, sender, peers: peers.map(peerOf), receivedMs: ms as number }
 }
 
 function peerOf(value: unknown): KnownPeer {

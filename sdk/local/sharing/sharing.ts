@@ -11,7 +11,6 @@ import { Deliveries } from './deliveries.ts'
 import { GroupShares } from './group-shares.ts'
 import { Inbox } from './inbox.ts'
 import { type DeliveryState, Outbox, type Undelivered } from './outbox.ts'
-import { Requests } from './requests.ts'
 
 /** Where sharing stands on this node. */
 export interface SharingStatus {
@@ -41,8 +40,8 @@ export class Sharing implements AsyncDisposable {
   readonly #leftOut = new Map<Namespace, number>()
   #isMakingRoom = false
 
-  private constructor(groups: Groups, requests: Requests, deliveries: Deliveries) {
-    const { replication } = groups
+  private constructor(groups: Groups, deliveries: Deliveries) {
+    const { replication, requests } = groups
     const { env, namespaces, contacts } = replication
     const { network, scheduler, now } = env
     const self = env.agent.publicKey
@@ -51,7 +50,13 @@ export class Sharing implements AsyncDisposable {
     this.#background = new Background((error) =>
       env.warn?.('what is shared could not be kept in step', { error: String(error) }),
     )
-    this.#groupShares = new GroupShares({ env, namespaces, isContact })
+    this.#groupShares = new GroupShares({
+      env,
+      namespaces,
+      isContact,
+      isDropped: (name) => requests.isDropped(name),
+      hasEnded: (name) => replication.follows.hasEnded(name),
+    })
     this.inbox = new Inbox({
       self,
       now,
@@ -60,6 +65,8 @@ export class Sharing implements AsyncDisposable {
       isHeld: (name) => replication.follows.has(name),
       hold: (envelopes, peers) => this.#hold(envelopes, peers),
       depositAll: (group, delivery) => this.#groupShares.depositAll(group, delivery),
+      dropInGroup: (group, name) => this.#groupShares.drop(group, name),
+      joinGroup: async (group, from, signal) => void (await groups.accept(group, from, signal)),
     })
     this.#outbox = new Outbox({
       network,
@@ -82,7 +89,7 @@ export class Sharing implements AsyncDisposable {
     const stopFollows = replication.follows.observe({ ended: () => this.#madeRoom() })
     const stopNamespaces = namespaces.observe({
       opened: (namespace) => this.#opened(namespace),
-      closing: async (namespace) => await this.#closing(namespace),
+      closing: async (namespace, isKept) => await this.#closing(namespace, isKept),
     })
     this.#stopObserving = () => {
       stopFollows()
@@ -96,7 +103,7 @@ export class Sharing implements AsyncDisposable {
   /** @throws CORRUPT */
   static async open(groups: Groups): Promise<Sharing> {
     const { store } = groups.replication.env
-    return new Sharing(groups, await Requests.open(store), await Deliveries.open(store))
+    return new Sharing(groups, await Deliveries.open(store))
   }
 
   /** Tells those that something was just shared with. */
@@ -177,12 +184,14 @@ export class Sharing implements AsyncDisposable {
     this.#background.run((signal) => (isGroup ? this.#followGroup(namespace, signal) : this.#outbox.look(log)))
   }
 
-  async #closing({ log, row }: OpenNamespace): Promise<void> {
+  async #closing({ log, row }: OpenNamespace, isKept: boolean): Promise<void> {
     this.#subscriptions.get(log)?.()
     this.#subscriptions.delete(log)
     this.#background.run(() => this.#outbox.forget(log))
     if (row.kind !== 'group') return
     this.#leftOut.delete(log)
+    // Of one that ended it is known what was shared with it: that says why it cannot be read any more.
+    if (isKept) return
     // What is followed lets go of namespaces of its own, one change at a time: after this one.
     this.#background.run(async () => {
       await this.groups.replication.namespaces.settled()

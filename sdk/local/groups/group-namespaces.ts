@@ -1,0 +1,176 @@
+import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
+import { isHubError } from '../../../src/errors.ts'
+import { groupJoinRetryMs, groupJoinsAtOnce } from '../../../src/limits.ts'
+import type { OpenNamespace } from '../namespaces.ts'
+import type { Replication } from '../replication/replication.ts'
+import type { Background } from './background.ts'
+import { hasLeft } from './left.ts'
+import { type NamespaceRecord, namespacesOf } from './namespace-records.ts'
+import type { Vouched } from './vouched.ts'
+
+/** A namespace that is not followed though a group's log names it, for there is no room. */
+export interface LeftOutNamespace {
+  /** 32 bytes each. */
+  readonly namespace: Uint8Array
+  readonly group: Uint8Array
+  /** Who wrote it down. */
+  readonly by: Uint8Array
+}
+
+/** A namespace that is being joined. */
+interface Awaited {
+  /** In hex. */
+  readonly group: string
+  readonly ending: AbortController
+  readonly done: Promise<void>
+}
+
+/**
+ * Joins the namespaces in which this agent's groups have a role, by what the groups' logs say: whom those name is dialled, and whoever else says that this
+ * agent has a role there is asked. Bounded by `Vouched`; what this agent left stays away.
+ */
+export class GroupNamespaces {
+  readonly #replication: Replication
+  readonly #vouched: Vouched
+  readonly #background: Background
+  /** By namespace in hex. */
+  readonly #awaited = new Map<string, Awaited>()
+  /** By group in hex. */
+  readonly #leftOut = new Map<string, LeftOutNamespace[]>()
+  /** What somebody here is joining, in hex. */
+  readonly #claimed = new Set<string>()
+  /** What cannot be joined at all, in hex. */
+  readonly #refused = new Set<string>()
+  /** One group after the other: what there is room for is one number. */
+  #turn: Promise<void> = Promise.resolve()
+
+  constructor(replication: Replication, vouched: Vouched, background: Background) {
+    this.#replication = replication
+    this.#vouched = vouched
+    this.#background = background
+  }
+
+  get leftOut(): LeftOutNamespace[] {
+    return [...this.#leftOut.values()].flat()
+  }
+
+  /** Brings what is followed in step with what a group's log says now. */
+  look(group: OpenNamespace): void {
+    this.#background.run(async (signal) => {
+      const turn = this.#turn.then(() => this.#look(group, signal))
+      this.#turn = turn.catch(() => {})
+      await turn.catch((error) => {
+        if (!group.log.closed) throw error
+      })
+    })
+  }
+
+  /** As `look`, of every group: there may be room again. */
+  lookAgain(): void {
+    if (this.#leftOut.size > 0) this.#lookAtAll()
+  }
+
+  /**
+   * Leaves a namespace (32 bytes), which it may be about to join, to somebody here who names it: it counts as the node's own once that is done.
+   * @param work not disturbed by this while it runs
+   */
+  async leaveTo<T>(namespace: Uint8Array, work: () => Promise<T>): Promise<T> {
+    const key = toHex(namespace)
+    this.#claimed.add(key)
+    try {
+      const awaited = this.#awaited.get(key)
+      awaited?.ending.abort()
+      await awaited?.done
+      const result = await work()
+      await this.#vouched.remove(namespace)
+      return result
+    } finally {
+      this.#claimed.delete(key)
+      // If it did not come of it, groups may bring it all the same.
+      this.#lookAtAll()
+    }
+  }
+
+  #lookAtAll(): void {
+    for (const group of this.#replication.namespaces.groups) this.look(group)
+  }
+
+  async #look(group: OpenNamespace, signal: AbortSignal): Promise<void> {
+    const { namespaces, env, joins } = this.#replication
+    const { log, row } = group
+    const key = toHex(row.id)
+    const isIn = namespaces.groups.includes(group) && log.roleOf(env.agent.publicKey) !== undefined
+    const named = new Map<string, NamespaceRecord>()
+    if (isIn && !(await hasLeft(env.store, row.id))) {
+      for await (const record of namespacesOf(this.#replication, group, signal))
+        named.set(toHex(record.namespace), record)
+    }
+    for (const [name, awaited] of this.#awaited) if (awaited.group === key && !named.has(name)) awaited.ending.abort()
+    const leftOut: LeftOutNamespace[] = []
+    // What was written first comes first.
+    for (const [name, { namespace, author: by, ...record }] of [...named].reverse()) {
+      const isOthers = (): boolean => namespaces.has(namespace) || this.#claimed.has(name) || joins.isJoining(namespace)
+      if (this.#awaited.has(name) || this.#refused.has(name) || isOthers()) continue
+      if (await hasLeft(env.store, namespace)) continue
+      const voucher = { by, group: row.id }
+      if (!this.#vouched.hasRoom(voucher)) {
+        leftOut.push({ namespace, group: row.id, by })
+        continue
+      }
+      await this.#vouched.add(namespace, voucher)
+      if (isOthers()) await this.#vouched.remove(namespace)
+      else this.#await({ namespace, author: by, ...record }, key)
+    }
+    if (leftOut.length === 0) this.#leftOut.delete(key)
+    else this.#leftOut.set(key, leftOut)
+  }
+
+  #await(record: NamespaceRecord, group: string): void {
+    const ending = new AbortController()
+    const key = toHex(record.namespace)
+    const done = Promise.withResolvers<void>()
+    this.#awaited.set(key, { group, ending, done: done.promise })
+    this.#background.run(async (closing) => {
+      try {
+        const signal = AbortSignal.any([ending.signal, closing])
+        await this.#spread(signal)
+        await this.#join(record, signal)
+      } catch (error) {
+        if (!closing.aborted) await this.#vouched.remove(record.namespace)
+        if (ending.signal.aborted) return
+        // Somebody here was quicker; else there is no such namespace.
+        if (isHubError(error, 'INVALID_ARGUMENT') || isHubError(error, 'CORRUPT')) this.#refused.add(key)
+        else if (!isHubError(error, 'ALREADY_EXISTS') && !isHubError(error, 'CONFLICT')) throw error
+      } finally {
+        this.#awaited.delete(key)
+        done.resolve()
+        // Another group may name it as well.
+        if (ending.signal.aborted) this.#lookAtAll()
+        else this.lookAgain()
+      }
+    })
+  }
+
+  /** Those that come after many begin later. @throws the signal's reason */
+  async #spread(signal: AbortSignal): Promise<void> {
+    const { scheduler } = this.#replication.env
+    const delayMs = Math.max(0, this.#awaited.size - groupJoinsAtOnce.count) * groupJoinsAtOnce.everyMs
+    if (delayMs === 0) return
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const stop = scheduler.setTimer(delayMs, resolve)
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    await promise
+    stop()
+    signal.throwIfAborted()
+  }
+
+  async #join({ namespace: id, name, peers, author }: NamespaceRecord, signal: AbortSignal): Promise<void> {
+    const { namespaces } = this.#replication
+    const others = peers.filter(({ agent }) => !equalBytes(agent, author))
+    const writer = peers.find(({ agent }) => equalBytes(agent, author)) ?? { agent: author, addresses: [] }
+    const called = namespaces.nameFor('namespace', id, name)
+    const ticket = { kind: 'namespace' as const, id, peers: [writer, ...others], name: called }
+    await this.#replication.join(ticket, { isWaiting: true, retryMs: groupJoinRetryMs, signal })
+    this.#replication.joins.forget(formatNamespaceId(id))
+  }
+}

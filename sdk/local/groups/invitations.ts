@@ -1,0 +1,120 @@
+import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
+import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
+import { fetchGenesis } from '../../../src/exchange/index.ts'
+import { groupAskMs, maxInvitations, maxInvitationsInTurn, maxInvitationsInTurnOfAgent } from '../../../src/limits.ts'
+import { decodeEntry } from '../../../src/log/index.ts'
+import type { Replication } from '../replication/replication.ts'
+import { groupRequestName, type Requests } from '../sharing/requests.ts'
+import type { Background } from './background.ts'
+import { hasLeft } from './left.ts'
+import type { Vouched } from './vouched.ts'
+
+interface InvitationsOptions {
+  readonly replication: Replication
+  readonly vouched: Vouched
+  readonly requests: Requests
+  readonly background: Background
+  /** Joins a group that an agent says this one is in. */
+  readonly accept: (group: Uint8Array, from: Uint8Array, signal: AbortSignal) => Promise<unknown>
+}
+
+/**
+ * What becomes of it when an agent says that this one is in a group. A contact's word is enough, as far as there is room; a stranger's waits in the inbox. What
+ * this agent left or dropped does not come back. That it is a group and no namespace, whoever says so has to show: it is asked for the beginning of its log.
+ */
+export class GroupInvitations {
+  readonly #options: InvitationsOptions
+  readonly #stop: () => void
+  /** In hex, what is no group. */
+  readonly #others = new Set<string>()
+  /** Ids that wait to be looked into, and who named them, in hex. */
+  readonly #queued = new Map<string, string>()
+  #turn: Promise<void> = Promise.resolve()
+
+  constructor(options: InvitationsOptions) {
+    this.#options = options
+    const { replication, background } = options
+    this.#stop = replication.joins.onInvitation((id, from) =>
+      background.run((signal) => this.#invited(id, from, signal)),
+    )
+  }
+
+  close(): void {
+    this.#stop()
+  }
+
+  async #invited(id: Uint8Array, from: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { replication, vouched, requests, accept } = this.#options
+    const { contacts, joins, env } = replication
+    if (joins.isJoining(id)) return
+    const isLeft = await hasLeft(env.store, id)
+    if (isLeft || requests.isDropped(groupRequestName(id))) {
+      joins.forget(formatNamespaceId(id))
+      return
+    }
+    if (this.#others.has(toHex(id))) return
+    if (vouched.of(id) !== undefined) return
+    const voucher = { by: from, group: undefined }
+    const isVouched = contacts.nameOf(from) !== undefined && vouched.hasRoom(voucher)
+    if (!isVouched) return await this.#inTurn(id, from, () => this.#keep(id, from, signal))
+    if (!(await this.#isGroup(id, from, signal)) || vouched.of(id) !== undefined) return
+    await vouched.add(id, voucher)
+    try {
+      await accept(id, from, signal)
+    } catch (error) {
+      if (!signal.aborted) await vouched.remove(id)
+      // Told again, it is tried again.
+      if (!mayCome.some((code) => isHubError(error, code))) throw error
+    }
+  }
+
+  /** One after the other, and no more than a few: whoever is passed over is heard when it connects again. */
+  async #inTurn(id: Uint8Array, from: Uint8Array, work: () => Promise<void>): Promise<void> {
+    const [key, sender] = [toHex(id), toHex(from)]
+    const ofSender = [...this.#queued.values()].filter((one) => one === sender).length
+    const isFull = this.#queued.size >= maxInvitationsInTurn || ofSender >= maxInvitationsInTurnOfAgent
+    if (this.#queued.has(key) || isFull) return
+    this.#queued.set(key, sender)
+    const turn = this.#turn.then(work).finally(() => this.#queued.delete(key))
+    this.#turn = turn.catch(() => {})
+    await turn
+  }
+
+  /** Has a stranger's group wait in the inbox. */
+  async #keep(id: Uint8Array, from: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { replication, requests } = this.#options
+    const { env, joins, namespaces } = replication
+    const name = groupRequestName(id)
+    const isKnown = namespaces.has(id) || joins.isJoining(id) || requests.isKnown(name)
+    if (isKnown || !requests.hasRoom(from) || !(await this.#isGroup(id, from, signal))) return
+    const peers = [{ agent: from, addresses: [] }]
+    const receipt = await requests.add({ name, sender: from, group: id, peers, receivedMs: env.now() })
+    if (receipt === 'taken') joins.forget(formatNamespaceId(id))
+  }
+
+  /** Has whoever says so show, over the connection that there is, the beginning of a log: whether it is a group's. */
+  async #isGroup(id: Uint8Array, from: Uint8Array, signal: AbortSignal): Promise<boolean> {
+    const { network, scheduler } = this.#options.replication.env
+    if (!network.connected().some((one) => equalBytes(one, from))) return false
+    const late = new AbortController()
+    const stop = scheduler.setTimer(groupAskMs, () =>
+      late.abort(new ArtifactHubError('UNAVAILABLE', 'no answer in time')),
+    )
+    try {
+      const timely = AbortSignal.any([signal, late.signal])
+      const genesis = await fetchGenesis({ network, scheduler, agent: from, namespace: id, signal: timely })
+      const { auth } = decodeEntry(genesis)
+      if (auth?.kind === 'genesis' && auth.type === 'group') return true
+      this.#others.add(toHex(id))
+      if (this.#others.size > maxInvitations) this.#others.delete(this.#others.values().next().value as string)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!isHubError(error)) throw error
+    } finally {
+      stop()
+    }
+    return false
+  }
+}
+
+const mayCome = ['ACCESS_DENIED', 'UNAVAILABLE', 'ALREADY_EXISTS', 'CONFLICT'] as const

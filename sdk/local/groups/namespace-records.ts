@@ -1,0 +1,95 @@
+import type { VersionRecord } from '../../../src/catalog/index.ts'
+import { decodeCanonical, encodeCanonical, formatNamespaceId, Reader, toHex } from '../../../src/encoding/index.ts'
+import type { KnownPeer } from '../../../src/exchange/index.ts'
+import { maxInlineBytes, maxLabelBytes, maxNamespaceRecordsRead } from '../../../src/limits.ts'
+import { rankOf } from '../../../src/membership/index.ts'
+import type { OpenNamespace } from '../namespaces.ts'
+import type { Replication } from '../replication/replication.ts'
+import { ticketAddresses } from '../replication/ticket-addresses.ts'
+import { isUsableName } from './group-name.ts'
+import { deleteRecord, peerRows, peersIn, readRecord, recordsOf, writeRecord } from './group-records.ts'
+
+/** That a group has a role in a namespace is a record of this type in the group's log, for its members alone. */
+const contentType = 'application/vnd.artifact-hub.namespace'
+const formatVersion = 1
+
+/** A namespace in which a group has a role, as a member says. */
+export interface NamespaceRecord {
+  /** 32 bytes. */
+  readonly namespace: Uint8Array
+  /** What that member calls it. */
+  readonly name: string
+  readonly peers: readonly KnownPeer[]
+  /** Who wrote it: raw public key. */
+  readonly author: Uint8Array
+}
+
+/** A record is left alone for so long by who does not know of the role, milliseconds: its copy of the namespace may be behind. */
+const patienceMs = 10 * 60_000
+
+/**
+ * Brings what this agent's groups say of a namespace in step with what the namespace says of them, as far as this agent is to say so: as an admin of it
+ * who is in the group.
+ * @param isCertain whether this agent itself just ended a group's role
+ */
+export async function announce(replication: Replication, namespace: OpenNamespace, isCertain: boolean): Promise<void> {
+  const { namespaces, env } = replication
+  const { log, row } = namespace
+  const self = env.agent.publicKey
+  const own = log.roleOf(self)
+  if (own === undefined || rankOf(own) < 2) return
+  const recordName = nameOf(row.id)
+  for (const group of namespaces.groups) {
+    if (group.log.roleOf(self) === undefined) continue
+    const known = await recordIn(group, recordName)
+    const isOver = ({ updatedAt }: VersionRecord) => isCertain || env.now() - updatedAt.wallMs > patienceMs
+    if (!log.membership.groups.hasRole(group.row.id)) {
+      for (let one = known; one !== undefined && isOver(one); one = await recordIn(group, recordName))
+        await deleteRecord(group, one)
+    } else if (known === undefined) {
+      const peers = [{ agent: self, addresses: ticketAddresses(env.network) }, ...replication.peersOf(namespace)]
+      const content = encodeCanonical({ v: formatVersion, ns: row.id, name: row.name, peers: peerRows(peers) })
+      await writeRecord(group, { name: recordName, contentType, metadata: {}, content })
+    }
+  }
+}
+
+/** The namespaces that a group's log names, each once, of the newest records. */
+export async function* namespacesOf(
+  { env }: Replication,
+  group: OpenNamespace,
+  signal: AbortSignal,
+): AsyncGenerator<NamespaceRecord, void, undefined> {
+  const seen = new Set<string>()
+  let read = 0
+  for await (const record of recordsOf(group, contentType, signal)) {
+    read += 1
+    if (read > maxNamespaceRecordsRead) return
+    const { name } = record.state
+    const found = seen.has(name) ? undefined : await readRecord(env, group, record, decode)
+    if (found === undefined || nameOf(found.namespace) !== name) continue
+    seen.add(name)
+    yield { ...found, author: record.author }
+  }
+}
+
+async function recordIn({ log }: OpenNamespace, name: string): Promise<VersionRecord | undefined> {
+  const artifact = await log.catalog.findByName(name)
+  const record = artifact && (await log.catalog.get(artifact))
+  return record?.state.contentType === contentType ? record : undefined
+}
+
+/** `{ v: 1, ns, name, peers: [[agent, [address…]]…] }` */
+function decode(bytes: Uint8Array): Omit<NamespaceRecord, 'author'> | undefined {
+  const reader = Reader.map(decodeCanonical(bytes, { maxBytes: maxInlineBytes, what: 'a namespace' }), 'namespace')
+  if (reader.integer('v', 0, Number.MAX_SAFE_INTEGER) !== formatVersion) return undefined
+  const namespace = reader.bytes('ns', 32)
+  const name = reader.text('name', maxLabelBytes)
+  const peers = peersIn(reader)
+  reader.end()
+  return { namespace, name: isUsableName(name) ? name : formatNamespaceId(namespace).slice(0, 12), peers }
+}
+
+function nameOf(namespace: Uint8Array): string {
+  return `namespace-${toHex(namespace)}`
+}
