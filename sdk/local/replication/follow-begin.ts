@@ -30,6 +30,8 @@ export interface Opening {
   next: PromiseWithResolvers<void>
   /** Makes the next attempt follow at once. */
   wake: () => void
+  /** Who was asked, and by which right, since the last time that everybody had been. */
+  readonly asked: Set<string>
 }
 
 /** Asks for the beginnings of namespaces of which something is followed, until somebody gives them. */
@@ -52,6 +54,7 @@ export class Beginnings {
       attempt: Promise.withResolvers(),
       next: Promise.withResolvers(),
       wake: () => {},
+      asked: new Set(),
     }
     this.#opening.set(name, opening)
     opening.done = this.#open(id, opening).finally(() => {
@@ -97,7 +100,7 @@ export class Beginnings {
       })
       let stopTimer = (): void => {}
       try {
-        const genesis = await this.#genesisOf(id, signal)
+        const genesis = await this.#genesisOf(id, opening, signal)
         if (genesis !== undefined) {
           await namespaces.followPartial(id, genesis)
           return
@@ -128,30 +131,50 @@ export class Beginnings {
     return false
   }
 
-  async #genesisOf(namespace: Uint8Array, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  /**
+   * Asks who may have it: first who is connected, then some of the others, next time some more: whoever shares something of a namespace, or says so, can name
+   * any number of agents. That a capability was ended is believed of one only when nobody else says otherwise: who leaves entries out can make it seem so.
+   */
+  async #genesisOf(namespace: Uint8Array, { asked }: Opening, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const { network, scheduler } = this.#options.env
     const scope: SyncScope = { kind: 'auth' }
-    const asked = new Set<string>()
-    for (const entry of [...this.#options.live(namespace)]) {
-      for (const { agent, addresses } of entry.peers) {
-        // Of several thousand shares each names those who have it, and most the same.
-        if (asked.has(toHex(agent)) || asked.size >= maxHoldersAsked) continue
-        const presentation = this.#options.present(entry, agent)
-        if (presentation === undefined) continue
-        network.addAddresses(agent, addresses)
-        try {
-          const { claims } = entry.capability
-          return await fetchGenesis({ network, scheduler, agent, namespace, scope, presentation, claims, signal })
-        } catch (error) {
-          signal.throwIfAborted()
-          if (isHubError(error, 'REVOKED')) {
-            await this.#options.revoked(entry)
-            break
+    const connected = new Set(network.connected().map(toHex))
+    const [near, far] = [new Set<string>(), new Set<string>()]
+    const ended = new Set<FollowEntry>()
+    let isEverybodyAsked = true
+    for (const now of [near, far]) {
+      for (const entry of [...this.#options.live(namespace)]) {
+        for (const { agent, addresses } of entry.peers) {
+          const name = `${toHex(agent)} ${rightOf(entry)}`
+          if (connected.has(toHex(agent)) !== (now === near) || now.has(name)) continue
+          if (now === far && (asked.has(name) || far.size >= maxHoldersAsked)) {
+            isEverybodyAsked &&= asked.has(name)
+            continue
           }
-          asked.add(toHex(agent))
+          const presentation = this.#options.present(entry, agent)
+          if (presentation === undefined) continue
+          network.addAddresses(agent, addresses)
+          try {
+            const { claims } = entry.capability
+            return await fetchGenesis({ network, scheduler, agent, namespace, scope, presentation, claims, signal })
+          } catch (error) {
+            signal.throwIfAborted()
+            // Another one by the same right may be in force.
+            if (isHubError(error, 'REVOKED')) ended.add(entry)
+            else now.add(name)
+          }
         }
       }
     }
+    for (const name of far) asked.add(name)
+    if (!isEverybodyAsked) return undefined
+    asked.clear()
+    for (const entry of ended) await this.#options.revoked(entry)
     return undefined
   }
+}
+
+/** What an agent goes by that is shown a capability: several thousand shares may be of one sender for one audience, and most name the same agents. */
+function rightOf({ capability: { claims } }: FollowEntry): string {
+  return [claims.issuer, ...claims.audience.map(({ id }) => id)].map(toHex).join(' ')
 }

@@ -1,0 +1,69 @@
+import { expect, test } from 'vitest'
+import { signCapability } from '../../src/capability/index.ts'
+import { parseArtifactId } from '../../src/encoding/index.ts'
+import type { KnownPeer } from '../../src/exchange/index.ts'
+import { AgentKey } from '../../src/identity/index.ts'
+import { type LocalAgent, LocalAgents } from './agents.ts'
+import { eventually } from './nodes.ts'
+
+const text = async ({ client }: LocalAgent, artifactId: string): Promise<string> =>
+  new TextDecoder().decode(await client.artifact.download({ artifactId }))
+
+/** A capability that gives nothing, for anybody can sign one for a namespace that they have heard of. */
+function emptyToken(issuer: LocalAgent, namespace: Uint8Array, artifactId: string, audience: LocalAgent): Uint8Array {
+  return signCapability(issuer.key, {
+    kind: 'share',
+    issuer: issuer.id,
+    grant: new Uint8Array(32).fill(1),
+    namespace,
+    artifact: parseArtifactId(artifactId),
+    audience: [{ kind: 'agent', id: audience.id }],
+    notBefore: 0,
+    expires: undefined,
+    jti: new Uint8Array(16).fill(7),
+    after: 0,
+  }).token
+}
+
+test.each<[string, (owner: LocalAgent) => KnownPeer[]]>([
+  ['agents that are not there', () => nobody(16)],
+  ['whoever has it', (owner) => [owner.peer]],
+])('what a sender who gives nothing says of a namespace, naming %s, keeps from no share of it', async (_, named) => {
+  await using agents = new LocalAgents()
+  const [owner, bob, mallory] = [await agents.start(), await agents.start(), await agents.start()]
+  const { id } = await owner.client.artifact.createSnippet({ name: 'note', content: 'hello' })
+  const namespace = owner.namespace().log.id
+  const token = await owner.share(id, bob)
+  const empty = emptyToken(mallory, namespace, id, bob)
+  await bob.replication.follows.follow({ token: empty, peers: named(owner) })
+  await bob.replication.follows.follow({ token, peers: [owner.peer] })
+  await eventually(async () => expect(await text(bob, id)).toBe('hello'))
+})
+
+test('what a former admin shows against a share ends it only where nobody shows more', async () => {
+  await using agents = new LocalAgents()
+  const [owner, admin, writer] = (await agents.team('admin', 'writer')) as [LocalAgent, LocalAgent, LocalAgent]
+  const bob = await agents.start()
+  const { id } = await writer.client.artifact.createSnippet({ name: 'note', content: 'hello' })
+  const token = await writer.share(id, bob)
+  for (const one of [owner, admin])
+    await eventually(async () => expect(one.namespace().log.entries).toBe(writer.namespace().log.entries))
+  await owner.stop()
+  await writer.stop()
+  await admin.namespace().log.revoke({ agent: writer.id })
+  await admin.stop()
+  // Removed before anybody heard of that, it goes on saying so: where they are now, it and the owner do not find each other.
+  await owner.start()
+  await owner.namespace().log.revoke({ agent: admin.id })
+  await admin.start()
+  expect([owner, admin].map((one) => one.namespace().log.roleOf(writer.id))).toEqual(['writer', undefined])
+  await bob.replication.follows.follow({ token, peers: [admin.peer, owner.peer] })
+  await eventually(async () => expect(await text(bob, id)).toBe('hello'))
+})
+
+function nobody(count: number): KnownPeer[] {
+  return Array.from({ length: count }, (_, at) => ({
+    agent: new AgentKey(Buffer.alloc(32, `nobody ${at} of them `)).publicKey,
+    addresses: [],
+  }))
+}
