@@ -139,6 +139,11 @@ export const maxDownloadBytes = 2 * 1024 * MiB
  * can bring that about, again and again; meanwhile keys are sealed to the members by name.
  */
 export const maxForcedEpochs = { count: 4, duringMs: 10 * 60_000 }
+/**
+ * Descriptors of one group that a namespace records in so many milliseconds, and with those that tell of an admin's removal: an admin of a group, whom nobody in
+ * the namespace need know, can begin any number of epochs. Others are gone by and not written down until there is room.
+ */
+export const maxDescriptorsRecorded = { count: 16, withRemovals: 64, duringMs: 10 * 60_000 }
 /** How long an epoch is sealed to nobody while entries that its author knew are missing here, milliseconds: they may never come. */
 export const epochSettleMs = 10 * 60_000
 /** Between two looks at whether what was put off of what members are owed can be written, milliseconds. */

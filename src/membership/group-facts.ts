@@ -72,11 +72,11 @@ export class GroupFacts {
     return this.recordsOf(group).map(({ facts }) => facts)
   }
 
-  /** As `proofsOf`, with the hashes of the entries. */
-  recordsOf(group: Uint8Array): { entry: Uint8Array; facts: ProofFacts }[] {
-    return this.#statements.descriptors.get(toHex(group)).flatMap(({ entry, proof }) => {
+  /** As `proofsOf`, with the hashes and times of the entries. */
+  recordsOf(group: Uint8Array): { entry: Uint8Array; clock: ClockReading; facts: ProofFacts }[] {
+    return this.#statements.descriptors.get(toHex(group)).flatMap(({ entry, clock, proof }) => {
       const { facts } = proof
-      return facts === undefined ? [] : [{ entry: fromHex(entry.hash), facts }]
+      return facts === undefined ? [] : [{ entry: fromHex(entry.hash), clock, facts }]
     })
   }
 

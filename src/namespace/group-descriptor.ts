@@ -1,6 +1,6 @@
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxProofBytes, maxProofEntries } from '../limits.ts'
+import { maxClockAheadMs, maxDescriptorsRecorded, maxProofBytes, maxProofEntries } from '../limits.ts'
 import { decodeUnverifiedEntry, encodeAuthBody, encodeEntry, type GroupRole } from '../log/index.ts'
 import {
   changedDescriptor,
@@ -14,6 +14,7 @@ import {
 import type { Ledger } from './ledger.ts'
 import { requireAbove } from './members.ts'
 import type { NamespaceParts } from './parts.ts'
+import type { Transaction } from './transaction.ts'
 
 /** A group's descriptor as it is handed on: `readProof` says what it holds. */
 export interface ShownDescriptor {
@@ -51,7 +52,7 @@ export async function shownDescriptor(
 /** What one node knows of groups in a namespace: what its log records, and what it was told and may not record. */
 export class KnownDescriptors {
   readonly #ledger: Ledger
-  /** By group in hex, the newest. */
+  /** By group in hex, the newest, of those that were not written down. */
   readonly #told = new Map<string, ProofFacts>()
 
   constructor(ledger: Ledger) {
@@ -81,7 +82,7 @@ export class KnownDescriptors {
         throw new ArtifactHubError('CORRUPT', 'this proves no epoch of the group')
       const isNews = changedDescriptor(known, facts) !== undefined
       if (!isNews && role === undefined) return false
-      if (!mayWrite) {
+      if (!mayWrite || (role === undefined && !this.#hasRoomFor(tx, group, facts))) {
         // Nobody fills the memory with groups that are nothing here.
         if (recorded.length === 0) return false
         this.#told.set(toHex(group), facts)
@@ -92,5 +93,17 @@ export class KnownDescriptors {
       await tx.append({ kind: 'descriptor', keyId: undefined, data: undefined }, { body })
       return true
     })
+  }
+
+  /** Whether another one of that group may be written down now. */
+  #hasRoomFor({ membership, now }: Transaction, group: Uint8Array, { ended }: ProofFacts): boolean {
+    const { count, withRemovals, duringMs } = maxDescriptorsRecorded
+    const recorded = membership.groups.recordsOf(group)
+    const recent = recorded.filter(
+      ({ clock: { wallMs } }) => wallMs > now - duringMs && wallMs <= now + maxClockAheadMs,
+    )
+    if (recent.length < count) return true
+    const isRemoval = [...ended].some((one) => !recorded.some(({ facts }) => facts.ended.has(one)))
+    return isRemoval && recent.length < withRemovals
   }
 }

@@ -4,6 +4,7 @@ import { forge } from '../../test/support/sharing-nodes.ts'
 import { isGroupMemberProof, proveGroupMember } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { AgentKey, openSealed, Sealer } from '../identity/index.ts'
+import { maxDescriptorsRecorded } from '../limits.ts'
 import { decodeEntry, encodeAuthBody, encodeEntry, grantPrefix, signEntry } from '../log/index.ts'
 import { type GroupDescriptor, newestDescriptor, type ProofFacts, readProof } from '../membership/index.ts'
 import { groupKeyOf } from '../sharing/index.ts'
@@ -279,6 +280,38 @@ describe('an admin who told of an epoch of their own before anybody heard of the
     }
     await sharer.open()
     expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(owner))
+  })
+})
+
+describe('an admin who begins epochs without end', () => {
+  test('fills no namespace: it goes by them and writes some down, and every removal', async () => {
+    const { time, owner, others } = await group('admin', 'admin')
+    const [admin, other] = others
+    const sharer = await new NamespaceNode(60, time).create()
+    const { id } = owner.ns
+    await sharer.ns.recordDescriptor(await shown(owner))
+    const before = sharer.ns.entries
+    for (let round = 0; round < 3 * maxDescriptorsRecorded.count; round++) {
+      await admin.ns.rotate()
+      expect(await sharer.ns.recordDescriptor(await shown(admin))).toBe(true)
+      expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(admin))
+    }
+    expect(sharer.ns.entries - before).toBeLessThanOrEqual(maxDescriptorsRecorded.count)
+    await converge(owner, admin, other)
+    const flooded = sharer.ns.entries
+    await owner.ns.revoke({ agent: admin.id })
+    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
+    expect(sharer.ns.entries - flooded).toBe(1)
+    // Later there is room again.
+    await other.pull(owner)
+    await other.ns.rotate()
+    expect(await sharer.ns.recordDescriptor(await shown(other))).toBe(true)
+    expect(sharer.ns.entries - flooded).toBe(1)
+    time.nowMs += maxDescriptorsRecorded.duringMs
+    expect(await sharer.ns.recordDescriptor(await shown(other))).toBe(true)
+    expect(sharer.ns.entries - flooded).toBe(2)
+    await sharer.open()
+    expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(other))
   })
 })
 

@@ -370,7 +370,8 @@ export class Namespace implements NamespaceParts {
 
   /**
    * Records a group's descriptor unless as new a one is there, and what its members are here from now on if `role` says so. An agent that may
-   * not write only remembers it while the node runs. Gives whether it said anything new.
+   * not write only remembers it while the node runs, and so does one that may while more have come of that group than is written down
+   * (`maxDescriptorsRecorded`): it records the next that it is told of later. Gives whether it said anything new.
    *
    * @throws CORRUPT and others for a proof that proves nothing (`readProof`); ACCESS_DENIED for a role that this agent may not give
    */

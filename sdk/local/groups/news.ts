@@ -208,6 +208,8 @@ export class GroupNews {
   async #refresh(): Promise<void> {
     const connected = this.#replication.env.network.connected()
     for (const group of this.descriptors.recorded()) {
+      // There may not have been room to record the newest.
+      this.spread(group)
       if (!(await this.#isOutside(group))) continue
       const who = new Set((await this.descriptors.who(group)).map(toHex))
       const asked = connected.find((agent) => who.has(toHex(agent)))
