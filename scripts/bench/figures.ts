@@ -7,7 +7,7 @@ export interface Figure {
 }
 
 /** What a figure counts. MB is 10^6 bytes, MiB 2^20. */
-export type Unit = 'MB/s' | 'MiB' | 'KiB' | 'MB' | 'B' | 'ms' | 's' | '1/s' | ''
+export type Unit = 'MB/s' | 'MiB' | 'KiB' | 'MB' | 'B' | 'µs' | 'ms' | 's' | '1/s' | ''
 
 /** One row of the table: ours, what it is held against, and whether that is met. */
 export interface Row {

@@ -1,10 +1,9 @@
-import { once } from 'node:events'
-import { writeFile } from 'node:fs/promises'
-import { connect, type Socket } from 'node:net'
-import { setTimeout as delay } from 'node:timers/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { against, alone, atLeast, atLeastTimes, atMost, type Figure, type Row, type Unit } from './figures.ts'
 import type { FileServerJobs } from './file-server-process.ts'
-import type { GatewayJobs } from './gateway-process.ts'
+import { firstBytes } from './gateway-cold.ts'
+import type { GatewayJobs, GatewayPlace } from './gateway-process.ts'
+import { type Speech, slowClients, slowDownloads } from './gateway-slow.ts'
 import { JobProcess } from './job-process.ts'
 import { run, warmPageCache } from './programs.ts'
 import { type Bench, inRounds, type Section } from './section.ts'
@@ -13,10 +12,8 @@ const MiB = 2 ** 20
 const smallBytes = 16 * 1024
 const rangeBytes = MiB
 const wrkSeconds = 5
-const slowClients = 500
-const slowSeconds = 20
-/** What each slow client takes, bytes a second. */
-const slowBytesPerSecond = 50_000
+/** Links that are checked for the first time. */
+const freshLinks = 500
 
 interface Served {
   readonly name: string
@@ -26,7 +23,10 @@ interface Served {
   readonly ranges: number[]
 }
 
-/** Links over HTTP: one large download, random ranges, many small requests, many slow clients; beside plain servers. */
+/**
+ * Links over HTTP: one large download, random ranges, many small requests, beside plain servers; checks of links, many slow clients in each
+ * way of speaking, and the first byte of a gateway that has to fetch everything.
+ */
 export const gateway: Section = {
   name: 'gateway',
   run: async (bench) => {
@@ -35,7 +35,8 @@ export const gateway: Section = {
     const path = await largeFile()
     const dataDir = workspace.newPath('hub')
     const [hub, bare, helia] = [gatewayProcess(), fileServerProcess(), fileServerProcess()]
-    await hub.run('open', dataDir)
+    const tls = await certificate(bench)
+    await hub.run('open', { dataDir })
     const { result: ids } = await hub.run('store', { path, small: new Uint8Array(smallBytes).fill(7) })
     const served = [
       contender('artifact-hub', (await hub.run('link', ids.large)).result, (await hub.run('link', ids.small)).result),
@@ -52,20 +53,34 @@ export const gateway: Section = {
       if (hasWrk && one.small !== undefined) small.push(await wrk(bench, one.small, 64))
       say(`gateway ${round + 1}/${runs} ${one.name}: ${one.download.at(-1)?.toFixed(0)} MB/s`)
     })
+    const { result: checks } = await hub.run('check', { artifactId: ids.small, count: freshLinks })
     await Promise.all([hub.run('close', idle), bare.run('close', idle), helia.run('close', idle)])
     await Promise.all([hub.close(), bare.close(), helia.close()])
-    const slow = await slowDownloads(dataDir, ids.large)
+    const secure = await secureDownloads(bench, { dataDir, tls }, ids.large)
+    const memory: Figure[] = []
+    for (const speech of ['HTTP', 'HTTPS', 'HTTP/2'] as const satisfies readonly Speech[]) {
+      const place = speech === 'HTTP' ? { dataDir } : { dataDir, tls }
+      const peakMB = await slowDownloads(place, ids.large, speech)
+      say(`gateway, ${slowClients} slow downloads over ${speech}: ${peakMB.toFixed(0)} MB`)
+      memory.push(figure('artifact-hub', `peak memory with ${slowClients} slow downloads, ${speech}`, 'MB', [peakMB]))
+    }
+    const cold = figure(
+      'artifact-hub',
+      'first byte of a link, cold gateway, blocks one hop away',
+      'ms',
+      await firstBytes(bench),
+    )
+    const check = figure('artifact-hub', 'check of a link that was not seen before', 'µs', checks)
     const [ours, node, plain] = served as [Served, Served, Served]
     const download = ({ name, download: figures }: Served): Figure =>
       figure(name, `one download of ${fileBytes / MiB} MiB`, 'MB/s', figures)
     const ranges = ({ name, ranges: figures }: Served): Figure =>
       figure(name, 'random 1 MiB ranges, 32 connections', '1/s', figures)
-    const memory = figure('artifact-hub', `peak memory with ${slowClients} slow downloads`, 'MB', [slow])
     const rows: Row[] = [
       against(download(ours), download(node), atLeastTimes(0.35)),
       against(download(ours), download(plain), atLeastTimes(3)),
     ]
-    const figures = [...served.map(download), memory]
+    const figures = [...served.map(download), ...secure, ...memory, cold, check]
     if (hasWrk) {
       const requests = figure('artifact-hub', '16 KiB, 64 connections', '1/s', small)
       rows.push(
@@ -76,7 +91,9 @@ export const gateway: Section = {
       rows.push(alone(requests, atLeast(2_500, '1/s')))
       figures.push(...served.map(ranges), requests)
     }
-    rows.push(alone(memory, atMost(600, 'MB')))
+    rows.push(alone(check, atMost(200, 'µs')), alone(cold, atMost(250, 'ms')))
+    rows.push(...secure.map((one) => against(one, download(ours))))
+    rows.push(...memory.map((one) => alone(one, atMost(600, 'MB'))))
     return {
       title: 'Links over HTTP',
       rows,
@@ -100,6 +117,37 @@ function contender(name: string, large: string, small?: string): Served {
 
 function figure(contender: string, what: string, unit: Unit, figures: readonly number[]): Figure {
   return { contender, what, unit, runs: figures }
+}
+
+/** A key and a certificate for 127.0.0.1, PEM. */
+async function certificate({ workspace }: Bench): Promise<NonNullable<GatewayPlace['tls']>> {
+  const [key, cert] = [workspace.newPath('key.pem'), workspace.newPath('cert.pem')]
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=localhost']
+  await run('openssl', ['req', '-x509', ...curve, '-keyout', key, '-out', cert])
+  return { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') }
+}
+
+/** The large download over TLS, in both versions of HTTP. */
+async function secureDownloads({ settings, say }: Bench, place: GatewayPlace, artifactId: string): Promise<Figure[]> {
+  const hub = gatewayProcess()
+  await hub.run('open', place)
+  const { result: link } = await hub.run('link', artifactId)
+  const figures: Figure[] = []
+  for (const [speech, option] of [
+    ['HTTPS', '--http1.1'],
+    ['HTTP/2', '--http2'],
+  ] as const) {
+    const speeds: number[] = []
+    for (let round = 0; round < settings.runs; round++) {
+      const { ms } = await run('curl', ['-sS', '--fail', '-k', option, '-o', '/dev/null', link])
+      speeds.push(settings.fileBytes / 1e3 / ms)
+    }
+    say(`gateway over ${speech}: ${speeds.at(-1)?.toFixed(0)} MB/s`)
+    figures.push(figure('artifact-hub', `one download of ${settings.fileBytes / MiB} MiB, ${speech}`, 'MB/s', speeds))
+  }
+  await hub.run('close', idle)
+  await hub.close()
+  return figures
 }
 
 async function isThere(program: string): Promise<boolean> {
@@ -129,28 +177,4 @@ request = function()
   return wrk.format("GET", nil, { Range = "bytes=" .. first .. "-" .. (first + ${rangeBytes - 1}) })
 end
 `
-}
-
-/** The most memory that a gateway has resident while many clients each take a little a second, MB. */
-async function slowDownloads(dataDir: string, artifactId: string): Promise<number> {
-  const hub = gatewayProcess()
-  await hub.run('open', dataDir)
-  const { hostname, port, pathname, search } = new URL((await hub.run('link', artifactId)).result)
-  const clients: Socket[] = []
-  while (clients.length < slowClients) {
-    const client = connect(Number(port), hostname)
-    client.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: bench\r\n\r\n`)
-    clients.push(client)
-  }
-  await Promise.all(clients.map((client) => once(client, 'readable')))
-  for (let tick = 0; tick < slowSeconds * 5; tick++) {
-    for (const client of clients) client.read(Math.min(client.readableLength, slowBytesPerSecond / 5))
-    await delay(200)
-  }
-  if (clients.some((client) => client.destroyed)) throw new Error('a slow download was cut off')
-  const { peakRssBytes } = await hub.run('rest', idle)
-  for (const client of clients) client.destroy()
-  await hub.run('close', idle)
-  await hub.close()
-  return peakRssBytes / 1e6
 }
