@@ -2,6 +2,9 @@ import { createServer, type Server } from 'node:http'
 import type { GatewayMetrics } from './gateway-metrics.ts'
 import { listen } from './listen.ts'
 
+/** Connections that wait to be taken: those who look are few. */
+const maxWaiting = 128
+
 /** Serves `/metrics`, `/healthz` and `/readyz` on a listener of its own, which the public is not to reach. */
 export async function startAdminServer(
   { host, port }: { readonly host: string; readonly port: number },
@@ -24,7 +27,7 @@ export async function startAdminServer(
     } else answer(404, 'text/plain', 'not found\n')
   })
   server.maxConnections = 64
-  const bound = await listen(server, host, port)
+  const bound = await listen(server, host, port, maxWaiting)
   return {
     port: bound,
     close: async () => {

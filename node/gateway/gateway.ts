@@ -63,7 +63,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   await application.ready()
   const { server } = application
   const { host } = settings
-  const port = await listen(server as HttpServer, host, settings.port)
+  const port = await listen(server as HttpServer, host, settings.port, settings.maxConnections)
   const scheme = settings.tls === undefined ? 'http' : 'https'
   const url =
     settings.publicUrl?.replace(/\/+$/, '') ?? `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
