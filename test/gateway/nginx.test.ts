@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 import { seededBytes } from '../client/contract-support.ts'
 import { type Answer, ask } from './ask.ts'
 import { startTestGateway } from './gateways.ts'
-import { startNginx } from './nginx.ts'
+import { fileServer, startNginx } from './nginx.ts'
 import { isInstalled } from './programs.ts'
 
 const oneRequestEach = new Agent({ keepAlive: false })
@@ -135,13 +135,13 @@ test.skipIf(!isInstalled('nginx'))('answers as nginx does, but for what is liste
   await using cleanUp = new AsyncDisposableStack()
   cleanUp.defer(() => rm(folder, { recursive: true }))
   const gateway = cleanUp.use(await startTestGateway())
-  const nginx = cleanUp.use(await startNginx(folder))
+  const nginx = cleanUp.use(await startNginx(folder, fileServer(join(folder, 'files'))))
   const pairs: { ours: string; theirs: string; etags: [string, string] }[] = []
   for (const size of sizes) {
     const data = seededBytes(`nginx ${size}`, size)
     await writeFile(join(folder, 'files', `${size}.bin`), data)
     const { id } = await gateway.node.client.artifact.create({ name: `${size}.bin`, data, contentType: 'text/plain' })
-    const [ours, theirs] = [gateway.link(id), `${nginx.url}/${size}.bin`]
+    const [ours, theirs] = [gateway.link(id), `http://127.0.0.1:${nginx.port}/${size}.bin`]
     const [a, b] = await Promise.all([ask(ours), ask(theirs)])
     expect([a.status, b.status]).toEqual([200, 200])
     pairs.push({ ours, theirs, etags: [a.headers.etag as string, b.headers.etag as string] })

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { connect as connectHttp2 } from 'node:http2'
 import { get as httpsGet, type RequestOptions } from 'node:https'
 import { connect } from 'node:net'
@@ -9,8 +9,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Logger } from '../../node/index.ts'
 import { seededBytes } from '../client/contract-support.ts'
 import { ask, codeOf } from './ask.ts'
+import { makeCertificate } from './certificate.ts'
 import { startTestGateway } from './gateways.ts'
-import { isInstalled, run } from './programs.ts'
+import { isInstalled } from './programs.ts'
 
 const content = seededBytes('gateway server', 20_000_000)
 
@@ -21,6 +22,11 @@ beforeAll(async () => {
 afterAll(async () => {
   await rm(folder, { recursive: true })
 })
+
+async function makeTls(): Promise<{ key: string; cert: string }> {
+  const { key, cert } = await makeCertificate(folder)
+  return { key, cert }
+}
 
 test('closing lets what is on its way arrive, and takes no more', async () => {
   await using gateway = await startTestGateway()
@@ -178,26 +184,7 @@ test('what is wrong with its options is told before anything is opened', async (
 })
 
 test.skipIf(!isInstalled('openssl'))('with a certificate it speaks HTTPS, and HTTP/2 with whoever does', async () => {
-  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1']
-  const made = await run('openssl', [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-keyout',
-    key,
-    '-out',
-    cert,
-    '-days',
-    '1',
-    ...subject,
-  ])
-  expect(made.exitCode, made.output).toBe(0)
-  const tls = { key: await readFile(key, 'utf8'), cert: await readFile(cert, 'utf8') }
+  const tls = await makeTls()
   await using gateway = await startTestGateway({ tls })
   const { id } = await gateway.node.client.artifact.create({ name: 'x', data: content })
   expect(gateway.url).toMatch(/^https:/)
