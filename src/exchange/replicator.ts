@@ -71,7 +71,12 @@ export class Replicator implements AsyncDisposable {
       lookup: (namespace) => this.#followed.get(toHex(namespace))?.log,
       lookupPartial: (namespace) => this.#partial.get(toHex(namespace))?.log,
       onFollowed: (log, agent, followed) => this.#of(log)?.followers.add(agent, followed),
-      onRound: (log, agent, { result }) => this.#of(log)?.heardFrom(agent, result),
+      onRound: (log, agent, { result }) => {
+        const followed = this.#of(log)
+        // It has all of the log now: what it followed of it comes as to any member.
+        followed?.followers.forget(agent)
+        followed?.heardFrom(agent, result)
+      },
       onPushed: (log, agent, { unlinked }) => {
         // Here is where it is known what is missing: the one who pushed does nothing about it.
         if (unlinked > 0) (this.#of(log) ?? this.#partial.get(toHex(log.id)))?.request(agent)

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { type Budget, type ContentEngine, childrenOf, type Subtree } from '../content/index.ts'
+import { type Budget, childrenOf, type Subtree } from '../content/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
@@ -78,7 +78,6 @@ export interface LaneOptions {
   readonly agent: Uint8Array
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
-  readonly engine: Pick<ContentEngine, 'digest'>
   readonly host: LaneHost
   /** Where leaves are received; the host gives back what it was handed. */
   readonly memory: BlockMemory
@@ -312,17 +311,17 @@ export class Lane {
     this.#storing.add(storing)
   }
 
-  /** Next to what arrives meanwhile. */
+  /** Next to what arrives meanwhile. Of a lane that has failed nothing more is stored. */
   async #verifyAndStore(leaf: Subtree, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    const { host, engine } = this.#options
-    const { block, digest } = await engine.digest(bytes)
-    if (!equalBytes(digest, leaf.digest)) {
+    const { host } = this.#options
+    const { length } = bytes
+    if (!isBlock(bytes, leaf)) {
       this.#fail(badBlock())
       return
     }
     this.#receivedBlocks++
-    this.#receivedBytes += block.length
-    await host.receivedLeaf(leaf, block)
+    this.#receivedBytes += length
+    await host.receivedLeaf(leaf, bytes)
   }
 
   #takeMissing({ first, count }: LeafRun, current: Pending): void {

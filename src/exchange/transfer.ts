@@ -1,7 +1,6 @@
 import {
   type BlockReader,
   Budget,
-  type ContentEngine,
   type ContentRef,
   childrenOf,
   type Subtree,
@@ -53,7 +52,6 @@ export interface ContentRange {
 export interface TransferPool {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
-  readonly engine: Pick<ContentEngine, 'digest'>
   /** Whether one more stream to an agent (in hex) may be opened. When that changes, transfers are refreshed. */
   hasRoom(agent: string): boolean
   /** A stream to an agent (in hex) is being opened. */
@@ -328,12 +326,11 @@ export class Transfer implements LaneHost {
   }
 
   #startLane(agent: Uint8Array): void {
-    const { network, scheduler, engine } = this.#pool
+    const { network, scheduler } = this.#pool
     const lane = new Lane({
       agent,
       network,
       scheduler,
-      engine,
       host: this,
       memory: this.#memory,
       unstored: this.#unstored,

@@ -143,6 +143,24 @@ describe('a log of which one artifact is followed', () => {
     expect(writer.ns.closed).toBe(false)
   })
 
+  test('is told what a log of a member takes for incomplete, and blames nobody for', async () => {
+    const { owner, writer, outside } = await setUp()
+    const wanted = await owner.write('wanted')
+    await owner.ns.grant({ agent: outside.id, role: 'reader' })
+    await outside.join(owner)
+    await outside.pull(owner)
+    // It followed the artifact before: whoever has not heard of it as a member goes on telling it as a follower.
+    await owner.ns.rotate()
+    const [bare] = (await given(owner, wanted)).filter((bytes) => {
+      const { header, keys } = decodeUnverifiedEntry(bytes, { partial: true })
+      return header.kind === 'rotate' && header.seq > 1 && keys === undefined
+    })
+    const told = await outside.ns.receive([bare ?? expect.fail('there is a rotate')])
+    expect(told).toMatchObject({ stored: 0, refused: [{ code: 'void' }] })
+    expect((await outside.pull(owner)).stored).toBe(1)
+    expect(writer.ns.closed).toBe(false)
+  })
+
   test('comes to one state in whatever order and portions the entries come', async () => {
     const { time, owner, writer } = await setUp()
     const wanted = await owner.write('a')

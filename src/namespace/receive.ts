@@ -127,9 +127,14 @@ function decodeBatch(
   const found = new Map<string, Candidate>()
   for (const bytes of batch) {
     try {
-      const entry = decodeUnverifiedEntry(bytes, { partial: partial !== undefined })
-      if (equalBytes(entry.header.namespace ?? entry.hash, id)) found.set(bytesText(entry.hash), { entry, bytes })
-      else refused.push({ hash: entry.hash, code: 'CORRUPT', why: 'it is of another namespace' })
+      const entry = decodeUnverifiedEntry(bytes, { partial: true })
+      const { hash, header, keys } = entry
+      if (!equalBytes(header.namespace ?? hash, id))
+        refused.push({ hash, code: 'CORRUPT', why: 'it is of another namespace' })
+      // Whoever followed an artifact before it became a member may be told as a follower for a while: nobody's fault.
+      else if (partial === undefined && header.keysHash !== undefined && keys === undefined)
+        refused.push({ hash, code: 'void', why: 'it came without its keys' })
+      else found.set(bytesText(hash), { entry, bytes })
     } catch (error) {
       if (!isHubError(error)) throw error
       refused.push({ hash: undefined, code: error.code, why: error.message })
