@@ -23,8 +23,7 @@ export type Job =
       readonly digest: Uint8Array
       readonly encryptionKey: Uint8Array
     }
-  /** The block's memory is moved here and back. */
-  | { readonly kind: 'digest'; readonly block: Uint8Array<ArrayBuffer> }
+/** The leaf's memory is moved here and back. */
 
 /** To a worker. */
 export interface Request {

@@ -1,5 +1,5 @@
 import { sealInline } from '../../src/content/index.ts'
-import { toHex } from '../../src/encoding/index.ts'
+import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import {
   type Namespace,
   Quota,
@@ -16,7 +16,7 @@ import type { Machine } from './machine.ts'
 /** Writes a new artifact. */
 export async function create(machine: Machine, ns: Namespace, text: string): Promise<void> {
   const { ledger } = machine.world
-  const removed = await removedAsKnown(machine, ns)
+  const known = await asKnown(machine, ns, undefined)
   const salt = machine.chance.bytes(16)
   const artifact = ns.artifactOf(salt)
   const key = ns.newArtifactKey(artifact)
@@ -30,7 +30,7 @@ export async function create(machine: Machine, ns: Namespace, text: string): Pro
     reservation: undefined,
     also: [],
   })
-  ledger.puts.set(toHex(entry), { text, removed })
+  ledger.puts.set(toHex(entry), { text, ...known })
 }
 
 /** Writes the next version of an artifact: with other content, or with another name only. */
@@ -42,7 +42,7 @@ export async function update(
 ): Promise<void> {
   const current = await ns.catalog.get(artifact)
   if (current === undefined) return
-  const removed = await removedAsKnown(machine, ns)
+  const known = await asKnown(machine, ns, artifact)
   const handle = await ns.handleOf(current)
   const content = 'content' in text ? sealed(text.content, handle.key) : undefined
   const { entry } = await writeNextVersion(ns, {
@@ -54,7 +54,7 @@ export async function update(
     reservation: undefined,
     also: [],
   })
-  machine.world.ledger.puts.set(toHex(entry), { text: 'content' in text ? text.content : undefined, removed })
+  machine.world.ledger.puts.set(toHex(entry), { text: 'content' in text ? text.content : undefined, ...known })
 }
 
 /** Ends an artifact, or one version of it. */
@@ -70,6 +70,39 @@ export async function remove(ns: Namespace, artifact: Uint8Array, version: numbe
 export async function listed(ns: Namespace): Promise<Uint8Array[]> {
   return (await ns.catalog.list({ limit: 1_000 })).items.map(({ artifact }) => artifact)
 }
+
+async function asKnown(
+  machine: Machine,
+  ns: Namespace,
+  artifact: Uint8Array | undefined,
+): Promise<Omit<WrittenPut, 'text'>> {
+  const { group } = machine.world
+  const epoch = group && ns.newestDescriptor(group)?.epoch
+  return {
+    removed: await removedAsKnown(machine, ns),
+    ended: await endedAsKnown(machine, ns, artifact),
+    groupEpoch: epoch && toHex(epoch),
+  }
+}
+
+/** Shares that their issuer or the owner took back, as far as this node knows. */
+async function endedAsKnown(
+  { world: { ledger } }: Machine,
+  ns: Namespace,
+  artifact: Uint8Array | undefined,
+): Promise<Set<string>> {
+  const ended = new Set<string>()
+  for (const [name, claims] of [...ledger.shares]) {
+    if (artifact === undefined || !equalBytes(claims.artifact, artifact)) continue
+    for (const { hash, header } of [...(ledger.revocations.get(name) ?? [])]) {
+      const isSure = equalBytes(header.author, claims.issuer) || equalBytes(header.grant ?? noBytes, ns.id)
+      if (isSure && (await ns.hasEntry(hash))) ended.add(name)
+    }
+  }
+  return ended
+}
+
+const noBytes = new Uint8Array(0)
 
 /** Agents that had a role and have none any more, as far as this node knows, with what it knows to have been sealed to them. */
 async function removedAsKnown({ world }: Machine, ns: Namespace): Promise<WrittenPut['removed']> {

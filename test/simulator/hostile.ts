@@ -71,7 +71,12 @@ export function disguised(chance: Chance): (log: Namespace) => ReplicatedLog {
     incomplete: () => log.incomplete(),
     authIds: () => log.authIds(),
     authEntries: (options) => log.authEntries(options),
-    artifactEntries: (artifact, options) => log.artifactEntries(artifact, options),
+    async *artifactEntries(artifact, options) {
+      for await (const { hash, bytes } of log.artifactEntries(artifact, options)) yield { hash, bytes: spoiled(bytes) }
+    },
+    allows: (question) => log.allows(question),
+    isIssued: (claims) => log.isIssued(claims),
+    evidenceAgainst: (claims) => log.evidenceAgainst(claims),
     heal: () => log.heal(),
     get isHealPutOff() {
       return log.isHealPutOff

@@ -114,7 +114,8 @@ function checkAgreement(members: readonly Machine[]): void {
   if (at >= 0) throw new Error(`${members[0]?.name} and ${members[at]?.name} hold the same and answer otherwise`)
 }
 
-function hexed(_: string, value: unknown): unknown {
+/** For JSON. */
+export function hexed(_: string, value: unknown): unknown {
   return value instanceof Uint8Array ? toHex(value) : value
 }
 

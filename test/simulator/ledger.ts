@@ -1,3 +1,4 @@
+import type { ShareClaims } from '../../src/capability/index.ts'
 import { toHex } from '../../src/encoding/index.ts'
 import { decodeUnverifiedEntry, type Entry } from '../../src/log/index.ts'
 import type { Machine } from './machine.ts'
@@ -15,6 +16,10 @@ export interface WrittenPut {
   readonly text: string | undefined
   /** Agents (hex) of whom the author knew that they were removed, and the entries (hex) that named them or sealed to them which it knew. */
   readonly removed: ReadonlyMap<string, ReadonlySet<string>>
+  /** Names (hex) of the artifact's shares of which the author knew that they had been taken back. */
+  readonly ended: ReadonlySet<string>
+  /** The epoch (hex) that the author knew the group to be in. */
+  readonly groupEpoch: string | undefined
 }
 
 /** An entry that was made against the rules, at a time when its author had lost the right to its place. */
@@ -40,6 +45,10 @@ export class Ledger {
    * these are all that it ever had, nobody honest gives it that epoch.
    */
   readonly excluded = new Map<string, ReadonlyMap<string, ReadonlySet<string>>>()
+  /** What was shared, by jti (hex). */
+  readonly shares = new Map<string, ShareClaims>()
+  /** Entries that take shares back, by jti (hex). */
+  readonly revocations = new Map<string, Entry[]>()
   readonly #agentOfPrefix = new Map<string, string>()
   /** What happened, for whoever reads of a failure. */
   readonly story: string[] = []
@@ -65,6 +74,12 @@ export class Ledger {
       for (const prefix of entry.auth.to) {
         const agent = this.#agentOfPrefix.get(toHex(prefix))
         if (agent !== undefined) this.#seals(agent, hash)
+      }
+    }
+    if (entry.auth?.kind === 'revoke-capability') {
+      for (const jti of entry.auth.jtis) {
+        const name = toHex(jti)
+        this.revocations.set(name, [...(this.revocations.get(name) ?? []), entry])
       }
     }
     return entry

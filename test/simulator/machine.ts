@@ -1,15 +1,15 @@
 import { toHex } from '../../src/encoding/index.ts'
-import { isHubError } from '../../src/errors.ts'
-import { joinNamespace, type ReplicatedLog, Replicator, type Scheduler } from '../../src/exchange/index.ts'
+import type { ReplicatedLog } from '../../src/exchange/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { maxClockAheadMs } from '../../src/limits.ts'
-import { type Entry, HybridClock, isSignedByAuthor } from '../../src/log/index.ts'
-import { keySpaces, Namespace, type NamespaceEnvironment, NamespaceKeys } from '../../src/namespace/index.ts'
-import { MemoryBlocks } from '../support/namespace-nodes.ts'
+import type { Entry } from '../../src/log/index.ts'
+import { type Namespace, NamespaceKeys } from '../../src/namespace/index.ts'
 import type { Chance } from './chance.ts'
-import type { Ledger } from './ledger.ts'
-import type { Endpoint, SimulatedNetwork } from './simulated-network.ts'
-import { type Power, SimulatedStore, StoreImage } from './simulated-store.ts'
+import { bytesOf, type Ledger } from './ledger.ts'
+import type { Mail } from './mail.ts'
+import { Run } from './run.ts'
+import type { SimulatedNetwork } from './simulated-network.ts'
+import { StoreImage } from './simulated-store.ts'
 import type { VirtualTime } from './virtual-time.ts'
 
 /** What all machines of a simulation share. */
@@ -21,6 +21,12 @@ export interface World {
   readonly failures: unknown[]
   /** The namespace, once the owner has made it. */
   id: Uint8Array | undefined
+  /** What happened in the group. */
+  readonly groupLedger: Ledger
+  readonly hasShares: boolean
+  /** The group that artifacts are shared with, once it is made. */
+  group: Uint8Array | undefined
+  readonly machines: readonly Machine[]
 }
 
 /** An agent's key whose signatures are made at once: what takes real time would make a run differ from the next. */
@@ -28,20 +34,6 @@ export class SimulatedAgent extends AgentKey {
   override async signBeside(...[domain, statement]: Parameters<AgentKey['signBeside']>) {
     return this.sign(domain, statement)
   }
-}
-
-const verdicts = new Map<string, boolean>()
-
-/** As nodes check it; each signature once for all machines of this process, which changes no answer. */
-function isSigned(entry: Entry): boolean {
-  const name = toHex(entry.hash) + toHex(entry.signature)
-  let verdict = verdicts.get(name)
-  if (verdict === undefined) {
-    verdict = isSignedByAuthor(entry)
-    if (verdicts.size > 50_000) verdicts.clear()
-    verdicts.set(name, verdict)
-  }
-  return verdict
 }
 
 export interface MachineOptions {
@@ -66,6 +58,8 @@ export class Machine {
   /** What the marker beside the database says. */
   incarnation: Uint8Array | undefined
   run: Run | undefined
+  /** By jti (hex), what was shared with its agent. */
+  readonly mail = new Map<string, Mail>()
   #latestMs = 0
   /** Called around every batch. */
   onBoundary: (moment: 'before' | 'after') => void = () => {}
@@ -103,6 +97,28 @@ export class Machine {
     return this.run?.ns
   }
 
+  /** What is followed here by shares. */
+  get partial(): Namespace | undefined {
+    return this.run?.follower.log
+  }
+
+  receive(mail: Mail): void {
+    const name = toHex(mail.capability.claims.jti)
+    const from = new Set([...(this.mail.get(name)?.from ?? []), ...mail.from])
+    this.mail.set(name, { ...mail, from })
+    this.run?.follower.look()
+  }
+
+  /** What it told of and has dropped, with the log that it was in, need not be held by anybody. */
+  excuse(): void {
+    const { ledger, id, machines } = this.world
+    for (const [hash, told] of ledger.told) {
+      const key = new NamespaceKeys(id as Uint8Array).key('places', bytesOf(hash))
+      const isHeld = machines.some((one) => one.isHonest && one.image.get(key) !== undefined)
+      if (told.machine === this && !isHeld) ledger.excused.add(hash)
+    }
+  }
+
   /** Starts a node, unless one runs. */
   start(): void {
     if (this.run !== undefined) return
@@ -136,135 +152,5 @@ export class Machine {
     this.kill()
     this.image = image
     this.incarnation = undefined
-  }
-}
-
-/** A node, from its start to its end. */
-export class Run {
-  readonly machine: Machine
-  readonly power: Power = { on: true }
-  readonly endpoint: Endpoint
-  readonly replicator: Replicator
-  readonly env: NamespaceEnvironment
-  readonly #scheduler: Scheduler
-  #isBusy = true
-  ns: Namespace | undefined
-
-  constructor(machine: Machine, incarnation: Uint8Array) {
-    this.machine = machine
-    const { world, agent, chance } = machine
-    const { time } = world
-    const { now } = machine
-    this.endpoint = world.network.join(agent.publicKey)
-    const blocks = new MemoryBlocks()
-    this.env = {
-      store: new SimulatedStore(machine.image, {
-        power: this.power,
-        time,
-        chance,
-        onBoundary: (moment) => {
-          if (this.power.on) machine.onBoundary(moment)
-        },
-      }),
-      packs: async () => blocks,
-      agent,
-      incarnation,
-      clock: new HybridClock(now),
-      random: chance.bytes,
-      verify: async (entries) => entries.map(isSigned),
-    }
-    this.#scheduler = {
-      now,
-      setTimer: (delayMs, work) =>
-        time.setTimer(delayMs, () => {
-          if (this.power.on) work()
-        }),
-    }
-    this.replicator = new Replicator({
-      network: this.endpoint,
-      scheduler: this.#scheduler,
-      random: chance.next,
-      self: agent.publicKey,
-      onInvited: (_, from) => void this.#join(from),
-    })
-  }
-
-  /** Opens the namespace if it is on the disk; else waits to be invited. */
-  async begin(): Promise<void> {
-    const { id } = this.machine.world
-    const isThere =
-      id !== undefined && (await this.env.store.get(new NamespaceKeys(id).key('places', id))) !== undefined
-    if (isThere) await this.#guard(async () => this.follow(await Namespace.open(this.env, id)))
-    this.#isBusy = false
-  }
-
-  /** Keeps a namespace in step with others. */
-  follow(ns: Namespace): void {
-    const { ledger } = this.machine.world
-    this.ns = ns
-    this.#isBusy = false
-    ns.subscribe(({ written }) => {
-      if (this.power.on) for (const bytes of written) ledger.tell(this.machine, bytes)
-    })
-    this.replicator.follow(this.machine.disguise?.(ns) ?? ns)
-  }
-
-  async end(): Promise<void> {
-    await this.#guard(async () => {
-      await this.replicator.close()
-      await this.ns?.close()
-    })
-    this.crash()
-  }
-
-  crash(): void {
-    this.power.on = false
-    this.machine.world.network.leave(this.endpoint)
-  }
-
-  async #join(from: Uint8Array): Promise<void> {
-    const { id } = this.machine.world
-    if (this.#isBusy || this.ns !== undefined || id === undefined || !this.power.on) return
-    this.#isBusy = true
-    let joined: Namespace | undefined
-    try {
-      await joinNamespace({
-        network: this.endpoint,
-        scheduler: this.#scheduler,
-        id,
-        providers: [{ agent: from, addresses: [] }],
-        create: async (genesis) => {
-          joined = await Namespace.join(this.env, id, genesis, () => [])
-          return joined
-        },
-      })
-    } catch (error) {
-      if (!isHubError(error, 'UNAVAILABLE') && !isHubError(error, 'ACCESS_DENIED') && !isHubError(error, 'CORRUPT'))
-        this.machine.world.failures.push(error)
-    }
-    // As a node does: cut off in the middle it goes on by itself, but without a role there is nothing to go on with.
-    if (joined !== undefined && joined.roleOf(this.machine.id) !== undefined) this.follow(joined)
-    else if (joined !== undefined) {
-      await joined.close()
-      await this.#forget()
-    }
-    this.#isBusy = false
-  }
-
-  async #forget(): Promise<void> {
-    const rows = []
-    for (const space of [keySpaces.namespace, keySpaces.scratch]) {
-      for await (const [key] of this.env.store.entries({ gte: Uint8Array.of(space), lt: Uint8Array.of(space + 1) }))
-        rows.push({ type: 'del' as const, key })
-    }
-    await this.env.store.batch(rows, { sync: true })
-  }
-
-  async #guard(work: () => Promise<void>): Promise<void> {
-    try {
-      await work()
-    } catch (error) {
-      this.machine.world.failures.push(error)
-    }
   }
 }

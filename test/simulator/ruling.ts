@@ -1,10 +1,11 @@
+import type { ShareClaims } from '../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import type { AuthBody, Entry, EntryKind } from '../../src/log/index.ts'
 import type { Role } from '../../src/membership/index.ts'
 
 const ranks: Readonly<Record<Role, number>> = { owner: 3, admin: 2, writer: 1, reader: 0, replica: 0 }
 const roles = ['admin', 'writer', 'reader', 'replica'] as const
-const written: readonly EntryKind[] = ['put', 'delete', 'drop', 'keys']
+const written: readonly EntryKind[] = ['put', 'delete', 'drop', 'keys', 'share', 'revoke-capability', 'descriptor']
 const ruled: readonly EntryKind[] = ['grant', 'revoke', 'adopt', 'rotate']
 
 type Body<Kind extends AuthBody['kind']> = Extract<AuthBody, { kind: Kind }>
@@ -27,6 +28,10 @@ export class Ruling {
   readonly #counting = new Set<string>()
   readonly #owner: string
   readonly #liveRoles = new Map<string, Role[]>()
+  readonly #liveGrants = new Map<string, { readonly agent: string; readonly role: Role }>()
+  readonly #endedGrants = new Set<string>()
+  readonly #revocations: readonly Said<'revoke-capability'>[]
+  readonly #roleOfGrant: ReadonlyMap<string, Role>
 
   constructor(id: Uint8Array, entries: readonly Entry[]) {
     this.#id = id
@@ -37,10 +42,13 @@ export class Ruling {
     const grants = saidOf(entries, 'grant')
     const revokes = saidOf(entries, 'revoke')
     const adopts = saidOf(entries, 'adopt')
+    this.#revocations = saidOf(entries, 'revoke-capability')
     for (const entry of entries) {
       if (this.#isOwners(entry)) this.#counting.add(toHex(entry.hash))
     }
     const roleOfGrant = new Map(grants.map(({ entry, body }) => [toHex(entry.hash), body.role]))
+    this.#roleOfGrant = new Map<string, Role>([[toHex(id), 'owner'], ...roleOfGrant])
+    this.#liveGrants.set(toHex(id), { agent: this.#owner, role: 'owner' })
     /** Whether somebody above a role said it, and it counts. */
     const isSaidAbove = (entry: Entry, role: Role): boolean => {
       const { grant } = entry.header
@@ -64,7 +72,12 @@ export class Ruling {
         )
         this.#judgeChains(grant, ends, saves, entries)
         const agent = toHex(grant.body.agent)
-        if (ends.length === 0) this.#liveRoles.set(agent, [...(this.#liveRoles.get(agent) ?? []), role])
+        if (ends.length > 0) {
+          this.#endedGrants.add(toHex(grant.entry.hash))
+          continue
+        }
+        this.#liveRoles.set(agent, [...(this.#liveRoles.get(agent) ?? []), role])
+        this.#liveGrants.set(toHex(grant.entry.hash), { agent, role })
       }
     }
   }
@@ -77,6 +90,23 @@ export class Ruling {
     if (toHex(agent) === this.#owner) return 'owner'
     const held = this.#liveRoles.get(toHex(agent)) ?? []
     return roles.find((role) => held.includes(role))
+  }
+
+  /** Whether a share was not taken back: its issuer's grant is there, and neither the issuer nor anybody above that grant's role revoked it. */
+  isGiven({ issuer, grant, jti }: Pick<ShareClaims, 'issuer' | 'grant' | 'jti'>): boolean {
+    const under = this.#liveGrants.get(toHex(grant))
+    if (under === undefined || under.agent !== toHex(issuer) || ranks[under.role] < 1) return false
+    return !this.#revocations.some(({ entry, body }) => {
+      if (!body.jtis.some((one) => equalBytes(one, jti))) return false
+      const by = this.#roleOfGrant.get(toHex(entry.header.grant ?? this.#id))
+      const isAbove = by !== undefined && ranks[by] > ranks[under.role] && this.counts(entry)
+      return isAbove || equalBytes(entry.header.author, issuer)
+    })
+  }
+
+  /** Whether a grant (hash in hex) had effect and was ended. */
+  hasEnded(grant: string): boolean {
+    return this.#endedGrants.has(grant)
   }
 
   #isOwners({ header }: Entry): boolean {

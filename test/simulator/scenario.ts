@@ -1,12 +1,16 @@
 import { isHubError } from '../../src/errors.ts'
 import { rankOf } from '../../src/membership/index.ts'
-import { Namespace, NamespaceKeys } from '../../src/namespace/index.ts'
+import { Namespace } from '../../src/namespace/index.ts'
 import { Chance } from './chance.ts'
 import { create, listed, remove, update } from './deeds.ts'
 import { disguised, lie } from './hostile.ts'
+import { behindIn } from './in-step.ts'
 import { checkEnd, checkRebuilt, membersOf } from './invariants.ts'
-import { bytesOf, Ledger } from './ledger.ts'
-import { Machine, type Run, SimulatedAgent, type World } from './machine.ts'
+import { Ledger } from './ledger.ts'
+import { Machine, SimulatedAgent, type World } from './machine.ts'
+import type { Run } from './run.ts'
+import { checkSharing, type SharingTally } from './sharing-invariants.ts'
+import { type SharingDeed, SharingStory, sharingWeights } from './sharing-story.ts'
 import { fine, SimulatedNetwork, type Weather } from './simulated-network.ts'
 import type { StoreImage } from './simulated-store.ts'
 import { VirtualTime } from './virtual-time.ts'
@@ -20,6 +24,8 @@ export interface ScenarioOptions {
   readonly seed: number
   /** Cuts a machine's power at that boundary of a batch, counted from 1 over all machines from the moment that members have joined. */
   readonly crashAtBoundary?: number
+  /** With agents who are no members and follow what is shared with them, and a group. */
+  readonly sharing?: boolean
   /** Things done. By default the seed says. */
   readonly steps?: number
 }
@@ -32,9 +38,14 @@ export interface ScenarioOutcome {
   readonly virtualMs: number
   /** How often what happened. */
   readonly counts: Readonly<Record<string, number>>
+  /** How often what of shares was checked. */
+  readonly sharing: SharingTally | undefined
 }
 
 const hour = 3_600_000
+const maxFairSkewMs = 20_000
+
+const writing: readonly string[] = ['create', 'update', 'delete', 'drop', 'share', 'unshare', 'shareGroup']
 
 /** What happens next, and how often of 100. */
 const weights = {
@@ -58,6 +69,8 @@ const weights = {
   lie: 8,
   rebuild: 1,
 }
+
+type Deed = keyof typeof weights | SharingDeed
 
 /** Plays what a seed says, ends with a day on which nothing goes wrong, and checks what must then be true. @throws with the seed and what happened */
 export async function play(options: ScenarioOptions): Promise<ScenarioOutcome> {
@@ -84,9 +97,12 @@ class Scenario {
   >()
   readonly #counts: Record<string, number> = {}
   readonly #agents: SimulatedAgent[] = []
+  readonly #sharing: SharingStory | undefined
   #boundaries = 0
   #isCounting = false
   #texts = 0
+  /** What of shares was not in step when that was last looked at. */
+  #behind: string | undefined
 
   constructor(options: ScenarioOptions) {
     this.#options = options
@@ -98,7 +114,26 @@ class Scenario {
       cut: this.#chance.pick([0, 0, 0.01, 0.05]) as number,
     }
     const network = new SimulatedNetwork(this.#time, this.#chance.apart(), weather)
-    this.world = { time: this.#time, network, ledger: new Ledger(), failures: [], id: undefined }
+    this.world = {
+      time: this.#time,
+      network,
+      ledger: new Ledger(),
+      groupLedger: new Ledger(),
+      failures: [],
+      id: undefined,
+      group: undefined,
+      hasShares: options.sharing === true,
+      machines: this.#machines,
+    }
+    if (!this.world.hasShares) return
+    this.#sharing = new SharingStory({
+      world: this.world,
+      chance: this.#chance,
+      agents: this.#agents,
+      act: (log, run, deed) => this.#attempt(log, run, deed),
+      nameOf: (agent) => this.#nameOf(agent),
+      tell: (what) => this.#tell(what),
+    })
   }
 
   async play(): Promise<ScenarioOutcome> {
@@ -109,6 +144,7 @@ class Scenario {
     this.#isCounting = false
     await this.#quiet()
     await checkEnd(this.world, this.#machines)
+    const sharing = await this.#checkSharing()
     const [owner] = this.#machines as [Machine]
     return {
       boundaries: this.#boundaries,
@@ -116,13 +152,25 @@ class Scenario {
       entries: owner.ns?.entries ?? 0,
       virtualMs: this.#time.now() - began,
       counts: this.#counts,
+      sharing,
     }
+  }
+
+  async #checkSharing(): Promise<SharingTally | undefined> {
+    if (this.#sharing === undefined) return undefined
+    // What ends soon has ended then.
+    await this.#time.pass(100_000)
+    const last = await this.#sharing.writeAll(this.#machines)
+    await this.#quiet()
+    await checkEnd(this.world, this.#machines)
+    return await checkSharing(this.world, this.#machines, last)
   }
 
   /** The owner makes the namespace, some agents get a role and join. */
   async #begin(): Promise<void> {
     const chance = this.#chance
     const count = 3 + chance.int(4)
+    const outsiders = this.#sharing === undefined ? 0 : 2 + chance.int(2)
     const liars = chance.is(0.6) ? 1 + chance.int(2) : 0
     for (let at = 0; at < count; at++) {
       const agent = new SimulatedAgent(chance.bytes(32))
@@ -130,6 +178,11 @@ class Scenario {
       this.#add(agent, at === 0 ? 'owner' : `m${at}`, at > 0 && at <= liars)
     }
     const [owner] = this.#machines as [Machine]
+    for (let at = 1; at <= outsiders; at++) {
+      const agent = new SimulatedAgent(chance.bytes(32))
+      this.#agents.push(agent)
+      this.#add(agent, `o${at}`, false)
+    }
     for (const machine of this.#machines) machine.start()
     const run = owner.run as Run
     const creating = Namespace.create(run.env, () => [])
@@ -137,10 +190,11 @@ class Scenario {
     const ns = await creating
     this.world.id = ns.id
     run.follow(ns)
-    for (const { publicKey } of this.#agents.slice(1)) {
+    for (const { publicKey } of this.#agents.slice(1, count)) {
       const role = chance.weighted({ admin: 4, writer: 5, reader: 2, replica: 1, none: 2 })
       if (role !== 'none') void this.#do(owner, () => ns.grant({ agent: publicKey, role }))
     }
+    await this.#sharing?.begin(this.#machines.at(-1) as Machine)
     this.world.network.discover(1)
     this.#discover()
     await this.#time.pass(4_000)
@@ -148,7 +202,7 @@ class Scenario {
 
   #add(agent: SimulatedAgent, name: string, isLiar: boolean): Machine {
     const chance = this.#chance.apart()
-    const skewMs = this.#chance.is(0.4) ? this.#chance.between(-6 * hour, 6 * hour) : 0
+    const skewMs = this.#chance.is(0.4) ? this.#skew(6) : 0
     const disguise = isLiar ? disguised(chance) : undefined
     const machine = new Machine(this.world, { name, agent, chance, skewMs, disguise })
     machine.onBoundary = (moment) => {
@@ -163,6 +217,12 @@ class Scenario {
     }
     this.#machines.push(machine)
     return machine
+  }
+
+  /** Of clocks that are off by hours what was shared for some seconds says little. */
+  #skew(hours: number): number {
+    const most = this.#sharing !== undefined && this.#chance.is(0.8) ? maxFairSkewMs : hours * hour
+    return this.#chance.between(-most, most)
   }
 
   /** Nodes find each other, now and then. */
@@ -186,7 +246,7 @@ class Scenario {
 
   #step(): void {
     const chance = this.#chance
-    const kind = chance.weighted(weights)
+    const kind = this.#nextDeed()
     const machine = (chance.pick(this.#ableTo(kind)) ?? chance.pick(this.#machines)) as Machine
     const { network } = this.world
     switch (kind) {
@@ -220,7 +280,7 @@ class Scenario {
         network.heal()
         return
       case 'skew':
-        machine.skewMs = chance.between(-8 * hour, 8 * hour)
+        machine.skewMs = this.#skew(8)
         this.#tell(`${machine.name}: clock is off by ${Math.round(machine.skewMs / 60_000)} min`)
         return
       case 'backup':
@@ -235,6 +295,7 @@ class Scenario {
         const twin = this.#add(machine.agent, `${machine.name}'`, false)
         twin.image = machine.image.copy()
         twin.incarnation = machine.incarnation
+        for (const mail of machine.mail.values()) twin.receive(mail)
         twin.start()
         return
       }
@@ -246,16 +307,31 @@ class Scenario {
       case 'rebuild':
         if (machine.isHonest) void this.#do(machine, (ns) => checkRebuilt(machine, ns))
         return
+      case 'share':
+      case 'unshare':
+      case 'shareGroup':
+      case 'addToGroup':
+      case 'removeFromGroup':
+      case 'rotateGroup':
+        void this.#sharing?.play(kind, machine)
+        return
       default:
         void this.#act(kind, machine)
     }
   }
 
+  #nextDeed(): Deed {
+    if (this.#sharing === undefined) return this.#chance.weighted(weights)
+    return this.#chance.weighted({ ...weights, ...sharingWeights })
+  }
+
   /** Machines whose agents may do a thing as far as they know, most of the time. */
-  #ableTo(kind: keyof typeof weights): Machine[] {
+  #ableTo(kind: Deed): Machine[] {
     if (kind === 'lie') return this.#machines.filter(({ isHonest }) => !isHonest)
+    if (kind === 'addToGroup' || kind === 'removeFromGroup' || kind === 'rotateGroup')
+      return this.#machines.filter(({ run, id }) => ['owner', 'admin'].includes(run?.group?.roleOf(id) ?? ''))
     const ranked = (['grant', 'revoke', 'rotate', 'adopt'] as string[]).includes(kind) ? 2 : 1
-    const isWrite = ranked === 2 || (['create', 'update', 'delete', 'drop'] as string[]).includes(kind)
+    const isWrite = ranked === 2 || writing.includes(kind)
     if (!isWrite || this.#chance.is(0.1)) return this.#machines
     return this.#machines.filter(({ ns, id }) => {
       const role = ns?.roleOf(id)
@@ -271,7 +347,9 @@ class Scenario {
     const text = `text ${++this.#texts} of ${machine.name}`
     const other = (chance.pick(this.#agents) as SimulatedAgent).publicKey
     const role = chance.weighted({ admin: 3, writer: 5, reader: 3, replica: 1 })
-    const [draw, isOdd] = [chance.next(), chance.is(0.5)]
+    const [drawn, isOdd] = [chance.next(), chance.is(0.5)]
+    // What is shared is mostly what came first, and is to be written again.
+    const draw = this.#sharing === undefined ? drawn : drawn * drawn
     const name = this.#nameOf(other)
     await this.#do(machine, async (ns) => {
       const artifact = async () => {
@@ -300,10 +378,17 @@ class Scenario {
 
   /** Does something on a node that has the namespace; what a node may refuse is no failure. */
   async #do(machine: Machine, deed: (ns: Namespace) => Promise<void>): Promise<void> {
-    const { run } = machine
-    if (run?.ns === undefined) return
+    await this.#attempt(machine.ns, machine.run, deed)
+  }
+
+  async #attempt(
+    log: Namespace | undefined,
+    run: Run | undefined,
+    deed: (log: Namespace) => Promise<void>,
+  ): Promise<void> {
+    if (log === undefined || run === undefined) return
     try {
-      await deed(run.ns)
+      await deed(log)
     } catch (error) {
       const isRefusal = isHubError(error) && refusals.has(error.code)
       if (!isRefusal && run.power.on) this.world.failures.push(error)
@@ -315,14 +400,8 @@ class Scenario {
     if (image === undefined) return
     this.#tell(`${machine.name}: an older copy of its disk is put back`)
     this.#backups.delete(machine)
-    const { ledger, id } = this.world
     machine.restore(image)
-    for (const [hash, told] of ledger.told) {
-      const isHeld = this.#machines.some(
-        (one) => one.isHonest && one.image.get(placeKey(id as Uint8Array, hash)) !== undefined,
-      )
-      if (told.machine === machine && !isHeld) ledger.excused.add(hash)
-    }
+    machine.excuse()
     machine.start()
   }
 
@@ -332,7 +411,10 @@ class Scenario {
     this.#tell('quiet')
     network.weather = fine
     network.heal()
-    for (const machine of this.#machines) machine.start()
+    for (const machine of this.#machines) {
+      machine.start()
+      if (this.#sharing !== undefined) machine.skewMs = 0
+    }
     let last = ''
     let since = this.#time.now()
     const end = this.#time.now() + quietMs
@@ -344,9 +426,9 @@ class Scenario {
       if (now !== last || now.includes('differ')) {
         last = now
         since = this.#time.now()
-      } else if (this.#time.now() - since > stillMs && (await this.#time.until(this.#isWhole()))) return
+      } else if (this.#time.now() - since > stillMs && (await this.#time.until(this.#isInStep()))) return
     }
-    throw new Error(`not in step after ${quietMs / 60_000} quiet minutes: ${last}`)
+    throw new Error(`not in step after ${quietMs / 60_000} quiet minutes: ${last} ${this.#behind ?? ''}`)
   }
 
   #stateOfAll(): string {
@@ -362,6 +444,11 @@ class Scenario {
       .filter((text) => text !== '')
       .map((text) => text.replace('differs', 'differ'))
       .join(', ')}`
+  }
+
+  async #isInStep(): Promise<boolean> {
+    this.#behind = this.#sharing && (await behindIn(this.#machines))
+    return this.#behind === undefined && (await this.#isWhole())
   }
 
   async #isWhole(): Promise<boolean> {
@@ -394,8 +481,4 @@ const refusals = new Set(['ACCESS_DENIED', 'NOT_FOUND', 'INVALID_ARGUMENT', 'CON
 
 function hashOf({ ns }: Machine): string {
   return ns === undefined ? 'none' : Buffer.from(ns.vectorHash).toString('hex').slice(0, 12)
-}
-
-function placeKey(id: Uint8Array, hash: string): Uint8Array {
-  return new NamespaceKeys(id).key('places', bytesOf(hash))
 }

@@ -83,7 +83,6 @@ export class Sharing implements AsyncDisposable {
       this.#server = serveInbox({
         network,
         scheduler,
-        isKnown: isContact,
         receive: (delivery, from, signal) => this.inbox.receive(delivery, from, signal),
       })
     }

@@ -1,0 +1,114 @@
+import type { ShareClaims } from '../../src/capability/index.ts'
+import { equalBytes, toHex } from '../../src/encoding/index.ts'
+import { clockSkewMs } from '../../src/limits.ts'
+import type { Entry } from '../../src/log/index.ts'
+import type { World } from './machine.ts'
+import { Ruling } from './ruling.ts'
+
+/** What a share gives: `maybe` near the times that it names. */
+type Standing = 'given' | 'maybe' | 'ended'
+
+/** So near to the end of a share nothing is said of it, milliseconds. */
+const marginMs = 20_000
+
+/** Who should be able to read what, worked out from what was granted, shared and taken back, and from nothing that a node says of it. */
+export class Access {
+  readonly #world: World
+  readonly #ruling: Ruling
+  readonly #groupRuling: Ruling | undefined
+  readonly #nowMs: number
+
+  /** @param entries of the namespace and @param ofGroup of the group: all that there are */
+  constructor(world: World, entries: readonly Entry[], ofGroup: readonly Entry[], nowMs: number) {
+    this.#world = world
+    this.#ruling = new Ruling(world.id as Uint8Array, entries)
+    this.#groupRuling = world.group && new Ruling(world.group, ofGroup)
+    this.#nowMs = nowMs
+  }
+
+  /** By its role. */
+  isReader(agent: Uint8Array): boolean {
+    const role = this.#ruling.roleOf(agent)
+    return role !== undefined && role !== 'replica'
+  }
+
+  isMember(agent: Uint8Array): boolean {
+    return this.#ruling.roleOf(agent) !== undefined
+  }
+
+  isInGroup(agent: Uint8Array): boolean {
+    return this.#groupRuling?.roleOf(agent) !== undefined
+  }
+
+  /** Versions with a number above it are for an agent by shares that are surely in force; `undefined` when there is none. */
+  after(agent: Uint8Array, artifact: Uint8Array): number | undefined {
+    return lowest(this.#shares(agent, artifact, ['given']))
+  }
+
+  /** As `after`, of what may be in force. */
+  possiblyAfter(agent: Uint8Array, artifact: Uint8Array): number | undefined {
+    return lowest(this.#shares(agent, artifact, ['given', 'maybe']))
+  }
+
+  /** As `after`, of what was ever shared with an agent, or with the group if it ever was in it. */
+  everAfter(agent: Uint8Array, artifact: Uint8Array): number | undefined {
+    return lowest(this.everShared(agent, artifact))
+  }
+
+  everShared(agent: Uint8Array, artifact: Uint8Array): ShareClaims[] {
+    return this.#of(artifact).filter(
+      (claims) => isFor(claims, agent) || (isForGroup(claims) && this.#everInGroup(agent)),
+    )
+  }
+
+  everMember(agent: Uint8Array): boolean {
+    return this.#ruling.roleOf(agent) === 'owner' || this.#world.ledger.grants.has(toHex(agent))
+  }
+
+  /** Whether an agent had a role by a grant that came to nothing without being ended, for whoever gave it forked or was cut: the keys are out all the same. */
+  mayHoldKeys(agent: Uint8Array): boolean {
+    return [...(this.#world.ledger.grants.get(toHex(agent)) ?? [])].some((grant) => !this.#ruling.hasEnded(grant))
+  }
+
+  /** Whether a share gives nothing any more. */
+  hasEnded(claims: ShareClaims): boolean {
+    return this.#standingOf(claims) === 'ended'
+  }
+
+  #everInGroup(agent: Uint8Array): boolean {
+    return this.#groupRuling?.roleOf(agent) === 'owner' || this.#world.groupLedger.grants.has(toHex(agent))
+  }
+
+  #shares(agent: Uint8Array, artifact: Uint8Array, standings: readonly Standing[]): ShareClaims[] {
+    return this.#of(artifact).filter(
+      (claims) =>
+        (isFor(claims, agent) || (isForGroup(claims) && this.isInGroup(agent))) &&
+        standings.includes(this.#standingOf(claims)),
+    )
+  }
+
+  #of(artifact: Uint8Array): ShareClaims[] {
+    return [...this.#world.ledger.shares.values()].filter((claims) => equalBytes(claims.artifact, artifact))
+  }
+
+  #standingOf(claims: ShareClaims): Standing {
+    if (!this.#ruling.isGiven(claims)) return 'ended'
+    const ends = claims.expires === undefined ? Number.POSITIVE_INFINITY : claims.expires * 1000
+    if (this.#nowMs > ends + clockSkewMs + marginMs) return 'ended'
+    const isNow = this.#nowMs < ends - marginMs && this.#nowMs > claims.notBefore * 1000 - clockSkewMs + marginMs
+    return isNow ? 'given' : 'maybe'
+  }
+}
+
+function isFor({ audience }: ShareClaims, agent: Uint8Array): boolean {
+  return audience.some(({ kind, id }) => kind === 'agent' && equalBytes(id, agent))
+}
+
+/** Whether a share is for the group. */
+export function isForGroup({ audience }: ShareClaims): boolean {
+  return audience.some(({ kind }) => kind === 'group')
+}
+
+function lowest(shares: readonly ShareClaims[]): number | undefined {
+  return shares.length === 0 ? undefined : Math.min(...shares.map(({ after }) => after))
+}

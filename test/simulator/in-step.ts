@@ -1,0 +1,57 @@
+import { equalBytes, toHex } from '../../src/encoding/index.ts'
+import type { Namespace } from '../../src/namespace/index.ts'
+import type { Machine } from './machine.ts'
+
+/**
+ * What is not in step yet of what is shared: the members of the group have the same of it, the namespace knows its epoch, and whoever follows
+ * artifacts has what the owner has for it. `undefined` when all is.
+ */
+export async function behindIn(machines: readonly Machine[]): Promise<string | undefined> {
+  const [owner] = machines as [Machine]
+  const { ns } = owner
+  const group = machines.find(({ run }) => run?.group?.roleOf(run.machine.id) === 'owner')?.run?.group
+  if (ns === undefined || group === undefined) return 'there is no group'
+  for (const { run, id, isHonest, name } of machines) {
+    const isMember = isHonest && group.roleOf(id) !== undefined
+    if (isMember && (run?.group === undefined || !equalBytes(run.group.vectorHash, group.vectorHash)))
+      return `the group of ${name}`
+  }
+  const known = ns.newestDescriptor(group.id)
+  const epoch = group.membership.groups.epoch?.epoch
+  if (known !== undefined && epoch !== undefined && !equalBytes(known.epoch, epoch)) return 'the group’s epoch'
+  const auth = (await ns.authIds()).ids.map(toHex)
+  for (const machine of machines) {
+    if (!machine.isHonest || ns.roleOf(machine.id) !== undefined || isMistaken(machine, ns)) continue
+    const behind = await behindOf(machine, ns, auth)
+    if (behind !== undefined) return `${machine.name}: ${behind}`
+  }
+  return undefined
+}
+
+async function behindOf(
+  { partial, run }: Machine,
+  ns: Namespace,
+  auth: readonly string[],
+): Promise<string | undefined> {
+  const live = run?.follower.live() ?? []
+  if (live.length > 0 && partial === undefined) return 'has nothing yet'
+  if (partial === undefined) return undefined
+  // It may have more: what liars told it themselves, and others do not tell of any more.
+  const held = new Set((await partial.authIds()).ids.map(toHex))
+  if (!auth.every((id) => held.has(id))) return 'auth entries'
+  for await (const hash of partial.incomplete()) {
+    // What liars left out may be nowhere else.
+    if ((await ns.entry(hash))?.body !== undefined) return 'bodies'
+  }
+  for (const { claims } of live) {
+    const { artifact, jti, after } = claims
+    for await (const { hash } of ns.artifactEntries(artifact, { after, share: jti }))
+      if (!(await partial.hasEntry(hash))) return `entries of ${toHex(artifact).slice(0, 8)}`
+  }
+  return undefined
+}
+
+/** Whether a machine holds its agent for a member by a grant that came to nothing, for the admin who gave it forked: nobody tells it so. */
+export function isMistaken({ ns: own, id }: Machine, ns: Namespace): boolean {
+  return own?.roleOf(id) !== undefined && !ns.hadRole(id)
+}
