@@ -216,3 +216,39 @@ test.skipIf(!isInstalled('openssl'))('with a certificate it speaks HTTPS, and HT
   expect(answers[1]?.body.equals(content.subarray(1_000, 2_000))).toBe(true)
   session.close()
 })
+
+test.skipIf(!isInstalled('openssl'))(
+  'over HTTP/2 a link that may be used once gives its rest to whoever let go of it',
+  async () => {
+    const tls = await makeTls()
+    await using gateway = await startTestGateway({ tls })
+    const small = content.subarray(0, 100_000)
+    const session = connectHttp2(new URL(gateway.url).origin, { ca: tls.cert })
+    for (const [name, data, takenBytes] of [
+      ['large.bin', content, 1],
+      // All of it is on its way before the client lets go.
+      ['small.bin', small, 1],
+    ] as const) {
+      const { id } = await gateway.node.client.artifact.create({ name, data })
+      const link = new URL(gateway.link(id, { maxUses: 1 }))
+      const ask = (headers: Record<string, string> = {}) =>
+        session.request({ ':path': link.pathname + link.search, ...headers }, { endStream: true })
+      const begun = ask()
+      const parts: Buffer[] = []
+      for await (const part of begun) {
+        parts.push(part)
+        if (Buffer.concat(parts).length >= takenBytes) break
+      }
+      const taken = Buffer.concat(parts).length
+      const rest = ask({ range: `bytes=${taken}-` })
+      const [answer] = await once(rest, 'response')
+      for await (const part of rest) parts.push(part)
+      expect([name, answer[':status'], Buffer.concat(parts).equals(data)]).toEqual([name, 206, true])
+      const again = ask()
+      const [refused] = await once(again, 'response')
+      expect([name, refused[':status']]).toEqual([name, 403])
+      again.close()
+    }
+    session.close()
+  },
+)
