@@ -88,6 +88,9 @@ function createApplication({ tls, trustProxy, headerTimeoutMs }: GatewaySettings
     return503OnClosing: false,
     routerOptions: { maxParamLength: 2_048 },
     clientErrorHandler: refuseMalformed,
+    // Its own answer would repeat the URL, and so the link.
+    // `never`: its type is another for each version of HTTP.
+    frameworkErrors: refuseUnroutable as never,
   }
   const timing = {
     headersTimeout: headerTimeoutMs,
@@ -171,8 +174,17 @@ function addRoutes(application: Application, running: RunningGateway): void {
   })
   app.setErrorHandler((error: { statusCode?: number }, request, reply) => {
     const isTheirs = error.statusCode !== undefined && error.statusCode < 500
-    refuse(request, reply, isTheirs ? new ArtifactHubError('INVALID_ARGUMENT', 'a malformed request') : error)
+    if (isTheirs) refuseAsMalformed(request, reply)
+    else refuse(request, reply, error)
   })
+}
+
+function refuseUnroutable(_error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  refuseAsMalformed(request, reply)
+}
+
+function refuseAsMalformed(request: FastifyRequest, reply: FastifyReply): void {
+  refuse(request, reply, new ArtifactHubError('INVALID_ARGUMENT', 'a malformed request'))
 }
 
 const preflightHeaders = {

@@ -223,6 +223,14 @@ describe('a link that is refused', () => {
     expect(body.toString()).toContain('403 SIGNATURE_INVALID')
   })
 
+  test('on paths that are none, without its capability being repeated', async () => {
+    const { search } = new URL(gateway.link(artifactId))
+    for (const path of ['/a/%ff/x', '/a/%', '/%2', `/a/${'x'.repeat(5_000)}/x`]) {
+      expect(await refusal(`${gateway.url}${path}${search}`), path.slice(0, 20)).toEqual([400, 'INVALID_ARGUMENT'])
+      expect((await ask(`${gateway.url}${path}${search}`)).body.toString()).not.toContain(search.slice(5, 50))
+    }
+  })
+
   test('on paths where nothing is', async () => {
     for (const path of ['/', '/a', '/a/x', '/metrics', '/a/x/y/z', '/%', '/a/%ff/x'])
       expect((await ask(`${gateway.url}${path}`)).status, path).toBeGreaterThanOrEqual(400)
