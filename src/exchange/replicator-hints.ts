@@ -35,6 +35,8 @@ const maxChecks = 10
 const maxRecent = 64
 /** Agents whose hints wait to be looked into. */
 const maxNews = 64
+/** Agents that are asked at once: what several tell of is mostly the same, and one brings all that it has. The others have their turn if it is not. */
+const maxAsked = 2
 
 /**
  * The gossip about one log: tells the hash of what is held here when that has changed, and notices hashes that are not known here. A
@@ -116,13 +118,16 @@ export class LogHints {
         if (toHex(hash) === known || this.#told.has(toHex(hash))) this.#news.delete(name)
       }
       if (this.#news.size === 0) return
-      if (this.#changes !== changes && checks < maxChecks) {
+      const isComing = this.#changes !== changes || this.#options.log.isReceiving === true
+      if (isComing && checks < maxChecks) {
         this.#check(checks + 1)
         return
       }
       const members = connectedMembers()
       const asked = new Set<string>()
-      for (const { agent, hash } of this.#news.values()) {
+      for (const [name, { agent, hash }] of this.#news) {
+        if (asked.size >= maxAsked) break
+        this.#news.delete(name)
         remember(this.#askedFor, toHex(agent) + toHex(hash))
         const isConnected = members.some((member) => equalBytes(member, agent))
         const whom = isConnected ? agent : members[Math.floor(random() * members.length)]
@@ -130,9 +135,9 @@ export class LogHints {
         asked.add(toHex(whom))
         onNews(whom)
       }
-      this.#news.clear()
       // Whoever tells of one hash after the other has this node ask twice a second, no more.
       this.#timers.set('asked', checkAgainMs, () => {})
+      if (this.#news.size > 0) this.#check(1)
     })
   }
 }

@@ -81,6 +81,8 @@ export interface ReplicatedLog extends ReadableNamespace {
   lettersFor?(agent: Uint8Array): AsyncIterable<Uint8Array>
   /** Checks entries that anyone may have made and stores those that are well, in one durable batch. Idempotent. */
   receive(batch: readonly Uint8Array[], options?: { signal?: AbortSignal | undefined }): Promise<Received>
+  /** Whether entries were handed to `receive` that are not durable yet. */
+  readonly isReceiving?: boolean
   /** Whether an agent had a role that was taken away. */
   hadRole?(agent: Uint8Array): boolean
   /**

@@ -92,6 +92,7 @@ export class Namespace implements NamespaceParts {
   #lastAuthPart: { readonly membership: Membership; readonly part: Promise<AuthPart> } | undefined
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
+  #batchesReceiving = 0
 
   private constructor(ledger: Ledger) {
     const { id, idText, env, keys, log, catalog, blocks, keyring, shares, partial } = ledger.parts
@@ -316,9 +317,17 @@ export class Namespace implements NamespaceParts {
     const earlier = this.#receiving
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#receiving = promise
-    const received = await receiveEntries(this.#ledger, batch, earlier, resolve)
+    this.#batchesReceiving += 1
+    const received = await receiveEntries(this.#ledger, batch, earlier, resolve).finally(() => {
+      this.#batchesReceiving -= 1
+    })
     await this.#revealer.run(signal)
     return received
+  }
+
+  /** Whether entries were handed to `receive` that are not durable yet. */
+  get isReceiving(): boolean {
+    return this.#batchesReceiving > 0
   }
 
   /** As `grantAll`, to one agent. */
