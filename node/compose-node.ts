@@ -57,8 +57,8 @@ export async function composeNode({
   const packs = resources.use(await PackStore.open({ ...packOptions, ...index }))
   const network = await startingNetwork
   const scheduler = { now: parts.now, setTimer }
-  const { agent, monotonic } = parts
-  const fetches = resources.use(new Fetches({ network, scheduler, monotonic, self: agent.publicKey }))
+  const { agent, monotonic, engine } = parts
+  const fetches = resources.use(new Fetches({ network, scheduler, engine, monotonic, self: agent.publicKey }))
   const env: LocalEnvironment = {
     ...parts,
     network,

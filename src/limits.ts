@@ -379,6 +379,11 @@ export const maxInboxMessageBytes = 512 * KiB
 /** Deliveries that are taken at once, of one agent and in all: with the above, 32 MiB. */
 export const maxInboxQuestionsOfAgent = 4
 export const maxInboxQuestions = 64
+/**
+ * Deliveries of one stranger in a burst, and then a second. Each is up to 16 envelopes to check and to find room for; there is no room for more than
+ * `maxRequestsOfSender` of them, and who is told so comes again later each time.
+ */
+export const strangersDeliveries = { burst: 32, perSecond: 0.2 }
 /** Requests of strangers that wait to be accepted, of one of them and in all. */
 export const maxRequestsOfSender = 32
 export const maxRequests = 1_000

@@ -33,10 +33,10 @@ export class ForeignContents {
   readonly #tokens = new Map<string, Uint8Array[]>()
 
   constructor(options: ForeignContentsOptions) {
-    const { network, scheduler } = options.env
+    const { network, scheduler, engine } = options.env
     this.#options = options
     this.#cache = new BlockCache(options.cacheBytes)
-    this.#transfers = new Transfers({ network, scheduler })
+    this.#transfers = new Transfers({ network, scheduler, engine })
   }
 
   /** The version that a link is pinned to: all that is needed is in the link, but for the blocks. */

@@ -23,7 +23,8 @@ export type Job =
       readonly digest: Uint8Array
       readonly encryptionKey: Uint8Array
     }
-/** The leaf's memory is moved here and back. */
+  /** The block's memory is moved here and back. */
+  | { readonly kind: 'digest'; readonly block: Uint8Array<ArrayBuffer> }
 
 /** To a worker. */
 export interface Request {

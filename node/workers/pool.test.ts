@@ -109,6 +109,25 @@ describe('the worker pool', () => {
     await expect(late).rejects.toEqual(withCode('CLOSED'))
   })
 
+  test('hashes blocks on this thread until a worker has started, and then there, the memory around them and all', async () => {
+    const pool = openPool()
+    const memory = seededBytes('memory', 300_000)
+    const expected = createHash('sha256').update(memory.subarray(1_000, 201_000)).digest()
+    let block = memory.slice().subarray(1_000, 201_000)
+    for (let moved = false; !moved; ) {
+      const given = block
+      const done = await pool.digest(given)
+      expect(Buffer.compare(done.digest, expected)).toBe(0)
+      block = done.block
+      moved = given.length === 0
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect([block.byteOffset, block.length]).toEqual([1_000, 200_000])
+    expect(Buffer.compare(new Uint8Array(block.buffer), memory)).toBe(0)
+    const little = new Uint8Array(100)
+    expect((await pool.digest(little)).block).toBe(little)
+  })
+
   test('hands an error of a job on with its code and details, and the worker lives', async () => {
     const pool = openPool(1)
     await warm(pool)

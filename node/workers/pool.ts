@@ -4,6 +4,7 @@ import {
   type ContentKeys,
   type ContentScan,
   chunkIn,
+  type DigestedBlock,
   inThreadEngine,
   type SealedLeaf,
   type SealOptions,
@@ -120,6 +121,16 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
       transfer,
     )
     return moved ?? chunkIn(leaf)
+  }
+
+  async digest(block: Uint8Array<ArrayBuffer>): Promise<DigestedBlock> {
+    // One is enough: it hashes faster than any connection brings or takes blocks.
+    const slot = this.#slots[0] as WorkerSlot
+    if (block.length <= inThreadBytes || (!slot.isReady && this.#closing === undefined)) {
+      if (block.length > inThreadBytes) slot.start()
+      return await inThreadEngine.digest(block)
+    }
+    return await this.#run({ kind: 'digest', block }, slot, [block.buffer])
   }
 
   /** Stops the workers; what they were doing fails with CLOSED. Idempotent. */

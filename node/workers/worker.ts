@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { parentPort } from 'node:worker_threads'
 // Not from the index: the rest of it takes a worker longer to load than these.
 import { ScanState } from '../../src/content/engine.ts'
@@ -37,6 +38,9 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
       transfer.push(chunk.buffer)
       return chunk
     }
+    case 'digest':
+      transfer.push(job.block.buffer)
+      return { block: job.block, digest: hash('sha256', job.block, 'buffer') }
     case 'scan-open':
       scans.set(job.scan, new ScanState(job.chunkingKey))
       return undefined

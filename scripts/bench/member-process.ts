@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { type ArtifactHubNode, type NamespaceStatus, startNode } from '../../node/index.ts'
+import { type ArtifactHubNode, startNode } from '../../node/index.ts'
 import { serveJobs } from './job-server.ts'
 import { concurrentCallers } from './settings.ts'
 
@@ -76,7 +76,14 @@ const jobs = {
   /** Fetches everything that is not here into this node's store, and waits until it is there, durable. */
   fetchAll: async (): Promise<void> => {
     await running().client.namespace.setPolicy({ fetch: 'eager' })
-    await awaitShared((row) => row.contentsToFetch === 0)
+    for (;;) {
+      const { namespaces, transfers } = await running().status()
+      if (namespaces.some((row) => row.name === shared && row.contentsToFetch === 0)) return
+      const [{ totalBytes = 0, fetchedBytes = 0, bytesPerSecond = 0 } = {}] = transfers
+      const leftMs = bytesPerSecond > 0 ? ((totalBytes - fetchedBytes) * 1_000) / bytesPerSecond : 0
+      // Each look takes of the time that is measured: few far from the end.
+      await delay(Math.min(Math.max(leftMs / 2, lookMs / 2), 10 * lookMs))
+    }
   },
   download: async ({ artifactId, path }: { artifactId: string; path: string }): Promise<void> => {
     await running().client.artifact.downloadFile({ artifactId, path })
@@ -149,14 +156,6 @@ function readableAt(id: string): { resolve: (at: bigint) => void; readonly at: P
     seen.set(id, one)
   }
   return one
-}
-
-async function awaitShared(is: (row: NamespaceStatus) => boolean): Promise<void> {
-  for (;;) {
-    const { namespaces } = await running().status()
-    if (namespaces.some((row) => row.name === shared && is(row))) return
-    await delay(lookMs)
-  }
 }
 
 serveJobs(jobs)

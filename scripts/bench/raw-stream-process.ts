@@ -35,6 +35,11 @@ const jobs = {
     })
     return String(libp2p.getMultiaddrs()[0])
   },
+  /** Processor time of this process so far, all threads, milliseconds. */
+  cpu: async (): Promise<number> => {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1_000
+  },
   close: async (): Promise<void> => {
     await libp2p?.stop()
     libp2p = undefined

@@ -58,7 +58,10 @@ export const remoteFetch: Section = {
         against(stored, figure('raw stream, @libp2p/tls, SHA-256', 'received')),
         against(stored, figure('raw stream, noise, SHA-256', 'received')),
         against(figure(ours, 'fetched into a file'), figure('Helia bitswap', stored.what)),
-        alone(figure(ours, 'fetch, processor time of both')),
+        against(
+          figure(ours, 'fetch, processor time of both'),
+          figure('raw stream, our TLS, SHA-256, file, fsync', 'processor time of both'),
+        ),
         against(
           figure(ours, 'fetch, processor time of both'),
           figure('Helia bitswap', 'fetch, processor time of both'),
@@ -156,10 +159,13 @@ async function fetchRaw({ workspace, settings }: Bench, source: string, sha256: 
     await a.run('serve', source)
     await b.run('connect', address)
     for (const path of encryption === 'our TLS' ? [undefined, workspace.newPath('raw.bin')] : [undefined]) {
-      const { result, ms } = await b.run('receive', { address, path })
+      const before = await a.run('cpu', idle)
+      const { result, ms, cpuMs } = await b.run('receive', { address, path })
+      const after = await a.run('cpu', idle)
       if (result !== sha256) throw new Error('the raw stream brought other bytes')
       const name = `raw stream, ${encryption}, SHA-256${path === undefined ? '' : ', file, fsync'}`
       note(name, 'received', 'MB/s', settings.fileBytes / 1e3 / ms)
+      note(name, 'processor time of both', 's', (cpuMs + after.result - before.result) / 1e3)
       if (path !== undefined) await workspace.remove(path)
     }
     for (const process of [b, a]) {

@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto'
+import { createHash, type Hash, hash } from 'node:crypto'
 import { Chunker } from './chunker.ts'
 import type { ContentKeys } from './keys.ts'
 import { nonceOf, openLeaf, type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
@@ -28,6 +28,14 @@ export interface ContentEngine {
     digest: Uint8Array,
     encryptionKey: Uint8Array,
   ): Promise<Uint8Array<M>>
+  /** SHA-256 of a block that others have sent or will get. Its memory may be moved to another thread and back: the caller must own all of it, and go on with what is given. */
+  digest(block: Uint8Array<ArrayBuffer>): Promise<DigestedBlock>
+}
+
+/** A block and its SHA-256, 32 bytes. */
+export interface DigestedBlock {
+  readonly block: Uint8Array<ArrayBuffer>
+  readonly digest: Uint8Array
 }
 
 /** One pass over one content: its cut points and its SHA-256. Calls are worked off in order, and may be made ahead. */
@@ -78,4 +86,5 @@ export const inThreadEngine: ContentEngine = {
   nonceOf: async (chunk, nonceKey) => nonceOf(chunk, nonceKey),
   seal: async (chunk, keys, options) => sealLeaf(chunk, keys, options),
   open: async (leaf, digest, encryptionKey) => openLeaf(leaf, digest, encryptionKey),
+  digest: async (block) => ({ block, digest: hash('sha256', block, 'buffer') }),
 }

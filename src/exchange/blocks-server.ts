@@ -1,3 +1,4 @@
+import type { ContentEngine } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { maxBlockStreams, maxBlockStreamsOfAgent } from '../limits.ts'
@@ -12,6 +13,8 @@ export interface ServeBlocksOptions {
   /** A namespace of this node by its id (32 bytes). */
   readonly lookup: (namespace: Uint8Array) => ServedNamespace | undefined
   readonly scheduler: Scheduler
+  /** Hashes what goes out. */
+  readonly engine: Pick<ContentEngine, 'digest'>
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
 }
@@ -28,7 +31,7 @@ export interface BlockServer extends AsyncDisposable {
  * an unknown root and a stranger get one refusal, after one time. Memory, requests and streams are bounded, and a stream on
  * which nothing moves is ended.
  */
-export function serveBlocks({ network, lookup, scheduler, self }: ServeBlocksOptions): BlockServer {
+export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeBlocksOptions): BlockServer {
   const counters: BlockServerCounters = {
     requests: 0,
     refused: 0,
@@ -80,6 +83,7 @@ export function serveBlocks({ network, lookup, scheduler, self }: ServeBlocksOpt
           stream,
           lookup,
           scheduler,
+          engine,
           self,
           counters,
           onPermitted: () => unproven.delete(own),

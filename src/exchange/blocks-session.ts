@@ -1,6 +1,5 @@
-import { hash } from 'node:crypto'
 import { decodePresentation, type Presentation } from '../capability/index.ts'
-import { Budget, type ContentRef, type Subtree } from '../content/index.ts'
+import { Budget, type ContentEngine, type ContentRef, type Subtree } from '../content/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
@@ -53,6 +52,7 @@ export interface BlockSessionOptions {
   readonly stream: PeerStream
   readonly lookup: (namespace: Uint8Array) => ServedNamespace | undefined
   readonly scheduler: Scheduler
+  readonly engine: Pick<ContentEngine, 'digest'>
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
   readonly counters: BlockServerCounters
@@ -282,13 +282,18 @@ class BlockSession {
   }
 
   async #readLeaf(leaf: Subtree, blocks: ServedBlocks, index: number): Promise<ServerFrame> {
-    const bytes = this.#memory.take(leaf.leafBytes)
-    const length = await this.#orMissing(() => blocks.readInto(leaf.digest, bytes, { signal: this.#signal }))
-    if (length === leaf.leafBytes && equalBytes(hash('sha256', bytes, 'buffer'), leaf.digest)) {
-      return { kind: 'leaf', index, bytes }
-    }
-    this.#memory.give(bytes)
-    if (length !== undefined) this.#options.counters.unreadable++
+    let bytes = this.#memory.take(leaf.leafBytes)
+    const isRead = await this.#orMissing(async () => {
+      const length = await blocks.readInto(leaf.digest, bytes, { signal: this.#signal })
+      if (length === undefined) return undefined
+      const { block, digest } = await this.#options.engine.digest(bytes)
+      bytes = block
+      return length === leaf.leafBytes && equalBytes(digest, leaf.digest)
+    })
+    if (isRead === true) return { kind: 'leaf', index, bytes }
+    // With a thread that died its memory went.
+    if (bytes.length > 0) this.#memory.give(bytes)
+    if (isRead === false) this.#options.counters.unreadable++
     return { kind: 'missing', run: { first: index, count: 1 } }
   }
 

@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import {
   blockRefusalMs,
@@ -10,12 +9,12 @@ import {
   maxGroupQuestionsOfAgent,
   maxProofBytes,
   maxProofEntries,
-  maxRememberedAgents,
 } from '../limits.ts'
 import type { ShownDescriptor } from '../namespace/index.ts'
 import { elapsed } from './elapsed.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import { type AskOptions, answerQuestions, askQuestion, type QuestionServer } from './question.ts'
+import { Rates } from './rates.ts'
 import type { Scheduler } from './scheduler.ts'
 
 /** Room beside the entries of a proof: heads of byte strings, ids. */
@@ -51,7 +50,7 @@ export interface ServeGroupsOptions {
  * has look alike, after one time. What agents tell of groups is handed on, at the rate at which proofs can be checked.
  */
 export function serveGroups({ network, scheduler, shown, told }: ServeGroupsOptions): QuestionServer {
-  const rates = new Rates(scheduler)
+  const rates = new Rates(scheduler, { burst: groupQuestionBurst, perSecond: groupQuestionsPerSecond })
   return answerQuestions(protocol, {
     network,
     scheduler,
@@ -97,26 +96,4 @@ export async function tellDescriptor(
   { group, proof }: ShownDescriptor,
 ): Promise<void> {
   await askQuestion(protocol, options, agent, { v: formatVersion, tell: group, proof })
-}
-
-/** How many questions each agent may still ask now. */
-class Rates {
-  readonly #scheduler: Scheduler
-  /** By agent in hex, those asked last at the end. */
-  readonly #left = new Map<string, { readonly left: number; readonly at: number }>()
-
-  constructor(scheduler: Scheduler) {
-    this.#scheduler = scheduler
-  }
-
-  take(agent: Uint8Array, cost: number): boolean {
-    const key = toHex(agent)
-    const now = this.#scheduler.now()
-    const { left, at } = this.#left.get(key) ?? { left: groupQuestionBurst, at: now }
-    const refilled = Math.min(groupQuestionBurst, left + (Math.max(0, now - at) / 1_000) * groupQuestionsPerSecond)
-    this.#left.delete(key)
-    this.#left.set(key, { left: Math.max(0, refilled - cost), at: now })
-    if (this.#left.size > maxRememberedAgents) this.#left.delete(this.#left.keys().next().value as string)
-    return refilled >= cost
-  }
 }

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
 import { encodeCanonical } from '../encoding/index.ts'
-import { maxEnvelopeBytes, maxEnvelopesInDelivery, maxInboxMessageBytes, maxInboxQuestionsOfAgent } from '../limits.ts'
+import {
+  maxEnvelopeBytes,
+  maxEnvelopesInDelivery,
+  maxInboxMessageBytes,
+  maxInboxQuestionsOfAgent,
+  strangersDeliveries,
+} from '../limits.ts'
 import { type Delivery, deliver, type Receipt, serveInbox } from './inbox.ts'
 import { until } from './transfer.test-helper.ts'
 
@@ -16,9 +22,11 @@ class World {
   readonly taken: (Delivery & { readonly from: Uint8Array })[] = []
   answer: (delivery: Delivery, signal: AbortSignal) => Promise<readonly Receipt[]> = async ({ envelopes }) =>
     envelopes.map(() => 'taken')
+  isKnown = true
   readonly server = serveInbox({
     network: this.taker,
     scheduler: this.scheduler,
+    isKnown: () => this.isKnown,
     receive: async (delivery, from, signal) => {
       this.taken.push({ ...delivery, from })
       return await this.answer(delivery, signal)
@@ -56,6 +64,24 @@ const framed = (message: unknown): Uint8Array => {
 }
 const someEnvelopes = (count: number, bytes = 100) =>
   Array.from({ length: count }, (_, at) => new Uint8Array(bytes).fill(at))
+
+describe('deliveries of a stranger', () => {
+  test('come at the rate at which they can be checked, and floods are held against who makes them', async () => {
+    const at = new World()
+    const delivery = { envelopes: someEnvelopes(1), group: undefined, peers: [] }
+    const { burst, perSecond } = strangersDeliveries
+    for (let one = 0; one < burst + 8; one++) await at.deliver(delivery)
+    expect(at.taken).toHaveLength(burst + 8)
+    at.isKnown = false
+    for (let one = 0; one < burst; one++) await at.deliver(delivery)
+    await expect(at.deliver(delivery)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(at.taken).toHaveLength(2 * burst + 8)
+    expect(at.taker.penalties.map(({ misbehaviour }) => misbehaviour)).toEqual(['flood'])
+    at.scheduler.advance(1_000 / perSecond)
+    await at.deliver(delivery)
+    expect(at.taken).toHaveLength(2 * burst + 9)
+  })
+})
 
 describe('a delivery', () => {
   test('comes as it was sent, and each envelope has its receipt', async () => {

@@ -9,6 +9,7 @@ import {
   maxTicketAddressBytes,
   maxTicketAddresses,
   maxTicketPeers,
+  strangersDeliveries,
 } from '../limits.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import {
@@ -18,6 +19,7 @@ import {
   type QuestionProtocol,
   type QuestionServer,
 } from './question.ts'
+import { Rates } from './rates.ts'
 import type { KnownPeer } from './replicator.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -48,6 +50,8 @@ export type Receipt = 'taken' | 'full' | 'refused'
 export interface ServeInboxOptions {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  /** Whether an agent may deliver at any rate: others are held to `strangersDeliveries`. */
+  readonly isKnown: (agent: Uint8Array) => boolean
   /** Takes envelopes that anyone may have made; gives a receipt for each. */
   readonly receive: (delivery: Delivery, from: Uint8Array, signal: AbortSignal) => Promise<readonly Receipt[]>
 }
@@ -68,7 +72,8 @@ const answerForm = z.strictObject({
 })
 
 /** Takes deliveries until it is closed. Whoever sends what cannot be a delivery, or too many at once, is penalised. */
-export function serveInbox({ network, scheduler, receive }: ServeInboxOptions): QuestionServer {
+export function serveInbox({ network, scheduler, isKnown, receive }: ServeInboxOptions): QuestionServer {
+  const rates = new Rates(scheduler, strangersDeliveries)
   return answerQuestions(inboxProtocol, {
     network,
     scheduler,
@@ -77,6 +82,10 @@ export function serveInbox({ network, scheduler, receive }: ServeInboxOptions): 
     answer: async (question, from, signal) => {
       const parsed = deliveryForm.safeParse(question)
       if (!parsed.success) throw new ArtifactHubError('CORRUPT', 'a delivery is not what it must be')
+      if (!isKnown(from) && !rates.take(from, 1)) {
+        network.penalise(from, 'flood')
+        throw new ArtifactHubError('UNAVAILABLE', 'too many deliveries')
+      }
       const { env, group, peers } = parsed.data
       const known = peers.map(([agent, addresses]) => ({ agent, addresses }))
       const delivery = { envelopes: env, group: group ?? undefined, peers: known }

@@ -120,7 +120,7 @@ const questions: Record<
   'inbox-agent': {
     protocol: '/artifact-hub/inbox/1',
     ask: (options, agent) => deliver(options, agent, { envelopes: [fill(9, 20)], group: undefined, peers: [] }),
-    serve: (network) => serveInbox({ network, scheduler, receive: async () => ['taken'] }),
+    serve: (network) => serveInbox({ network, scheduler, isKnown: () => true, receive: async () => ['taken'] }),
   },
   'inbox-group': {
     protocol: '/artifact-hub/inbox/1',
@@ -128,7 +128,8 @@ const questions: Record<
       const peers = [{ agent: fill(32, 21), addresses: ['/ip4/192.0.2.1/tcp/4001'] }]
       return deliver(options, agent, { envelopes: [fill(9, 20), fill(3, 22)], group, peers })
     },
-    serve: (network) => serveInbox({ network, scheduler, receive: async () => ['full', 'refused'] }),
+    serve: (network) =>
+      serveInbox({ network, scheduler, isKnown: () => true, receive: async () => ['full', 'refused'] }),
   },
 }
 

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { type Budget, childrenOf, type Subtree } from '../content/index.ts'
+import { type Budget, type ContentEngine, childrenOf, type Subtree } from '../content/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
@@ -78,6 +78,7 @@ export interface LaneOptions {
   readonly agent: Uint8Array
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  readonly engine: Pick<ContentEngine, 'digest'>
   readonly host: LaneHost
   /** Where leaves are received; the host gives back what it was handed. */
   readonly memory: BlockMemory
@@ -311,17 +312,17 @@ export class Lane {
     this.#storing.add(storing)
   }
 
-  /** Next to what arrives meanwhile. Of a lane that has failed nothing more is stored. */
+  /** Next to what arrives meanwhile. */
   async #verifyAndStore(leaf: Subtree, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    const { host } = this.#options
-    const { length } = bytes
-    if (!isBlock(bytes, leaf)) {
+    const { host, engine } = this.#options
+    const { block, digest } = await engine.digest(bytes)
+    if (!equalBytes(digest, leaf.digest)) {
       this.#fail(badBlock())
       return
     }
     this.#receivedBlocks++
-    this.#receivedBytes += length
-    await host.receivedLeaf(leaf, bytes)
+    this.#receivedBytes += block.length
+    await host.receivedLeaf(leaf, block)
   }
 
   #takeMissing({ first, count }: LeafRun, current: Pending): void {

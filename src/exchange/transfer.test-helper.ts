@@ -5,7 +5,7 @@ import {
   type MemoryPeer,
 } from '../../test/support/memory-network.ts'
 import { MemoryBlocks, seededBytes } from '../content/content.test-helper.ts'
-import { type ContentRef, walkTree } from '../content/index.ts'
+import { type ContentRef, inThreadEngine, walkTree } from '../content/index.ts'
 import { TreeBuilder } from '../content/tree.ts'
 import { sha256, toHex } from '../encoding/index.ts'
 import { leafOverheadBytes, minChunkBytes } from '../limits.ts'
@@ -87,7 +87,7 @@ export class TestSwarm implements AsyncDisposable {
     this.network = new MemoryNetwork(options)
     this.reader = this.network.join(agentOf('reader'))
     this.members.add(toHex(this.reader.agent))
-    this.transfers = new Transfers({ network: this.reader, scheduler: this.scheduler })
+    this.transfers = new Transfers({ network: this.reader, scheduler: this.scheduler, engine: inThreadEngine })
   }
 
   /** A peer that the reader knows as a provider, and that does not serve yet. */
@@ -117,6 +117,7 @@ export class TestSwarm implements AsyncDisposable {
     const server = serveBlocks({
       network: peer,
       scheduler: this.scheduler,
+      engine: inThreadEngine,
       self: peer.agent,
       lookup: (id) => (toHex(id) === toHex(namespace) ? served : this.#others.get(`${toHex(peer.agent)} ${toHex(id)}`)),
     })

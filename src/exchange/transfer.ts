@@ -1,6 +1,7 @@
 import {
   type BlockReader,
   Budget,
+  type ContentEngine,
   type ContentRef,
   childrenOf,
   type Subtree,
@@ -52,6 +53,7 @@ export interface ContentRange {
 export interface TransferPool {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  readonly engine: Pick<ContentEngine, 'digest'>
   /** Whether one more stream to an agent (in hex) may be opened. When that changes, transfers are refreshed. */
   hasRoom(agent: string): boolean
   /** A stream to an agent (in hex) is being opened. */
@@ -326,11 +328,12 @@ export class Transfer implements LaneHost {
   }
 
   #startLane(agent: Uint8Array): void {
-    const { network, scheduler } = this.#pool
+    const { network, scheduler, engine } = this.#pool
     const lane = new Lane({
       agent,
       network,
       scheduler,
+      engine,
       host: this,
       memory: this.#memory,
       unstored: this.#unstored,

@@ -1,4 +1,4 @@
-import type { BlockReader } from '../content/index.ts'
+import type { BlockReader, ContentEngine } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxBlockStreamsToAgent } from '../limits.ts'
@@ -54,12 +54,15 @@ const misbehaviours: Partial<Record<LaneEndKind, Misbehaviour>> = {
 export interface TransfersOptions {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  /** Hashes what comes. */
+  readonly engine: Pick<ContentEngine, 'digest'>
 }
 
 /** All fetches of a node: one for each content of a namespace, shared by those who read it. */
 export class Transfers implements TransferPool, AsyncDisposable {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  readonly engine: Pick<ContentEngine, 'digest'>
   readonly #counters: Record<keyof TransferCounters, number> = {
     done: 0,
     ended: 0,
@@ -83,6 +86,7 @@ export class Transfers implements TransferPool, AsyncDisposable {
   constructor(options: TransfersOptions) {
     this.network = options.network
     this.scheduler = options.scheduler
+    this.engine = options.engine
     this.#unlisten = options.network.onPeer((agent, isConnected) => {
       if (isConnected) for (const transfer of this.#all) transfer.refresh(agent)
     })

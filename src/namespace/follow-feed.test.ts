@@ -43,3 +43,29 @@ test('a cursor from what was lost when an older copy was put back is NOT_FOUND, 
   await restored.write('the next')
   expect(await waiting).toMatchObject({ value: { kind: 'created', cursor: { row: first.row + 1 } } })
 })
+
+test('the cursor of now is after what can be read already and before what cannot, while a batch is under way', async () => {
+  const node = await new NamespaceNode(1, new TestTime()).create()
+  await node.write('before')
+  const { row } = node.ns.feedCursor
+  const { batch } = node.store
+  const [started, apply, applied, end] = [0, 1, 2, 3].map(() => Promise.withResolvers<void>())
+  node.store.batch = async (...given) => {
+    started?.resolve()
+    await apply?.promise
+    await batch.apply(node.store, given)
+    applied?.resolve()
+    await end?.promise
+  }
+  const writing = node.write('the next')
+  await started?.promise
+  expect((await node.ns.feedCursorNow()).row).toBe(row)
+  apply?.resolve()
+  await applied?.promise
+  const { items } = await node.ns.catalog.list({ limit: 10 })
+  expect(items).toHaveLength(2)
+  const now = node.ns.feedCursorNow()
+  end?.resolve()
+  await writing
+  expect((await now).row).toBe(row + 1)
+})

@@ -1,4 +1,4 @@
-import { bytesText, equalBytes, readUint64, toHex } from '../encoding/index.ts'
+import { bytesText, equalBytes, orderedUint64, readUint64, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import type { Entry } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
@@ -69,6 +69,8 @@ export class Ledger {
   #incarnation: Uint8Array
   #nextFeedRow = 0
   #feedEras: readonly FeedEra[] = []
+  /** The batch under way: the number of the row of the feed after its last, once it is in the tables here; `undefined` when it failed. */
+  #writing: Promise<number | undefined> | undefined
   #keysGained = 0
   #keysTried = 0
   #keysTold = 0
@@ -83,7 +85,17 @@ export class Ledger {
     this.#sealedKeys = new SealedKeys(parts.keyring, parts.env.agent.publicKey)
     this.#queue = new CommitQueue(
       () => this.#begin(),
-      (tx) => this.#write(tx),
+      async (tx) => {
+        const writing = this.#write(tx)
+        const nextRow = writing.then(
+          () => tx.nextFeedRow,
+          () => undefined,
+        )
+        this.#writing = nextRow
+        await writing.finally(() => {
+          this.#writing = undefined
+        })
+      },
       maxGroup,
     )
   }
@@ -113,6 +125,19 @@ export class Ledger {
   /** Number of the row of the feed that the next change gets. */
   get nextFeedRow(): number {
     return this.#nextFeedRow
+  }
+
+  /**
+   * Number of the row of the feed that comes after all that could be read at the call: what a batch under way changes is there for
+   * readers before that batch is through here. @throws what the store throws
+   */
+  async nextFeedRowNow(): Promise<number> {
+    const row = this.#nextFeedRow
+    const writing = this.#writing
+    if (writing === undefined) return row
+    const { keys, env } = this.parts
+    const isReadable = (await env.store.get(keys.key('feed', orderedUint64(row)))) !== undefined
+    return isReadable ? ((await writing) ?? row) : row
   }
 
   /**

@@ -516,6 +516,12 @@ export class Namespace implements NamespaceParts {
     return cursorAt(this.#ledger.feedEras, this.#ledger.nextFeedRow - 1)
   }
 
+  /** The cursor of the newest change in the feed that could be read at the call, be its batch through or not. @throws what the store throws */
+  async feedCursorNow(): Promise<FeedCursor> {
+    const nextRow = await this.#ledger.nextFeedRowNow()
+    return cursorAt(this.#ledger.feedEras, nextRow - 1)
+  }
+
   /**
    * What a member sees change, in this node's order, from after a cursor on (without one: from now on), and then as it happens. Ends
    * when the namespace is closed.

@@ -96,7 +96,7 @@ export class LocalAgent {
         return () => clearTimeout(timer)
       },
     }
-    const fetches = new Fetches({ network, scheduler, monotonic, self: this.id })
+    const fetches = new Fetches({ network, scheduler, engine: inThreadEngine, monotonic, self: this.id })
     const env: LocalEnvironment = {
       store: this.#store,
       packs: async (id) => this.blocksOf(id),

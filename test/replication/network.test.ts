@@ -4,6 +4,7 @@ import { CID } from 'multiformats/cid'
 import { expect, test } from 'vitest'
 import { startNode } from '../../node/index.ts'
 import { startNetwork } from '../../node/network/index.ts'
+import { inThreadEngine } from '../../src/content/index.ts'
 import { parseArtifactId, parseNamespaceId } from '../../src/encoding/index.ts'
 import { askHolding, joinNamespace, Transfers } from '../../src/exchange/index.ts'
 import { AgentKey, parseDid } from '../../src/identity/index.ts'
@@ -110,7 +111,7 @@ test('a stranger gets no entry, no block and no word about what is held', async 
     )
     const question = { namespace, artifact: parseArtifactId(written.id), root, waitMs: 0 }
     await failureOf(askHolding(common, agent, question), 'ACCESS_DENIED')
-    await using transfers = new Transfers(common)
+    await using transfers = new Transfers({ ...common, engine: inThreadEngine })
     await using transfer = transfers.open({
       namespace,
       artifact: parseArtifactId(written.id),

@@ -11,6 +11,7 @@ import {
   signCapability,
 } from '../../src/capability/index.ts'
 import type { ContentRoot } from '../../src/catalog/index.ts'
+import { inThreadEngine } from '../../src/content/index.ts'
 import { formatArtifactId, parseArtifactId } from '../../src/encoding/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import { runFollowRound } from '../../src/exchange/follow-round.ts'
@@ -138,7 +139,7 @@ async function asks(agent: LocalAgent, provider: LocalAgent, { artifact, root }:
   const create = () => expect.fail('it was given the beginning')
   const join = joinNamespace({ ...common, id: namespace, providers: [provider.peer], create })
   const question = { namespace, artifact, root: root.digest, waitMs: 0, presentation }
-  await using transfers = new Transfers(common)
+  await using transfers = new Transfers({ ...common, engine: inThreadEngine })
   await using transfer = transfers.open({
     namespace,
     artifact,

@@ -70,7 +70,7 @@ export class Replication implements AsyncDisposable {
     contacts: Contacts,
     settings: Map<string, SettingsRow>,
   ) {
-    const { network, scheduler, agent, isOnline } = env
+    const { network, scheduler, engine, agent, isOnline } = env
     this.env = env
     this.namespaces = namespaces
     this.contacts = contacts
@@ -90,6 +90,7 @@ export class Replication implements AsyncDisposable {
       this.#blockServer = serveBlocks({
         network,
         scheduler,
+        engine,
         self,
         lookup: (id) => {
           const log = lookup(id)?.namespace.log

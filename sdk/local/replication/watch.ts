@@ -13,7 +13,7 @@ export interface WatchTarget {
   /** Only this artifact (20 bytes). */
   readonly artifact: Uint8Array | undefined
   /** Where each namespace's feed was left, by id; those that are not in it are read from their beginning. */
-  readonly places: ReadonlyMap<string, FeedCursor>
+  readonly places: Promise<ReadonlyMap<string, FeedCursor>>
 }
 
 /** An event that waits to be taken. */
@@ -23,9 +23,9 @@ interface ReadyEvent {
   readonly taken: () => void
 }
 
-/** Where the feeds are now: what a cursor of this moment says. */
-export function placesNow(namespaces: readonly OpenNamespace[]): Map<string, FeedCursor> {
-  return new Map(namespaces.map(({ log }) => [log.idText, log.feedCursor]))
+/** Where the feeds are at the call: what a cursor of this moment says. @throws what the store throws */
+export async function placesNow(namespaces: readonly OpenNamespace[]): Promise<Map<string, FeedCursor>> {
+  return new Map(await Promise.all(namespaces.map(async ({ log }) => [log.idText, await log.feedCursorNow()] as const)))
 }
 
 /**
@@ -37,7 +37,7 @@ export async function* watchArtifacts(
   { namespace: only, artifact, places: from }: WatchTarget,
   signal: AbortSignal,
 ): AsyncGenerator<ArtifactEvent, void, undefined> {
-  const places = new Map(from)
+  const places = new Map(await from)
   const stop = new AbortController()
   const both = AbortSignal.any([signal, stop.signal])
   const read = new Map<OpenNamespace, Promise<void>>()
@@ -78,7 +78,8 @@ export async function* watchArtifacts(
     closing: async ({ log }) => void places.delete(log.idText),
   })
   try {
-    for (const namespace of namespaces.readable) begin(namespace)
+    // One that is deleted by now ends at once.
+    for (const namespace of only === undefined ? namespaces.readable : [only]) begin(namespace)
     for (;;) {
       signal.throwIfAborted()
       const next = ready.shift()

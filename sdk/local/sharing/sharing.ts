@@ -83,6 +83,7 @@ export class Sharing implements AsyncDisposable {
       this.#server = serveInbox({
         network,
         scheduler,
+        isKnown: isContact,
         receive: (delivery, from, signal) => this.inbox.receive(delivery, from, signal),
       })
     }
