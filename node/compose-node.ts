@@ -90,6 +90,7 @@ export async function composeNode({
     network,
     replication,
     groups,
+    sharing,
     packs,
     client: createLocalClient(sharing, links, calls),
     calls,

@@ -182,6 +182,22 @@ export interface VouchedStatus {
   readonly leftOut: readonly { readonly namespace: string; readonly group: string; readonly by: string }[]
 }
 
+/** What is shared singly: followed of others, and told to others. Bounds are in `src/limits.ts`. */
+export interface SharingStatus {
+  /** Shares of others that this node follows. */
+  readonly following: number
+  /** Senders (DIDs) of whom as many are followed as may be: what they share beyond that is refused, and they are told so. */
+  readonly fullSenders: readonly string[]
+  /** Shares with groups of this agent that are not followed, for there is no room. */
+  readonly leftOut: number
+  /** Agents (DIDs) and groups (`grp_…`) that have not taken what is shared with them: not reached yet, or given up after a day without room for it. */
+  readonly undelivered: readonly {
+    readonly with: string
+    readonly shares: number
+    readonly state: 'waiting' | 'full'
+  }[]
+}
+
 /** A node at a glance; JSON-safe but for the dates. */
 export interface NodeStatus {
   readonly did: string
@@ -209,6 +225,7 @@ export interface NodeStatus {
   readonly refusedAgents: readonly string[]
   /** Connections turned away, by the limit that they were over. */
   readonly refusedConnections: { readonly host: number; readonly agent: number; readonly penalised: number }
+  readonly sharing: SharingStatus
   /** Blocks and entries served to others (absent offline), and how streams to providers ended. */
   readonly counters: {
     readonly blocksServed?: Readonly<BlockServerCounters>

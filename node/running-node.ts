@@ -1,7 +1,7 @@
 import type { UnixFS } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import type { Client } from '../sdk/index.ts'
-import type { Groups, LocalEnvironment, LocalNamespaces, OpenCalls, Replication } from '../sdk/local/index.ts'
+import type { Groups, LocalEnvironment, LocalNamespaces, OpenCalls, Replication, Sharing } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
 import { gcGraceMs } from '../src/limits.ts'
 import type { PackStore } from './disk/index.ts'
@@ -30,6 +30,7 @@ interface RunningNodeInit {
   readonly network: Network
   readonly replication: Replication
   readonly groups: Groups
+  readonly sharing: Sharing
   readonly packs: PackStore
   readonly client: Client
   readonly calls: OpenCalls
@@ -64,9 +65,9 @@ export class RunningNode implements ArtifactHubNode {
 
   status(options: { signal?: AbortSignal | undefined } = {}): Promise<NodeStatus> {
     const { did, dataDir } = this
-    const { network, replication, groups, calls } = this.#init
+    const { network, replication, groups, sharing, calls } = this.#init
     return calls.run(options, ({ signal }) =>
-      nodeStatus({ did, dataDir, startedAt: this.#startedAt, network, replication, groups }, signal),
+      nodeStatus({ did, dataDir, startedAt: this.#startedAt, network, replication, groups, sharing }, signal),
     )
   }
 

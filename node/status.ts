@@ -1,4 +1,4 @@
-import type { EndedLog, Groups, OpenNamespace, Replication } from '../sdk/local/index.ts'
+import type { EndedLog, Groups, OpenNamespace, Replication, Sharing } from '../sdk/local/index.ts'
 import { formatArtifactId, formatGroupId, formatNamespaceId, toHex } from '../src/encoding/index.ts'
 import { formatDid } from '../src/identity/index.ts'
 import { maxLogsByAgent, maxLogsByGroup, maxLogsByOthers } from '../src/limits.ts'
@@ -11,6 +11,7 @@ import type {
   NamespaceStatus,
   NodeStatus,
   Peer,
+  SharingStatus,
   TransferStatus,
   VouchedStatus,
 } from './node-types.ts'
@@ -28,10 +29,11 @@ export async function nodeStatus(
     readonly dataDir: string
     readonly startedAt: Date
     readonly groups: Groups
+    readonly sharing: Sharing
   },
   signal: AbortSignal | undefined,
 ): Promise<NodeStatus> {
-  const { did, dataDir, startedAt, network, replication, groups } = node
+  const { did, dataDir, startedAt, network, replication, groups, sharing } = node
   const { mode, addresses, relays, misbehaviour, refusedAgents, refusedConnections } = network.status()
   return {
     did,
@@ -53,6 +55,7 @@ export async function nodeStatus(
     misbehaviour,
     refusedAgents,
     refusedConnections,
+    sharing: sharingStatus(sharing),
     counters: { ...replication.counters, fetches: replication.env.fetches.counters },
   }
 }
@@ -158,6 +161,20 @@ function forksOf({ log }: OpenNamespace): ForkStatus[] {
     const tips = [...log.tips()].filter((tip) => toHex(tip.chain) === chain)
     return { author: formatDid(author), seq, heads: tips.map(({ hash }) => toHex(hash)).sort() }
   })
+}
+
+function sharingStatus({ status }: Sharing): SharingStatus {
+  const { followed, fullSenders, leftOut, undelivered } = status
+  return {
+    following: followed,
+    fullSenders: fullSenders.map((sender) => formatDid(new Uint8Array(Buffer.from(sender, 'hex')))),
+    leftOut,
+    undelivered: undelivered.map(({ kind, id, state, count }) => ({
+      with: kind === 'group' ? formatGroupId(id) : formatDid(id),
+      shares: count,
+      state,
+    })),
+  }
 }
 
 function transfersOf({ env }: Replication): TransferStatus[] {

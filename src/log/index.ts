@@ -17,6 +17,7 @@ export type { BoxLabel, DataHeader, Entry, EntryHeader, EntryKind, KeyBox, KeySe
 export {
   type DecodeOptions,
   decodeEntry,
+  decodeStoredKeys,
   decodeUnverifiedEntry,
   encodeEntry,
   isSignedBeside,

@@ -55,6 +55,7 @@ describe('another version', () => {
       keys: ns.keys,
       get: (row: Uint8Array) => store.get(row),
       entry: async () => undefined,
+      keysIn: async () => undefined,
     }
     expect(await openShared(entry, reader)).toEqual(v === 1 ? shared : undefined)
   })

@@ -1,7 +1,7 @@
 import type { ArtifactState } from '../catalog/index.ts'
 import { artifactIdOf } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
-import type { Entry, KeyWrap } from '../log/index.ts'
+import type { Entry, KeySection, KeyWrap } from '../log/index.ts'
 import type { ArtifactKey, Keyring } from '../sharing/index.ts'
 import { decodeBody } from './body.ts'
 import { readKeyRow } from './key-rows.ts'
@@ -16,6 +16,13 @@ export interface SecretReader {
   readonly keys: NamespaceKeys
   get(key: Uint8Array): Promise<Uint8Array | undefined>
   entry(hash: Uint8Array): Promise<Entry | undefined>
+  /** Of an entry the keys section. */
+  keysIn(hash: Uint8Array): Promise<KeySection | undefined>
+}
+
+/** What of a namespace secrets are read from. */
+type SecretParts = Pick<NamespaceParts, 'id' | 'keyring' | 'log' | 'keys'> & {
+  readonly env: Pick<NamespaceParts['env'], 'store'>
 }
 
 /**
@@ -23,13 +30,14 @@ export interface SecretReader {
  *
  * @param keys whose rows of artifact keys to use
  */
-export function storedSecrets({ id, keyring, env, log, keys: own }: NamespaceParts, keys = own): SecretReader {
+export function storedSecrets({ id, keyring, env, log, keys: own }: SecretParts, keys = own): SecretReader {
   return {
     namespace: id,
     keyring,
     keys,
     get: (key) => env.store.get(key),
     entry: (hash) => log.unverified(hash),
+    keysIn: (hash) => log.keysIn(hash),
   }
 }
 
@@ -51,7 +59,7 @@ export async function openArtifactKey(
   const key = keyring.open(artifact, keyId, ways.wraps)
   if (key !== undefined) return key
   for (const hash of ways.boxed) {
-    const section = (await reader.entry(hash))?.keys
+    const section = await reader.keysIn(hash)
     const sealed = section && keyring.openSealed(artifact, keyId, section)
     if (sealed !== undefined) return sealed
   }
@@ -68,7 +76,7 @@ async function openLabelled(
   for (const { label, key } of keyring.capabilities.labelsOf(artifact)) {
     const row = await reader.get(labelledBoxesKey(keys, artifact, keyId, label))
     for (const hash of readKeyRow(row, keyId).boxed) {
-      const section = (await reader.entry(hash))?.keys
+      const section = await reader.keysIn(hash)
       const opened = section && keyring.openSealed(artifact, keyId, section, key)
       if (opened !== undefined) return opened
     }

@@ -14,7 +14,7 @@ import { maxEntryBytes, maxEnvelopeBytes } from '../limits.ts'
 import type { Entry } from '../log/index.ts'
 import { type Keyring, openShareBody } from '../sharing/index.ts'
 import type { KeyValueStore } from '../storage/index.ts'
-import { openArtifactKey, type SecretReader } from './secrets.ts'
+import { openArtifactKey, type SecretReader, storedSecrets } from './secrets.ts'
 import type { StoredLog } from './stored-log.ts'
 import type { NamespaceKeys } from './tables.ts'
 
@@ -158,8 +158,7 @@ export class ShareBook {
   }
 
   get #reader(): SecretReader {
-    const { id, store, keys, log, keyring } = this.#init
-    return { namespace: id, keyring, keys, get: (key) => store.get(key), entry: (hash) => log.unverified(hash) }
+    return storedSecrets({ ...this.#init, env: this.#init })
   }
 }
 

@@ -1,4 +1,4 @@
-import { decodeEntry, decodeUnverifiedEntry, type Entry } from '../log/index.ts'
+import { decodeEntry, decodeStoredKeys, decodeUnverifiedEntry, type Entry, type KeySection } from '../log/index.ts'
 import type { KeyValueStore } from '../storage/index.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
 
@@ -51,6 +51,12 @@ export class StoredLog {
   async unverified(hash: Uint8Array): Promise<Entry | undefined> {
     const bytes = await this.bytes(hash)
     return bytes === undefined ? undefined : decodeStored(bytes)
+  }
+
+  /** The keys section of an entry, looked at for itself. @throws CORRUPT */
+  async keysIn(hash: Uint8Array): Promise<KeySection | undefined> {
+    const bytes = await this.bytes(hash)
+    return bytes === undefined ? undefined : decodeStoredKeys(bytes)
   }
 
   /** Those of many entries that are here, each as by `unverified`. @throws CORRUPT */

@@ -2,7 +2,14 @@ import type { CatalogBatch, Operation } from '../catalog/index.ts'
 import { bytesText, equalBytes, orderedUint64 } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
-import { beginEntry, type Entry, type EntrySections, type HeaderDraft, type HybridClock } from '../log/index.ts'
+import {
+  beginEntry,
+  type Entry,
+  type EntrySections,
+  type HeaderDraft,
+  type HybridClock,
+  type KeySection,
+} from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
 import type { EpochSecret, Keyring } from '../sharing/index.ts'
 import { type KeyValueChange, type KeyValueStore, Overlay } from '../storage/index.ts'
@@ -323,6 +330,11 @@ export class Transaction {
   /** An entry by its hash, stored here or before. @throws CORRUPT */
   async entry(hash: Uint8Array): Promise<Entry | undefined> {
     return await this.#log.entry(hash)
+  }
+
+  /** Of an entry the keys section. @throws CORRUPT */
+  async keysIn(hash: Uint8Array): Promise<KeySection | undefined> {
+    return (await this.entry(hash))?.keys
   }
 
   /** Entries of a chain that were in the store before, from a seq up, in order of seq. */

@@ -23,7 +23,8 @@ export class ArtifactKey {
   readonly content: ContentKeys
   /** Gives the key, 32 bytes, of what a node writes down for itself of its leaves: `src/namespace/leaf-rows.ts`. */
   readonly leafRowsKey: () => Uint8Array
-  readonly #body: Uint8Array
+  readonly #deriveBody: () => Uint8Array
+  #bodyKey: Uint8Array | undefined
 
   constructor(secret: Uint8Array, namespace: Uint8Array, artifact: Uint8Array) {
     const pseudorandomKey = hkdfExtract(secret, secretSalt)
@@ -47,7 +48,7 @@ export class ArtifactKey {
       },
     }
     this.leafRowsKey = () => derive('leaf-rows')
-    this.#body = derive('body')
+    this.#deriveBody = () => derive('body')
   }
 
   /**
@@ -63,6 +64,11 @@ export class ArtifactKey {
   /** @throws CORRUPT when it was not sealed with this key for this place */
   openBody(body: Uint8Array, place: BodyPlace): Uint8Array {
     return decryptBody(this.#body, body, place)
+  }
+
+  get #body(): Uint8Array {
+    this.#bodyKey ??= this.#deriveBody()
+    return this.#bodyKey
   }
 
   toJSON(): string {

@@ -85,7 +85,8 @@ export class Keyring {
     for (const wrap of section.wraps) this.#admitWrap(wrap)
     if (!mayBeSealed || this.#epochs.has(toHex(keyId))) return this.#epochs.size > before
     const secret = this.#openBox('epoch', noSubject, keyId, section)
-    if (secret !== undefined) this.admitEpoch(secret)
+    // The id commits to the key: a sealer that boxed another one to some members would split them.
+    if (secret !== undefined && toHex(keyIdOf(secret)) === toHex(keyId)) this.admitEpoch(secret)
     return this.#epochs.size > before
   }
 
@@ -161,6 +162,7 @@ export class Keyring {
     this.#opened.set(toHex(artifact) + toHex(key.id), key)
   }
 
+  /** Whether it is the key of that id is for the caller to look at. */
   #openBox(
     kind: 'artifact' | 'epoch',
     subject: Uint8Array,
@@ -170,9 +172,7 @@ export class Keyring {
   ): Uint8Array | undefined {
     const own = boxes.filter((box) => toHex(box.keyId) === toHex(keyId))
     if (ephemeral === undefined || own.length === 0) return undefined
-    const secret = openSealed(ephemeral, own, recipient, { kind, namespace: this.#namespace, subject, keyId })
-    // The id commits to the key: a sealer that boxed another one to some members would split them.
-    return secret !== undefined && toHex(keyIdOf(secret)) === toHex(keyId) ? secret : undefined
+    return openSealed(ephemeral, own, recipient, { kind, namespace: this.#namespace, subject, keyId })
   }
 
   #keyOf(artifact: Uint8Array, keyId: Uint8Array, secret: Uint8Array | undefined): ArtifactKey | undefined {

@@ -30,6 +30,8 @@ export class LocalAgent {
   readonly #incarnation = random(16)
   /** What the node takes for the time, beyond the machine's. */
   aheadMs = 0
+  /** Timers that have not gone off. */
+  readonly #timers = new Set<{ readonly atMs: number; readonly fire: () => void }>()
   #running: Running | undefined
 
   private constructor(key: AgentKey) {
@@ -40,6 +42,13 @@ export class LocalAgent {
     const agent = new LocalAgent(key)
     await agent.start()
     return agent
+  }
+
+  /** Lets time pass for this node: what it waits for that long comes now. */
+  advance(ms: number): void {
+    this.aheadMs += ms
+    const due = [...this.#timers].filter(({ atMs }) => atMs <= Date.now() + this.aheadMs)
+    for (const { fire } of due.sort((a, b) => a.atMs - b.atMs)) fire()
   }
 
   get id(): Uint8Array {
@@ -91,9 +100,21 @@ export class LocalAgent {
     })
     const scheduler = {
       now,
-      setTimer(delayMs: number, work: () => void) {
-        const timer = setTimeout(work, delayMs)
-        return () => clearTimeout(timer)
+      setTimer: (delayMs: number, work: () => void) => {
+        const stop = (): void => {
+          clearTimeout(timeout)
+          this.#timers.delete(timer)
+        }
+        const timer = {
+          atMs: now() + delayMs,
+          fire: () => {
+            stop()
+            work()
+          },
+        }
+        const timeout = setTimeout(timer.fire, delayMs)
+        this.#timers.add(timer)
+        return stop
       },
     }
     const fetches = new Fetches({ network, scheduler, engine: inThreadEngine, monotonic, self: this.id })

@@ -83,9 +83,13 @@ test('unsharing stops it, says why, and the next version is under another key', 
   const { id: artifactId } = await artifact.create({ name: 'report', data: Buffer.from('one') })
   const events = bob.node.client.artifact.watch()[Symbol.asyncIterator]()
   const begun = events.next()
-  await artifact.share({ artifactId, withAgents: ['bob', 'carol'] })
-  expect((await begun).value).toMatchObject({ kind: 'shared', artifactId })
-  for (const one of [bob, carol]) await eventually(async () => expect(await shared(one)).toEqual(['report']))
+  await artifact.share({ artifactId, withAgents: ['bob', 'carol'], message: 'to both' })
+  const first = (await begun).value
+  expect(first).toMatchObject({ kind: 'shared', artifactId })
+  const one = bob.node.client.artifact.watch({ artifactId })[Symbol.asyncIterator]()
+  for (const node of [bob, carol]) await eventually(async () => expect(await shared(node)).toEqual(['report']))
+  const [received] = await Array.fromAsync(bob.node.client.artifact.listShared())
+  expect(received?.shares).toMatchObject([{ by: alice.node.did, message: 'to both' }])
   // Shared in one moment, they have no order.
   expect((await artifact.access({ artifactId })).map(({ through, name }) => `${through} ${name}`).sort()).toEqual([
     'member undefined',
@@ -107,11 +111,27 @@ test('unsharing stops it, says why, and the next version is under another key', 
   await failureOf(bob.node.client.artifact.download({ artifactId }), 'ACCESS_DENIED')
   expect((await artifact.access({ artifactId })).map(({ name }) => name)).toEqual([undefined, 'carol'])
   await failureOf(artifact.unshare({ artifactId, agents: ['bob'] }), 'NOT_FOUND')
+  // Who watches is told; of one artifact, that is the end of it, whenever one begins to watch it.
+  const gone = { kind: 'unshared', artifactId, artifact: undefined, reason: 'REVOKED' }
+  const last = (await events.next()).value
+  expect(last).toMatchObject(gone)
+  expect((await one.next()).value).toMatchObject(gone)
+  expect((await one.next()).done).toBe(true)
+  const late = await Array.fromAsync(bob.node.client.artifact.watch({ artifactId }))
+  expect(late).toMatchObject([gone])
+  // After a restart too, from before it on, and from after it on it is not told again.
+  await bob.stop()
+  await bob.start()
+  const before = bob.node.client.artifact.watch({ cursor: first?.cursor as string })[Symbol.asyncIterator]()
+  expect((await before.next()).value).toMatchObject(gone)
+  const after = bob.node.client.artifact.watch({ cursor: last?.cursor as string })[Symbol.asyncIterator]()
+  const coming = after.next()
+  await bob.node.ping('alice')
 
   // Shared again, it is there again.
   await artifact.share({ artifactId, withAgents: ['bob'] })
-  expect((await events.next()).value).toMatchObject({ kind: 'shared', artifactId })
-  await events.return?.()
+  for (const next of [before.next(), coming]) expect((await next).value).toMatchObject({ kind: 'shared', artifactId })
+  for (const watching of [before, after]) await watching.return?.()
   await eventually(async () => expect(await shared(bob)).toEqual(['report']))
   expect(text(await bob.node.client.artifact.download({ artifactId }))).toBe('two')
 })
@@ -188,19 +208,6 @@ test('a recipient that was away is told by another member, who or a replica serv
   await writer.stop()
   await bob.node.ping(replica.name)
   expect(Buffer.compare(await bob.node.client.artifact.download({ artifactId }), data)).toBe(0)
-})
-
-test('a share ends by itself when its time is over', async () => {
-  await using nodes = new TestNodes()
-  const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]
-  await acquaint(alice, bob)
-  const { artifact } = alice.node.client
-  const { id: artifactId } = await artifact.create({ name: 'report', data: Buffer.from('one') })
-  const [share] = await artifact.share({ artifactId, withAgents: ['bob'], expiresIn: 3600 })
-  const left = (share?.expiresAt?.getTime() ?? 0) - Date.now()
-  expect(left).toBeGreaterThan(3_500_000)
-  expect(left).toBeLessThanOrEqual(3_600_000)
-  await eventually(async () => expect(await shared(bob)).toEqual(['report']))
 })
 
 test('from now on: earlier versions are not for the recipient', async () => {

@@ -1,4 +1,12 @@
-import type { EndedStatus, LogStatus, NamespaceStatus, NodeStatus, Peer, TransferStatus } from '../../node-types.ts'
+import type {
+  EndedStatus,
+  LogStatus,
+  NamespaceStatus,
+  NodeStatus,
+  Peer,
+  SharingStatus,
+  TransferStatus,
+} from '../../node-types.ts'
 import { awaitSync } from '../await-sync.ts'
 import type { Session } from '../session.ts'
 import { escapeControls, fieldLines, formatBytes, formatRate, formatTime, parseDuration } from '../text/index.ts'
@@ -117,6 +125,7 @@ function remarksText(found: NodeStatus): string {
         `${by} of ${group} says that the group has a role in ${namespace}, and there is no room for more of these: \`ns join\` takes it all the same`,
     ),
     ...found.invitations.map(({ namespace, from }) => `${from} says that this agent has a role in ${namespace}`),
+    ...sharingRemarks(found.sharing),
     ...Object.entries(found.misbehaviour)
       .filter(([, count]) => count > 0)
       .map(([kind, count]) => `misbehaviour of others: ${kind}, ${count} times`),
@@ -126,6 +135,18 @@ function remarksText(found: NodeStatus): string {
       .map(([limit, count]) => `connections turned away, limit ${limit}: ${count}`),
   ]
   return lines.map((line) => `${escapeControls(line)}\n`).join('')
+}
+
+function sharingRemarks({ fullSenders, leftOut, undelivered }: SharingStatus): string[] {
+  return [
+    ...undelivered.map(({ with: whom, shares, state }) =>
+      state === 'full'
+        ? `${whom} has no room for ${shares} shares: given up, until something is shared with it again`
+        : `${whom} has not been told of ${shares} shares yet`,
+    ),
+    ...fullSenders.map((did) => `as many shares of ${did} are followed as may be`),
+    ...(leftOut > 0 ? [`${leftOut} shares with groups are not followed: there is no room for more`] : []),
+  ]
 }
 
 function logRemarks({ name, role, sync, forks, owed }: LogStatus): string[] {

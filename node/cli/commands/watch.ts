@@ -59,14 +59,17 @@ async function watch(
 
 const countBounds = { min: 1, max: Number.MAX_SAFE_INTEGER }
 
-function eventJson({ kind, namespace, artifactId, artifact, cursor }: ArtifactEvent): Record<string, unknown> {
-  return { kind, namespace, artifactId, artifact: artifact === undefined ? null : artifactJson(artifact), cursor }
+function eventJson({ kind, namespace, artifactId, artifact, reason, cursor }: ArtifactEvent): Record<string, unknown> {
+  const shown = artifact === undefined ? null : artifactJson(artifact)
+  return { kind, namespace, artifactId, artifact: shown, ...(reason !== undefined && { reason }), cursor }
 }
 
-function eventLine({ kind, artifactId, artifact }: ArtifactEvent): string {
+function eventLine({ kind, artifactId, artifact, reason }: ArtifactEvent): string {
   const about =
     artifact === undefined
-      ? []
+      ? reason === undefined
+        ? []
+        : [reason]
       : [artifact.name, `version ${artifact.version}`, formatBytes(artifact.sizeBytes), formatTime(artifact.updatedAt)]
   return `${[kind, artifactId, ...about].map(escapeControls).join('  ')}\n`
 }

@@ -60,7 +60,7 @@ export interface LostArtifact {
   /** 20 bytes. */
   readonly artifact: Uint8Array
   readonly reason: string
-  /** When this node came to know it, milliseconds since 1970; no two ends have the same. */
+  /** When this node came to know it, milliseconds since 1970: no two capabilities end at the same. */
   readonly atMs: number
 }
 
@@ -320,14 +320,15 @@ export class Follows implements ReadRights, FetchRights {
     return this.#lastEndMs
   }
 
-  /** What ended after a time and cannot be read now, the oldest first: as far back as is remembered. */
+  /** What ended after a time and cannot be read now, each artifact once, the oldest end first: as far back as is remembered. */
   lostSince(ms: number): LostArtifact[] {
     const found = [...this.#book.ended].flatMap(({ capability, isKept, ended }) => {
       const { namespace, artifact } = capability.claims
       const isNew = ended !== undefined && ended.atMs > ms && isKept
       return isNew && this.refusalOf(artifact) !== undefined ? [{ namespace, artifact, ...ended }] : []
     })
-    return found.sort((a, b) => a.atMs - b.atMs)
+    const newest = new Map(found.sort((a, b) => a.atMs - b.atMs).map((one) => [toHex(one.artifact), one]))
+    return [...newest.values()].sort((a, b) => a.atMs - b.atMs)
   }
 
   /** The partial log of a namespace (32 bytes), once its beginning is here. */

@@ -1,10 +1,18 @@
 import type { VersionRecord } from '../../../src/catalog/index.ts'
-import { decodeCanonical, encodeCanonical, equalBytes, formatArtifactId, toHex } from '../../../src/encoding/index.ts'
+import {
+  decodeCanonical,
+  encodeCanonical,
+  equalBytes,
+  formatArtifactId,
+  formatNamespaceId,
+  toHex,
+} from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { type FeedCursor, type FeedEvent, feedStart } from '../../../src/namespace/index.ts'
 import type { ArtifactEvent } from '../../peer-client.ts'
-import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+import type { LocalNamespaces, OpenNamespace, ReadRights } from '../namespaces.ts'
 import { presentArtifact } from '../present.ts'
+import type { FollowObserver, LostArtifact } from './follows.ts'
 
 /** What is watched. */
 export interface WatchTarget {
@@ -16,6 +24,12 @@ export interface WatchTarget {
   readonly places: Promise<ReadonlyMap<string, FeedCursor>>
 }
 
+/** What this agent was let read and may not read any more. */
+export interface LostArtifacts extends ReadRights {
+  observe(observer: Pick<FollowObserver, 'lost'>): () => void
+  lostSince(ms: number): readonly LostArtifact[]
+}
+
 /** An event that waits to be taken. */
 interface ReadyEvent {
   readonly namespace: OpenNamespace
@@ -23,17 +37,26 @@ interface ReadyEvent {
   readonly taken: () => void
 }
 
+/** In a cursor, in the place of a namespace: up to when what was lost was told. */
+const lostPlace = ''
+
 /** Where the feeds are at the call: what a cursor of this moment says. @throws what the store throws */
-export async function placesNow(namespaces: readonly OpenNamespace[]): Promise<Map<string, FeedCursor>> {
-  return new Map(await Promise.all(namespaces.map(async ({ log }) => [log.idText, await log.feedCursorNow()] as const)))
+export async function placesNow(
+  namespaces: readonly OpenNamespace[],
+  lostMs: number,
+): Promise<Map<string, FeedCursor>> {
+  const places = await Promise.all(namespaces.map(async ({ log }) => [log.idText, await log.feedCursorNow()] as const))
+  return new Map([...places, [lostPlace, { row: lostMs, era: undefined }]])
 }
 
 /**
- * Events of one namespace or all, in the order in which they come to be known here; of several namespaces, each in its own.
+ * Events of one namespace or all, in the order in which they come to be known here; of several namespaces, each in its own. One artifact that cannot be
+ * read any more is told as `unshared`, and that ends it.
  * @throws NOT_FOUND for a place that a feed no longer reaches back to; the signal's reason
  */
 export async function* watchArtifacts(
   namespaces: LocalNamespaces,
+  rights: LostArtifacts,
   { namespace: only, artifact, places: from }: WatchTarget,
   signal: AbortSignal,
 ): AsyncGenerator<ArtifactEvent, void, undefined> {
@@ -42,6 +65,7 @@ export async function* watchArtifacts(
   const both = AbortSignal.any([signal, stop.signal])
   const read = new Map<OpenNamespace, Promise<void>>()
   const ready: ReadyEvent[] = []
+  const lost: LostArtifact[] = []
   let failure: { readonly error: unknown } | undefined
   let wake = (): void => {}
   /** Holds one event at a time: what is not taken is not read. */
@@ -73,15 +97,33 @@ export async function* watchArtifacts(
     const isWatched = only === undefined ? namespace.row.kind === 'namespace' : only === namespace
     if (!read.has(namespace) && isWatched) read.set(namespace, readFeed(namespace))
   }
+  const lose = (one: LostArtifact): void => {
+    const isWatched = artifact === undefined || equalBytes(artifact, one.artifact)
+    const isHere = only === undefined || equalBytes(only.log.id, one.namespace)
+    // A member of its namespace reads it all the same.
+    const isMember = namespaces.all.some(({ log }) => equalBytes(log.id, one.namespace))
+    if (!isWatched || !isHere || isMember) return
+    lost.push(one)
+    wake()
+  }
   const stopListening = namespaces.observe({
     opened: begin,
     closing: async ({ log }) => void places.delete(log.idText),
   })
+  const stopLosing = rights.observe({ lost: lose })
   try {
+    for (const one of rights.lostSince(artifact === undefined ? (places.get(lostPlace)?.row ?? Infinity) : 0)) lose(one)
     // One that is deleted by now ends at once.
     for (const namespace of only === undefined ? namespaces.readable : [only]) begin(namespace)
     for (;;) {
       signal.throwIfAborted()
+      const gone = lost.shift()
+      if (gone !== undefined) {
+        places.set(lostPlace, { row: Math.max(gone.atMs, places.get(lostPlace)?.row ?? 0), era: undefined })
+        yield presentLost(gone, formatCursor(places))
+        if (artifact !== undefined) return
+        continue
+      }
       const next = ready.shift()
       if (next === undefined) {
         if (failure !== undefined && failure.error === undefined) return
@@ -103,8 +145,20 @@ export async function* watchArtifacts(
     }
   } finally {
     stopListening()
+    stopLosing()
     stop.abort()
     await Promise.all(read.values())
+  }
+}
+
+function presentLost({ namespace, artifact, reason }: LostArtifact, cursor: string): ArtifactEvent {
+  return {
+    kind: 'unshared',
+    namespace: formatNamespaceId(namespace),
+    artifactId: formatArtifactId(artifact),
+    artifact: undefined,
+    reason,
+    cursor,
   }
 }
 
@@ -129,7 +183,7 @@ async function present({ log }: OpenNamespace, event: FeedEvent, cursor: string)
   }
 }
 
-/** Base64url of canonical DAG-CBOR `[[namespace, row, era or null]…]`. */
+/** Base64url of canonical DAG-CBOR `[[namespace, row, era or null]…]`; with no name, up to when (ms since 1970) what was lost was told. */
 function formatCursor(places: ReadonlyMap<string, FeedCursor>): string {
   const rows = [...places].sort(([a], [b]) => (a < b ? -1 : 1))
   const list = rows.map(([namespace, { row, era }]) => [namespace, row, era ?? null])
