@@ -1,6 +1,6 @@
 import { equalBytes, formatGroupId, toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
-import { formatDid, parseTicket } from '../../src/identity/index.ts'
+import { formatDid, parseTicket, ticketKindText } from '../../src/identity/index.ts'
 import { maxGroupMembers } from '../../src/limits.ts'
 import type { Group, GroupApi, GroupMember, GroupRole } from '../group-client.ts'
 import type { Role } from '../peer-client.ts'
@@ -107,7 +107,7 @@ export function createGroupApi(groups: Groups, calls: OpenCalls): GroupApi {
         if (ticket.kind !== 'group')
           throw new ArtifactHubError(
             'INVALID_ARGUMENT',
-            `this is the ticket of a ${ticket.kind}, and a group’s is needed`,
+            `this is the ticket of ${ticketKindText(ticket.kind)}, and a group’s is needed`,
           )
         return present(await groups.join(ticket, { name, isWaiting: wait === true, signal }))
       }),

@@ -16,4 +16,12 @@ export {
   wrapKey,
   wrappingKey,
 } from './seal.ts'
-export { formatTicket, isAddress, isTicket, parseTicket, type Ticket, type TicketPeer } from './ticket.ts'
+export {
+  formatTicket,
+  isAddress,
+  isTicket,
+  parseTicket,
+  type Ticket,
+  type TicketPeer,
+  ticketKindText,
+} from './ticket.ts'

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { encodeCanonical } from '../encoding/index.ts'
 import { maxTicketPeers, maxTicketText } from '../limits.ts'
 import { AgentKey } from './agent-key.ts'
-import { formatTicket, isTicket, parseTicket, type Ticket } from './ticket.ts'
+import { formatTicket, isTicket, parseTicket, type Ticket, ticketKindText } from './ticket.ts'
 
 const agents = [1, 2, 3].map((byte) => new AgentKey(new Uint8Array(32).fill(byte)).publicKey)
 const [agent] = agents as [Uint8Array]
@@ -87,5 +87,13 @@ describe('a ticket', () => {
     expect(() => formatTicket({ ...namespace, id: new Uint8Array(5) })).toThrow(
       expect.objectContaining({ code: 'INVALID_ARGUMENT' }),
     )
+  })
+
+  it('is of an agent, a namespace or a group, in words', () => {
+    expect((['agent', 'namespace', 'group'] as const).map(ticketKindText)).toEqual([
+      'an agent',
+      'a namespace',
+      'a group',
+    ])
   })
 })

@@ -114,6 +114,11 @@ export function isAddress(value: unknown): value is string {
   return typeof value === 'string' && value.length <= maxTicketAddressBytes && addressPattern.test(value)
 }
 
+/** What a ticket is of, with its article. */
+export function ticketKindText(kind: Ticket['kind']): string {
+  return kind === 'agent' ? 'an agent' : `a ${kind}`
+}
+
 function isLabel(name: string): boolean {
   return name.length > 0 && new TextEncoder().encode(name).length <= maxLabelBytes && !/\p{C}/u.test(name)
 }

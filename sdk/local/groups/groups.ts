@@ -1,7 +1,7 @@
 import { type GroupProof, proveGroupMember } from '../../../src/capability/index.ts'
 import { equalBytes, formatGroupId, isGroupId, parseGroupId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
-import { type AgentKey, isTicket, parseTicket, type Ticket } from '../../../src/identity/index.ts'
+import { type AgentKey, isTicket, parseTicket, type Ticket, ticketKindText } from '../../../src/identity/index.ts'
 import { groupAskMs } from '../../../src/limits.ts'
 import type { GroupDescriptor } from '../../../src/membership/index.ts'
 import type { OpenNamespace } from '../namespaces.ts'
@@ -170,7 +170,10 @@ export class Groups implements AsyncDisposable {
     if (isTicket(text.trim())) {
       const { kind, id, peers, name } = parseTicket(text)
       if (kind !== 'group')
-        throw new ArtifactHubError('INVALID_ARGUMENT', `this is the ticket of a ${kind}, and a group’s is needed`)
+        throw new ArtifactHubError(
+          'INVALID_ARGUMENT',
+          `this is the ticket of ${ticketKindText(kind)}, and a group’s is needed`,
+        )
       for (const { agent, addresses } of peers) env.network.addAddresses(agent, addresses)
       return { group: id, name, peers: peers.map(({ agent }) => agent) }
     }

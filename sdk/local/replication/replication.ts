@@ -13,7 +13,7 @@ import {
   serveBlocks,
   serveHolding,
 } from '../../../src/exchange/index.ts'
-import { parseTicket, type Ticket } from '../../../src/identity/index.ts'
+import { parseTicket, type Ticket, ticketKindText } from '../../../src/identity/index.ts'
 import { gcGraceMs } from '../../../src/limits.ts'
 import type { Namespace } from '../../../src/namespace/index.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
@@ -372,5 +372,8 @@ function tellOfMore(listeners: ReadonlyMap<() => void, string>, artifacts: reado
 export function namespaceTicket(text: string): Ticket {
   const ticket = parseTicket(text)
   if (ticket.kind === 'namespace') return ticket
-  throw new ArtifactHubError('INVALID_ARGUMENT', `this is the ticket of a ${ticket.kind}, and a namespace’s is needed`)
+  throw new ArtifactHubError(
+    'INVALID_ARGUMENT',
+    `this is the ticket of ${ticketKindText(ticket.kind)}, and a namespace’s is needed`,
+  )
 }
