@@ -200,6 +200,11 @@ export const maxPresentations = 4
 export const maxDenialEvidence = 64
 /** Scopes in which one connected agent that is no member is told of news, in each namespace: about 1 KiB each, of one that holds as many capabilities. */
 export const maxFollowedScopes = 20_000
+/**
+ * Capabilities that one agent shows and that are looked at though they give it nothing, in a burst and then a second: each costs the check of a signature, some
+ * 0.2 ms. More are denied without a look, and may be shown again.
+ */
+export const deniedFollows = { burst: 2_048, perSecond: 100 }
 /** Rounds on one stream: an agent may follow that many artifacts of a namespace. */
 export const maxRoundsOnStream = 100_000
 /** Artifacts that one message asks about: with their capabilities, some 500 bytes each, they fill a frame. */

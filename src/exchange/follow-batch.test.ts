@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { NamespaceNode } from '../../test/support/namespace-nodes.ts'
 import { type Capability, encodePresentation, type ShareClaims, signCapability } from '../capability/index.ts'
 import { equalBytes } from '../encoding/index.ts'
-import { maxFollowsInFrame } from '../limits.ts'
+import { deniedFollows, maxFollowsInFrame } from '../limits.ts'
 import type { Namespace } from '../namespace/index.ts'
 import { World } from './capability-world.test-helper.ts'
 import type { SyncMessage } from './sync-codec.ts'
@@ -109,6 +109,33 @@ describe('a round about many artifacts', () => {
     await using _ = world.serve(owner)
     await world.askAll(log, shares)
     expect(await names(log, artifacts)).toEqual([undefined, 'name 1', 'name 2'])
+  })
+
+  it('takes no more checks of signatures than its rate for what gives an agent nothing, and goes on later', async () => {
+    const world = await World.make()
+    const { owner, outside } = world
+    const { artifacts, shares, log } = await shared(world, 1)
+    const [good] = shares as [Capability]
+    const forged = Array.from({ length: 300 }, (_, at) => {
+      const jti = new Uint8Array(16)
+      new DataView(jti.buffer).setUint32(0, at + 1)
+      return signCapability(outside.agent, { ...(good.claims as ShareClaims), issuer: outside.id, jti })
+    })
+    await using _ = world.serve(owner)
+    for (let shown = 0; shown < deniedFollows.burst + forged.length; ) shown += (await world.askAll(log, forged)).asked
+    expect((await world.askAll(log, [...forged.slice(0, 100), good])).denied).toContain(100)
+    world.scheduler.advance(1_000)
+    expect(await world.askAll(log, [good])).toMatchObject({ denied: none })
+    expect(await names(log, artifacts)).toEqual(['name 0'])
+  })
+
+  it('is held against who asks for one thing twice', async () => {
+    const world = await World.make()
+    const { shares, log } = await shared(world, 1)
+    await using _ = world.serve(world.owner)
+    const [one] = shares as [Capability]
+    await expect(world.askAll(log, [one, one])).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(world.peerOf(world.owner).penalties.length).toBeGreaterThan(0)
   })
 
   it('ends for who answers about what was not asked, or follows up what was all denied', async () => {

@@ -19,12 +19,21 @@ export class Rates {
   /** Whether an agent may have that much. It counts either way. */
   take(agent: Uint8Array, cost: number): boolean {
     const key = toHex(agent)
+    const left = this.#leftOf(key)
+    this.#left.delete(key)
+    this.#left.set(key, { left: Math.max(0, left - cost), at: this.#scheduler.now() })
+    if (this.#left.size > maxRememberedAgents) this.#left.delete(this.#left.keys().next().value as string)
+    return left >= cost
+  }
+
+  /** Whether an agent may have one more; it takes none. */
+  has(agent: Uint8Array): boolean {
+    return this.#leftOf(toHex(agent)) >= 1
+  }
+
+  #leftOf(key: string): number {
     const now = this.#scheduler.now()
     const { left, at } = this.#left.get(key) ?? { left: this.#burst, at: now }
-    const refilled = Math.min(this.#burst, left + (Math.max(0, now - at) / 1_000) * this.#perSecond)
-    this.#left.delete(key)
-    this.#left.set(key, { left: Math.max(0, refilled - cost), at: now })
-    if (this.#left.size > maxRememberedAgents) this.#left.delete(this.#left.keys().next().value as string)
-    return refilled >= cost
+    return Math.min(this.#burst, left + (Math.max(0, now - at) / 1_000) * this.#perSecond)
   }
 }

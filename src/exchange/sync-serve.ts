@@ -1,8 +1,9 @@
-import { decodePresentation, type Presentation } from '../capability/index.ts'
+import { capabilityName, decodePresentation, type Presentation } from '../capability/index.ts'
 import { bytesText, equalBytes, sha256, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
   blockRefusalMs,
+  deniedFollows,
   maxDenialEvidence,
   maxPushStreamsPerPeer,
   maxRoundsOnStream,
@@ -16,6 +17,7 @@ import { elapsed } from './elapsed.ts'
 import { batchHash, viewBy } from './follow-batch.ts'
 import { type Asker, afterOf, mayRead, type Permission, type ReadSubject } from './may-read.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
+import { Rates } from './rates.ts'
 import type { Scheduler } from './scheduler.ts'
 import type {
   DeniedMessage,
@@ -109,8 +111,6 @@ export interface SyncServiceCounters {
 
 /** Pushes to namespaces that an agent may not write to, before it is no mistake any more. */
 const maxDeniedPushes = 16
-/** Agents whose rate is remembered. */
-const maxRates = 1_024
 const nothing = { rows: [], ids: [] }
 /** What whoever may not read is told: whether or not it is here. */
 const plainDenial: DeniedMessage = { type: 'denied', reason: undefined, evidence: [] }
@@ -131,10 +131,14 @@ export class SyncService implements AsyncDisposable {
   readonly #vectors = new VectorRoom(() => {
     this.counters.floods += 1
   })
-  readonly #rates = new Map<string, { left: number; at: number }>()
+  readonly #opened: Rates
+  /** What may be denied after a look. */
+  readonly #denials: Rates
 
   constructor(options: SyncServiceOptions) {
     this.#options = options
+    this.#opened = new Rates(options.scheduler, { burst: syncStreamBurst, perSecond: syncStreamsPerSecond })
+    this.#denials = new Rates(options.scheduler, deniedFollows)
     this.#stop = options.network.handle(syncProtocol, (stream, signal) => {
       const serving = this.#serve(stream, signal)
       const settled = serving.then(
@@ -162,7 +166,7 @@ export class SyncService implements AsyncDisposable {
     const { network, scheduler } = this.#options
     const name = toHex(peerStream.agent)
     const isFull = this.#rounds.total >= maxSyncStreams
-    if (isFull || this.#rounds.of(name) >= maxSyncStreamsPerPeer || !this.#mayOpen(name)) {
+    if (isFull || this.#rounds.of(name) >= maxSyncStreamsPerPeer || !this.#opened.take(peerStream.agent, 1)) {
       this.counters.floods += 1
       // That all streams are in use is not this one's fault.
       if (!isFull) network.penalise(peerStream.agent, 'flood')
@@ -183,17 +187,6 @@ export class SyncService implements AsyncDisposable {
     } finally {
       done()
     }
-  }
-
-  #mayOpen(name: string): boolean {
-    const now = this.#options.scheduler.now()
-    const { left, at } = this.#rates.get(name) ?? { left: syncStreamBurst, at: now }
-    const refilled = Math.min(syncStreamBurst, left + (Math.max(0, now - at) / 1_000) * syncStreamsPerSecond)
-    // Set again, so that the first of the map is the one unheard of for longest.
-    this.#rates.delete(name)
-    if (this.#rates.size >= maxRates) this.#rates.delete(this.#rates.keys().next().value as string)
-    this.#rates.set(name, { left: Math.max(0, refilled - 1), at: now })
-    return refilled >= 1
   }
 
   async #answer(stream: SyncStream, notRound: () => void): Promise<void> {
@@ -245,14 +238,24 @@ export class SyncService implements AsyncDisposable {
     const nowMs = (): number => this.#options.scheduler.now()
     const rows: FollowedRow[] = []
     const [differ, denied]: [number[], number[]] = [[], []]
+    const names = new Set<string>()
     for (const [at, { scope, hash, presentation: shown }] of message.rows.entries()) {
+      // Each look costs the check of a signature.
+      if (!this.#denials.has(stream.agent)) {
+        denied.push(at)
+        continue
+      }
       const asker = this.#askerOf(stream, shown)
       const permission = mayRead(log, asker, scope)
       const presentation = permission.allowed ? (permission.by ?? asker.presentations[0]) : undefined
       if (log === undefined || presentation === undefined) {
+        this.#denials.take(stream.agent, 1)
         denied.push(at)
         continue
       }
+      const name = `${scope.kind} ${toHex(capabilityName(presentation.capability.claims))}`
+      if (names.has(name)) return stream.misbehaved('bad-frame', 'one thing asked for twice in one message')
+      names.add(name)
       const view = viewBy(log, scope, presentation.capability.claims)
       const mayStill = (): boolean => mayRead(log, { ...asker, nowMs: nowMs() }, scope).allowed
       // From here on it is told of what comes; what came just before is in the hash.
