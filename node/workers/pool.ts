@@ -23,7 +23,7 @@ const scansPerWorker = 4
 /** Workers that start with a scan: there will be chunks to seal as soon as it has found the first ones, and a start takes 0.1 s. */
 const startedWithScan = 4
 /** Shared memory kept for the next upload, bytes: fresh pages cost time, and workers let go of old ones late. */
-const maxSpareBytes = 64 * 1024 * 1024
+const maxSpareBytes = 32 * 1024 * 1024
 
 /**
  * The content engine over worker threads, as many as there are cores and at least two. They start with the first

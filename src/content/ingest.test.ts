@@ -245,9 +245,9 @@ describe('ingest', () => {
       before = taken
       for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
     }
-    // 16 leaves of at most 2 MiB, four slabs of 8 MiB, the piece that the source is asked for.
-    expect(taken).toBeLessThanOrEqual(16 * 2 + 4 * 8 + 1)
-    expect(engine.allocated).toBeLessThanOrEqual(4 + 16)
+    // 12 leaves of at most 2 MiB, four slabs of 4 MiB, the piece that the source is asked for.
+    expect(taken).toBeLessThanOrEqual(12 * 2 + 4 * 4 + 1)
+    expect(engine.allocated).toBeLessThanOrEqual(4 + 12)
     release()
     expect((await done).sizeBytes).toBe(200 * MiB)
     expect(engine.allocated).toBe(0)

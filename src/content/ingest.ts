@@ -18,15 +18,15 @@ const firstSlabBytes = 1 * MiB
 /** At least `maxChunkBytes`. */
 const slabHeadroomBytes = 2 * MiB
 /** New bytes that a later slab takes, after room for the tail of the one before. */
-const slabBytes = 8 * MiB
+const slabBytes = 4 * MiB
 /** Scanned at a time: the smaller, the sooner its chunks are sealed beside the scan of what follows. */
 const scanBytes = 2 * MiB
 /** Parts with the scan: with one or two it waits for this thread, an eighth of the time. */
 const scansAhead = 6
 /** One being filled, one being scanned, two being sealed. */
 const slabCount = 4
-/** Chunks being sealed and leaves being written, each with 2 MiB of memory. With the slabs: 72 MiB an upload, whatever its size. */
-const leafCount = 16
+/** Chunks being sealed and leaves being written, each with 2 MiB of memory. With the slabs: 48 MiB an upload, whatever its size. */
+const leafCount = 12
 /** An interrupted upload loses at most about this much, and the fsync at the end has at most this much to do. */
 const syncEveryBytes = 32 * MiB
 
