@@ -40,7 +40,12 @@ export class Contacts {
 
   /** The name of an agent, the first of several. */
   nameOf(agent: Uint8Array): string | undefined {
-    return this.all.find((row) => equalBytes(row.agent, agent))?.name
+    // Asked for each row of a list: nothing is sorted for it.
+    let first: string | undefined
+    for (const row of this.#rows.values()) {
+      if (equalBytes(row.agent, agent) && (first === undefined || row.name < first)) first = row.name
+    }
+    return first
   }
 
   /** @throws ALREADY_EXISTS for another's name, TOO_LARGE */
