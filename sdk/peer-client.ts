@@ -112,7 +112,7 @@ export interface MembershipApi {
    * Ends an agent's membership: what it wrote so far stays, nothing it writes later counts, and what is written from now on
    * is under keys that it does not get. What it has fetched cannot be unread.
    *
-   * Of a group: ends what its members are by way of it, not what they are by name.
+   * Of a group, which this agent need not be in: ends what its members are by way of it, not what they are by name.
    * @throws ACCESS_DENIED, NOT_FOUND for an agent that is no member, or a group without a role
    */
   revoke(

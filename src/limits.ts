@@ -335,8 +335,9 @@ export const maxLogsByAgent = 64
 export const maxLogsByGroup = 64
 /** All of these on one node: some 10 ms of its time an hour each when nothing happens in them. */
 export const maxLogsByOthers = 512
-/** Records of namespaces in one group's log that are looked at, the newest first: whoever is in the group may write any number. */
-export const maxNamespaceRecordsRead = 256
+/** Records of namespaces in one group's log that are looked at, the newest first, of one author and in all: twice what there may be room for. */
+export const maxNamespaceRecordsOfAuthor = 128
+export const maxNamespaceRecordsRead = 1_024
 /**
  * Waits between tries to join a namespace that a group's log names, milliseconds: whoever wrote it down may name addresses of others. News of a role, and a
  * connection to whom the log names, end the wait.

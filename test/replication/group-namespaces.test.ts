@@ -207,6 +207,53 @@ test('what one is by name stays when the group’s role ends', async () => {
   await eventually(async () => expect(await text(ann, artifactId)).toBe('ours'))
 })
 
+test('what a group brings is not fetched ahead, whatever the role, until somebody here says so', async () => {
+  await using nodes = new TestNodes()
+  const { owner, rest, group } = await team(nodes, 'ann')
+  const [ann] = rest as [TestNode]
+  const { client } = owner.node
+  const { id: large } = await client.artifact.create({ namespace, name: 'large', data: Buffer.alloc(100_000, 7) })
+  await client.namespace.grant({ namespace, group, role: 'replica' })
+  await has(ann)
+  const here = async () => (await ann.node.status()).namespaces.find(({ name }) => name === namespace)
+  await eventually(async () => expect(await here()).toMatchObject({ role: 'replica', entries: expect.any(Number) }))
+  expect((await here())?.policy).toEqual({ fetch: 'lazy', maxBytes: 0 })
+  const ticket = await client.namespace.ticket({ namespace })
+  const holds = async () => {
+    const { versions } = await client.artifact.status({ artifactId: large })
+    return versions[0]?.nodes.find(({ did }) => did === ann.node.did)?.holds
+  }
+  expect(await holds()).toBe('none')
+  await ann.node.client.namespace.join({ ticket })
+  expect((await here())?.policy).toEqual({ fetch: 'lazy' })
+  await eventually(async () => expect(await holds()).toBe('all'))
+})
+
+test('who owns a namespace and is not in the group ends its role by its id', async () => {
+  await using nodes = new TestNodes()
+  const { owner: ann, rest, group } = await team(nodes, 'bob')
+  const [bob] = rest as [TestNode]
+  const host = await nodes.start('host')
+  await acquaint(host, ann)
+  const { client } = host.node
+  await client.namespace.create({ name: 'hosted' })
+  await client.namespace.grant({ namespace: 'hosted', agent: 'owner', role: 'admin' })
+  await failureOf(client.namespace.grant({ namespace: 'hosted', group, role: 'reader' }), 'NOT_FOUND')
+  await ann.node.client.namespace.join({ ticket: await client.namespace.ticket({ namespace: 'hosted' }) })
+  await ann.node.client.namespace.grant({ namespace: 'hosted', group, role: 'reader' })
+  await eventually(async () => expect(await names(bob)).toEqual(['hosted', 'personal']))
+  await eventually(async () =>
+    expect((await client.namespace.members({ namespace: 'hosted' })).map(({ did }) => did)).toContain(bob.node.did),
+  )
+  await client.namespace.revoke({ namespace: 'hosted', group })
+  await eventually(async () => expect(await names(bob)).toEqual(['personal']))
+  const { details } = await failureOf(bob.node.client.artifact.list({ namespace: 'hosted' }), 'ACCESS_DENIED')
+  expect(details).toMatchObject({ reason: 'REMOVED', by: host.node.did })
+  // What she is by name is hers.
+  expect(await names(ann)).toContain('hosted')
+  await failureOf(client.namespace.revoke({ namespace: 'hosted', group }), 'NOT_FOUND')
+})
+
 test('strangers make a node follow and dial nothing: their groups wait in the inbox, bounded, until they are accepted or dropped', async () => {
   await using nodes = new TestNodes()
   const [eve, ann, friend] = [await nodes.start('eve'), await nodes.start('ann'), await nodes.start('friend')]

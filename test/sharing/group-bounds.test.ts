@@ -46,6 +46,23 @@ test('what a member writes into a group’s log has the others follow no more th
   expect(bob.groups.vouched.logs).toBe(maxLogsByAgent)
 })
 
+test('groups that one contact brings are bounded: what is over that waits in the inbox', async () => {
+  await using agents = new LocalAgents()
+  const { ann, bob } = await pair(agents)
+  for (let number = 0; number <= maxLogsByAgent; number++) {
+    const { id: group } = await ann.client.group.create({ name: `group ${number}` })
+    await ann.client.group.add({ group, agents: ['bob'] })
+  }
+  await eventually(async () => expect(await groupsOf(bob)).toHaveLength(maxLogsByAgent))
+  await eventually(async () => expect(await bob.client.inbox.list()).toHaveLength(2))
+  const [request] = await bob.client.inbox.list()
+  expect(request).toMatchObject({ kind: 'group', from: ann.client.did })
+  // Accepted, it is his own choice.
+  await bob.client.inbox.accept({ id: request?.id as string })
+  expect(await groupsOf(bob)).toHaveLength(maxLogsByAgent + 1)
+  expect(bob.groups.vouched.logs).toBe(maxLogsByAgent)
+})
+
 test('the room that a stranger has in a group’s log is what may still be good: what expired, or an admin dropped, makes room', async () => {
   await using agents = new LocalAgents()
   const { ann, bob, group } = await pair(agents)

@@ -1,6 +1,7 @@
 import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
 import { isHubError } from '../../../src/errors.ts'
 import { groupJoinRetryMs, groupJoinsAtOnce } from '../../../src/limits.ts'
+import type { FetchPolicy } from '../../peer-client.ts'
 import type { OpenNamespace } from '../namespaces.ts'
 import type { Replication } from '../replication/replication.ts'
 import type { Background } from './background.ts'
@@ -16,6 +17,9 @@ export interface LeftOutNamespace {
   /** Who wrote it down. */
   readonly by: Uint8Array
 }
+
+/** What others bring fills no disk, though the role were a replica's: somebody here says what is fetched ahead. */
+export const nothingAhead: FetchPolicy = { fetch: 'lazy', maxBytes: 0 }
 
 /** A namespace that is being joined. */
 interface Awaited {
@@ -170,7 +174,7 @@ export class GroupNamespaces {
     const writer = peers.find(({ agent }) => equalBytes(agent, author)) ?? { agent: author, addresses: [] }
     const called = namespaces.nameFor('namespace', id, name)
     const ticket = { kind: 'namespace' as const, id, peers: [writer, ...others], name: called }
-    await this.#replication.join(ticket, { isWaiting: true, retryMs: groupJoinRetryMs, signal })
+    await this.#replication.join(ticket, { isWaiting: true, retryMs: groupJoinRetryMs, policy: nothingAhead, signal })
     this.#replication.joins.forget(formatNamespaceId(id))
   }
 }

@@ -29,9 +29,10 @@ export async function grantGroup(
 /** `namespace.revoke` of a group. @throws NOT_FOUND when it has no role there, ACCESS_DENIED */
 export async function revokeGroup(groups: Groups, namespace: OpenNamespace, nameOrId: string): Promise<void> {
   const { namespaces } = groups.replication
-  const group = namespaces.findGroup(nameOrId)
-  if (!namespace.log.membership.groups.hasRole(group.row.id)) {
-    throw new ArtifactHubError('NOT_FOUND', `group ${JSON.stringify(group.row.name)} has no role in that namespace`)
+  const { group, name } = groups.resolve(nameOrId)
+  if (!namespace.log.membership.groups.hasRole(group)) {
+    const shown = JSON.stringify(name ?? formatGroupId(group))
+    throw new ArtifactHubError('NOT_FOUND', `group ${shown} has no role in that namespace`)
   }
-  await namespaces.during(namespace, () => groups.setRole(namespace, group, 'none'))
+  await namespaces.during(namespace, () => groups.endRole(namespace, group))
 }

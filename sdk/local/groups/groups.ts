@@ -10,7 +10,7 @@ import { groupRequestName, Requests } from '../sharing/requests.ts'
 import { Background } from './background.ts'
 import { endingOf } from './endings.ts'
 import { placeholderName, readGroupName } from './group-name.ts'
-import { GroupNamespaces, type LeftOutNamespace } from './group-namespaces.ts'
+import { GroupNamespaces, type LeftOutNamespace, nothingAhead } from './group-namespaces.ts'
 import { GroupInvitations } from './invitations.ts'
 import { deleteLeft, markLeft, putLeft } from './left.ts'
 import { GroupNews } from './news.ts'
@@ -126,6 +126,18 @@ export class Groups implements AsyncDisposable {
     await this.#upkeep.keep(namespace, role === 'none')
   }
 
+  /**
+   * Ends a group's role in a namespace, whether or not this agent is in the group.
+   * @throws ACCESS_DENIED
+   */
+  async endRole(namespace: OpenNamespace, group: Uint8Array): Promise<void> {
+    const known = await this.#news.descriptors.newest(group)
+    if (known === undefined)
+      throw new ArtifactHubError('CONFLICT', 'what the namespace knows of the group is not all here')
+    await namespace.log.recordDescriptor(known.shown, 'none')
+    await this.#upkeep.keep(namespace, true)
+  }
+
   /** The epoch that a group (32 bytes) is in; `undefined` when this agent is not in it, or lacks its key. */
   epochOf(group: Uint8Array): Uint8Array | undefined {
     const log = this.#own(group)?.log
@@ -236,6 +248,9 @@ export class Groups implements AsyncDisposable {
       const here = namespaces.all.find(({ row }) => equalBytes(row.id, ticket.id))
       if (here === undefined || !isBrought) return await this.replication.join(ticket, options)
       await this.replication.know(here, ticket.peers)
+      const { fetch, maxBytes } = this.replication.policyOf(here)
+      if (fetch === nothingAhead.fetch && maxBytes === nothingAhead.maxBytes)
+        await this.replication.setPolicy(here, { fetch })
       if (options.name !== undefined) await namespaces.rename(here, options.name)
       return here
     })

@@ -55,9 +55,12 @@ export class GroupInvitations {
     if (this.#others.has(toHex(id))) return
     if (vouched.of(id) !== undefined) return
     const voucher = { by: from, group: undefined }
-    const isVouched = contacts.nameOf(from) !== undefined && vouched.hasRoom(voucher)
-    if (!isVouched) return await this.#inTurn(id, from, () => this.#keep(id, from, signal))
+    const isVouched = (): boolean => contacts.nameOf(from) !== undefined && vouched.hasRoom(voucher)
+    const keep = () => this.#inTurn(id, from, () => this.#keep(id, from, signal))
+    if (!isVouched()) return await keep()
     if (!(await this.#isGroup(id, from, signal)) || vouched.of(id) !== undefined) return
+    // Many may come at once.
+    if (!isVouched()) return await keep()
     await vouched.add(id, voucher)
     try {
       await accept(id, from, signal)

@@ -1,7 +1,12 @@
 import type { VersionRecord } from '../../../src/catalog/index.ts'
 import { decodeCanonical, encodeCanonical, formatNamespaceId, Reader, toHex } from '../../../src/encoding/index.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
-import { maxInlineBytes, maxLabelBytes, maxNamespaceRecordsRead } from '../../../src/limits.ts'
+import {
+  maxInlineBytes,
+  maxLabelBytes,
+  maxNamespaceRecordsOfAuthor,
+  maxNamespaceRecordsRead,
+} from '../../../src/limits.ts'
 import { rankOf } from '../../../src/membership/index.ts'
 import type { OpenNamespace } from '../namespaces.ts'
 import type { Replication } from '../replication/replication.ts'
@@ -61,14 +66,19 @@ export async function* namespacesOf(
   signal: AbortSignal,
 ): AsyncGenerator<NamespaceRecord, void, undefined> {
   const seen = new Set<string>()
+  const byAuthor = new Map<string, number>()
   let read = 0
   for await (const record of recordsOf(group, contentType, signal)) {
+    const author = toHex(record.author)
+    const ofAuthor = byAuthor.get(author) ?? 0
+    // Nobody's records keep from those of others.
+    if (ofAuthor === maxNamespaceRecordsOfAuthor || seen.has(record.state.name)) continue
     read += 1
     if (read > maxNamespaceRecordsRead) return
-    const { name } = record.state
-    const found = seen.has(name) ? undefined : await readRecord(env, group, record, decode)
-    if (found === undefined || nameOf(found.namespace) !== name) continue
-    seen.add(name)
+    byAuthor.set(author, ofAuthor + 1)
+    const found = await readRecord(env, group, record, decode)
+    if (found === undefined || nameOf(found.namespace) !== record.state.name) continue
+    seen.add(record.state.name)
     yield { ...found, author: record.author }
   }
 }

@@ -24,13 +24,15 @@ import { Announcement } from './discovery.ts'
 import { EagerFetch } from './eager-fetch.ts'
 import { Follows } from './follows.ts'
 import { Joins, type JoinTarget } from './joins.ts'
-import { loadSettings, putSettings, type SettingsRow } from './rows.ts'
+import { deleteSettings, loadSettings, putSettings, type SettingsRow } from './rows.ts'
 
 interface JoinCall extends Pick<JoinTarget, 'retryMs'> {
   /** Local name; by default what the ticket proposes. */
   readonly name?: string | undefined
   /** Waits for a role until the signal fires. */
   readonly isWaiting: boolean
+  /** The fetch policy at first, where none is remembered. */
+  readonly policy?: FetchPolicy | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -231,7 +233,7 @@ export class Replication implements AsyncDisposable {
    * Joins the namespace of a ticket.
    * @throws ACCESS_DENIED, UNAVAILABLE, ALREADY_EXISTS, CONFLICT, INVALID_ARGUMENT for another ticket; the signal's reason
    */
-  async join(ticket: Ticket, { name, isWaiting, retryMs, signal }: JoinCall): Promise<OpenNamespace> {
+  async join(ticket: Ticket, { name, isWaiting, retryMs, policy, signal }: JoinCall): Promise<OpenNamespace> {
     const target = {
       id: ticket.id,
       kind: ticket.kind === 'group' ? ('group' as const) : ('namespace' as const),
@@ -240,8 +242,19 @@ export class Replication implements AsyncDisposable {
       retryMs,
     }
     for (const { agent, addresses } of ticket.peers) this.env.network.addAddresses(agent, addresses)
-    const namespace = await this.joins.join(target, isWaiting, signal)
+    // Before anything of it may be fetched, and again if a try that failed forgot it.
+    const setFirst = async (): Promise<boolean> => {
+      if (policy === undefined || this.#settings.has(toHex(ticket.id))) return false
+      await this.#remember(ticket.id, { policy, peers: [] })
+      return true
+    }
+    const isFirst = await setFirst()
+    const namespace = await this.joins.join(target, isWaiting, signal).catch(async (error) => {
+      if (isFirst && !this.#ending.signal.aborted) await this.#forgetSettings(ticket.id)
+      throw error
+    })
     this.joins.forget(namespace.log.idText)
+    await setFirst()
     await this.know(namespace, ticket.peers)
     this.#follow(namespace)
     return namespace
@@ -299,6 +312,11 @@ export class Replication implements AsyncDisposable {
   async #remember(id: Uint8Array, row: SettingsRow): Promise<void> {
     await this.env.store.batch([putSettings(id, row)], { sync: true })
     this.#settings.set(toHex(id), row)
+  }
+
+  async #forgetSettings(id: Uint8Array): Promise<void> {
+    this.#settings.delete(toHex(id))
+    await this.env.store.batch([deleteSettings(id)], { sync: true })
   }
 
   #follow(namespace: OpenNamespace): void {
