@@ -339,10 +339,10 @@ export const maxLogsByOthers = 512
 export const maxNamespaceRecordsOfAuthor = 128
 export const maxNamespaceRecordsRead = 1_024
 /**
- * Waits between tries to join a namespace that a group's log names, milliseconds: whoever wrote it down may name addresses of others. News of a role, and a
- * connection to whom the log names, end the wait.
+ * Waits between tries to join a namespace that a group's log names, milliseconds: doubled from the first, which is `each` for every one that is being joined at
+ * the time, to the last, for whoever wrote them down may name addresses of others. News of a role, and a connection to whom the log names, end the wait.
  */
-export const groupJoinRetryMs = { from: 30_000, to: 10 * 60_000 }
+export const groupJoinRetryMs = { from: 2_000, each: 500, to: 10 * 60_000 }
 /** So many of them are tried at once, the next each so many milliseconds later: all may name one agent, who takes a flood ill (`syncStreamsPerSecond`). */
 export const groupJoinsAtOnce = { count: 16, everyMs: 60 }
 /** Invitations of strangers that wait to be looked into, one at a time, in all and of one of them: each costs a question to who sent it. */

@@ -103,8 +103,11 @@ test('who is removed from the group has the namespace no more, is told why, and 
   const { id: own } = await bob.node.client.artifact.createSnippet({ name: 'of bob', content: 'by bob' })
   await eventually(async () => expect(await text(owner, own)).toBe('by bob'))
 
+  const watching = bob.node.client.artifact.watch({ namespace })[Symbol.asyncIterator]()
+  const next = failureOf(watching.next(), 'ACCESS_DENIED')
   await owner.node.client.group.remove({ group, agents: ['bob'] })
   await eventually(async () => expect(await groups(bob)).toEqual([]))
+  expect((await next).details.namespace).toBe(id)
   await eventually(async () => expect(await names(bob)).toEqual(['personal']))
   const { client } = bob.node
   expect(await client.namespace.get({ namespace: 'personal' })).toMatchObject({ current: true })

@@ -41,6 +41,8 @@ export class GroupNamespaces {
   readonly #awaited = new Map<string, Awaited>()
   /** By group in hex. */
   readonly #leftOut = new Map<string, LeftOutNamespace[]>()
+  /** Groups that are about to be looked at. */
+  readonly #queued = new Set<OpenNamespace>()
   /** What somebody here is joining, in hex. */
   readonly #claimed = new Set<string>()
   /** What cannot be joined at all, in hex. */
@@ -60,8 +62,13 @@ export class GroupNamespaces {
 
   /** Brings what is followed in step with what a group's log says now. */
   look(group: OpenNamespace): void {
+    if (this.#queued.has(group)) return
+    this.#queued.add(group)
     this.#background.run(async (signal) => {
-      const turn = this.#turn.then(() => this.#look(group, signal))
+      const turn = this.#turn.then(() => {
+        this.#queued.delete(group)
+        return this.#look(group, signal)
+      })
       this.#turn = turn.catch(() => {})
       await turn.catch((error) => {
         if (!group.log.closed) throw error
@@ -174,7 +181,9 @@ export class GroupNamespaces {
     const writer = peers.find(({ agent }) => equalBytes(agent, author)) ?? { agent: author, addresses: [] }
     const called = namespaces.nameFor('namespace', id, name)
     const ticket = { kind: 'namespace' as const, id, peers: [writer, ...others], name: called }
-    await this.#replication.join(ticket, { isWaiting: true, retryMs: groupJoinRetryMs, policy: nothingAhead, signal })
+    const { from, each, to } = groupJoinRetryMs
+    const retryMs = { from: Math.max(from, each * this.#awaited.size), to }
+    await this.#replication.join(ticket, { isWaiting: true, retryMs, policy: nothingAhead, signal })
     this.#replication.joins.forget(formatNamespaceId(id))
   }
 }

@@ -56,8 +56,10 @@ export class Groups implements AsyncDisposable {
     replication.follows.useGroups(this)
     this.#stopObserving = namespaces.observe({
       opened: (namespace) => this.#opened(namespace),
-      closing: async ({ row }) => {
-        await this.#vouched.remove(row.id)
+      closing: async (namespace) => {
+        this.#subscriptions.get(namespace)?.()
+        this.#subscriptions.delete(namespace)
+        await this.#vouched.remove(namespace.row.id)
         background.run(async () => this.#namespaces.lookAgain())
       },
     })
@@ -296,6 +298,8 @@ export class Groups implements AsyncDisposable {
   async close(): Promise<void> {
     this.#invitations.close()
     this.#stopObserving()
+    for (const stop of this.#subscriptions.values()) stop()
+    this.#subscriptions.clear()
     await this.#background.close()
     await this.#upkeep.close()
     await this.#news.close()
@@ -313,7 +317,6 @@ export class Groups implements AsyncDisposable {
     if (namespace.row.kind !== 'group') return
     this.#background.run(() => this.requests.remove(groupRequestName(namespace.row.id)))
     this.#namespaces.look(namespace)
-    this.#subscriptions.get(namespace)?.()
     const stop = namespace.log.subscribe(({ artifacts, keysGained }) => {
       if (artifacts.length > 0 || keysGained) this.#namespaces.look(namespace)
     })

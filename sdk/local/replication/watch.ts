@@ -10,6 +10,7 @@ import {
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { type FeedCursor, type FeedEvent, feedStart } from '../../../src/namespace/index.ts'
 import type { ArtifactEvent } from '../../peer-client.ts'
+import { endedError } from '../ended.ts'
 import type { LocalNamespaces, OpenNamespace, ReadRights } from '../namespaces.ts'
 import { presentArtifact } from '../present.ts'
 import type { FollowObserver, LostArtifact } from './follows.ts'
@@ -108,7 +109,15 @@ export async function* watchArtifacts(
   }
   const stopListening = namespaces.observe({
     opened: begin,
-    closing: async ({ log }) => void places.delete(log.idText),
+    closing: async ({ log }, isKept) => {
+      // One that may come back goes on where it was.
+      if (!isKept) places.delete(log.idText)
+      const ended = namespaces.ended.find(({ namespace }) => namespace === only)
+      if (!isKept || only?.log !== log || ended === undefined) return
+      // Nothing more comes of it, though the log itself stays open.
+      failure ??= { error: endedError(ended) }
+      wake()
+    },
   })
   const stopLosing = rights.observe({ lost: lose })
   try {
