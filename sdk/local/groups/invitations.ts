@@ -97,27 +97,41 @@ export class GroupInvitations {
 
   /** Has whoever says so show, over the connection that there is, the beginning of a log: whether it is a group's. */
   async #isGroup(id: Uint8Array, from: Uint8Array, signal: AbortSignal): Promise<boolean> {
+    const { network } = this.#options.replication.env
+    const isConnected = (): boolean => network.connected().some((one) => equalBytes(one, from))
+    // It is not said again on this connection, and either side may be busy.
+    for (let tries = 0; tries < asksAtMost && isConnected(); tries++) {
+      try {
+        const { auth } = decodeEntry(await this.#genesisOf(id, from, signal))
+        if (auth?.kind === 'genesis' && auth.type === 'group') return true
+        this.#others.add(toHex(id))
+        if (this.#others.size > maxInvitations) this.#others.delete(this.#others.values().next().value as string)
+        return false
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!isHubError(error)) throw error
+        if (error.code !== 'UNAVAILABLE') return false
+      }
+    }
+    return false
+  }
+
+  async #genesisOf(namespace: Uint8Array, agent: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     const { network, scheduler } = this.#options.replication.env
-    if (!network.connected().some((one) => equalBytes(one, from))) return false
     const late = new AbortController()
     const stop = scheduler.setTimer(groupAskMs, () =>
       late.abort(new ArtifactHubError('UNAVAILABLE', 'no answer in time')),
     )
     try {
       const timely = AbortSignal.any([signal, late.signal])
-      const genesis = await fetchGenesis({ network, scheduler, agent: from, namespace: id, signal: timely })
-      const { auth } = decodeEntry(genesis)
-      if (auth?.kind === 'genesis' && auth.type === 'group') return true
-      this.#others.add(toHex(id))
-      if (this.#others.size > maxInvitations) this.#others.delete(this.#others.values().next().value as string)
-    } catch (error) {
-      signal.throwIfAborted()
-      if (!isHubError(error)) throw error
+      return await fetchGenesis({ network, scheduler, agent, namespace, signal: timely })
     } finally {
       stop()
     }
-    return false
   }
 }
+
+/** How often an agent that does not answer is asked about one group. */
+const asksAtMost = 3
 
 const mayCome = ['ACCESS_DENIED', 'UNAVAILABLE', 'ALREADY_EXISTS', 'CONFLICT'] as const
