@@ -68,8 +68,10 @@ test('the more there are, the less each reads ahead', () => {
   const memory = new BodyMemory(64 * MiB, () => 0)
   const first = memory.take(never) as Place
   expect(first.aheadBytes()).toBe(30 * MiB)
-  expect(first.isTight()).toBe(false)
-  for (let others = 1; others < 32; others++) void memory.take(never)
+  expect([first.isShared(), first.isTight()]).toEqual([false, false])
+  for (let others = 1; others < 5; others++) void memory.take(never)
+  expect([first.isShared(), first.isTight()]).toEqual([true, false])
+  for (let others = 5; others < 32; others++) void memory.take(never)
   expect(first.aheadBytes()).toBe(0)
   expect(first.isTight()).toBe(true)
 })

@@ -2,6 +2,8 @@
 const placeBytes = 2 * 1024 * 1024
 /** The share of places in use from which on memory is short. */
 const tightShare = 0.75
+/** The share from which on it is shared. */
+const sharedShare = 0.125
 /** A body that waits this long for its client may be asked to let go of its memory, milliseconds: fast ones wait for less. */
 const parkAfterMs = 20
 
@@ -11,6 +13,8 @@ export interface Place extends Disposable {
   readonly aheadBytes: () => number
   /** Whether others may need the memory soon: what is handed to the client then is a copy that holds nothing more. */
   readonly isTight: () => boolean
+  /** Whether several others have some of it, so that it had better not be held for long. */
+  readonly isShared: () => boolean
   /** Says that the client takes nothing for now; calls `park` if somebody else needs the place meanwhile. */
   wait(park: () => void): void
   /** The client takes bytes again. */
@@ -77,6 +81,7 @@ export class BodyMemory {
     return {
       aheadBytes: () => Math.max(0, this.#limitBytes / 2 / this.#holders.size - placeBytes),
       isTight: () => this.#holders.size > this.#places * tightShare,
+      isShared: () => this.#holders.size > this.#places * sharedShare,
       wait: (park) => {
         holder.park = park
         holder.waitingSince = this.#monotonic()

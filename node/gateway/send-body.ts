@@ -54,7 +54,8 @@ export async function sendBody(response: RawResponse, body: Body, begin: () => v
         let isLent = false
         for (let done = 0; done < piece.length; ) {
           signal.throwIfAborted()
-          const isTight = place.isTight()
+          // What encrypts keeps what it is handed until the client has it, and nothing says when it is through with it.
+          const isTight = isPlain ? place.isTight() : place.isShared()
           const wanted = Math.min(piece.length - done, isTight ? sliceBytes : piece.length)
           const length = (claim?.(at + wanted) ?? at + wanted) - at
           if (length <= 0) throw await endedEarly(response, body)
