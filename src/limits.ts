@@ -144,8 +144,10 @@ export const maxForcedEpochs = { count: 4, duringMs: 10 * 60_000 }
  * the namespace need know, can begin any number of epochs. Others are gone by and not written down until there is room.
  */
 export const maxDescriptorsRecorded = { count: 16, withRemovals: 64, duringMs: 10 * 60_000 }
-/** How long an epoch is sealed to nobody while entries that its author knew are missing here, milliseconds: they may never come. */
+/** How long an epoch, or a key of an artifact, is sealed to nobody while entries that its author knew are missing here, milliseconds: they may never come. */
 export const epochSettleMs = 10 * 60_000
+/** Entries of one author, back from a version, that are looked at for what they name: some 2 ms a thousand, each looked at once. */
+export const maxAuthorLookback = 1_000
 /** Between two looks at whether what was put off of what members are owed can be written, milliseconds. */
 export const healAgainMs = 30_000
 /** Incarnations of a node whose rows in a feed can be told apart: a cursor from before these is NOT_FOUND. Some 25 bytes each. */

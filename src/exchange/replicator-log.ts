@@ -55,7 +55,7 @@ export class ReplicatedNamespace {
   readonly #peers: SyncPeers
   /** Agents named by tickets: they may know this node before its log knows them. */
   readonly #known = new Map<string, Uint8Array>()
-  readonly #timers: NamedTimers<'every' | 'dial' | 'heal'>
+  readonly #timers: NamedTimers<'every' | 'dial' | 'heal' | 'healAgain'>
   readonly #unsubscribe: () => void
   readonly #behind = new Map<string, number>()
   readonly #healing = new Set<Promise<void>>()
@@ -348,6 +348,8 @@ export class ReplicatedNamespace {
     }
     if (written.length + received > 0) this.#hints.changed(written.length > 0)
     if (authChanged || mayOweBoxes) this.#healSoon()
+    // What it waits for may have come.
+    else if (received > 0 && this.log.isHealPutOff === true && !this.#timers.has('heal')) this.#healSoon()
     if (authChanged) {
       this.#tellRemoved()
       this.#context.onAuthChanged()
@@ -372,11 +374,11 @@ export class ReplicatedNamespace {
     const role = this.log.roleOf(this.#context.self)
     if (this.log.heal === undefined || !['owner', 'admin', 'writer'].includes(role ?? '')) return
     const { from, to } = healOfOthersMs
-    this.#healAfter(role === 'writer' ? from + this.#context.random() * (to - from) : healDelayMs)
+    this.#healAfter('heal', role === 'writer' ? from + this.#context.random() * (to - from) : healDelayMs)
   }
 
-  #healAfter(delayMs: number): void {
-    this.#timers.set('heal', delayMs, () => {
+  #healAfter(name: 'heal' | 'healAgain', delayMs: number): void {
+    this.#timers.set(name, delayMs, () => {
       const healing = this.#heal()
       this.#healing.add(healing)
       void healing.then(() => this.#healing.delete(healing))
@@ -386,7 +388,7 @@ export class ReplicatedNamespace {
   async #heal(): Promise<void> {
     try {
       await this.log.heal?.()
-      if (this.log.isHealPutOff === true && !this.#timers.has('heal')) this.#healAfter(healAgainMs)
+      if (this.log.isHealPutOff === true) this.#healAfter('healAgain', healAgainMs)
     } catch (error) {
       if (!this.#ending.signal.aborted) this.#note(error)
     }

@@ -131,13 +131,13 @@ export class Chains {
 
   /**
    * Hashes of the newest entries of other chains that have grown since this was last noted, the latest 32, ascending. Old
-   * incarnations never grow, so they are not named for ever.
+   * incarnations never grow, so they are not named for ever. What others are not told of is not named: they would wait for it.
    */
   headsBeside(chain: Uint8Array): Uint8Array[] {
     const own = bytesText(chain)
     const grown: Tip[] = []
     for (const [id, tips] of this.#tips) {
-      const newest = tips.at(-1)
+      const newest = (this.#shown.get(id) ?? tips).at(-1)
       if (id !== own && newest !== undefined && newest.seq > (this.#named.get(id) ?? -1)) grown.push(newest)
     }
     return grown
@@ -149,7 +149,7 @@ export class Chains {
 
   /** Notes that an entry of this node names what `headsBeside` gave. */
   noteNamed(): void {
-    for (const [id, tips] of this.#tips) this.#named.set(id, tips.at(-1)?.seq ?? -1)
+    for (const [id, tips] of this.#tips) this.#named.set(id, (this.#shown.get(id) ?? tips).at(-1)?.seq ?? -1)
   }
 }
 

@@ -408,9 +408,11 @@ export class Namespace implements NamespaceParts {
 
   /** Writes what is owed and this agent may write: an epoch without former members, boxes that members lack. Gives how many entries. */
   async heal(): Promise<number> {
-    const { written, isPutOff } = await writeOwed(this.#ledger)
-    this.#isHealPutOff = isPutOff
-    return written + (await this.#healer.run())
+    const owed = await writeOwed(this.#ledger)
+    this.#isHealPutOff = owed.isPutOff
+    const shares = await this.#healer.run()
+    this.#isHealPutOff ||= shares.isPutOff
+    return owed.written + shares.written
   }
 
   /** Whether `heal` last left something that this agent may write later: when entries have come, or some time has passed. */

@@ -3,11 +3,24 @@ import { maxBoxesInEntry } from '../limits.ts'
 import { countingEpochs, rankOf } from '../membership/index.ts'
 import type { SealingItem } from '../sharing/index.ts'
 import { artifactData } from './artifact-writes.ts'
+import { AuthorKnowledge } from './author-knowledge.ts'
 import type { Ledger, NamespaceChange } from './ledger.ts'
 import { openArtifactKey } from './secrets.ts'
 import type { Share } from './share-book.ts'
 import { itemsFor, keysDue, lackingShares, sectionsOf, usesForShares } from './share-keys.ts'
 import { SharingView } from './sharing-view.ts'
+
+/** What a look at what shares lack came to. */
+interface Healed {
+  readonly written: number
+  readonly isPutOff: boolean
+}
+
+/** One key, and whom it is to be sealed to. */
+interface Lacking {
+  readonly artifactSalt: Uint8Array
+  readonly items: readonly SealingItem[]
+}
 
 /** Artifacts that are seen to in one go. */
 const maxArtifacts = 20_000
@@ -18,6 +31,7 @@ const maxArtifacts = 20_000
  */
 export class ShareHealer {
   readonly #ledger: Ledger
+  readonly #knowledge: AuthorKnowledge
   /** By artifact as text; `undefined`: every artifact with a share. */
   #unseen: Map<string, Uint8Array> | undefined
   /** By group in hex, how many of the epochs that were recorded of it do not count, where any do not. */
@@ -25,6 +39,7 @@ export class ShareHealer {
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
+    this.#knowledge = new AuthorKnowledge(ledger.parts)
     ledger.subscribe((change) => this.#note(change))
   }
 
@@ -49,23 +64,28 @@ export class ShareHealer {
     return hasLost
   }
 
-  /** Gives how many entries it wrote. */
-  async run(): Promise<number> {
+  /** Gives how many entries it wrote, and whether some of it must wait: an author knew more than is held here. */
+  async run(): Promise<Healed> {
     const { parts, membership } = this.#ledger
     const role = membership.roleOf(parts.env.agent.publicKey)
-    if (role === undefined || rankOf(role) < 1) return 0
+    if (role === undefined || rankOf(role) < 1) return { written: 0, isPutOff: false }
     const unseen = this.#unseen
     this.#unseen = new Map()
     let written = 0
+    let isPutOff = false
     try {
-      for await (const artifact of unseen?.values() ?? this.#shared())
-        written += await healArtifact(this.#ledger, artifact)
+      for await (const artifact of unseen?.values() ?? this.#shared()) {
+        const healed = await healArtifact(this.#ledger, this.#knowledge, artifact)
+        written += healed.written
+        isPutOff ||= healed.isPutOff
+        if (healed.isPutOff) this.#unseen?.set(bytesText(artifact), artifact)
+      }
     } catch (error) {
       // Again, then: what was seen to lacks nothing.
       this.#unseen = undefined
       throw error
     }
-    return written
+    return { written, isPutOff }
   }
 
   async *#shared(): AsyncGenerator<Uint8Array> {
@@ -78,15 +98,20 @@ export class ShareHealer {
   }
 }
 
-async function healArtifact(ledger: Ledger, artifact: Uint8Array): Promise<number> {
+async function healArtifact(ledger: Ledger, knowledge: AuthorKnowledge, artifact: Uint8Array): Promise<Healed> {
   const view = SharingView.stored(ledger.parts, ledger.membership)
-  if ((await lackingOf(ledger, view, artifact)).length === 0) return 0
-  return await ledger.commit(async (tx, mark) => {
+  const owed = await lackingOf(ledger, view, artifact)
+  if (owed.length === 0) return { written: 0, isPutOff: false }
+  const waiting = await knowledge.keysToWaitFor(artifact)
+  const mayBeGiven = ({ items }: Lacking) => items.every(({ key }) => !waiting.has(toHex(key.id)))
+  const isPutOff = !owed.every(mayBeGiven)
+  if (!owed.some(mayBeGiven)) return { written: 0, isPutOff }
+  const written = await ledger.commit(async (tx, mark) => {
     const role = tx.membership.roleOf(tx.agent.publicKey)
     if (role === undefined || rankOf(role) < 1) return 0
     const before = tx.appended
     const within = SharingView.within(ledger.parts, tx)
-    const lacking = await lackingOf(ledger, within, artifact)
+    const lacking = (await lackingOf(ledger, within, artifact)).filter(mayBeGiven)
     mark()
     for (const { artifactSalt, items } of lacking) {
       const limits = { first: maxBoxesInEntry, random: tx.random }
@@ -97,14 +122,11 @@ async function healArtifact(ledger: Ledger, artifact: Uint8Array): Promise<numbe
     }
     return tx.appended - before
   })
+  return { written, isPutOff }
 }
 
 /** By key, what is to be sealed. Of keys that cannot be opened here nothing: somebody else may. */
-async function lackingOf(
-  { parts }: Ledger,
-  view: SharingView,
-  artifact: Uint8Array,
-): Promise<{ readonly artifactSalt: Uint8Array; readonly items: readonly SealingItem[] }[]> {
+async function lackingOf({ parts }: Ledger, view: SharingView, artifact: Uint8Array): Promise<Lacking[]> {
   const shares = await view.sharesInForce(artifact)
   const [first] = shares
   if (first === undefined) return []

@@ -9,6 +9,9 @@ import {
   readable,
   recordGroup,
 } from '../../test/support/sharing-nodes.ts'
+import { equalBytes } from '../encoding/index.ts'
+import { epochSettleMs } from '../limits.ts'
+import { decodeUnverifiedEntry } from '../log/index.ts'
 
 /** An owner, writers, and outsiders who see all that is written. */
 async function namespace(roles: readonly ('admin' | 'writer')[], outsiders: number) {
@@ -46,6 +49,55 @@ describe('at the same time', () => {
     for (const node of members.slice(0, 2)) {
       expect(await readable(node, artifact)).toEqual({ 1: 'one', 2: 'two', 3: 'three' })
     }
+  })
+
+  test('an unshare that the writer knew of: whoever has not heard of it gives the version to nobody', async () => {
+    const { artifact, owner, members, outsiders, all } = await namespace(['writer', 'admin'], 1)
+    const [, writer, unaware] = members
+    const [bob] = outsiders as [NamespaceNode]
+    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)] })
+    await converge(...all)
+    await owner.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    await writer.pull(owner)
+    // Says what it knew in an entry before the version as well as in that one.
+    await writer.write('another')
+    await writer.update(artifact, 'two', 'report')
+    const entries = await Array.fromAsync(writer.ns.entriesBeyond(unaware.ns.vector()))
+    await unaware.ns.receive(
+      entries.filter((bytes) => equalBytes(decodeUnverifiedEntry(bytes).header.author, writer.id)),
+    )
+    expect(await unaware.read(artifact)).toBe('two')
+    expect(await unaware.ns.heal()).toBe(0)
+    expect(unaware.ns.isHealPutOff).toBe(true)
+    await hold(bob, shares)
+    await converge(...all)
+    expect(await unaware.ns.heal()).toBe(0)
+    expect(unaware.ns.isHealPutOff).toBe(false)
+    expect(await readable(bob, artifact)).toEqual({ 1: 'one' })
+  })
+
+  test('what a writer knew may never come: who waits for it gives the version after some time all the same', async () => {
+    const { time, artifact, owner, members, outsiders, all } = await namespace(['writer', 'admin', 'writer'], 1)
+    const [, writer, other] = members
+    const gone = all[3] as NamespaceNode
+    const [bob] = outsiders as [NamespaceNode]
+    // So that the next version is under a key that was given to nobody.
+    await owner.ns.share({ artifact, audience: [agentOf(bob)] })
+    await owner.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    await converge(...all)
+    await gone.write('known to one')
+    await writer.pull(gone)
+    await writer.update(artifact, 'two', 'report')
+    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)] })
+    const entries = await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))
+    await other.pull(owner)
+    await other.ns.receive(entries.filter((bytes) => equalBytes(decodeUnverifiedEntry(bytes).header.author, writer.id)))
+    expect(await other.ns.heal()).toBe(0)
+    time.nowMs += epochSettleMs
+    expect(await other.ns.heal()).toBe(1)
+    await bob.pull(other)
+    await hold(bob, shares)
+    expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'two' })
   })
 
   test('an unshare that takes a fresh key and a share that boxes the old one: each has what it should', async () => {
