@@ -74,7 +74,8 @@ export class Follower {
   }
 
   #isGood(claims: ShareClaims): boolean {
-    const { machine, ns } = this.#run
+    const { machine, ns, group } = this.#run
+    if (machine.isStubborn) return claims.audience.some(({ kind }) => kind === 'agent') || group !== undefined
     if (timeOf(claims, machine.now(), clockSkewMs) === 'expired') return false
     const log = this.log ?? ns
     if (!claims.audience.some(({ kind }) => kind === 'agent') && !this.#isInGroup(log)) return false
@@ -164,7 +165,7 @@ export class Follower {
         } catch (error) {
           if (!isHubError(error)) machine.world.failures.push(error)
           // Unknown in the log that it does not have yet.
-          if (isHubError(error, 'REVOKED')) machine.mail.delete(toHex(capability.claims.jti))
+          if (isHubError(error, 'REVOKED') && !machine.isStubborn) machine.mail.delete(toHex(capability.claims.jti))
         }
       }
     }

@@ -21,7 +21,8 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
   if (known !== undefined && epoch !== undefined && !equalBytes(known.epoch, epoch)) return 'the group’s epoch'
   const auth = (await ns.authIds()).ids.map(toHex)
   for (const machine of machines) {
-    if (!machine.isHonest || ns.roleOf(machine.id) !== undefined || isMistaken(machine, ns)) continue
+    if (!machine.isHonest || machine.isStubborn || ns.roleOf(machine.id) !== undefined || isMistaken(machine, ns))
+      continue
     const behind = await behindOf(machine, ns, auth)
     if (behind !== undefined) return `${machine.name}: ${behind}`
   }

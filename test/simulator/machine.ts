@@ -58,6 +58,8 @@ export class Machine {
   /** What the marker beside the database says. */
   incarnation: Uint8Array | undefined
   run: Run | undefined
+  /** Whether its node goes on asking for what it has no right to any more, with all that it ever had in hand. */
+  isStubborn = false
   /** By jti (hex), what was shared with its agent. */
   readonly mail = new Map<string, Mail>()
   #latestMs = 0

@@ -181,7 +181,7 @@ class Scenario {
     for (let at = 1; at <= outsiders; at++) {
       const agent = new SimulatedAgent(chance.bytes(32))
       this.#agents.push(agent)
-      this.#add(agent, `o${at}`, false)
+      this.#add(agent, `o${at}`, false).isStubborn = chance.is(0.3)
     }
     for (const machine of this.#machines) machine.start()
     const run = owner.run as Run

@@ -49,7 +49,13 @@ export async function checkSharing(
   checkOwed(evidence)
   const tally: SharingTally = { read: 0, refused: 0, late: 0, closed: 0, apart: 0 }
   for (const machine of machines) {
-    if (!machine.isHonest || evidence.access.isMember(machine.id) || isMistaken(machine, evidence.ns)) continue
+    if (
+      !machine.isHonest ||
+      machine.isStubborn ||
+      evidence.access.isMember(machine.id) ||
+      isMistaken(machine, evidence.ns)
+    )
+      continue
     await checkFollower(evidence, machine, tally)
   }
   const reachOf = reachesIn(world)

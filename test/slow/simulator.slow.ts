@@ -4,6 +4,8 @@ import { play } from '../simulator/scenario.ts'
 
 /** About a third of a second each. */
 const count = 3_000
+/** About half a second each. */
+const sharingCount = 1_000
 
 test('thousands of simulations that nobody has seen end as they must', async () => {
   const first = Number(process.env.SEED ?? randomInt(2 ** 31))
@@ -11,6 +13,18 @@ test('thousands of simulations that nobody has seen end as they must', async () 
   const failures: string[] = []
   for (let seed = first; seed < first + count && failures.length < 5; seed++) {
     await play({ seed }).catch((error) => failures.push((error as Error).message))
+  }
+  expect(failures).toEqual([])
+})
+
+test('hundreds of simulations with shares, followers and a group', async () => {
+  const first = Number(process.env.SEED ?? randomInt(2 ** 31))
+  console.log(
+    `seeds ${first} to ${first + sharingCount - 1}; SEED=… of a failure plays it again, in the quick test alone`,
+  )
+  const failures: string[] = []
+  for (let seed = first; seed < first + sharingCount && failures.length < 5; seed++) {
+    await play({ seed, sharing: true }).catch((error) => failures.push((error as Error).message))
   }
   expect(failures).toEqual([])
 })
