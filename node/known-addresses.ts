@@ -1,13 +1,13 @@
 import { bytesText, concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../src/errors.ts'
 import { maxAddressesOnDisk, maxAgentsOnDisk, saveAddressesMs } from '../src/limits.ts'
-import { keySpaces } from '../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../src/storage/index.ts'
 import type { Logger } from './logger.ts'
 import type { Network } from './network/index.ts'
 
-/** Rows: agent (32) → `[1, ms since 1970, [address…]]`. `src/namespace/registry.ts` and the SDK have the node's other keys. */
-const table = Uint8Array.of(keySpaces.node, 0x64)
+/** Rows: agent (32) → `[1, ms since 1970, [address…]]`. */
+const table = Uint8Array.of(keySpaces.node, nodeTables.addresses)
 const formatVersion = 1
 const maxRowBytes = 32 * 1024
 

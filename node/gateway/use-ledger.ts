@@ -1,12 +1,11 @@
 import type { LinkClaims } from '../../src/capability/index.ts'
 import { bytesText, concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
-import { keySpaces } from '../../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../src/storage/index.ts'
 
 const MiB = 1024 * 1024
-// Beside the tables of `src/namespace/registry.ts` and `sdk/local/replication/rows.ts`.
-const useTable = Uint8Array.of(keySpaces.node, 0x75)
+const useTable = Uint8Array.of(keySpaces.node, nodeTables.linkUses)
 const maxRowBytes = 64
 /** Links of which the count is kept in memory. */
 const maxCounts = 10_000

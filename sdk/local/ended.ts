@@ -7,12 +7,10 @@ import {
 } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { formatDid } from '../../src/identity/index.ts'
-import { keySpaces } from '../../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../src/storage/index.ts'
 import type { OpenNamespace } from './namespaces.ts'
 
-// Beside the tables of `src/namespace/registry.ts` and `replication/rows.ts`.
-const endedTable = 0x65
 const formatVersion = 1
 const maxRowBytes = 256
 
@@ -68,7 +66,7 @@ export function endedError({ namespace: { row, log }, ending }: EndedLog, cause?
 }
 
 function endedKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, endedTable), id)
+  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.ended), id)
 }
 
 function decodeRow(value: Uint8Array): Ending {

@@ -9,7 +9,7 @@ import {
 import { ArtifactHubError } from '../errors.ts'
 import { type PlanName, plans } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
-import { keySpaces, NamespaceKeys } from './tables.ts'
+import { keySpaces, NamespaceKeys, nodeTables } from './tables.ts'
 
 const kinds = ['namespace', 'group'] as const
 
@@ -29,18 +29,15 @@ export interface NamespaceRow {
 }
 
 const formatVersion = 1
-const rowTable = 0x6e
-const removalTable = 0x78
-const partialTable = 0x70
-const currentKey = Uint8Array.of(keySpaces.node, 0x63)
+const currentKey = Uint8Array.of(keySpaces.node, nodeTables.currentNamespace)
 const maxRowBytes = 4_096
 /** Where a node keeps the stamp that ties this database to its incarnation, 16 bytes. */
-export const incarnationStampKey = Uint8Array.of(keySpaces.node, 0x69)
+export const incarnationStampKey = Uint8Array.of(keySpaces.node, nodeTables.incarnationStamp)
 
 /** Every namespace that this node has. @throws CORRUPT */
 export async function loadNamespaceRows(store: KeyValueStore): Promise<NamespaceRow[]> {
   const rows: NamespaceRow[] = []
-  const prefix = Uint8Array.of(keySpaces.node, rowTable)
+  const prefix = Uint8Array.of(keySpaces.node, nodeTables.namespaces)
   for await (const [key, value] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
     rows.push(decodeRow(key.slice(prefix.length), value))
   }
@@ -68,7 +65,7 @@ export function forgetNamespace(id: Uint8Array): KeyValueChange[] {
 
 /** Namespaces of which this node has single artifacts. */
 export async function loadPartials(store: KeyValueStore): Promise<Uint8Array[]> {
-  return await idsIn(store, partialTable)
+  return await idsIn(store, nodeTables.partialNamespaces)
 }
 
 /** The change that remembers one of them. */
@@ -86,7 +83,7 @@ export function forgetPartial(id: Uint8Array): KeyValueChange[] {
 
 /** Namespaces that were forgotten and whose removal is not known to be complete. */
 export async function loadRemovals(store: KeyValueStore): Promise<Uint8Array[]> {
-  return await idsIn(store, removalTable)
+  return await idsIn(store, nodeTables.removals)
 }
 
 async function idsIn(store: KeyValueStore, table: number): Promise<Uint8Array[]> {
@@ -120,15 +117,15 @@ export function putCurrentNamespace(id: Uint8Array): KeyValueChange {
 }
 
 function removalKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, removalTable), id)
+  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.removals), id)
 }
 
 function partialKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, partialTable), id)
+  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.partialNamespaces), id)
 }
 
 function rowKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, rowTable), id)
+  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.namespaces), id)
 }
 
 function decodeRow(id: Uint8Array, value: Uint8Array): NamespaceRow {

@@ -3,6 +3,38 @@ import { concatBytes, orderedUint64, prefixEnd, sha256 } from '../encoding/index
 /** First byte of every key in the database: who owns the rest. The pack store's index is one of them. */
 export const keySpaces = { node: 0x01, namespace: 0x02, packIndex: 0x03, scratch: 0x04 } as const
 
+/**
+ * Second byte of the node's own keys: one place for all of them, whoever has them, for two tables of one byte would read each other's
+ * rows. Layouts are in the READMEs of the folders named.
+ */
+export const nodeTables = {
+  // src/namespace
+  namespaces: 0x6e,
+  removals: 0x78,
+  partialNamespaces: 0x70,
+  currentNamespace: 0x63,
+  incarnationStamp: 0x69,
+  // sdk/local/replication
+  contacts: 0x61,
+  settings: 0x73,
+  follows: 0x66,
+  ended: 0x65,
+  // sdk/local/groups
+  left: 0x79,
+  vouched: 0x76,
+  // sdk/local/sharing
+  requests: 0x71,
+  droppedRequests: 0x72,
+  groupRequests: 0x74,
+  deliveries: 0x77,
+  // sdk/local/links
+  links: 0x6c,
+  ownGateway: 0x67,
+  // node
+  addresses: 0x64,
+  linkUses: 0x75,
+} as const
+
 /** Second half of a namespace's prefix: one byte a table. Layouts are in this folder's README. */
 const tables = {
   /** chain (16) ‖ seq (8) ‖ entry hash (32) → entry: both branches of a fork have their rows */

@@ -1,10 +1,7 @@
 import { concatBytes, equalBytes } from '../../../src/encoding/index.ts'
-import { keySpaces } from '../../../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 import type { OpenNamespace } from '../namespaces.ts'
-
-// Beside the tables of `src/namespace/registry.ts` and `../replication/rows.ts`.
-const leftTable = 0x67
 
 /** The change that remembers that this agent left a group or a namespace (32 bytes): nobody's word brings it back. */
 export function putLeft(id: Uint8Array): KeyValueChange {
@@ -29,5 +26,5 @@ export async function hasLeft(store: KeyValueStore, id: Uint8Array): Promise<boo
 }
 
 function leftKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, leftTable), id)
+  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.left), id)
 }

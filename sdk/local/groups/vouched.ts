@@ -9,11 +9,9 @@ import {
 } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import { maxLogsByAgent, maxLogsByGroup, maxLogsByOthers } from '../../../src/limits.ts'
-import { keySpaces } from '../../../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../../src/storage/index.ts'
 
-// Beside the tables of `src/namespace/registry.ts` and `../replication/rows.ts`.
-const vouchedTable = 0x76
 const formatVersion = 1
 const maxRowBytes = 256
 
@@ -41,7 +39,7 @@ export class Vouched {
   /** @throws CORRUPT, UNSUPPORTED_FORMAT */
   static async open(store: KeyValueStore): Promise<Vouched> {
     const vouched = new Vouched(store)
-    const gte = Uint8Array.of(keySpaces.node, vouchedTable)
+    const gte = Uint8Array.of(keySpaces.node, nodeTables.vouched)
     for await (const [key, value] of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array }))
       vouched.#all.set(toHex(key.slice(gte.length)), decodeRow(value))
     return vouched
@@ -85,7 +83,7 @@ export class Vouched {
 }
 
 function keyOf(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, vouchedTable), id)
+  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.vouched), id)
 }
 
 function decodeRow(value: Uint8Array): Voucher {

@@ -8,12 +8,11 @@ import {
 } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import { maxCapabilityBytes } from '../../../src/limits.ts'
-import { keySpaces } from '../../../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 
-// Beside `sdk/local/replication/rows.ts`.
-const linkTable = Uint8Array.of(keySpaces.node, 0x6c)
-const ownGatewayKey = Uint8Array.of(keySpaces.node, 0x67)
+const linkTable = Uint8Array.of(keySpaces.node, nodeTables.links)
+const ownGatewayKey = Uint8Array.of(keySpaces.node, nodeTables.ownGateway)
 const formatVersion = 1
 const maxRowBytes = maxCapabilityBytes + 4_096
 

@@ -8,11 +8,10 @@ import {
 } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
-import { keySpaces } from '../../../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 
 const formatVersion = 2
-const followTable = 0x66
 const maxRowBytes = 64 * 1024
 
 /** Why a capability gives nothing any more, and since when, milliseconds since 1970, as this node came to know it. */
@@ -40,7 +39,7 @@ export type FollowedClaims = Parameters<typeof capabilityName>[0]
 /** Every capability that is followed. @throws CORRUPT, UNSUPPORTED_FORMAT */
 export async function loadFollowRows(store: KeyValueStore): Promise<FollowRow[]> {
   const rows: FollowRow[] = []
-  const prefix = Uint8Array.of(keySpaces.node, followTable)
+  const prefix = Uint8Array.of(keySpaces.node, nodeTables.follows)
   for await (const [, value] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
     rows.push(readRow(value))
   }
@@ -61,7 +60,7 @@ export function deleteFollowRow(claims: FollowedClaims): KeyValueChange {
 }
 
 function keyOf(claims: FollowedClaims): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, followTable), claims.namespace, capabilityName(claims))
+  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.follows), claims.namespace, capabilityName(claims))
 }
 
 function readRow(bytes: Uint8Array): FollowRow {

@@ -7,13 +7,10 @@ import {
 } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
-import { keySpaces } from '../../../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
 
-// Beside `src/namespace/registry.ts`, which has 0x63, 0x69, 0x6e and 0x78 of the node's keys.
-const contactTable = 0x61
-const settingsTable = 0x73
 const formatVersion = 1
 const maxRowBytes = 64 * 1024
 
@@ -44,7 +41,7 @@ export interface SettingsRow {
 /** Every contact, by name. @throws CORRUPT */
 export async function loadContacts(store: KeyValueStore): Promise<(ContactRow | GroupContactRow)[]> {
   const rows: (ContactRow | GroupContactRow)[] = []
-  for await (const [key, value] of rowsOf(store, contactTable)) {
+  for await (const [key, value] of rowsOf(store, nodeTables.contacts)) {
     const { agent, addresses, group, peers } = decode(value)
     const name = new TextDecoder().decode(key)
     if (isBytes32(group) && Array.isArray(peers)) rows.push({ name, group, peers: peers.map(peerOf) })
@@ -71,7 +68,7 @@ export function deleteContact(name: string): KeyValueChange {
 /** What is remembered of every namespace, by id. @throws CORRUPT */
 export async function loadSettings(store: KeyValueStore): Promise<{ id: Uint8Array; row: SettingsRow }[]> {
   const rows: { id: Uint8Array; row: SettingsRow }[] = []
-  for await (const [id, value] of rowsOf(store, settingsTable)) {
+  for await (const [id, value] of rowsOf(store, nodeTables.settings)) {
     const { fetch, maxBytes, peers } = decode(value)
     const isWell = (fetch === 'eager' || fetch === 'lazy') && (maxBytes === null || Number.isSafeInteger(maxBytes))
     if (!isWell || !Array.isArray(peers)) throw damaged()
@@ -92,12 +89,12 @@ export function putSettings(id: Uint8Array, { policy, peers }: SettingsRow): Key
     maxBytes: policy.maxBytes ?? null,
     peers: rows,
   })
-  return { type: 'put', key: keyOf(settingsTable, id), value }
+  return { type: 'put', key: keyOf(nodeTables.settings, id), value }
 }
 
 /** The change that forgets them. */
 export function deleteSettings(id: Uint8Array): KeyValueChange {
-  return { type: 'del', key: keyOf(settingsTable, id) }
+  return { type: 'del', key: keyOf(nodeTables.settings, id) }
 }
 
 async function* rowsOf(store: KeyValueStore, table: number): AsyncGenerator<[Uint8Array, Uint8Array]> {
@@ -129,7 +126,7 @@ function keyOf(table: number, rest: Uint8Array): Uint8Array {
 }
 
 function contactKey(name: string): Uint8Array {
-  return keyOf(contactTable, new TextEncoder().encode(name))
+  return keyOf(nodeTables.contacts, new TextEncoder().encode(name))
 }
 
 function isBytes32(value: unknown): value is Uint8Array {

@@ -1,8 +1,7 @@
 import { concatBytes, prefixEnd, toHex } from '../../../src/encoding/index.ts'
-import { keySpaces } from '../../../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../../src/storage/index.ts'
 
-const deliveredTable = 0x64
 const namespaceBytes = 32
 const refusedMark = 0x01
 
@@ -16,7 +15,7 @@ export interface DeliveryName {
 }
 
 /**
- * Shares of which whoever they are for was told and gave an answer: on the disk, so that they are not told again. Rows `01 64` ‖ namespace ‖ name →
+ * Shares of which whoever they are for was told and gave an answer: on the disk, so that they are not told again. Rows `01 77` ‖ namespace ‖ name →
  * nothing when it was taken, one byte `01` when it was refused.
  */
 export class Deliveries {
@@ -30,7 +29,7 @@ export class Deliveries {
 
   static async open(store: KeyValueStore): Promise<Deliveries> {
     const deliveries = new Deliveries(store)
-    const gte = Uint8Array.of(keySpaces.node, deliveredTable)
+    const gte = Uint8Array.of(keySpaces.node, nodeTables.deliveries)
     for await (const [key, value] of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array })) {
       const namespace = key.subarray(gte.length, gte.length + namespaceBytes)
       const name = key.subarray(gte.length + namespaceBytes)
@@ -81,5 +80,5 @@ export class Deliveries {
 }
 
 function keyOf({ namespace, name }: DeliveryName): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, deliveredTable), namespace, name)
+  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.deliveries), namespace, name)
 }

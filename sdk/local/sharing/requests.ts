@@ -17,12 +17,9 @@ import {
   maxTicketPeers,
   maxTicketText,
 } from '../../../src/limits.ts'
-import { keySpaces } from '../../../src/namespace/index.ts'
+import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../../src/storage/index.ts'
 
-const requestTable = 0x71
-const droppedTable = 0x72
-const groupTable = 0x74
 const formatVersion = 1
 const idBytes = 16
 const maxRowBytes = maxEnvelopeBytes + maxTicketPeers * 4 * maxTicketText
@@ -79,11 +76,11 @@ export class Requests {
   static async open(store: KeyValueStore): Promise<Requests> {
     const requests = new Requests(store)
     const rows: Request[] = []
-    for await (const [, value] of store.entries(rangeOf(requestTable))) rows.push(decodeShareRow(value))
-    for await (const [, value] of store.entries(rangeOf(groupTable))) rows.push(decodeGroupRow(value))
+    for await (const [, value] of store.entries(rangeOf(nodeTables.requests))) rows.push(decodeShareRow(value))
+    for await (const [, value] of store.entries(rangeOf(nodeTables.groupRequests))) rows.push(decodeGroupRow(value))
     rows.sort((a, b) => a.receivedMs - b.receivedMs)
     for (const row of rows) requests.#waiting.set(toHex(row.name), waitingOf(row))
-    for await (const [key, name] of store.entries(rangeOf(droppedTable))) {
+    for await (const [key, name] of store.entries(rangeOf(nodeTables.droppedRequests))) {
       requests.#dropped.set(toHex(name), key.slice())
       requests.#nextDropped = Number(new DataView(key.buffer, key.byteOffset + 2).getBigUint64(0)) + 1
     }
@@ -151,7 +148,10 @@ export class Requests {
       const id = toHex(name)
       const waiting = this.#waiting.get(id)
       if (waiting === undefined) throw noSuchRequest()
-      const key = concatBytes(Uint8Array.of(keySpaces.node, droppedTable), orderedUint64(this.#nextDropped))
+      const key = concatBytes(
+        Uint8Array.of(keySpaces.node, nodeTables.droppedRequests),
+        orderedUint64(this.#nextDropped),
+      )
       const oldest = this.#dropped.size < maxDroppedRequests ? undefined : this.#dropped.entries().next().value
       await this.#store.batch(
         [
@@ -186,7 +186,7 @@ interface Waiting {
 
 function waitingOf({ name, sender, group }: Request): Waiting {
   const isGroup = group !== undefined
-  const key = concatBytes(Uint8Array.of(keySpaces.node, isGroup ? groupTable : requestTable), name)
+  const key = concatBytes(Uint8Array.of(keySpaces.node, isGroup ? nodeTables.groupRequests : nodeTables.requests), name)
   return { sender: toHex(sender), key, isGroup }
 }
 
