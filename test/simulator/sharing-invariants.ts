@@ -56,7 +56,7 @@ export async function checkSharing(
       isMistaken(machine, evidence.ns)
     )
       continue
-    await checkFollower(evidence, machine, tally)
+    await checkFollower(evidence, machine, last, tally)
   }
   const reachOf = reachesIn(world)
   const seen = new Set<string>()
@@ -112,7 +112,12 @@ function checkOwed({ ns, group }: Evidence): void {
 }
 
 /** Whoever follows artifacts can read all of them that it should, and has nothing of any others. */
-async function checkFollower(evidence: Evidence, machine: Machine, tally: SharingTally): Promise<void> {
+async function checkFollower(
+  evidence: Evidence,
+  machine: Machine,
+  last: ReadonlySet<string>,
+  tally: SharingTally,
+): Promise<void> {
   const { access, versions, live, firstGen, world } = evidence
   const { name, id, partial } = machine
   for (const version of versions) {
@@ -120,7 +125,8 @@ async function checkFollower(evidence: Evidence, machine: Machine, tally: Sharin
     const after = access.after(id, artifact)
     const written = world.ledger.puts.get(toHex(entry.hash))
     if (after === undefined || gen <= after || !live.has(toHex(entry.hash)) || written === undefined) continue
-    const isOpen = (key: string) => after === 0 || (firstGen.get(key) ?? 0) > after
+    // Whoever knows of a share takes a key for it that opens nothing from before.
+    const isOpen = (key: string) => after === 0 || last.has(toHex(entry.hash)) || (firstGen.get(key) ?? 0) > after
     const what = `${name} follows an artifact, and of its version ${gen} (${toHex(entry.hash).slice(0, 8)})`
     const held = await partial?.entry(entry.hash)
     if (partial === undefined || held === undefined) throw new Error(`${what} it has nothing`)

@@ -12,9 +12,9 @@ export const sharingWeights = {
   update: 28,
   share: 16,
   unshare: 12,
-  shareGroup: 7,
-  addToGroup: 5,
-  removeFromGroup: 5,
+  shareGroup: 12,
+  addToGroup: 7,
+  removeFromGroup: 9,
   rotateGroup: 2,
 }
 export type SharingDeed = Exclude<keyof typeof sharingWeights, 'create' | 'update'>
@@ -57,7 +57,7 @@ export class SharingStory {
   async play(kind: SharingDeed, machine: Machine): Promise<void> {
     const { chance, agents, act, nameOf, tell } = this.#stage
     const run = machine.run
-    const [draw, isPlain] = [chance.next(), chance.is(0.6)]
+    const [draw, isPlain] = [chance.next(), chance.is(0.5)]
     const terms = isPlain
       ? {}
       : chance.is(0.5)
@@ -70,8 +70,13 @@ export class SharingStory {
     if (kind === 'addToGroup' || kind === 'removeFromGroup' || kind === 'rotateGroup') {
       await act(run?.group, run, async (group) => {
         if (kind === 'addToGroup') await group.grant({ agent: member, role })
-        else if (kind === 'removeFromGroup') await group.revoke({ agent: member })
-        else await group.rotate()
+        else if (kind === 'rotateGroup') await group.rotate()
+        else {
+          const others = group.membership.members.filter(({ role: its }) => its !== 'owner')
+          const { agent: gone } = others[Math.floor(draw * others.length)] ?? { agent: member }
+          await group.revoke({ agent: gone })
+          return tell(`${name} ${nameOf(gone)}`)
+        }
         tell(`${name} ${kind === 'rotateGroup' ? '' : nameOf(member)}`)
       })
       return
