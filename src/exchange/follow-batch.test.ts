@@ -58,6 +58,25 @@ describe('a round about many artifacts', () => {
     expect(log.roleOf(world.other.id)).toBe('reader')
   })
 
+  it('brings what any of the capabilities for one artifact lets see, in whatever order they are shown, all at once or after the rest', async () => {
+    for (const isReversed of [false, true]) {
+      for (const isHeldBare of [false, true]) {
+        const world = await World.make()
+        const { artifacts, shares, log } = await shared(world, 1)
+        const [artifact] = artifacts as [Uint8Array]
+        const [whole] = shares as [Capability]
+        const later = await world.share(artifact, { fromNow: true })
+        await log.holdCapabilities([whole, later].map(({ claims: { jti } }) => ({ artifact, jti, groups: [] })))
+        await using _ = world.serve(world.owner)
+        if (isHeldBare) await world.askAll(log, [later])
+        expect(await names(log, artifacts)).toEqual([undefined])
+        await world.askAll(log, isReversed ? [later, whole] : [whole, later])
+        expect(await names(log, artifacts)).toEqual(['name 0'])
+        expect(await Array.fromAsync(log.incomplete())).toEqual([])
+      }
+    }
+  })
+
   it('is about as many as a frame takes, and goes on with the rest', async () => {
     const world = await World.make()
     const { artifacts, shares, log } = await shared(world, 600)

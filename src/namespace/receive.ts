@@ -134,13 +134,19 @@ function decodeBatch(
       // Whoever followed an artifact before it became a member may be told as a follower for a while: nobody's fault.
       else if (partial === undefined && header.keysHash !== undefined && keys === undefined)
         refused.push({ hash, code: 'void', why: 'it came without its keys' })
-      else found.set(bytesText(hash), { entry, bytes })
+      else if (partsIn(entry) > partsIn(found.get(bytesText(hash))?.entry)) found.set(bytesText(hash), { entry, bytes })
     } catch (error) {
       if (!isHubError(error)) throw error
       refused.push({ hash: undefined, code: error.code, why: error.message })
     }
   }
   return [...found.values()]
+}
+
+/** How much there is of a copy of an entry: who shows several capabilities for one artifact is given by each what it lets see. */
+function partsIn(entry: Entry | undefined): number {
+  if (entry === undefined) return -1
+  return [entry.keys, entry.body, entry.leaf].filter((part) => part !== undefined).length
 }
 
 /**
