@@ -158,6 +158,7 @@ class Scenario {
 
   async #checkSharing(): Promise<SharingTally | undefined> {
     if (this.#sharing === undefined) return undefined
+    await this.#sharing.end(this.#machines)
     // What ends soon has ended then.
     await this.#time.pass(100_000)
     const last = await this.#sharing.writeAll(this.#machines)

@@ -1,7 +1,7 @@
-import { equalBytes } from '../../src/encoding/index.ts'
+import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import { Namespace } from '../../src/namespace/index.ts'
 import type { Chance } from './chance.ts'
-import { listed, update } from './deeds.ts'
+import { create, listed, update } from './deeds.ts'
 import { membersOf } from './invariants.ts'
 import type { Machine, SimulatedAgent, World } from './machine.ts'
 import type { Run } from './run.ts'
@@ -99,6 +99,44 @@ export class SharingStory {
       await ns.share({ artifact, audience: [one], ...terms })
       tell(`${name} ${shortOf(artifact)} ${kind === 'share' ? nameOf(agent) : ''} ${Object.entries(terms)}`)
     })
+  }
+
+  /** What every scenario ends with: of two new artifacts one is with the group, which then lets somebody go, and the other with somebody from now on. */
+  async end(machines: readonly Machine[]): Promise<void> {
+    const { world, chance, agents, act } = this.#stage
+    const [owner] = machines as [Machine]
+    const founder = machines.find(({ run, id }) => run?.group?.roleOf(id) === 'owner')
+    const inGroup = (deed: (group: Namespace) => Promise<unknown>) =>
+      world.time.until(
+        act(founder?.run?.group, founder?.run, async (group) => {
+          await deed(group)
+        }),
+      )
+    const strangers = agents.filter(
+      ({ publicKey }) =>
+        owner.ns?.roleOf(publicKey) === undefined && !(founder !== undefined && equalBytes(publicKey, founder.id)),
+    )
+    const agent = chance.pick(strangers)?.publicKey
+    if (agent === undefined) return
+    await inGroup(async (group) => {
+      if (group.roleOf(agent) === undefined) await group.grant({ agent, role: 'writer' })
+    })
+    await world.time.pass(5_000)
+    await world.time.until(
+      act(owner.ns, owner.run, async (ns) => {
+        const before = new Set((await listed(ns)).map(toHex))
+        for (const text of ['one of the last', 'the last']) await create(owner, ns, text)
+        const [one, other] = (await listed(ns)).filter((artifact) => !before.has(toHex(artifact))) as [
+          Uint8Array,
+          Uint8Array,
+        ]
+        await owner.run?.news.prepare()
+        await ns.share({ artifact: one, audience: [{ kind: 'group', id: world.group as Uint8Array }] })
+        await ns.share({ artifact: other, audience: [{ kind: 'agent', id: this.#someone(owner) }], fromNow: true })
+      }),
+    )
+    await world.time.pass(5_000)
+    await inGroup((group) => group.revoke({ agent }))
   }
 
   /** Whoever may write all of it writes to every artifact. Gives the hashes (hex) of the entries. */

@@ -9,6 +9,8 @@ import { play } from './scenario.ts'
  * - a version's key is not given to shares that its author
  *   had not heard of                                              23: a follower cannot open the body of a version
  * - a share from now on gives the keys of earlier versions         2: version 1 opens, of what was only later shared
+ * - a share from now on keeps the key in force                     1: a follower cannot open the body of a version
+ * - a key sealed to an earlier epoch of a group stays good         1: who should not read any more opens what was written when all knew
  * - providers let in who shows what was taken back                 2: not in step, for a follower has nothing that ends what it holds
  * - who ranks above an issuer cannot take back what it shared      6: who should not read any more opens what was written when all knew
  * - shares outlive the grant of their issuer                      15: the same
@@ -18,7 +20,8 @@ import { play } from './scenario.ts'
  * - providers let in who was removed from a group                  5: who should not read any more was given what was written then
  * - epochs that a removed admin of a group begins hold            24: not in step, for the namespace stays at that one
  *
- * (The numbers are of when that was done.) It found that a member was held to blame who told a new member as the follower that it had been.
+ * (The numbers are of when that was done.) It found that a member was held to blame who told a new member as the follower that it had been, and, while
+ * it ended with two shares of one artifact, that who followed it by both could lack bodies for good.
  */
 
 // SEED=… plays that one alone and tells its story on failure.
