@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { gatewayBase, isIpRange } from '../../src/capability/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 
 const MiB = 1024 * 1024
@@ -58,6 +59,18 @@ export interface GatewayOptions {
 
 const milliseconds = z.int().min(1).max(3_600_000)
 const port = z.int().min(0).max(65_535)
+/** As links have it: one that none could point to is refused while somebody is there to see it. */
+const publicUrl = z.string().transform((text, context) => {
+  try {
+    return gatewayBase(text)
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message })
+    return z.NEVER
+  }
+})
+const proxies = z.union([z.boolean(), z.array(z.string().refine(isIpRange))], {
+  error: 'must be IP addresses, or CIDR prefixes whose other bits are zero',
+})
 const pem = z.union([z.string().min(1), z.instanceof(Uint8Array)])
 const limits = (defaults: Limits) => {
   const amount = z.number().positive()
@@ -74,12 +87,12 @@ const limits = (defaults: Limits) => {
 const form = z.strictObject({
   host: z.string().min(1).default('127.0.0.1'),
   port: port.default(0),
-  publicUrl: z.url({ protocol: /^https?$/ }).optional(),
+  publicUrl: publicUrl.optional(),
   admin: z.strictObject({ host: z.string().min(1).default('127.0.0.1'), port }).optional(),
   tls: z.strictObject({ key: pem, cert: pem }).optional(),
   open: z.boolean().default(false),
   allowPrivateProviders: z.boolean().default(false),
-  trustProxy: z.union([z.boolean(), z.array(z.string().min(1))]).default(false),
+  trustProxy: proxies.default(false),
   clockSkewSeconds: z.number().min(0).max(3_600).default(60),
   maxViewAgeSeconds: z.number().min(1).max(86_400).default(60),
   strangerCacheBytes: z

@@ -2,6 +2,7 @@ import type { Server as HttpServer } from 'node:http'
 import type { Http2SecureServer, ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
+import { isInIpRange } from '../../src/capability/index.ts'
 import type { ContentEngine } from '../../src/content/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { KeyValueStore } from '../../src/storage/index.ts'
@@ -65,8 +66,7 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
   const { host } = settings
   const port = await listen(server as HttpServer, host, settings.port, settings.maxConnections)
   const scheme = settings.tls === undefined ? 'http' : 'https'
-  const url =
-    settings.publicUrl?.replace(/\/+$/, '') ?? `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
+  const url = settings.publicUrl ?? `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
   const admin = settings.admin && (await startAdminServer(settings.admin, running.metrics, () => !running.isClosing))
   cleanUp.move()
   logger?.info('the gateway listens', { url, port, ...(admin === undefined ? {} : { adminPort: admin.port }) })
@@ -81,7 +81,10 @@ export async function startGateway(parts: GatewayParts): Promise<Gateway> {
 function createApplication({ tls, trustProxy, headerTimeoutMs }: GatewaySettings): Application {
   const common = {
     logger: false,
-    trustProxy: trustProxy === true ? true : trustProxy === false ? false : [...trustProxy],
+    trustProxy:
+      typeof trustProxy === 'boolean'
+        ? trustProxy
+        : (address: string) => trustProxy.some((range) => isInIpRange(range, address)),
     exposeHeadRoutes: false,
     keepAliveTimeout: 60_000,
     requestTimeout: headerTimeoutMs,

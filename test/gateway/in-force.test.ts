@@ -84,8 +84,11 @@ describe('a link of the node that serves it', () => {
   test('is over when it is revoked, alone, and at once', async () => {
     const { artifact, link } = await stored()
     const [one, other] = [await link(), await link()]
+    // Its token is known to the gateway, and its content to whoever has the ETag.
+    const { headers } = await ask(one.url)
     await artifact.revokeSignedUrl({ jti: one.jti })
     expect(await refusal(one.url)).toBe('403 REVOKED')
+    expect((await ask(one.url, { headers: { 'if-none-match': headers.etag as string } })).status).toBe(403)
     expect((await ask(other.url)).status).toBe(200)
   })
 

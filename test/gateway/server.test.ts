@@ -127,16 +127,21 @@ test('a link has its limits, and others have their own', async () => {
   expect((await ask(other)).status).toBe(200)
 })
 
-test('the address of a client is the one that a trusted proxy tells', async () => {
-  await using gateway = await startTestGateway({ trustProxy: ['127.0.0.1'] })
-  const { id } = await gateway.node.client.artifact.create({ name: 'x', data: Buffer.from('x') })
-  const link = gateway.link(id, { ip: '192.0.2.7' })
-  const from = async (address: string) => (await ask(link, { headers: { 'x-forwarded-for': address } })).status
-  expect(await from('192.0.2.7')).toBe(200)
-  expect(await from('192.0.2.8')).toBe(403)
-  // What a client put there itself stands before what the proxy added.
-  expect(await from('192.0.2.7, 198.51.100.1')).toBe(403)
-})
+test.each(['127.0.0.1', '127.0.0.0/8'])(
+  'the address of a client is the one that a trusted proxy tells, of %s',
+  async (proxies) => {
+    await using gateway = await startTestGateway({ trustProxy: ['203.0.113.0/24', proxies] })
+    const { id } = await gateway.node.client.artifact.create({ name: 'x', data: Buffer.from('x') })
+    const link = gateway.link(id, { ip: '192.0.2.7' })
+    const from = async (address: string) => (await ask(link, { headers: { 'x-forwarded-for': address } })).status
+    expect(await from('192.0.2.7')).toBe(200)
+    expect(await from('192.0.2.8')).toBe(403)
+    // What a client put there itself stands before what the proxy added.
+    expect(await from('192.0.2.7, 198.51.100.1')).toBe(403)
+    expect(await from('198.51.100.1, 192.0.2.7, 203.0.113.9')).toBe(200)
+    expect(await from('nonsense')).toBe(403)
+  },
+)
 
 test('the admin listener has figures, the public one has not, and no capability is anywhere', async () => {
   const lines: string[] = []
@@ -169,6 +174,12 @@ test('what is wrong with its options is told before anything is opened', async (
     { port: 70_000 },
     { host: '' },
     { publicUrl: 'ftp://x' },
+    { publicUrl: 'https://files.example.org/?x' },
+    { publicUrl: 'https://files.example.org/#x' },
+    { publicUrl: 'https://somebody@files.example.org' },
+    { trustProxy: ['proxy.example.org'] },
+    { trustProxy: ['10.0.0.1/8'] },
+    { trustProxy: ['127.0.0.1', '10.0.0.0/33'] },
     { perClient: { concurrent: 0 } },
     { nonsense: 1 },
   ]
@@ -215,6 +226,22 @@ test.skipIf(!isInstalled('openssl'))('with a certificate it speaks HTTPS, and HT
   expect(answers[0]?.body.equals(content)).toBe(true)
   expect(answers[1]?.body.equals(content.subarray(1_000, 2_000))).toBe(true)
   session.close()
+})
+
+test.skipIf(!isInstalled('openssl'))('closing lets what is on its way over HTTP/2 arrive', async () => {
+  const tls = await makeTls()
+  await using gateway = await startTestGateway({ tls })
+  const { id } = await gateway.node.client.artifact.create({ name: 'x', data: content })
+  const link = new URL(gateway.link(id))
+  const session = connectHttp2(link.origin, { ca: tls.cert })
+  const stream = session.request({ ':path': link.pathname + link.search }, { endStream: true })
+  await once(stream, 'response')
+  const closed = gateway.node.close()
+  const parts: Buffer[] = []
+  for await (const part of stream) parts.push(part)
+  expect(Buffer.concat(parts).equals(content)).toBe(true)
+  await closed
+  session.destroy()
 })
 
 test.skipIf(!isInstalled('openssl'))(
