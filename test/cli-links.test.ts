@@ -140,7 +140,11 @@ test('what is wrong is said so', async () => {
     [['url', 'inspect', `${url.slice(0, -9)}AAAAAAAAA`], 'SIGNATURE_INVALID'],
     [['url', 'inspect', `${url}=`], 'SIGNATURE_INVALID'],
     [['url', 'inspect', url.replace(/art_[a-z2-7]{32}/, `art_${'a'.repeat(32)}`)], 'SIGNATURE_INVALID'],
+    [['url', 'revoke', url, 'again'], 'INVALID_ARGUMENT'],
+    [['get', url], 'NOT_FOUND'],
   ] as const) {
-    expect([args, errorOf(await place.run([...args, '--json'])).code]).toEqual([args, code])
+    const failed = await place.run([...args, '--json'])
+    expect([args, errorOf(failed).code]).toEqual([args, code])
+    expect(failed.stderr).not.toContain(url.slice(-40, -10))
   }
 })

@@ -80,8 +80,18 @@ export function describeFailure(thrown: unknown): Failure {
   }
 }
 
-/** The text of a failure for standard error: words for people, one JSON document for programs. */
+/** What makes a link work, as its URL has it; none is shorter. */
+const capability = /\bcap=[\w%-]{64,}/g
+
+/**
+ * The text of a failure for standard error: words for people, one JSON document for programs. Links that were arguments are in it
+ * without what makes them work, for what scripts print ends up in logs.
+ */
 export function failureText(failure: Failure, options: { json: boolean; stack?: string | undefined }): string {
+  return textOf(failure, options).replaceAll(capability, 'cap=…')
+}
+
+function textOf(failure: Failure, options: { json: boolean; stack?: string | undefined }): string {
   if (failure.told === undefined) return ''
   const { hint, ...error } = failure.told
   if (options.json) return `${jsonText({ error: { ...error, ...(hint === undefined ? {} : { hint }) } })}\n`
