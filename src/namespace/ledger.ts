@@ -178,6 +178,11 @@ export class Ledger {
     })
   }
 
+  /** Resolves when what was being committed at the call is written, or has failed. */
+  async settled(): Promise<void> {
+    await this.#queue.alone(async () => {})
+  }
+
   /** Takes in the keys that auth entries, stored or about to be, hold for this agent. */
   async learn(entries: readonly Sealing[]): Promise<void> {
     // A batch that fails takes no keys back: what they open is owed from then on.

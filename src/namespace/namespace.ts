@@ -505,6 +505,8 @@ export class Namespace implements NamespaceParts {
 
   async #tryAgain(): Promise<void> {
     this.#ledger.noteKeysGained()
+    // A batch that is on its way was not read with these keys, and is not to be found before it is written.
+    await this.#ledger.settled()
     await this.#revealer.run(undefined)
   }
 

@@ -93,6 +93,28 @@ describe('a log of which one artifact is followed', () => {
     expect(await differences(again)).toEqual([])
   })
 
+  test('opens what is on its way to the disk when the capability for it comes', async () => {
+    const { owner, outside } = await setUp()
+    const wanted = await owner.write('wanted')
+    const share = await shareWith(owner, wanted, outside.id)
+    const ns = await follow(outside, owner, wanted)
+    const { store } = outside
+    const { batch } = store
+    const [isWriting, mayWrite] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    store.batch = async (...changes) => {
+      isWriting.resolve()
+      await mayWrite.promise
+      await batch.apply(store, changes)
+    }
+    const receiving = ns.receive(await given(owner, wanted, { share }))
+    await isWriting.promise
+    const holding = ns.holdCapabilities([{ artifact: wanted, jti: share, groups: [] }])
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+    mayWrite.resolve()
+    await Promise.all([receiving, holding])
+    expect(await read(outside, ns, wanted)).toMatchObject({ name: 'wanted' })
+  })
+
   test('takes nothing of other artifacts, and nothing is written into it', async () => {
     const { owner, outside } = await setUp()
     const wanted = await owner.write('wanted')
