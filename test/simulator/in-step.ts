@@ -1,3 +1,4 @@
+import { timeOf } from '../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import type { Namespace } from '../../src/namespace/index.ts'
 import type { Machine } from './machine.ts'
@@ -30,19 +31,26 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
 }
 
 async function behindOf(
-  { partial, run }: Machine,
+  { partial, run, now }: Machine,
   ns: Namespace,
   auth: readonly string[],
 ): Promise<string | undefined> {
-  const live = run?.follower.live() ?? []
-  if (live.length > 0 && partial === undefined) return 'has nothing yet'
-  if (partial === undefined) return undefined
+  // By one whose issuer's clock was ahead nothing is given until it begins.
+  const live = (run?.follower.live() ?? []).filter(({ claims }) => timeOf(claims, now()) !== 'not-yet')
+  if (live.length === 0) return undefined
+  if (partial === undefined) return 'has nothing yet'
   // It may have more: what liars told it themselves, and others do not tell of any more.
   const held = new Set((await partial.authIds()).ids.map(toHex))
   if (!auth.every((id) => held.has(id))) return 'auth entries'
   for await (const hash of partial.incomplete()) {
     // What liars left out may be nowhere else.
-    if ((await ns.entry(hash))?.body !== undefined) return 'bodies'
+    const { header, body } = (await ns.entry(hash)) ?? {}
+    const data = header?.data
+    if (body === undefined || data === undefined) continue
+    const isGiven = live.some(
+      ({ claims }) => equalBytes(claims.artifact, ns.artifactOf(data.artifactSalt)) && data.gen > claims.after,
+    )
+    if (isGiven) return 'bodies'
   }
   for (const { claims } of live) {
     const { artifact, jti, after } = claims
