@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { NamespaceNode } from '../../test/support/namespace-nodes.ts'
+import { NamespaceNode } from '../../test/support/namespace-nodes.ts'
 import { type Capability, encodePresentation, type ShareClaims, signCapability } from '../capability/index.ts'
 import { equalBytes } from '../encoding/index.ts'
 import { deniedFollows, maxFollowsInFrame } from '../limits.ts'
@@ -146,6 +146,38 @@ describe('a round about many artifacts', () => {
     world.scheduler.advance(1_000)
     expect(await world.askAll(log, [good])).toMatchObject({ denied: none })
     expect(await names(log, artifacts)).toEqual(['name 0'])
+  })
+
+  it('takes of a former writer nothing that it signed below its cut, and brings what is well of it from a member', async () => {
+    for (const isForged of [true, false]) {
+      const world = await World.make()
+      const { owner, writer, time } = world
+      const { artifacts, shares, log } = await shared(world, 2)
+      await writer.pull(owner)
+      const copy = await new NamespaceNode(2, time, { copyOf: writer }).open(writer.ns.id)
+      if (!isForged) await writer.update(artifacts[0] as Uint8Array, 'genuine')
+      await writer.write('beside 1')
+      await writer.write('beside 2')
+      await owner.pull(writer)
+      if (isForged) await copy.update(artifacts[0] as Uint8Array, 'forged')
+      await owner.ns.revoke({ agent: writer.id })
+      // It keeps its removal to itself.
+      const service = world.serve(writer, isForged ? copy.ns : writer.ns)
+      await world.askAll(log, shares, { to: writer })
+      expect(await names(log, artifacts)).toEqual([isForged ? 'forged' : 'genuine', 'name 1'])
+      await using _ = world.serve(owner)
+      const heard = await world.askAll(log, shares)
+      expect(log.roleOf(writer.id)).toBeUndefined()
+      expect(heard).toMatchObject({ denied: none, lacking: isForged ? none : new Set([0]) })
+      expect(await world.askAll(log, shares)).toMatchObject({ lacking: none, stored: isForged ? 0 : 1 })
+      const after = isForged ? 'name 0' : 'genuine'
+      expect(await names(log, artifacts)).toEqual([after, 'name 1'])
+      // By then it is of no use to give it again, in a round or about one artifact.
+      expect(await world.askAll(log, shares, { to: writer })).toMatchObject({ stored: 0 })
+      await world.ask(log, shares[0] as Capability, { to: writer })
+      expect(await names(log, artifacts)).toEqual([after, 'name 1'])
+      await service.close()
+    }
   })
 
   it('is held against who asks for one thing twice', async () => {

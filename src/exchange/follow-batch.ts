@@ -43,7 +43,9 @@ export async function runFollowBatch(
   const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
   const auth = await log.authIds()
   const asked = await someOf(log, items)
-  const rows = asked.map(({ item: { scope, presentation }, ids }) => ({ scope, hash: sha256(...ids), presentation }))
+  const rows = asked.map(
+    ({ item: { scope, presentation }, ids }): FollowMessageRow => ({ scope, hash: sha256(...ids), presentation }),
+  )
   await stream.send({ type: 'follow', namespace: log.id, authHash: auth.hash, rows })
   const { same, differ, denied } = await stream.expect('followed')
   const refused = new Set(denied)
@@ -67,7 +69,16 @@ export async function runFollowBatch(
   const views = differ.flatMap((at) => asked[at]?.view ?? [])
   const isThrough = equalBytes(done.hash, await batchHash(log, views))
   const served = rows.flatMap((_, at) => (refused.has(at) ? [] : [at]))
-  return outcome(isThrough ? [] : same ? differ : served)
+  if (!isThrough) return outcome(same ? differ : served)
+  // What came may have taken entries out of what was the same on both sides.
+  const settled = new Set(differ)
+  const moved: number[] = []
+  for (const at of same ? [] : served) {
+    const { view } = asked[at] as (typeof asked)[number]
+    const isOther = !settled.has(at) && !equalBytes((rows[at] as FollowMessageRow).hash, sha256(...(await view.ids())))
+    if (isOther) moved.push(at)
+  }
+  return outcome(moved)
 }
 
 /** What a round came to, for both sides to compare: SHA-256 over that of the entries that say who may do what, and of each artifact that differed. */

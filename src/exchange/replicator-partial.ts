@@ -46,12 +46,16 @@ export class ReplicatedPartial {
   #lastSyncAt: number | undefined
   #lastError: NamespaceSyncStatus['lastError']
   #dialFailures = 0
+  readonly #stopListening: () => void
 
   constructor(log: ReplicatedLog, context: ReplicatorContext) {
     this.log = log
     this.#context = context
     this.#timers = new NamedTimers(context.scheduler)
     this.#peers = new SyncPeers((agent) => !this.isOfInterest(agent))
+    this.#stopListening = log.subscribe(({ removed = 0 }) => {
+      if (removed > 0) this.#askAnew()
+    })
     this.#every()
   }
 
@@ -142,6 +146,7 @@ export class ReplicatedPartial {
   async close(): Promise<void> {
     this.#ending.abort(new DOMException('it is not followed any more', 'AbortError'))
     this.#timers.close()
+    this.#stopListening()
     for (const peer of this.#peers.values()) peer.cooling?.()
     await Promise.all([...this.#peers.values()].map(({ running }) => running))
   }
@@ -167,6 +172,13 @@ export class ReplicatedPartial {
       sources += 1
     }
     if (sources === 0) this.#dial()
+  }
+
+  /** Entries were taken out: whoever has told all has to be asked for these. */
+  #askAnew(): void {
+    this.#told.clear()
+    for (const peer of this.#peers.values()) peer.inTouch = false
+    this.#askConnected()
   }
 
   #dial(): void {
@@ -299,7 +311,7 @@ export class ReplicatedPartial {
     for (const { item } of denied.slice(0, maxDenialsExplained)) {
       if (this.log.isIssued?.(item.claims) === true && this.#isEnded(item)) continue
       const outcome = await runFollowRound(stream, { log: this.log, ...item })
-      if (outcome.evidence.length > 0) await this.log.receive(outcome.evidence, { signal: stream.signal })
+      if (outcome.evidence.length > 0) await this.log.receive(outcome.evidence, { signal: stream.signal, from: stream.agent })
     }
   }
 

@@ -36,6 +36,8 @@ export interface LogChange {
   readonly written: readonly Uint8Array[]
   /** How many entries came from others. */
   readonly received: number
+  /** Entries of which only some artifacts are here that were taken out, for another to give anew. */
+  readonly removed?: number
   /** Whether who may do what may have changed. */
   readonly authChanged: boolean
   /** Whether others may lack keys of what was received: `heal` looks. */
@@ -79,8 +81,14 @@ export interface ReplicatedLog extends ReadableNamespace {
    * at once, where else it would try everything a second time when they come in their place.
    */
   lettersFor?(agent: Uint8Array): AsyncIterable<Uint8Array>
-  /** Checks entries that anyone may have made and stores those that are well, in one durable batch. Idempotent. */
-  receive(batch: readonly Uint8Array[], options?: { signal?: AbortSignal | undefined }): Promise<Received>
+  /**
+   * Checks entries that anyone may have made and stores those that are well, in one durable batch. Idempotent.
+   * @param options.from the agent that gave them
+   */
+  receive(
+    batch: readonly Uint8Array[],
+    options?: { signal?: AbortSignal | undefined; from?: Uint8Array | undefined },
+  ): Promise<Received>
   /** Whether entries were handed to `receive` that are not durable yet. */
   readonly isReceiving?: boolean
   /** Whether an agent had a role that was taken away. */

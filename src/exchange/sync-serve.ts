@@ -354,7 +354,7 @@ export class SyncService implements AsyncDisposable {
         await this.#deny(stream)
       } else {
         const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
-        count(stream, await log.receive(message.entries, { signal: stream.signal }), tally)
+        count(stream, await log.receive(message.entries, { signal: stream.signal, from: stream.agent }), tally)
         useless = tally.stored > 0 ? 0 : useless + 1
         if (useless > maxUselessSyncBatches) stream.misbehaved('flood', 'pushes of which none is new')
         await stream.send({ type: 'done', hash: log.vectorHash, stored: tally.stored, unlinked: tally.unlinked })

@@ -120,7 +120,7 @@ export async function receiveEntries(
   const next = async () => {
     const message = await stream.expect('entries', 'end')
     if (message.type === 'end') return message
-    const receiving = log.receive(message.entries, { signal: stream.signal })
+    const receiving = log.receive(message.entries, { signal: stream.signal, from: stream.agent })
     checking = receiving.catch(() => {})
     return { type: message.type, receiving }
   }

@@ -23,6 +23,8 @@ export interface NamespaceChange {
   readonly written: readonly Uint8Array[]
   /** Entries of others that were stored. */
   readonly received: number
+  /** Entries of a partial log that were taken out, for another to give anew. */
+  readonly removed: number
   /** Whether who may do what may have changed. */
   readonly authChanged: boolean
   /** Artifacts (20 bytes) whose versions changed. */
@@ -44,6 +46,7 @@ const noChange: NamespaceChange = {
   appended: 0,
   written: [],
   received: 0,
+  removed: 0,
   authChanged: false,
   artifacts: [],
   shared: [],
@@ -183,6 +186,11 @@ export class Ledger {
     await this.#queue.alone(async () => {})
   }
 
+  /** Makes all that follows from the log again. @throws CLOSED, what the store throws */
+  async rebuild(): Promise<void> {
+    await this.alone(() => rebuildDerived(this.#derivable, {}))
+  }
+
   /** Takes in the keys that auth entries, stored or about to be, hold for this agent. */
   async learn(entries: readonly Sealing[]): Promise<void> {
     // A batch that fails takes no keys back: what they open is owed from then on.
@@ -284,14 +292,15 @@ export class Ledger {
     this.#feedEras = feedEras
     tx.releaseReservations()
     if (this.#listeners.size === 0) return
-    const { appended, received, written } = tx
+    const { appended, received, removed, written } = tx
     const stored = tx.storedEntries
     const entries = { [Symbol.iterator]: () => stored.filter((entry) => isShownBy(membership, entry)).values() }
     const [artifacts, shared] = [[...tx.changedArtifacts], [...tx.sharedArtifacts]]
     const keysGained = this.#keysGained > this.#keysTold
     this.#keysTold = this.#keysGained
     const mayOweBoxes = received > 0 && artifacts.length + shared.length > 0 && hasShares
-    const change = { appended, written, received, authChanged, artifacts, shared, keysGained, mayOweBoxes, entries }
+    const told = { appended, written, received, removed, authChanged, artifacts, shared }
+    const change = { ...told, keysGained, mayOweBoxes, entries }
     for (const listener of this.#listeners) listener(change)
   }
 

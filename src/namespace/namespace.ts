@@ -42,6 +42,7 @@ import {
   writeRevokes,
   writeRotate,
 } from './membership-writes.ts'
+import { removeDoubtful } from './origins.ts'
 import { OwnShares, type SharesGiven } from './own-shares.ts'
 import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
 import { type Received, receiveEntries } from './receive.ts'
@@ -93,6 +94,8 @@ export class Namespace implements NamespaceParts {
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
   #batchesReceiving = 0
+  /** By which membership it was last looked at who gave what. */
+  #judgedBy: Membership | undefined
 
   private constructor(ledger: Ledger) {
     const { id, idText, env, keys, log, catalog, blocks, keyring, shares, partial } = ledger.parts
@@ -187,6 +190,7 @@ export class Namespace implements NamespaceParts {
     await ledger.load()
     for (const { clock } of ledger.chains.all()) env.clock.merge(clock)
     const namespace = new Namespace(ledger)
+    await namespace.#judgeOrigins()
     await namespace.#revealer.resume()
     return namespace
   }
@@ -311,18 +315,32 @@ export class Namespace implements NamespaceParts {
   /**
    * Checks entries that anyone may have made and stores those that are well, with all that follows from them, in one
    * durable batch. Idempotent. Batches are stored in the order of the calls, and checked beside what is stored before them.
+   *
+   * @param options.from the agent that gave them: a partial log takes the word of nobody whose role has ended. Absent: they are this node's own
    */
-  async receive(batch: readonly Uint8Array[], { signal }: SignalOption = {}): Promise<Received> {
+  async receive(
+    batch: readonly Uint8Array[],
+    { signal, from }: SignalOption & { readonly from?: Uint8Array | undefined } = {},
+  ): Promise<Received> {
     signal?.throwIfAborted()
     const earlier = this.#receiving
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#receiving = promise
     this.#batchesReceiving += 1
-    const received = await receiveEntries(this.#ledger, batch, earlier, resolve).finally(() => {
+    const received = await receiveEntries(this.#ledger, batch, earlier, resolve, from).finally(() => {
       this.#batchesReceiving -= 1
     })
+    await this.#judgeOrigins()
     await this.#revealer.run(signal)
     return received
+  }
+
+  /** Of a partial log: takes out what nobody stands for any more, once who may do what has changed. */
+  async #judgeOrigins(): Promise<void> {
+    if (this.partial === undefined || this.#judgedBy === this.membership) return
+    const { membership } = this
+    await removeDoubtful(this.#ledger)
+    this.#judgedBy = membership
   }
 
   /** Whether entries were handed to `receive` that are not durable yet. */

@@ -14,6 +14,7 @@ import { type Chains, chainOf, type Tip } from './chains.ts'
 import { labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
 import type { Ledger } from './ledger.ts'
 import { isStripped } from './operations.ts'
+import { isDoubtful, noteOrigin } from './origins.ts'
 import type { NamespaceParts } from './parts.ts'
 import { operationFrom, recount, revealArtifacts } from './recount.ts'
 import { isAmong, isShownBy } from './shown.ts'
@@ -54,15 +55,17 @@ interface Candidate {
  *
  * @param earlier settles once these are on their way into the store; never rejects
  * @param onTurn called when this one is, or is not going to be
+ * @param from the agent that gave the batch; absent: this node's own
  */
 export async function receiveEntries(
   ledger: Ledger,
   batch: readonly Uint8Array[],
   earlier: Promise<void>,
   onTurn: () => void,
+  from?: Uint8Array | undefined,
 ): Promise<Received> {
   try {
-    return await receiveInTurn(ledger, batch, earlier, onTurn)
+    return await receiveInTurn(ledger, batch, earlier, onTurn, from)
   } finally {
     onTurn()
   }
@@ -73,6 +76,7 @@ async function receiveInTurn(
   batch: readonly Uint8Array[],
   earlier: Promise<void>,
   onTurn: () => void,
+  from: Uint8Array | undefined,
 ): Promise<Received> {
   const namespace = ledger.parts
   const refused: RefusedEntry[] = []
@@ -95,7 +99,7 @@ async function receiveInTurn(
       )
       outcome.known += candidates.length - open.length
       await tx.prime(keyRowsOf(namespace, open))
-      const linker = new Linker(tx, ledger, refused)
+      const linker = new Linker(tx, ledger, refused, from)
       const stored = await linker.storeAll(open)
       outcome.stored = stored.length
       outcome.unlinked = linker.unlinked
@@ -240,6 +244,7 @@ class Linker {
   readonly #namespace: NamespaceParts
   readonly #chains: Chains
   readonly #refused: RefusedEntry[]
+  readonly #from: Uint8Array | undefined
   readonly #grantees = new Map<string, Uint8Array | undefined>()
   readonly #void = new Set<string>()
   /** As of the last entry stored that may move a limit: what lies beyond one does not. */
@@ -247,7 +252,13 @@ class Linker {
   /** By grant, what is held beyond the limits of its chains. */
   readonly #surplus = new Map<string, { entries: number; bytes: number }>()
 
-  constructor(tx: Transaction, { parts, chains }: Ledger, refused: RefusedEntry[]) {
+  constructor(
+    tx: Transaction,
+    { parts, chains }: Ledger,
+    refused: RefusedEntry[],
+    from: Uint8Array | undefined,
+  ) {
+    this.#from = from
     this.#tx = tx
     this.#namespace = parts
     this.#chains = chains
@@ -269,20 +280,21 @@ class Linker {
           left.push(candidate)
           continue
         }
-        const fit = follows ? 'void' : await this.#fitOf(candidate, chain)
+        const isDoubtful = this.#isDoubtful(entry)
+        const fit = follows || isDoubtful ? 'void' : await this.#fitOf(candidate, chain)
         if (fit === 'void') {
           this.#void.add(bytesText(entry.hash))
-          this.#refused.push({
-            hash: entry.hash,
-            code: 'void',
-            why: 'it lies beyond what counts, as much that is held',
-          })
+          const why = isDoubtful
+            ? 'its author may have made it after the end of its role, for all that who gives it is worth'
+            : 'it lies beyond what counts, as much that is held'
+          this.#refused.push({ hash: entry.hash, code: 'void', why })
           before = -1
           continue
         }
         // Somebody writes under this node's own incarnation: a copy of it, restored elsewhere.
         if (this.#tx.isOwnChain(entry)) this.#tx.leaveIncarnation('entries of its own chain came from elsewhere')
         await this.#tx.storeEntry(entry, bytes, chain)
+        if (this.#namespace.partial !== undefined) noteOrigin(this.#tx, entry, this.#from)
         if (fit === 'bounded' || entry.auth !== undefined || this.#tx.tipsOf(chain).length > 1) {
           if (fit !== 'surplus') this.#membership = undefined
         }
@@ -294,6 +306,12 @@ class Linker {
     }
     for (const { entry } of open) this.unlinked.push(entry.hash)
     return stored
+  }
+
+  #isDoubtful(entry: Entry): boolean {
+    if (this.#namespace.partial === undefined || this.#from === undefined) return false
+    this.#membership ??= this.#tx.membership
+    return isDoubtful(this.#membership, entry, this.#from)
   }
 
   async #isLinked({ header }: Entry, chain: Uint8Array): Promise<boolean> {

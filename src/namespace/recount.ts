@@ -48,6 +48,7 @@ export async function recount(tx: Transaction, chains: Chains, fresh: readonly E
   tx.counted = after
 }
 
+/** An artifact of which other entries count than did. */
 interface Recounted {
   readonly artifact: Uint8Array
   readonly gained: Entry[]
@@ -55,7 +56,8 @@ interface Recounted {
   readonly lost: Set<string>
 }
 
-async function recountArtifact(tx: Transaction, { artifact, gained, lost }: Recounted): Promise<void> {
+/** Makes an artifact what counts of it now. */
+export async function recountArtifact(tx: Transaction, { artifact, gained, lost }: Recounted): Promise<void> {
   const gainedOperations: Operation[] = []
   for (const entry of gained) {
     const operation = await operationFrom(tx, entry)

@@ -45,6 +45,8 @@ export class Transaction {
   readonly written: Uint8Array[] = []
   /** Entries of others that were stored here. */
   received = 0
+  /** Entries that were taken out here, for others to give anew. */
+  removed = 0
   /** By which membership the catalog, with what was done here, is what counts. */
   counted: Membership
   readonly #init: TransactionInit
