@@ -311,7 +311,8 @@ export class ReplicatedPartial {
     for (const { item } of denied.slice(0, maxDenialsExplained)) {
       if (this.log.isIssued?.(item.claims) === true && this.#isEnded(item)) continue
       const outcome = await runFollowRound(stream, { log: this.log, ...item })
-      if (outcome.evidence.length > 0) await this.log.receive(outcome.evidence, { signal: stream.signal, from: stream.agent })
+      if (outcome.evidence.length > 0)
+        await this.log.receive(outcome.evidence, { signal: stream.signal, from: stream.agent })
     }
   }
 

@@ -1,7 +1,15 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { equalBytes } from '../encoding/index.ts'
-import { clearDerived, compareDerived, deriveFromLog, FollowedArtifacts, keySpaces, Namespace, NamespaceKeys } from './index.ts'
+import {
+  clearDerived,
+  compareDerived,
+  deriveFromLog,
+  FollowedArtifacts,
+  keySpaces,
+  Namespace,
+  NamespaceKeys,
+} from './index.ts'
 
 /** An owner, two writers, one who follows an artifact, and another machine of the first writer, which has heard of nothing since. */
 async function setUp({ genuine }: { genuine?: string } = {}) {
@@ -59,7 +67,11 @@ async function differences(ns: Namespace): Promise<string[]> {
 
 async function ids({ ns, owner, wanted, jti }: Setting) {
   const of = async (log: Namespace) =>
-    (await Array.fromAsync(log.artifactEntries(wanted, { share: jti }), ({ hash }) => Buffer.from(hash).toString('hex')))
+    (
+      await Array.fromAsync(log.artifactEntries(wanted, { share: jti }), ({ hash }) =>
+        Buffer.from(hash).toString('hex'),
+      )
+    )
       .sort()
       .join()
   return { here: await of(ns), there: await of(owner.ns) }

@@ -43,7 +43,9 @@ export function noteOrigin(tx: Transaction, entry: Entry, from: Uint8Array | und
  */
 export async function removeDoubtful(ledger: Ledger): Promise<void> {
   const { keys } = ledger.parts
-  const isAny = await ledger.commit(async (tx, mark) => {
+  // Mostly there is none, and nothing to write.
+  if (!(await hasDoubtful(ledger))) return
+  const isRemoved = await ledger.commit(async (tx, mark) => {
     const found = await Array.fromAsync(doubtfulEntries(ledger.parts, tx.membership))
     mark()
     if (found.length === 0) return false
@@ -68,7 +70,12 @@ export async function removeDoubtful(ledger: Ledger): Promise<void> {
     tx.removed += found.length
     return true
   })
-  if (isAny) await ledger.rebuild()
+  if (isRemoved) await ledger.rebuild()
+}
+
+async function hasDoubtful({ parts, membership }: Ledger): Promise<boolean> {
+  for await (const _ of doubtfulEntries(parts, membership)) return true
+  return false
 }
 
 async function* doubtfulEntries(parts: NamespaceParts, membership: Membership): AsyncGenerator<Doubtful> {

@@ -252,12 +252,7 @@ class Linker {
   /** By grant, what is held beyond the limits of its chains. */
   readonly #surplus = new Map<string, { entries: number; bytes: number }>()
 
-  constructor(
-    tx: Transaction,
-    { parts, chains }: Ledger,
-    refused: RefusedEntry[],
-    from: Uint8Array | undefined,
-  ) {
+  constructor(tx: Transaction, { parts, chains }: Ledger, refused: RefusedEntry[], from: Uint8Array | undefined) {
     this.#from = from
     this.#tx = tx
     this.#namespace = parts

@@ -172,6 +172,10 @@ export class LocalAgent {
     return this.#parts.groups
   }
 
+  get sharing(): Sharing {
+    return this.#parts.sharing
+  }
+
   /** Shares an artifact with another agent, or with a group (its ticket); gives the capability. */
   async share(artifactId: string, to: LocalAgent | string, terms: { expiresIn?: number; fromNow?: boolean } = {}) {
     const { log } = this.namespace()

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
-import { decodeCapability } from '../../src/capability/index.ts'
+import { capabilityName, decodeCapability } from '../../src/capability/index.ts'
 import { parseArtifactId, toHex } from '../../src/encoding/index.ts'
+import { syncProtocol } from '../../src/exchange/sync-run.ts'
+import { formatDid } from '../../src/identity/index.ts'
 import { expectBytes, failureOf, MiB, seededBytes } from '../client/contract-support.ts'
 import { type LocalAgent, LocalAgents } from './agents.ts'
 import { eventually } from './nodes.ts'
@@ -118,6 +120,121 @@ test('who was away when it was revoked is told why when it comes back, with what
   await owner.namespace().log.revokeCapabilities([decodeCapability(token).claims.jti])
   await outside.start()
   await eventually(async () => await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED'))
+})
+
+test('what a former writer told of itself is told by another member as soon as its removal is known', async () => {
+  await using agents = new LocalAgents()
+  const [owner, writer] = (await agents.team('writer')) as [LocalAgent, LocalAgent]
+  const outside = await agents.start()
+  const { id } = await owner.client.artifact.createSnippet({ name: 'note', content: 'hello' })
+  const token = await owner.share(id, outside)
+  await eventually(async () => expect(await text(writer, id)).toBe('hello'))
+  await writer.client.artifact.update({ artifactId: id, name: 'by the writer' })
+  await writer.client.artifact.createSnippet({ name: 'beside', content: 'beside' })
+  await eventually(() => expect(owner.namespace().log.totals).toEqual(writer.namespace().log.totals))
+  const { follows } = outside.replication
+  await follows.follow({ token, peers: [writer.peer] })
+  const name = async () => (await outside.client.artifact.get({ artifactId: id })).name
+  await eventually(async () => expect(await name()).toBe('by the writer'))
+  await follows.follow({ token, peers: [owner.peer] })
+  let removed = 0
+  follows.logOf(owner.namespace().log.id)?.subscribe((change) => {
+    removed += change.removed
+  })
+  const since = performance.now()
+  await owner.client.namespace.revoke({ agent: writer.client.did })
+  await eventually(() => expect(removed).toBeGreaterThan(0))
+  await eventually(async () => expect(await name()).toBe('by the writer'))
+  expect(performance.now() - since).toBeLessThan(10_000)
+})
+
+/** Some artifacts that a writer, who is gone now, shared with an agent outside; an owner and an admin have them too. */
+async function sharedByWriter(agents: LocalAgents, count: number) {
+  const [owner, admin, writer] = (await agents.team('admin', 'writer')) as [LocalAgent, LocalAgent, LocalAgent]
+  const outside = await agents.start()
+  const ids: string[] = []
+  const tokens: Uint8Array[] = []
+  for (let at = 0; at < count; at++) {
+    const { id } = await writer.client.artifact.createSnippet({ name: `note ${at}`, content: `hello ${at}` })
+    ids.push(id)
+    tokens.push(await writer.share(id, outside))
+  }
+  const { totals } = writer.namespace().log
+  for (const one of [owner, admin]) await eventually(() => expect(one.namespace().log.totals).toEqual(totals))
+  await writer.stop()
+  const [[id], [token]] = [ids as [string], tokens as [Uint8Array]]
+  return { owner, admin, outside, ids, tokens, id, token }
+}
+
+/** An admin takes a share back, and nobody but its recipient hears of that: the owner has ended the admin's role before. */
+async function takenBackByFormerAdmin(agents: LocalAgents, count: number) {
+  const { owner, admin, outside, ids, tokens, id, token } = await sharedByWriter(agents, count)
+  for (const one of tokens) await outside.replication.follows.follow({ token: one, peers: [admin.peer, owner.peer] })
+  for (const [at, one] of ids.entries())
+    await eventually(async () => expect(await text(outside, one)).toBe(`hello ${at}`))
+  const { did } = admin.client
+  await owner.stop()
+  await admin.namespace().log.revokeCapabilities([decodeCapability(token).claims.jti])
+  await eventually(async () => await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED'))
+  expect(outside.replication.follows.hasEnded(capabilityName(decodeCapability(token).claims))).toBe(true)
+  await admin.stop()
+  await owner.start()
+  await owner.client.namespace.revoke({ agent: did })
+  return { owner, outside, id, token }
+}
+
+test('what was taken back by who had no right to is in force again once that is known', async () => {
+  await using agents = new LocalAgents()
+  const { owner, outside, id } = await takenBackByFormerAdmin(agents, 2)
+  outside.network.addAddresses(owner.id, owner.peer.addresses)
+  await outside.replication.follows.refresh(owner.namespace().log.id)
+  await eventually(async () => expect(await text(outside, id)).toBe('hello 0'))
+  await outside.stop()
+  await outside.start()
+  await eventually(async () => expect(await text(outside, id)).toBe('hello 0'))
+})
+
+test('what seems to be taken back, with nothing else of its namespace here, is in force again when it is told of again', async () => {
+  await using agents = new LocalAgents()
+  const { owner, outside, id, token } = await takenBackByFormerAdmin(agents, 1)
+  const { follows, namespaces } = outside.replication
+  await eventually(() => expect(namespaces.partial).toEqual([]))
+  const { log } = owner.namespace()
+  const [share] = await log.sharesOf(parseArtifactId(id))
+  const envelope = share && (await log.envelopeOf(share.share))
+  if (envelope === undefined) return expect.fail('it is shared')
+  await outside.client.agent.add({ name: 'writer', did: formatDid(decodeCapability(token).claims.issuer) })
+  const delivery = { envelopes: [envelope], group: undefined, peers: [owner.peer] }
+  outside.network.addAddresses(owner.id, owner.peer.addresses)
+  const tell = async () => await outside.sharing.inbox.receive(delivery, owner.id, new AbortController().signal)
+  expect(await tell()).toEqual(['taken'])
+  await eventually(async () => expect(await text(outside, id)).toBe('hello 0'))
+  // What its own namespace says has ended stays so.
+  await log.revokeCapabilities([decodeCapability(token).claims.jti])
+  await eventually(async () => await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED'))
+  await eventually(() => expect(namespaces.partial).toEqual([]))
+  expect(await tell()).toEqual(['taken'])
+  await eventually(() => expect(follows.followed()).toMatchObject([{ state: 'ended', reason: 'REVOKED' }]))
+})
+
+test('what the only one in reach proves to be taken back is asked for again when somebody else is in reach', async () => {
+  await using agents = new LocalAgents()
+  const { owner, admin, outside, id, token } = await sharedByWriter(agents, 1)
+  const { peer } = owner
+  await owner.stop()
+  await admin.namespace().log.revokeCapabilities([decodeCapability(token).claims.jti])
+  await outside.replication.follows.follow({ token, peers: [admin.peer, peer] })
+  await eventually(() =>
+    expect(outside.replication.follows.followed()).toMatchObject([{ state: 'ended', reason: 'REVOKED' }]),
+  )
+  const { did } = admin.client
+  await admin.stop()
+  await owner.start()
+  await owner.client.namespace.revoke({ agent: did })
+  owner.network.addAddresses(outside.id, outside.peer.addresses)
+  const stream = await owner.network.open(outside.id, syncProtocol)
+  await eventually(async () => expect(await text(outside, id)).toBe('hello 0'))
+  await stream.close()
 })
 
 test('it ends with its issuer’s right, and with its time', async () => {

@@ -14,8 +14,8 @@ interface BeginningsOptions {
   readonly live: (namespace: Uint8Array) => Iterable<FollowEntry>
   /** What shows the right to an agent. */
   readonly present: (entry: FollowEntry, agent: Uint8Array) => Uint8Array | undefined
-  /** An agent proved that it gives nothing any more. */
-  readonly revoked: (entry: FollowEntry) => Promise<void>
+  /** An agent proved that it gives nothing any more, as far as it told; others of whom it may be had (hex) did not say. */
+  readonly revoked: (entry: FollowEntry, unheard: readonly string[]) => Promise<void>
   /** The beginning is here, or no more is asked for it. */
   readonly done: (namespace: Uint8Array) => void
 }
@@ -168,8 +168,13 @@ export class Beginnings {
     }
     for (const name of far) asked.add(name)
     if (!isEverybodyAsked) return undefined
+    const silent = new Set([...asked, ...near])
     asked.clear()
-    for (const entry of ended) await this.#options.revoked(entry)
+    for (const entry of ended) {
+      const agents = entry.peers.map(({ agent }) => toHex(agent))
+      const unheard = agents.filter((agent) => silent.has(`${agent} ${rightOf(entry)}`))
+      await this.#options.revoked(entry, unheard)
+    }
     return undefined
   }
 }

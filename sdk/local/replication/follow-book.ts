@@ -21,6 +21,8 @@ export interface FollowEntry {
   hasArrived: boolean
   /** The epoch of a group in which this agent was a member last, when the namespace knows a later one. */
   refusedEpoch?: Uint8Array | undefined
+  /** Agents (hex) that might have told that it did not end, and could not be asked. */
+  unheard?: readonly string[] | undefined
   /** Whether this agent was told that it gives nothing any more. */
   isOut: boolean
   /** What the replicator was last told of it. */

@@ -104,7 +104,7 @@ const batchRows = 1_000
 
 /**
  * The artifacts that this node follows in namespaces that its agent is no member of, by capabilities. What somebody else says of a
- * capability ends it only when the namespace's own entries do.
+ * capability ends it only when the namespace's own entries do; when these say later that it is in force, it is followed again.
  */
 export class Follows implements ReadRights, FetchRights {
   readonly #options: FollowsOptions
@@ -136,11 +136,26 @@ export class Follows implements ReadRights, FetchRights {
       chance,
       live: (id) => this.#live(toHex(id)),
       present: (entry, agent) => this.#presentation(entry, agent),
-      revoked: (entry) => this.#end([{ entry, reason: 'REVOKED' }]),
+      revoked: async (entry, unheard) => {
+        entry.unheard ??= unheard
+        await this.#end([{ entry, reason: 'REVOKED' }])
+      },
       done: (id) => {
         if (this.#logs.has(toHex(id))) this.#refresh(toHex(id))
       },
     })
+  }
+
+  /** Whoever could not be asked whether something ended may say that it did not: each of them once. */
+  async #askAfterAll(agent: Uint8Array): Promise<void> {
+    const name = toHex(agent)
+    const open = [...this.#book.ended].filter((entry) => entry.unheard?.includes(name) && this.#mayRevive(entry))
+    if (open.length === 0) return
+    await this.#revive(open)
+    for (const { capability, unheard } of open) {
+      const again = this.#book.get(capabilityName(capability.claims))
+      if (again !== undefined) again.unheard = unheard?.filter((one) => one !== name)
+    }
   }
 
   /** @throws CORRUPT */
@@ -161,6 +176,14 @@ export class Follows implements ReadRights, FetchRights {
       opened: (namespace) => follows.#onOpened(namespace),
       closing: async ({ log }) => follows.#onClosing(log),
     })
+    const stopHearing = env.network.onPeer((agent, isConnected) => {
+      if (isConnected) follows.#inBackground(follows.#askAfterAll(agent))
+    })
+    const stopObserving = follows.#stopObserving
+    follows.#stopObserving = () => {
+      stopHearing()
+      stopObserving()
+    }
     for (const namespace of namespaces.partial) follows.#onOpened(namespace)
     namespaces.rights = follows
     env.fetches.useRights(follows)
@@ -263,7 +286,7 @@ export class Follows implements ReadRights, FetchRights {
       ...entryOf(capability, { peers: [...others, ...known].slice(0, 16), message: message ?? before?.message }),
       scope: before?.scope === 'artifact' ? 'artifact' : scope,
       isKept: isKept || before?.isKept === true,
-      hasArrived: before?.hasArrived ?? false,
+      hasArrived: before?.ended === undefined && before?.hasArrived === true,
     }
   }
 
@@ -298,6 +321,12 @@ export class Follows implements ReadRights, FetchRights {
   /** Whether the capability of that name was followed and has ended for good. */
   hasEnded(name: Uint8Array): boolean {
     return this.#book.get(name)?.ended !== undefined
+  }
+
+  /** Whether the capability of that name was followed and has ended, but not by what this node holds itself: it may be in force again. */
+  mayRevive(name: Uint8Array): boolean {
+    const entry = this.#book.get(name)
+    return entry !== undefined && this.#mayRevive(entry)
   }
 
   /** Capabilities by which this agent follows an artifact (20 bytes), and that are in force, with what was said with them. */
@@ -415,6 +444,23 @@ export class Follows implements ReadRights, FetchRights {
   #isAnyLive(name: string): boolean {
     for (const _ of this.#live(name)) return true
     return false
+  }
+
+  #mayRevive({ capability: { claims }, ended }: FollowEntry): boolean {
+    if (ended?.reason !== 'REVOKED' && ended?.reason !== 'ISSUER_REMOVED') return false
+    return this.logOf(claims.namespace)?.membership.refusalOf(claims) === undefined
+  }
+
+  /** Whether what this node holds by now says that it is in force, though it ended. */
+  #isBack(entry: FollowEntry): boolean {
+    const { claims } = entry.capability
+    const isIssued = this.logOf(claims.namespace)?.isIssued(claims) === true
+    return isIssued && this.#mayRevive(entry) && this.#refusal({ ...entry, ended: undefined }) === undefined
+  }
+
+  /** Follows again what ended, as far as there is room. */
+  async #revive(entries: readonly FollowEntry[]): Promise<void> {
+    await this.followAll(entries.map(({ capability: { token }, ...entry }) => ({ token, ...entry })))
   }
 
   /** Whether it lets this agent read its artifact. */
@@ -600,7 +646,12 @@ export class Follows implements ReadRights, FetchRights {
     const some =
       jtis === undefined ? this.#book.of(name) : [...jtis].flatMap((jti) => [...this.#book.withJti(name, jti)])
     const ends: { entry: FollowEntry; reason: string }[] = []
+    const back: FollowEntry[] = []
     for (const entry of some) {
+      if (this.#isBack(entry)) {
+        back.push(entry)
+        continue
+      }
       const reason = this.#refusal(entry)
       if (reason === undefined) entry.isOut = false
       else if (reason === 'GROUP_EPOCH') {
@@ -611,6 +662,7 @@ export class Follows implements ReadRights, FetchRights {
       } else if (entry.ended === undefined) ends.push({ entry, reason })
     }
     await this.#end(ends)
+    if (back.length > 0) await this.#revive(back)
     if (this.#isAnyLive(name)) return
     this.#listening.get(name)?.()
     this.#listening.delete(name)

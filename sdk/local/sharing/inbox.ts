@@ -22,7 +22,7 @@ export interface InboxOptions {
   readonly requests: Requests
   /** Whether an agent has a name here: what it shares is taken without asking. */
   readonly isContact: (agent: Uint8Array) => boolean
-  /** Whether this agent holds the capability of that name (`capabilityName`). */
+  /** Whether this agent holds the capability of that name (`capabilityName`), or knows that it has ended. */
   readonly isHeld: (name: Uint8Array) => boolean
   /** Follows what envelopes are about, from now on; `full` of those for which there is no room. */
   readonly hold: (envelopes: readonly Envelope[], peers: readonly KnownPeer[]) => Promise<readonly ('taken' | 'full')[]>

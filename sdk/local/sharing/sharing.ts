@@ -62,7 +62,7 @@ export class Sharing implements AsyncDisposable {
       now,
       requests,
       isContact,
-      isHeld: (name) => replication.follows.has(name),
+      isHeld: (name) => replication.follows.has(name) && !replication.follows.mayRevive(name),
       hold: (envelopes, peers) => this.#hold(envelopes, peers),
       depositAll: (group, delivery) => this.#groupShares.depositAll(group, delivery),
       dropInGroup: (group, name) => this.#groupShares.drop(group, name),
