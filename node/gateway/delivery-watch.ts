@@ -1,8 +1,5 @@
 import type { Socket } from 'node:net'
-import type { RawResponse } from './send-body.ts'
-
-/** RFC 9113 section 7. */
-const http2NoError = 0
+import { type RawResponse, wasCutOff } from './send-body.ts'
 
 /** A client that says nothing for so long after an answer is taken to have it, milliseconds. */
 const quietMs = 60_000
@@ -24,7 +21,7 @@ export class DeliveryWatch {
   watch(socket: Socket, response: RawResponse, settle: (wasCut: boolean) => Promise<void>): void {
     // Many answers share a connection of HTTP/2, and flow control holds them back here until the client has read: its stream is over by now.
     if (response.stream !== undefined) {
-      this.#settle(settle(response.stream.aborted || response.stream.rstCode !== http2NoError))
+      this.#settle(settle(wasCutOff(response)))
       return
     }
     const onClose = (hadError: boolean): void => done(hadError)

@@ -10,7 +10,7 @@ import type { ContentSource, LinkContent } from './content-source.ts'
 import type { DeliveryWatch } from './delivery-watch.ts'
 import type { LinkCheck } from './link-check.ts'
 import { codeOf, problemOf } from './problem.ts'
-import { type RawRequest, type RawResponse, sendBody } from './send-body.ts'
+import { type RawRequest, type RawResponse, sendBody, wasCutOff } from './send-body.ts'
 import type { Reservation, UseLedger } from './use-ledger.ts'
 import { type Admission, clientName, type UserLimits } from './user-limits.ts'
 
@@ -70,7 +70,7 @@ export class LinkServer {
     const { response, request } = exchange
     const ending = new AbortController()
     const onClose = (): void => {
-      if (!response.writableFinished) ending.abort(new ArtifactHubError('CLOSED', 'the client went away'))
+      if (wasCutOff(response)) ending.abort(new ArtifactHubError('CLOSED', 'the client went away'))
     }
     response.once('close', onClose)
     this.#active.add(ending)
@@ -250,6 +250,7 @@ class Answer {
     const { response } = this.#exchange
     const { stalledMs } = this.#options
     const signal = this.#signal
+    signal.throwIfAborted()
     await new Promise<void>((resolve, reject) => {
       const settle = (): void => {
         clearTimeout(timer)

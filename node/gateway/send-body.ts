@@ -8,6 +8,15 @@ import type { BodyMemory, Place } from './body-memory.ts'
 export type RawRequest = IncomingMessage
 export type RawResponse = ServerResponse & { readonly stream?: ServerHttp2Stream }
 
+/** RFC 9113 section 7. */
+const http2NoError = 0
+
+/** Of an answer that is over: whether its client, or its connection, went away before all of it was handed to the system. */
+export function wasCutOff({ stream, writableFinished }: RawResponse): boolean {
+  // What was reset before anything was written counts as finished there.
+  return stream === undefined ? !writableFinished : stream.aborted || stream.rstCode !== http2NoError
+}
+
 /** Handed to the client at a time when memory is short: what it has not taken of it cannot be freed. */
 const sliceBytes = 64 * 1024
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect as connectHttp2 } from 'node:http2'
+import { connect as connectHttp2, constants } from 'node:http2'
 import { get as httpsGet, type RequestOptions } from 'node:https'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -241,6 +241,30 @@ test.skipIf(!isInstalled('openssl'))('closing lets what is on its way over HTTP/
   for await (const part of stream) parts.push(part)
   expect(Buffer.concat(parts).equals(content)).toBe(true)
   await closed
+  session.destroy()
+})
+
+test.skipIf(!isInstalled('openssl'))('requests over HTTP/2 that are taken back at once are over', async () => {
+  const tls = await makeTls()
+  await using gateway = await startTestGateway({ tls, perClient: { concurrent: 4 } })
+  const { id } = await gateway.node.client.artifact.create({ name: 'x', data: content })
+  const link = new URL(gateway.link(id))
+  const session = connectHttp2(link.origin, { ca: tls.cert })
+  const asked = () => session.request({ ':path': link.pathname + link.search }, { endStream: true })
+  const status = async () => {
+    const stream = asked()
+    const [answer] = await once(stream, 'response')
+    stream.close()
+    return answer[':status']
+  }
+  expect(await status()).toBe(200)
+  const closed = Array.from({ length: 8 }, () => {
+    const stream = asked()
+    stream.close(constants.NGHTTP2_CANCEL)
+    return once(stream, 'close')
+  })
+  await Promise.all(closed)
+  await expect.poll(status).toBe(200)
   session.destroy()
 })
 
