@@ -1,13 +1,12 @@
-import { bytesText, concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../src/encoding/index.ts'
+import { bytesText, decodeCanonical, encodeCanonical } from '../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../src/errors.ts'
 import { maxAddressesOnDisk, maxAgentsOnDisk, saveAddressesMs } from '../src/limits.ts'
-import { keySpaces, nodeTables } from '../src/namespace/index.ts'
+import { nodeKey, nodeRows } from '../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../src/storage/index.ts'
 import type { Logger } from './logger.ts'
 import type { Network } from './network/index.ts'
 
 /** Rows: agent (32) → `[1, ms since 1970, [address…]]`. */
-const table = Uint8Array.of(keySpaces.node, nodeTables.addresses)
 const formatVersion = 1
 const maxRowBytes = 32 * 1024
 
@@ -47,8 +46,8 @@ export class KnownAddresses implements AsyncDisposable {
   static async open(init: KnownAddressesInit): Promise<KnownAddresses> {
     const { store, network } = init
     const rows = new Map<string, Row>()
-    for await (const [key, value] of store.entries({ gte: table, lt: prefixEnd(table) as Uint8Array })) {
-      const row = readRow(key.slice(table.length), value)
+    for await (const [agent, value] of nodeRows(store, 'addresses')) {
+      const row = readRow(agent, value)
       if (row !== undefined) rows.set(bytesText(row.agent), row)
     }
     for (const { agent, addresses } of rows.values()) network.addAddresses(agent, [...addresses].reverse())
@@ -91,14 +90,14 @@ export class KnownAddresses implements AsyncDisposable {
       this.#rows.set(name, row)
       changes.push({
         type: 'put',
-        key: concatBytes(table, agent),
+        key: nodeKey('addresses', agent),
         value: encodeCanonical([formatVersion, row.atMs, addresses]),
       })
     }
     const old = [...this.#rows.values()].sort((a, b) => b.atMs - a.atMs).slice(maxAgentsOnDisk)
     for (const { agent } of old) {
       this.#rows.delete(bytesText(agent))
-      changes.push({ type: 'del', key: concatBytes(table, agent) })
+      changes.push({ type: 'del', key: nodeKey('addresses', agent) })
     }
     if (changes.length === 0) return
     const { store, logger } = this.#init

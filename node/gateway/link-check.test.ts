@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { latestClaims } from '../../src/capability/capability.test-helper.ts'
 import { type LinkClaims, signCapability } from '../../src/capability/index.ts'
 import { formatArtifactId } from '../../src/encoding/index.ts'
 import { isHubError } from '../../src/errors.ts'
@@ -13,7 +14,7 @@ const expires = notBefore + 3_600
 
 function capOf(claims: Partial<LinkClaims> = {}): string {
   const { token } = signCapability(issuer, {
-    kind: 'link',
+    ...latestClaims,
     issuer: issuer.publicKey,
     grant: new Uint8Array(32).fill(4),
     namespace: new Uint8Array(32).fill(5),
@@ -22,12 +23,6 @@ function capOf(claims: Partial<LinkClaims> = {}): string {
     notBefore,
     expires,
     jti: new Uint8Array(16).fill(6),
-    pinned: undefined,
-    via: [],
-    name: undefined,
-    contentType: undefined,
-    disposition: 'attachment',
-    ip: undefined,
     maxUses: undefined,
     ...claims,
   })

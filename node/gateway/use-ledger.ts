@@ -1,11 +1,10 @@
 import type { LinkClaims } from '../../src/capability/index.ts'
-import { bytesText, concatBytes, decodeCanonical, encodeCanonical, prefixEnd } from '../../src/encoding/index.ts'
+import { bytesText, decodeCanonical, encodeCanonical } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
-import { keySpaces, nodeTables } from '../../src/namespace/index.ts'
+import { nodeKey, nodeRows } from '../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../src/storage/index.ts'
 
 const MiB = 1024 * 1024
-const useTable = Uint8Array.of(keySpaces.node, nodeTables.linkUses)
 const maxRowBytes = 64
 /** Links of which the count is kept in memory. */
 const maxCounts = 10_000
@@ -93,8 +92,8 @@ export class UseLedger {
     settlingMs: number = defaultSettlingMs,
   ): Promise<UseLedger> {
     const gone: Uint8Array[] = []
-    for await (const [key, row] of store.entries({ gte: useTable, lt: prefixEnd(useTable) as Uint8Array })) {
-      if (decodeRow(row).expires < beforeSeconds) gone.push(key)
+    for await (const [use, row] of nodeRows(store, 'linkUses')) {
+      if (decodeRow(row).expires < beforeSeconds) gone.push(nodeKey('linkUses', use))
     }
     await store.batch(
       gone.map((key) => ({ type: 'del', key })),
@@ -169,7 +168,7 @@ export class UseLedger {
   }
 
   async #countOf({ issuer, jti, expires }: LinkClaims): Promise<Count> {
-    const key = concatBytes(useTable, issuer, jti)
+    const key = nodeKey('linkUses', issuer, jti)
     const name = bytesText(key)
     const known = this.#counts.get(name)
     if (known !== undefined) {

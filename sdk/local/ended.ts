@@ -1,13 +1,7 @@
-import {
-  concatBytes,
-  decodeCanonical,
-  encodeCanonical,
-  formatGroupId,
-  requireFormatVersion,
-} from '../../src/encoding/index.ts'
+import { decodeCanonical, encodeCanonical, formatGroupId, requireFormatVersion } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { formatDid } from '../../src/identity/index.ts'
-import { keySpaces, nodeTables } from '../../src/namespace/index.ts'
+import { nodeKey } from '../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../src/storage/index.ts'
 import type { OpenNamespace } from './namespaces.ts'
 
@@ -66,7 +60,7 @@ export function endedError({ namespace: { row, log }, ending }: EndedLog, cause?
 }
 
 function endedKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.ended), id)
+  return nodeKey('ended', id)
 }
 
 function decodeRow(value: Uint8Array): Ending {

@@ -62,5 +62,5 @@ export {
   removeRows,
 } from './registry.ts'
 export type { Share } from './share-book.ts'
-export { chainIdOf, keySpaces, NamespaceKeys, nodeTables } from './tables.ts'
+export { chainIdOf, keySpaces, NamespaceKeys, nodeKey, nodeRows } from './tables.ts'
 export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'

@@ -1,15 +1,8 @@
-import {
-  concatBytes,
-  decodeCanonical,
-  encodeCanonical,
-  formatNamespaceId,
-  prefixEnd,
-  requireFormatVersion,
-} from '../encoding/index.ts'
+import { decodeCanonical, encodeCanonical, formatNamespaceId, requireFormatVersion } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { type PlanName, plans } from '../limits.ts'
 import type { KeyValueChange, KeyValueStore } from '../storage/index.ts'
-import { keySpaces, NamespaceKeys, nodeTables } from './tables.ts'
+import { keySpaces, NamespaceKeys, nodeKey, nodeRows } from './tables.ts'
 
 const kinds = ['namespace', 'group'] as const
 
@@ -29,18 +22,15 @@ export interface NamespaceRow {
 }
 
 const formatVersion = 1
-const currentKey = Uint8Array.of(keySpaces.node, nodeTables.currentNamespace)
+const currentKey = nodeKey('currentNamespace')
 const maxRowBytes = 4_096
 /** Where a node keeps the stamp that ties this database to its incarnation, 16 bytes. */
-export const incarnationStampKey = Uint8Array.of(keySpaces.node, nodeTables.incarnationStamp)
+export const incarnationStampKey = nodeKey('incarnationStamp')
 
 /** Every namespace that this node has. @throws CORRUPT */
 export async function loadNamespaceRows(store: KeyValueStore): Promise<NamespaceRow[]> {
   const rows: NamespaceRow[] = []
-  const prefix = Uint8Array.of(keySpaces.node, nodeTables.namespaces)
-  for await (const [key, value] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
-    rows.push(decodeRow(key.slice(prefix.length), value))
-  }
+  for await (const [id, value] of nodeRows(store, 'namespaces')) rows.push(decodeRow(id, value))
   return rows
 }
 
@@ -65,7 +55,7 @@ export function forgetNamespace(id: Uint8Array): KeyValueChange[] {
 
 /** Namespaces of which this node has single artifacts. */
 export async function loadPartials(store: KeyValueStore): Promise<Uint8Array[]> {
-  return await idsIn(store, nodeTables.partialNamespaces)
+  return await Array.fromAsync(nodeRows(store, 'partialNamespaces'), ([id]) => id)
 }
 
 /** The change that remembers one of them. */
@@ -83,16 +73,7 @@ export function forgetPartial(id: Uint8Array): KeyValueChange[] {
 
 /** Namespaces that were forgotten and whose removal is not known to be complete. */
 export async function loadRemovals(store: KeyValueStore): Promise<Uint8Array[]> {
-  return await idsIn(store, nodeTables.removals)
-}
-
-async function idsIn(store: KeyValueStore, table: number): Promise<Uint8Array[]> {
-  const ids: Uint8Array[] = []
-  const prefix = Uint8Array.of(keySpaces.node, table)
-  for await (const [key] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
-    ids.push(key.slice(prefix.length))
-  }
-  return ids
+  return await Array.fromAsync(nodeRows(store, 'removals'), ([id]) => id)
 }
 
 const removalBatch = 1_000
@@ -117,15 +98,15 @@ export function putCurrentNamespace(id: Uint8Array): KeyValueChange {
 }
 
 function removalKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.removals), id)
+  return nodeKey('removals', id)
 }
 
 function partialKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.partialNamespaces), id)
+  return nodeKey('partialNamespaces', id)
 }
 
 function rowKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.namespaces), id)
+  return nodeKey('namespaces', id)
 }
 
 function decodeRow(id: Uint8Array, value: Uint8Array): NamespaceRow {

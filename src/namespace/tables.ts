@@ -1,4 +1,5 @@
 import { concatBytes, orderedUint64, prefixEnd, sha256 } from '../encoding/index.ts'
+import type { KeyValueStore } from '../storage/index.ts'
 
 /** First byte of every key in the database: who owns the rest. The pack store's index is one of them. */
 export const keySpaces = { node: 0x01, namespace: 0x02, packIndex: 0x03, scratch: 0x04 } as const
@@ -34,6 +35,23 @@ export const nodeTables = {
   addresses: 0x64,
   linkUses: 0x75,
 } as const
+
+type NodeTable = keyof typeof nodeTables
+
+/** A key of the node's own. */
+export function nodeKey(table: NodeTable, ...parts: readonly Uint8Array[]): Uint8Array {
+  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables[table]), ...parts)
+}
+
+/** The rows of a table of the node's own: what follows the table in each key, and the value. */
+export async function* nodeRows(
+  store: KeyValueStore,
+  table: NodeTable,
+  options: { readonly signal?: AbortSignal } = {},
+): AsyncGenerator<[Uint8Array, Uint8Array], void, undefined> {
+  const prefix = nodeKey(table)
+  for await (const [key, value] of store.entries(range(prefix), options)) yield [key.slice(prefix.length), value]
+}
 
 /** Second half of a namespace's prefix: one byte a table. Layouts are in this folder's README. */
 const tables = {

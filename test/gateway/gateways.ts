@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { GatewayOptions } from '../../node/gateway/gateway-options.ts'
 import { type ArtifactHubNode, type Logger, startNode } from '../../node/index.ts'
+import { latestClaims } from '../../src/capability/capability.test-helper.ts'
 import { formatLinkUrl, type LinkClaims, signCapability } from '../../src/capability/index.ts'
 import { parseArtifactId, parseNamespaceId } from '../../src/encoding/index.ts'
 import { AgentKey, decodeIdentityFile } from '../../src/identity/index.ts'
@@ -51,7 +52,7 @@ function linkUrl(
   const nowSeconds = Math.floor(Date.now() / 1000)
   const artifact = parseArtifactId(artifactId)
   const { token } = signCapability(agent, {
-    kind: 'link',
+    ...latestClaims,
     issuer: agent.publicKey,
     grant: namespace,
     namespace,
@@ -60,12 +61,6 @@ function linkUrl(
     notBefore: nowSeconds - 60,
     expires: nowSeconds + 3_600,
     jti: new Uint8Array(randomBytes(16)),
-    pinned: undefined,
-    via: [],
-    name: undefined,
-    contentType: undefined,
-    disposition: 'attachment',
-    ip: undefined,
     maxUses: undefined,
     ...claims,
   })

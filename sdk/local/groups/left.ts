@@ -1,5 +1,5 @@
-import { concatBytes, equalBytes } from '../../../src/encoding/index.ts'
-import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
+import { equalBytes } from '../../../src/encoding/index.ts'
+import { nodeKey } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 import type { OpenNamespace } from '../namespaces.ts'
 
@@ -26,5 +26,5 @@ export async function hasLeft(store: KeyValueStore, id: Uint8Array): Promise<boo
 }
 
 function leftKey(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.left), id)
+  return nodeKey('left', id)
 }

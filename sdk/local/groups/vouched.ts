@@ -1,15 +1,13 @@
 import {
-  concatBytes,
   decodeCanonical,
   encodeCanonical,
   equalBytes,
-  prefixEnd,
   requireFormatVersion,
   toHex,
 } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import { maxLogsByAgent, maxLogsByGroup, maxLogsByOthers } from '../../../src/limits.ts'
-import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
+import { nodeKey, nodeRows } from '../../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../../src/storage/index.ts'
 
 const formatVersion = 1
@@ -39,9 +37,7 @@ export class Vouched {
   /** @throws CORRUPT, UNSUPPORTED_FORMAT */
   static async open(store: KeyValueStore): Promise<Vouched> {
     const vouched = new Vouched(store)
-    const gte = Uint8Array.of(keySpaces.node, nodeTables.vouched)
-    for await (const [key, value] of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array }))
-      vouched.#all.set(toHex(key.slice(gte.length)), decodeRow(value))
+    for await (const [id, value] of nodeRows(store, 'vouched')) vouched.#all.set(toHex(id), decodeRow(value))
     return vouched
   }
 
@@ -83,7 +79,7 @@ export class Vouched {
 }
 
 function keyOf(id: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.vouched), id)
+  return nodeKey('vouched', id)
 }
 
 function decodeRow(value: Uint8Array): Voucher {

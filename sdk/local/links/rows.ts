@@ -1,18 +1,11 @@
 import { type Capability, decodeCapability, type LinkClaims } from '../../../src/capability/index.ts'
-import {
-  concatBytes,
-  decodeCanonical,
-  encodeCanonical,
-  prefixEnd,
-  requireFormatVersion,
-} from '../../../src/encoding/index.ts'
+import { decodeCanonical, encodeCanonical, requireFormatVersion } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import { maxCapabilityBytes } from '../../../src/limits.ts'
-import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
+import { nodeKey, nodeRows } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 
-const linkTable = Uint8Array.of(keySpaces.node, nodeTables.links)
-const ownGatewayKey = Uint8Array.of(keySpaces.node, nodeTables.ownGateway)
+const ownGatewayKey = nodeKey('ownGateway')
 const formatVersion = 1
 const maxRowBytes = maxCapabilityBytes + 4_096
 
@@ -37,12 +30,12 @@ interface StoredLink {
 export function putLink({ capability, gateway }: LinkRow): KeyValueChange {
   const { claims, token } = capability
   const value = encodeCanonical({ v: formatVersion, art: claims.artifact, exp: claims.expires, url: gateway, token })
-  return { type: 'put', key: concatBytes(linkTable, claims.jti), value }
+  return { type: 'put', key: nodeKey('links', claims.jti), value }
 }
 
 /** The link of that `jti`; `undefined` when this node did not make it, or it is forgotten. @throws CORRUPT */
 export async function loadLink(store: KeyValueStore, jti: Uint8Array): Promise<LinkRow | undefined> {
-  const key = concatBytes(linkTable, jti)
+  const key = nodeKey('links', jti)
   const value = await store.get(key)
   return value === undefined ? undefined : linkOf(decodeRow(key, value))
 }
@@ -88,8 +81,8 @@ export function putOwnGateway(url: string): KeyValueChange {
 }
 
 async function* storedLinks(store: KeyValueStore, signal: AbortSignal | undefined): AsyncGenerator<StoredLink> {
-  const range = { gte: linkTable, lt: prefixEnd(linkTable) as Uint8Array }
-  for await (const [key, value] of store.entries(range, { ...(signal && { signal }) })) yield decodeRow(key, value)
+  for await (const [jti, value] of nodeRows(store, 'links', { ...(signal && { signal }) }))
+    yield decodeRow(nodeKey('links', jti), value)
 }
 
 function decodeRow(key: Uint8Array, value: Uint8Array): StoredLink {
@@ -99,7 +92,7 @@ function decodeRow(key: Uint8Array, value: Uint8Array): StoredLink {
   requireFormatVersion(v, formatVersion, 'what this node remembers of a link')
   const isWell = art instanceof Uint8Array && token instanceof Uint8Array && Number.isSafeInteger(exp)
   if (!isWell || typeof url !== 'string') throw damaged()
-  return { key: key.slice(), artifact: art, expires: exp as number, gateway: url, token }
+  return { key, artifact: art, expires: exp as number, gateway: url, token }
 }
 
 function linkOf({ token, gateway }: StoredLink): LinkRow {

@@ -1,14 +1,8 @@
 import { capabilityName } from '../../../src/capability/index.ts'
-import {
-  concatBytes,
-  decodeCanonical,
-  encodeCanonical,
-  prefixEnd,
-  requireFormatVersion,
-} from '../../../src/encoding/index.ts'
+import { decodeCanonical, encodeCanonical, requireFormatVersion } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
-import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
+import { nodeKey, nodeRows } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 
 const formatVersion = 2
@@ -39,10 +33,7 @@ export type FollowedClaims = Parameters<typeof capabilityName>[0]
 /** Every capability that is followed. @throws CORRUPT, UNSUPPORTED_FORMAT */
 export async function loadFollowRows(store: KeyValueStore): Promise<FollowRow[]> {
   const rows: FollowRow[] = []
-  const prefix = Uint8Array.of(keySpaces.node, nodeTables.follows)
-  for await (const [, value] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
-    rows.push(readRow(value))
-  }
+  for await (const [, value] of nodeRows(store, 'follows')) rows.push(readRow(value))
   return rows
 }
 
@@ -60,7 +51,7 @@ export function deleteFollowRow(claims: FollowedClaims): KeyValueChange {
 }
 
 function keyOf(claims: FollowedClaims): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.follows), claims.namespace, capabilityName(claims))
+  return nodeKey('follows', claims.namespace, capabilityName(claims))
 }
 
 function readRow(bytes: Uint8Array): FollowRow {

@@ -1,13 +1,7 @@
-import {
-  concatBytes,
-  decodeCanonical,
-  encodeCanonical,
-  prefixEnd,
-  requireFormatVersion,
-} from '../../../src/encoding/index.ts'
+import { decodeCanonical, encodeCanonical, requireFormatVersion } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
-import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
+import { nodeKey, nodeRows } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
 
@@ -41,7 +35,7 @@ export interface SettingsRow {
 /** Every contact, by name. @throws CORRUPT */
 export async function loadContacts(store: KeyValueStore): Promise<(ContactRow | GroupContactRow)[]> {
   const rows: (ContactRow | GroupContactRow)[] = []
-  for await (const [key, value] of rowsOf(store, nodeTables.contacts)) {
+  for await (const [key, value] of nodeRows(store, 'contacts')) {
     const { agent, addresses, group, peers } = decode(value)
     const name = new TextDecoder().decode(key)
     if (isBytes32(group) && Array.isArray(peers)) rows.push({ name, group, peers: peers.map(peerOf) })
@@ -68,7 +62,7 @@ export function deleteContact(name: string): KeyValueChange {
 /** What is remembered of every namespace, by id. @throws CORRUPT */
 export async function loadSettings(store: KeyValueStore): Promise<{ id: Uint8Array; row: SettingsRow }[]> {
   const rows: { id: Uint8Array; row: SettingsRow }[] = []
-  for await (const [id, value] of rowsOf(store, nodeTables.settings)) {
+  for await (const [id, value] of nodeRows(store, 'settings')) {
     const { fetch, maxBytes, peers } = decode(value)
     const isWell = (fetch === 'eager' || fetch === 'lazy') && (maxBytes === null || Number.isSafeInteger(maxBytes))
     if (!isWell || !Array.isArray(peers)) throw damaged()
@@ -89,19 +83,12 @@ export function putSettings(id: Uint8Array, { policy, peers }: SettingsRow): Key
     maxBytes: policy.maxBytes ?? null,
     peers: rows,
   })
-  return { type: 'put', key: keyOf(nodeTables.settings, id), value }
+  return { type: 'put', key: nodeKey('settings', id), value }
 }
 
 /** The change that forgets them. */
 export function deleteSettings(id: Uint8Array): KeyValueChange {
-  return { type: 'del', key: keyOf(nodeTables.settings, id) }
-}
-
-async function* rowsOf(store: KeyValueStore, table: number): AsyncGenerator<[Uint8Array, Uint8Array]> {
-  const prefix = keyOf(table, new Uint8Array(0))
-  for await (const [key, value] of store.entries({ gte: prefix, lt: prefixEnd(prefix) as Uint8Array })) {
-    yield [key.slice(prefix.length), value]
-  }
+  return { type: 'del', key: nodeKey('settings', id) }
 }
 
 function decode(value: Uint8Array): Record<string, unknown> {
@@ -121,12 +108,8 @@ function peerOf(value: unknown): KnownPeer {
   return { agent, addresses }
 }
 
-function keyOf(table: number, rest: Uint8Array): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, table), rest)
-}
-
 function contactKey(name: string): Uint8Array {
-  return keyOf(nodeTables.contacts, new TextEncoder().encode(name))
+  return nodeKey('contacts', new TextEncoder().encode(name))
 }
 
 function isBytes32(value: unknown): value is Uint8Array {

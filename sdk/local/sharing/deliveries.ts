@@ -1,5 +1,5 @@
-import { concatBytes, prefixEnd, toHex } from '../../../src/encoding/index.ts'
-import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
+import { toHex } from '../../../src/encoding/index.ts'
+import { nodeKey, nodeRows } from '../../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../../src/storage/index.ts'
 
 const namespaceBytes = 32
@@ -29,10 +29,9 @@ export class Deliveries {
 
   static async open(store: KeyValueStore): Promise<Deliveries> {
     const deliveries = new Deliveries(store)
-    const gte = Uint8Array.of(keySpaces.node, nodeTables.deliveries)
-    for await (const [key, value] of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array })) {
-      const namespace = key.subarray(gte.length, gte.length + namespaceBytes)
-      const name = key.subarray(gte.length + namespaceBytes)
+    for await (const [key, value] of nodeRows(store, 'deliveries')) {
+      const namespace = key.subarray(0, namespaceBytes)
+      const name = key.subarray(namespaceBytes)
       deliveries.#set({ namespace, name }, value[0] === refusedMark ? 'refused' : 'taken')
     }
     return deliveries
@@ -80,5 +79,5 @@ export class Deliveries {
 }
 
 function keyOf({ namespace, name }: DeliveryName): Uint8Array {
-  return concatBytes(Uint8Array.of(keySpaces.node, nodeTables.deliveries), namespace, name)
+  return nodeKey('deliveries', namespace, name)
 }

@@ -1,9 +1,7 @@
 import {
-  concatBytes,
   decodeCanonical,
   encodeCanonical,
   orderedUint64,
-  prefixEnd,
   requireFormatVersion,
   toHex,
 } from '../../../src/encoding/index.ts'
@@ -17,7 +15,7 @@ import {
   maxTicketPeers,
   maxTicketText,
 } from '../../../src/limits.ts'
-import { keySpaces, nodeTables } from '../../../src/namespace/index.ts'
+import { nodeKey, nodeRows } from '../../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../../src/storage/index.ts'
 
 const formatVersion = 1
@@ -76,13 +74,13 @@ export class Requests {
   static async open(store: KeyValueStore): Promise<Requests> {
     const requests = new Requests(store)
     const rows: Request[] = []
-    for await (const [, value] of store.entries(rangeOf(nodeTables.requests))) rows.push(decodeShareRow(value))
-    for await (const [, value] of store.entries(rangeOf(nodeTables.groupRequests))) rows.push(decodeGroupRow(value))
+    for await (const [, value] of nodeRows(store, 'requests')) rows.push(decodeShareRow(value))
+    for await (const [, value] of nodeRows(store, 'groupRequests')) rows.push(decodeGroupRow(value))
     rows.sort((a, b) => a.receivedMs - b.receivedMs)
     for (const row of rows) requests.#waiting.set(toHex(row.name), waitingOf(row))
-    for await (const [key, name] of store.entries(rangeOf(nodeTables.droppedRequests))) {
-      requests.#dropped.set(toHex(name), key.slice())
-      requests.#nextDropped = Number(new DataView(key.buffer, key.byteOffset + 2).getBigUint64(0)) + 1
+    for await (const [number, name] of nodeRows(store, 'droppedRequests')) {
+      requests.#dropped.set(toHex(name), nodeKey('droppedRequests', number))
+      requests.#nextDropped = Number(new DataView(number.buffer, number.byteOffset).getBigUint64(0)) + 1
     }
     return requests
   }
@@ -148,10 +146,7 @@ export class Requests {
       const id = toHex(name)
       const waiting = this.#waiting.get(id)
       if (waiting === undefined) throw noSuchRequest()
-      const key = concatBytes(
-        Uint8Array.of(keySpaces.node, nodeTables.droppedRequests),
-        orderedUint64(this.#nextDropped),
-      )
+      const key = nodeKey('droppedRequests', orderedUint64(this.#nextDropped))
       const oldest = this.#dropped.size < maxDroppedRequests ? undefined : this.#dropped.entries().next().value
       await this.#store.batch(
         [
@@ -186,13 +181,8 @@ interface Waiting {
 
 function waitingOf({ name, sender, group }: Request): Waiting {
   const isGroup = group !== undefined
-  const key = concatBytes(Uint8Array.of(keySpaces.node, isGroup ? nodeTables.groupRequests : nodeTables.requests), name)
+  const key = nodeKey(isGroup ? 'groupRequests' : 'requests', name)
   return { sender: toHex(sender), key, isGroup }
-}
-
-function rangeOf(table: number): { gte: Uint8Array; lt: Uint8Array } {
-  const gte = Uint8Array.of(keySpaces.node, table)
-  return { gte, lt: prefixEnd(gte) as Uint8Array }
 }
 
 /** Of a share `{ v: 1, name, sender, env, peers, ms }`, of a group `{ v: 1, sender, grp, peers, ms }`. */
