@@ -8,7 +8,8 @@ const publicPrefix = Buffer.from('302a300506032b656e032100', 'hex')
 
 /** An X25519 private key from its 32 bytes. */
 export function agreementPrivateKey(scalar: Uint8Array): KeyObject {
-  return createPrivateKey({ key: Buffer.concat([privatePrefix, scalar]), format: 'der', type: 'pkcs8' })
+  const key = Buffer.concat([privatePrefix, scalar])
+  return withoutTraces(() => createPrivateKey({ key, format: 'der', type: 'pkcs8' }))
 }
 
 /** The raw X25519 public key of a private one, 32 bytes. */
@@ -20,11 +21,26 @@ export function agreementPublicBytes(privateKey: KeyObject): Uint8Array<ArrayBuf
 /** X25519 (RFC 7748), 32 bytes. @throws CORRUPT for a low-order point */
 export function agree(privateKey: KeyObject, publicBytes: Uint8Array): Uint8Array<ArrayBuffer> {
   try {
-    const key = Buffer.concat([publicPrefix, publicBytes])
-    const publicKey = createPublicKey({ key, format: 'der', type: 'spki' })
+    // RFC 8037. Node takes twice as long for the same key in DER.
+    const key = { kty: 'OKP', crv: 'X25519', x: Buffer.from(publicBytes).toString('base64url') }
+    const publicKey = withoutTraces(() => createPublicKey({ key, format: 'jwk' }))
     return new Uint8Array(diffieHellman({ privateKey, publicKey }))
   } catch (cause) {
     throw new ArtifactHubError('CORRUPT', 'not a usable X25519 public key', { cause })
+  }
+}
+
+/**
+ * Node finds out what it is to make a key of by calls that throw, several a key, and under a deep stack the traces of these errors take longer
+ * than the key.
+ */
+function withoutTraces(make: () => KeyObject): KeyObject {
+  const before = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  try {
+    return make()
+  } finally {
+    Error.stackTraceLimit = before
   }
 }
 

@@ -55,6 +55,9 @@ export async function openArtifactKey(
   const { keyring, keys } = reader
   const own = keyring.open(artifact, keyId, wraps)
   if (own !== undefined) return own
+  // First, for whoever holds a capability is rarely a member: the members' ways lead nowhere then.
+  const labelled = await openLabelled(reader, artifact, keyId)
+  if (labelled !== undefined) return labelled
   const ways = readKeyRow(await reader.get(keys.key('artifactKeys', artifact, keyId)), keyId)
   const key = keyring.open(artifact, keyId, ways.wraps)
   if (key !== undefined) return key
@@ -63,7 +66,7 @@ export async function openArtifactKey(
     const sealed = section && keyring.openSealed(artifact, keyId, section)
     if (sealed !== undefined) return sealed
   }
-  return await openLabelled(reader, artifact, keyId)
+  return undefined
 }
 
 /** As the audience of a capability. */
