@@ -13,6 +13,7 @@ import { describeMachine } from './bench/machine.ts'
 import { sectionText, verdict } from './bench/print-report.ts'
 import { readBack } from './bench/read-back.ts'
 import { remoteFetch } from './bench/remote-fetch.ts'
+import { sealing } from './bench/sealing.ts'
 import { secondVersion } from './bench/second-version.ts'
 import type { Bench, Section } from './bench/section.ts'
 import { readSettings, type Settings, usage } from './bench/settings.ts'
@@ -31,6 +32,7 @@ const sections: readonly Section[] = [
   logSync,
   crowd,
   shares,
+  sealing,
   gateway,
 ]
 

@@ -2,18 +2,14 @@ import { alone, atMost, type Figure, type Target, type Unit } from './figures.ts
 import { JobProcess } from './job-process.ts'
 import type { Bench, Section } from './section.ts'
 import type { ShareJobs } from './share-process.ts'
-import { openSealedKeys, rotateGroup, shareWithMany } from './sharing-core.ts'
 
 const idle = undefined as never
 /** Calls of each kind, one after the other. */
 const samples = 100
 /** Pages of each kind of list. */
 const pages = 20
-/** Shares of one namespace with one agent, of as many artifacts; what their number is held against when it is to be linear. */
+/** Shares of one namespace with one agent, of as many artifacts. */
 const manyShares = 10_000
-const fewerShares = 2_500
-/** Agents that one artifact is shared with. */
-const manyAgents = 1_000
 
 /** What sharing costs: who shares and whom it is shared with in processes of their own, on loopback. */
 export const shares: Section = {
@@ -64,21 +60,6 @@ export const shares: Section = {
     note(`a node with ${count} shares starts`, [opened])
     await recipient.close()
     await sharer.close()
-    say('shares: groups and keys')
-    const fewer = await openSealedKeys(bench, fewerShares)
-    const all = await openSealedKeys(bench, manyShares)
-    note(`open ${count} sealed keys at start`, [all.openMs + all.keysMs], atMost(1_500, 'ms'))
-    const timesMore = (all.openMs + all.keysMs) / (fewer.openMs + fewer.keysMs) / (manyShares / fewerShares)
-    const few = fewerShares.toLocaleString('en-US')
-    note(`open sealed keys, time for one: ${count} to ${few}`, [timesMore], atMost(1.5, ''), '')
-    note('a group of 1,000 rotates', [await rotateGroup(bench, 1_000)], atMost(1_000, 'ms'))
-    note('a group of 10,000 rotates', [await rotateGroup(bench, 10_000)])
-    const many = await shareWithMany(bench, manyAgents)
-    const agents = manyAgents.toLocaleString('en-US')
-    note(`share with ${agents} agents`, [many.shareMs])
-    note(`unshare 1 of ${agents}`, [many.unshareMs])
-    note(`update of what ${agents} agents read`, [many.updateMs])
-    note(`update of what ${agents} agents read, a fresh key`, [many.freshKeyMs])
     const figures = [...found].map(
       ([what, { unit, runs }]): Figure => ({ contender: 'artifact-hub', what, unit, runs }),
     )
@@ -88,7 +69,6 @@ export const shares: Section = {
       figures,
       notes: [
         `share, unshare, access: medians of ${samples} calls, one after the other, each durable when it returns; pages: of the second on, in the order of creation`,
-        'sealed keys and groups: the core alone, in one process; of a group one member is removed, and all others are sealed the next epoch',
       ],
     }
   },

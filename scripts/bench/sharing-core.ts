@@ -85,18 +85,22 @@ export async function openSealedKeys({ workspace }: Bench, artifacts: number): P
   return { openMs: keysMs - openMs, keysMs: endMs - keysMs }
 }
 
-/** Milliseconds to share an artifact with so many agents at once, and of its next version: under the key in force, then under a fresh one. */
+/**
+ * Milliseconds to share an artifact with so many agents at once, then with one more; to write its next version under the key in force; to take it back
+ * from one; and to write the version after that, under a fresh key that is sealed to all others.
+ */
 export async function shareWithMany({ workspace }: Bench, agents: number) {
   const store = await LevelStore.open({ path: workspace.newPath('many') })
   const ns = await Namespace.create(environment(store), () => [])
   const artifact = await write(ns, 'report')
-  const audience = Array.from({ length: agents }, (_, at) => ({
+  const audience = Array.from({ length: agents + 1 }, (_, at) => ({
     kind: 'agent' as const,
     id: agentOf(`one of many ${at}`).publicKey,
   }))
   const times: number[] = []
   for (const work of [
-    () => ns.share({ artifact, audience }),
+    () => ns.share({ artifact, audience: audience.slice(1) }),
+    () => ns.share({ artifact, audience: audience.slice(0, 1) }),
     () => update(ns, artifact),
     () => ns.unshare({ artifact, audience: audience.slice(0, 1) }),
     () => update(ns, artifact),
@@ -107,8 +111,8 @@ export async function shareWithMany({ workspace }: Bench, agents: number) {
   }
   await ns.close()
   await store.close()
-  const [shareMs = 0, updateMs = 0, unshareMs = 0, freshKeyMs = 0] = times
-  return { shareMs, updateMs, unshareMs, freshKeyMs }
+  const [shareMs = 0, oneMoreMs = 0, updateMs = 0, unshareMs = 0, freshKeyMs = 0] = times
+  return { shareMs, oneMoreMs, updateMs, unshareMs, freshKeyMs }
 }
 
 const noBlocks: NamespaceBlocks = {

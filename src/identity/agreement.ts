@@ -4,7 +4,6 @@ import { ArtifactHubError } from '../errors.ts'
 
 // RFC 8410: the fixed DER before the 32 raw bytes.
 const privatePrefix = Buffer.from('302e020100300506032b656e04220420', 'hex')
-const publicPrefix = Buffer.from('302a300506032b656e032100', 'hex')
 
 /** An X25519 private key from its 32 bytes. */
 export function agreementPrivateKey(scalar: Uint8Array): KeyObject {
@@ -14,8 +13,8 @@ export function agreementPrivateKey(scalar: Uint8Array): KeyObject {
 
 /** The raw X25519 public key of a private one, 32 bytes. */
 export function agreementPublicBytes(privateKey: KeyObject): Uint8Array<ArrayBuffer> {
-  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
-  return new Uint8Array(spki.subarray(publicPrefix.length))
+  // As a JWK, here too: ten times as fast as in DER.
+  return new Uint8Array(Buffer.from(createPublicKey(privateKey).export({ format: 'jwk' }).x as string, 'base64url'))
 }
 
 /** X25519 (RFC 7748), 32 bytes. @throws CORRUPT for a low-order point */

@@ -72,6 +72,13 @@ describe('agent keys', () => {
     expect(ed25519.verify(key.sign('entry', statement), statement, key.publicKey)).toBe(false)
   })
 
+  it('agrees on nothing with what is no key, and leaves the traces of errors as they are', () => {
+    const key = new AgentKey(new Uint8Array(32).fill(7))
+    const before = Error.stackTraceLimit
+    for (const length of [0, 31, 32, 33]) expect(() => key.agree(new Uint8Array(length))).toThrow(/not a usable X25519/)
+    expect(Error.stackTraceLimit).toBe(before)
+  })
+
   it('refuses small-order and non-canonical public keys', () => {
     const smallOrders = [
       '0100000000000000000000000000000000000000000000000000000000000000',

@@ -277,6 +277,8 @@ export class Ledger {
     if (feedEras !== this.#feedEras) tx.add({ type: 'put', key: keys.key('feedEras'), value: encodeEras(feedEras) })
     await env.store.batch(tx.changes, { sync: true })
     const shown = await this.#shownOf(tx, membership)
+    const shared = [...tx.sharedArtifacts]
+    if (shared.length > 0) this.parts.shares.noteStored()
     const hasShares = await this.parts.shares.hasAny()
     this.#stale = false
     // Which epochs are wrapped under which: of what this agent wrote it is so only now.
@@ -295,7 +297,7 @@ export class Ledger {
     const { appended, received, removed, written } = tx
     const stored = tx.storedEntries
     const entries = { [Symbol.iterator]: () => stored.filter((entry) => isShownBy(membership, entry)).values() }
-    const [artifacts, shared] = [[...tx.changedArtifacts], [...tx.sharedArtifacts]]
+    const artifacts = [...tx.changedArtifacts]
     const keysGained = this.#keysGained > this.#keysTold
     this.#keysTold = this.#keysGained
     const mayOweBoxes = received > 0 && artifacts.length + shared.length > 0 && hasShares
@@ -352,6 +354,7 @@ export class Ledger {
       this.#nextFeedRow = readUint64(key.subarray(gte.length)) + 1
     }
     this.#chains = chains
+    this.parts.shares.noteStored()
     this.#stale = false
   }
 }

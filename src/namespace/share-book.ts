@@ -60,7 +60,8 @@ interface HashesOptions {
 export class ShareBook {
   readonly #init: ShareBookInit
   readonly #opened = new Map<string, Share>()
-  #hasAny = false
+  /** `undefined` when it is to be looked for. */
+  #hasAny: boolean | undefined
 
   constructor(init: ShareBookInit) {
     this.#init = init
@@ -89,9 +90,16 @@ export class ShareBook {
 
   /** Whether there is any share in the store, readable or not. */
   async hasAny(): Promise<boolean> {
-    if (this.#hasAny) return true
-    for await (const _ of this.#hashes([], { limit: 1 })) this.#hasAny = true
-    return this.#hasAny
+    if (this.#hasAny !== undefined) return this.#hasAny
+    let hasAny = false
+    for await (const _ of this.#hashes([], { limit: 1 })) hasAny = true
+    this.#hasAny = hasAny
+    return hasAny
+  }
+
+  /** There may be shares in the store that were not there before. */
+  noteStored(): void {
+    if (this.#hasAny === false) this.#hasAny = undefined
   }
 
   /** Hashes of the entries, readable or not, of an artifact's share. */

@@ -84,14 +84,13 @@ async function shareWithSome(
     expires: expiresIn === undefined ? undefined : notBefore + expiresIn,
     after: fromNow ? nextGen - 1 : 0,
   }
-  const inForce = await view.sharesInForce(artifact)
   const isPlain = expiresIn === undefined && !fromNow && message === undefined
-  const given = (one: Audience) => (isPlain ? inForce.find((share) => isSuch(share, terms, one)) : undefined)
+  const given = isPlain ? plainShares(await view.sharesInForce(artifact), terms) : new Map<string, Share>()
   const write = await shareWriter(parts, tx, view, version, nextGen - 1)
   mark()
   const shares: Share[] = []
   for (const one of audience) {
-    const known = given(one)
+    const known = given.get(audienceText(one))
     if (known !== undefined) {
       shares.push(known)
       continue
@@ -105,19 +104,26 @@ async function shareWithSome(
   return shares
 }
 
-/** Whether a share gives an audience, and nobody else, all versions without an end, as this agent's. */
-function isSuch({ claims }: Share, terms: Pick<CapabilityClaims, 'issuer' | 'grant'>, one: Audience): boolean {
-  const [only, ...others] = claims.audience
-  return (
-    claims.kind === 'share' &&
-    claims.after === 0 &&
-    claims.expires === undefined &&
-    equalBytes(claims.issuer, terms.issuer) &&
-    equalBytes(claims.grant, terms.grant) &&
-    only !== undefined &&
-    others.length === 0 &&
-    audienceText(only) === audienceText(one)
-  )
+/** By audience, those of shares that give it, and nobody else, all versions without an end, as this agent's. */
+function plainShares(
+  shares: readonly Share[],
+  terms: Pick<CapabilityClaims, 'issuer' | 'grant'>,
+): ReadonlyMap<string, Share> {
+  const found = new Map<string, Share>()
+  for (const share of shares) {
+    const { claims } = share
+    const [only, ...others] = claims.audience
+    const isPlain =
+      claims.kind === 'share' &&
+      claims.after === 0 &&
+      claims.expires === undefined &&
+      equalBytes(claims.issuer, terms.issuer) &&
+      equalBytes(claims.grant, terms.grant)
+    if (!isPlain || only === undefined || others.length > 0) continue
+    const name = audienceText(only)
+    if (!found.has(name)) found.set(name, share)
+  }
+  return found
 }
 
 /** See `Namespace.recordLink`. */
