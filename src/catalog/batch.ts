@@ -170,6 +170,12 @@ export class CatalogBatch {
     return hashes
   }
 
+  /** Whether a version that is not here, or waits itself, is named by an operation of its artifact. */
+  async isAwaited(artifact: Uint8Array, entry: Uint8Array): Promise<boolean> {
+    for await (const _ of this.#overlay.entries(within(this.#keys.key(tables.waiting, artifact, entry)))) return true
+    return false
+  }
+
   /** Hashes of all counted entries of an artifact. */
   async entriesOf(artifact: Uint8Array): Promise<Uint8Array[]> {
     const hashes: Uint8Array[] = []

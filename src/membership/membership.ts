@@ -16,12 +16,14 @@ import { isRevokedBy } from './revoked-capabilities.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
 import {
   Additions,
+  type AdoptStatement,
   type AuthEntry,
   chainKey,
   type EntryPlace,
   type GrantStatement,
   noStatements,
   type Place,
+  type Position,
   prefixOf,
   type RevokeStatement,
   type Statements,
@@ -151,6 +153,17 @@ export class Membership {
       for (const hash of lowest.slice(0, 2)) listed.set(hash, seq)
     }
     return { below: limit.below, listed, awaited }
+  }
+
+  /** Whether a cut or an adopt with effect names the entry: whoever said so ranks above its author, and held it. */
+  isNamed({ hash, header }: EntryPlace): boolean {
+    const name = toHex(hash)
+    return this.#namingOf(header).some(({ position }) => position?.seq === header.seq && position.hash === name)
+  }
+
+  /** Hashes of the adopts that have effect on the chain of an entry. */
+  adoptsOf({ header }: EntryPlace): readonly Uint8Array[] {
+    return this.#namingOf(header).flatMap(({ adopt }) => (adopt === undefined ? [] : [fromHex(adopt)]))
   }
 
   /** The agent's highest live role; `undefined` for an agent that is no member. */
@@ -418,19 +431,39 @@ export class Membership {
     return state
   }
 
+  /** The positions in the chain of an entry that cuts and adopts with effect name. */
+  #namingOf({ grant: hash, incarnation }: EntryPlace['header']): readonly Naming[] {
+    const grant = hash === undefined ? undefined : this.#statements.grants.get(toHex(hash))[0]
+    if (grant === undefined) return []
+    const chain = toHex(incarnation)
+    return [
+      ...this.#revokesOf(grant).map(({ cuts }) => ({ position: cuts.get(chain), adopt: undefined })),
+      ...this.#adoptsOf(grant, chain).map(({ target, entry }) => ({ position: target, adopt: entry.hash })),
+    ]
+  }
+
+  #adoptsOf({ agent, role, entry }: GrantStatement, incarnation: string): readonly AdoptStatement[] {
+    return this.#statements.adopts
+      .get(chainKey(entry.hash, incarnation))
+      .filter((adopt) => adopt.agent === agent && this.#isSaidAbove(role, adopt.entry))
+  }
+
   #factsOf(grant: GrantStatement, incarnation: string): ChainFacts {
-    const { agent, role, entry } = grant
+    const { agent, entry } = grant
     const key = chainKey(entry.hash, incarnation)
     return {
       cuts: this.#revokesOf(grant).map(({ cuts }) => cuts.get(incarnation)),
-      adopts: this.#statements.adopts
-        .get(key)
-        .filter((adopt) => adopt.agent === agent && this.#isSaidAbove(role, adopt.entry))
-        .map(({ target }) => target),
+      adopts: this.#adoptsOf(grant, incarnation).map(({ target }) => target),
       // Anyone can write entries that name another's grant; they are not of its chain.
       links: this.#statements.links.get(key).filter(({ author }) => author === agent),
     }
   }
+}
+
+/** A position that a cut, or the adopt of that hash, names; a revoke may cut a chain before its beginning. */
+interface Naming {
+  readonly position: Position | undefined
+  readonly adopt: string | undefined
 }
 
 /** What of an entry's place decides whether it counts. */

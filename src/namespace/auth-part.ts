@@ -22,6 +22,7 @@ interface Row {
   readonly place: Uint8Array
   readonly seq: number
   readonly rank: number
+  readonly isBounded: boolean
 }
 
 /**
@@ -56,17 +57,29 @@ export class AuthPart {
       const { shown, rank = 0 } = chain ?? {}
       // A partial log says all that it has: it lacks what would tell more.
       if (parts.partial !== undefined || shown === undefined || isAmong(shown, seq, hash))
-        rows.set(bytesText(hash), { hash, place: place.slice(), seq, rank })
+        rows.set(bytesText(hash), { hash, place: place.slice(), seq, rank, isBounded: shown !== undefined })
     }
     for (const { hashes } of membership.forks) {
       for (const hash of hashes) {
         const place = rows.has(bytesText(hash)) ? undefined : await env.store.get(keys.key('places', hash))
         if (place !== undefined)
-          rows.set(bytesText(hash), { hash, place, seq: readUint64(place.subarray(chainBytes)), rank: -1 })
+          rows.set(bytesText(hash), {
+            hash,
+            place,
+            seq: readUint64(place.subarray(chainBytes)),
+            rank: -1,
+            isBounded: true,
+          })
       }
     }
+    // Of what ends at a cut the last first: those before it are believed by it.
     const inOrder = [...rows.values()].sort(
-      (a, b) => b.rank - a.rank || a.seq - b.seq || Buffer.compare(a.place, b.place) || Buffer.compare(a.hash, b.hash),
+      (a, b) =>
+        b.rank - a.rank ||
+        Number(a.isBounded) - Number(b.isBounded) ||
+        (a.isBounded ? b.seq - a.seq : a.seq - b.seq) ||
+        Buffer.compare(a.place, b.place) ||
+        Buffer.compare(a.hash, b.hash),
     )
     return new AuthPart(parts, membership, inOrder)
   }

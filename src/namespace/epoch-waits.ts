@@ -50,6 +50,11 @@ export function headsOfRotate(
     .filter(({ grant }) => rankOf(membership.grantOf(grant)?.role ?? 'reader') >= rankOf('admin'))
     .sort((a, b) => b.clock.wallMs - a.clock.wallMs || b.clock.counter - a.clock.counter)
     .map(({ hash }) => hash)
-  const heads = new Map([...ruling, ...others].map((hash) => [bytesText(hash), hash]))
+  return headsWith(ruling, others)
+}
+
+/** Those that must be named, and of the others as many as there is room for. Ascending. */
+export function headsWith(first: readonly Uint8Array[], others: readonly Uint8Array[]): Uint8Array[] {
+  const heads = new Map([...first, ...others].map((hash) => [bytesText(hash), hash]))
   return [...heads.values()].slice(0, maxParentHeads).sort(Buffer.compare)
 }

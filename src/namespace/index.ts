@@ -13,7 +13,7 @@
  *               a key may be given to nobody yet) over the ledger
  * - again       `derive` (with `chain-walk`, `derived-tables`) makes all that follows from the log anew; `auth-log` who may do what
  * - ledger      `ledger` keeps the memory of a namespace in step with its store: one `commit-queue` of synced batches
- * - doing       `receive` and `reveal`, `beyond`, `farewell`, `role-claim`, `membership-writes`, `follow-feed`: one idea each, over the ledger
+ * - doing       `receive` (whom a partial log believes: `origins`, `vouched`, `doubtful`) and `reveal`, `beyond`, `farewell`, `role-claim`, `membership-writes`, `follow-feed`: one idea each, over the ledger
  * - namespace   `namespace` is the face of all that; over it `artifact-writes`, `erase`, `leaf-rows`, `uploads`
  */
 export type { ArtifactHandle } from './artifact-keys.ts'

@@ -189,6 +189,7 @@ export class Ledger {
   /** Makes all that follows from the log again. @throws CLOSED, what the store throws */
   async rebuild(): Promise<void> {
     await this.alone(() => rebuildDerived(this.#derivable, {}))
+    for (const listener of this.#listeners) listener({ ...noChange, authChanged: true })
   }
 
   /** Takes in the keys that auth entries, stored or about to be, hold for this agent. */

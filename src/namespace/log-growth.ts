@@ -1,4 +1,4 @@
-import { artifactIdOf, bytesText, equalBytes } from '../encoding/index.ts'
+import { artifactIdOf, bytesText, equalBytes, readUint64 } from '../encoding/index.ts'
 import type { Entry, KeyWrap } from '../log/index.ts'
 import type { AuthEntry } from '../membership/index.ts'
 import type { KeyValueStore, Overlay } from '../storage/index.ts'
@@ -96,6 +96,18 @@ export class LogGrowth {
   /** Entries of a chain that were in the store before, from a seq up, in order of seq. */
   async *storedBefore(chain: Uint8Array, from: number): AsyncGenerator<Entry> {
     for await (const { bytes } of this.#before.ofChain(chain, from)) yield decodeStored(bytes)
+  }
+
+  /** Where the auth entries of a chain are, of those that were in the store before. */
+  async authBefore(chain: Uint8Array): Promise<{ readonly seq: number; readonly hash: Uint8Array }[]> {
+    const { store, keys } = this.#init
+    const { gte, lt } = keys.all('auth')
+    const found = []
+    for await (const [key, place] of store.entries({ gte, lt })) {
+      if (!equalBytes(place.subarray(0, chain.length), chain)) continue
+      found.push({ seq: readUint64(place.subarray(chain.length)), hash: key.slice(gte.length) })
+    }
+    return found
   }
 
   /** Stores an entry whose predecessor is stored, and takes in what follows from its public part. */

@@ -1,11 +1,16 @@
+import type { CapabilityClaims } from '../capability/index.ts'
+import type { ClockReading } from '../catalog/index.ts'
 import { artifactIdOf, bytesText, prefixEnd } from '../encoding/index.ts'
-import { publicBytes } from '../log/index.ts'
+import { maxEvidenceLinks } from '../limits.ts'
+import { type Entry, publicBytes } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
+import { chainOf } from './chains.ts'
 import { readKeyRow } from './key-rows.ts'
+import { isBefore } from './origins.ts'
 import type { NamespaceParts } from './parts.ts'
 import { isShownBy } from './shown.ts'
-import { decodeStored, type StoredEntry } from './stored-log.ts'
+import { decodeStored, type StoredEntry, type StoredLog } from './stored-log.ts'
 
 /** What of an artifact is asked for. */
 export interface ArtifactEntriesOptions {
@@ -37,14 +42,74 @@ export async function* artifactEntries(
     }
   }
   if (share !== undefined) for (const hash of await shares.entriesOf(artifact, share)) hashes.set(bytesText(hash), hash)
+  const given = (entry: Entry, bytes: Uint8Array): StoredEntry => {
+    const { kind, data } = entry.header
+    const isKept = kind === 'put' && data !== undefined && data.gen <= after
+    return { hash: entry.hash, bytes: isKept ? publicBytes(entry) : bytes }
+  }
+  const bounded: { readonly hash: Uint8Array; readonly clock: ClockReading }[] = []
   for (const hash of hashes.values()) {
     const bytes = await log.bytes(hash)
     if (bytes === undefined) continue
     const entry = decodeStored(bytes)
-    if (!isShownBy(membership, entry)) continue
-    const { kind, data } = entry.header
-    yield { hash, bytes: kind === 'put' && data !== undefined && data.gen <= after ? publicBytes(entry) : bytes }
+    const shown = membership.shownOf({ ...entry.header, grant: entry.header.grant ?? hash })
+    if (shown === undefined) yield given(entry, bytes)
+    else if (isShownBy(membership, entry, shown)) bounded.push({ hash, clock: entry.header.clock })
   }
+  // Of chains that end at a cut the newest first, after the others: versions are believed by those that go on from them.
+  bounded.sort((a, b) => b.clock.wallMs - a.clock.wallMs || b.clock.counter - a.clock.counter)
+  for (const { hash } of bounded) {
+    const bytes = await log.bytes(hash)
+    if (bytes !== undefined) yield given(decodeStored(bytes), bytes)
+  }
+}
+
+/** See `Namespace.evidenceAgainst`. */
+export async function* evidenceAgainst(
+  { log }: NamespaceParts,
+  membership: Membership,
+  claims: CapabilityClaims,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const given = new Set<string>()
+  const entries: Entry[] = []
+  for (const hash of membership.evidenceAgainst(claims)) {
+    const entry = await log.unverified(hash)
+    if (entry === undefined) continue
+    given.add(bytesText(hash))
+    entries.push(entry)
+    yield publicBytes(entry)
+  }
+  // Of a former admin it is believed by what comes after it, up to what somebody above names.
+  for (const entry of entries) {
+    for await (const support of supportOf(log, membership, entry)) {
+      if (given.has(bytesText(support.hash))) continue
+      given.add(bytesText(support.hash))
+      yield publicBytes(support)
+    }
+  }
+}
+
+/** What has others believe an entry who hold little of the log, from whoever it comes. */
+async function* supportOf(log: StoredLog, membership: Membership, entry: Entry): AsyncGenerator<Entry> {
+  if (membership.shownOf({ ...entry.header, grant: entry.header.grant ?? entry.hash }) === undefined) return
+  for (const adopt of membership.adoptsOf(entry)) {
+    const held = await log.unverified(adopt)
+    if (held !== undefined) yield held
+  }
+  for (let [last, steps]: [Entry | undefined, number] = [entry, 0]; steps < maxEvidenceLinks; steps++) {
+    if (last === undefined || membership.isNamed(last)) return
+    last = await nextOf(log, membership, last)
+    if (last !== undefined) yield last
+  }
+}
+
+async function nextOf(log: StoredLog, membership: Membership, entry: Entry): Promise<Entry | undefined> {
+  for await (const { bytes } of log.ofChain(chainOf(entry), entry.header.seq + 1)) {
+    const next = decodeStored(bytes)
+    if (next.header.seq > entry.header.seq + 1) return undefined
+    if (isBefore(entry, next) && isShownBy(membership, next)) return next
+  }
+  return undefined
 }
 
 /** See `Namespace.lettersFor`. */

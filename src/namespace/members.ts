@@ -1,11 +1,29 @@
-import { bytesText, equalBytes } from '../encoding/index.ts'
-import { maxBoxesInEntry, maxClockAheadMs, maxCuts, maxForcedEpochs, maxRevokedGrants } from '../limits.ts'
-import { type Cut, type Entry, encodeAuthBody, type GrantedRole, grantPrefix, type SealingBody } from '../log/index.ts'
+import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
+import {
+  maxAdoptsOfRevoke,
+  maxBoxesInEntry,
+  maxClockAheadMs,
+  maxCuts,
+  maxForcedEpochs,
+  maxRevokedGrants,
+} from '../limits.ts'
+import {
+  type AuthBody,
+  type Cut,
+  type Entry,
+  encodeAuthBody,
+  type GrantedRole,
+  grantPrefix,
+  type SealingBody,
+} from '../log/index.ts'
 import { type Grant, isWithin, type Member, rankOf } from '../membership/index.ts'
 import { type EpochSecret, groupKeyOf } from '../sharing/index.ts'
 import type { Chains, Tip } from './chains.ts'
 import { denied } from './denied.ts'
 import type { Transaction } from './transaction.ts'
+
+/** Of no use to who has no epoch. */
+const sealingKinds: readonly AuthBody['kind'][] = ['rotate', 'keys']
 
 /** The rank of the grant that this agent writes under. @throws ACCESS_DENIED when it has none to write with */
 function ownRank(tx: Transaction): number {
@@ -79,6 +97,42 @@ export async function appendRevoke(
     const cuts = await cutsOf(tx, chains, agent, ended)
     const body = encodeAuthBody({ kind: 'revoke', agent, grants: ended.map(({ hash }) => hash), cuts })
     await tx.append({ kind: 'revoke', keyId: undefined, data: undefined }, { body })
+  }
+}
+
+/**
+ * Has what an admin said who is about to lose its role, as far as it counts, believed by those who follow single artifacts: they lack the links that show
+ * what stands below the cut, so an adopt names the last of what says who may do what in each place where other entries come between.
+ */
+export async function appendAdoptsBelow(
+  tx: Transaction,
+  chains: Chains,
+  agent: Uint8Array,
+  grants: readonly Grant[],
+): Promise<void> {
+  const { membership } = tx
+  if (membership.isGroup) return
+  let left = maxAdoptsOfRevoke
+  for (const tip of chainsOf(tx, chains, agent)) {
+    const grant = grants.find(({ hash }) => equalBytes(hash, tip.grant))
+    if (grant?.role !== 'admin') continue
+    const limit = membership.limitOf(tip)
+    const counting = (await tx.authBefore(tip.chain))
+      .filter(({ seq, hash }) => isWithin(limit, seq, toHex(hash)))
+      .sort((a, b) => b.seq - a.seq)
+    let isFollowed = false
+    let above = Number.NaN
+    for (const { seq, hash } of counting) {
+      isFollowed &&= above === seq + 1
+      above = seq
+      const isEnd = tip.seq === seq
+      const entry = isFollowed || isEnd || left === 0 ? undefined : await tx.entry(hash)
+      isFollowed ||= isEnd
+      if (entry?.auth === undefined || sealingKinds.includes(entry.auth.kind)) continue
+      await appendAdopt(tx, entry)
+      isFollowed = true
+      left -= 1
+    }
   }
 }
 

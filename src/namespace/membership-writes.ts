@@ -6,6 +6,7 @@ import { type Grant, type Role, rankOf } from '../membership/index.ts'
 import type { Ledger } from './ledger.ts'
 import {
   appendAdopt,
+  appendAdoptsBelow,
   appendGrants,
   appendLackingBoxes,
   appendRevoke,
@@ -45,7 +46,7 @@ export async function writeGrants(ledger: Ledger, { agents, role, via }: Grants)
     }
     if (lacking.length === 0 && obsolete.length === 0) return
     mark()
-    for (const { agent, grants } of obsolete) await appendRevoke(tx, ledger.chains, agent, grants)
+    for (const { agent, grants } of obsolete) await endRoles(tx, ledger, agent, grants)
     await appendGrants(tx, lacking, role, via)
     await recount(tx, ledger.chains, [])
     if (obsolete.length > 0 && needsEpoch(tx)) await appendRotate(tx)
@@ -71,10 +72,15 @@ export async function writeRevokes(ledger: Ledger, { agents, via }: Revokes): Pr
     })
     if (ended.length === 0) return
     mark()
-    for (const { agent, grants } of ended) await appendRevoke(tx, ledger.chains, agent, grants)
+    for (const { agent, grants } of ended) await endRoles(tx, ledger, agent, grants)
     if (needsEpoch(tx)) await appendRotate(tx)
     await recount(tx, ledger.chains, [])
   })
+}
+
+async function endRoles(tx: Transaction, { chains }: Ledger, agent: Uint8Array, grants: readonly Grant[]) {
+  await appendAdoptsBelow(tx, chains, agent, grants)
+  await appendRevoke(tx, chains, agent, grants)
 }
 
 function isVia(grant: Grant, group: Uint8Array | undefined): boolean {

@@ -10,7 +10,6 @@ import {
   type GrantedRole,
   type GroupRole,
   type KeyWrap,
-  publicBytes,
   signEntry,
 } from '../log/index.ts'
 import { type AuthEntry, type GroupDescriptor, Membership, type Owed, type Role } from '../membership/index.ts'
@@ -24,6 +23,7 @@ import { entriesBeyond } from './beyond.ts'
 import { type CapabilityQuestion, checkCapability, isIssuedHere } from './capability-check.ts'
 import { writeRevokeCapabilities } from './capability-writes.ts'
 import { chainOf, type Tip } from './chains.ts'
+import { removeDoubtful } from './doubtful.ts'
 import { farewellFor } from './farewell.ts'
 import type { FeedEvent } from './feed.ts'
 import { cursorAt, type FeedCursor } from './feed-eras.ts'
@@ -31,7 +31,13 @@ import { followFeed } from './follow-feed.ts'
 import type { FollowedArtifacts } from './followed.ts'
 import { KnownDescriptors, type ShownDescriptor, shownDescriptor } from './group-descriptor.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
-import { type ArtifactEntriesOptions, artifactEntries, incompleteEntries, lettersFor } from './log-queries.ts'
+import {
+  type ArtifactEntriesOptions,
+  artifactEntries,
+  evidenceAgainst,
+  incompleteEntries,
+  lettersFor,
+} from './log-queries.ts'
 import { appendRotate } from './members.ts'
 import {
   type Grants,
@@ -42,7 +48,6 @@ import {
   writeRevokes,
   writeRotate,
 } from './membership-writes.ts'
-import { removeDoubtful } from './origins.ts'
 import { OwnShares, type SharesGiven } from './own-shares.ts'
 import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
 import { type Received, receiveEntries } from './receive.ts'
@@ -241,10 +246,7 @@ export class Namespace implements NamespaceParts {
 
   /** What is public of the entries that say why a capability gives nothing any more, and of those that they stand on. */
   async *evidenceAgainst(claims: CapabilityClaims): AsyncGenerator<Uint8Array, void, undefined> {
-    for (const hash of this.membership.evidenceAgainst(claims)) {
-      const entry = await this.log.unverified(hash)
-      if (entry !== undefined) yield publicBytes(entry)
-    }
+    yield* evidenceAgainst(this, this.membership, claims)
   }
 
   /** Everybody who has a role. */
@@ -337,10 +339,12 @@ export class Namespace implements NamespaceParts {
 
   /** Of a partial log: takes out what nobody stands for any more, once who may do what has changed. */
   async #judgeOrigins(): Promise<void> {
-    if (this.partial === undefined || this.#judgedBy === this.membership) return
-    const { membership } = this
-    await removeDoubtful(this.#ledger)
-    this.#judgedBy = membership
+    if (this.partial === undefined) return
+    while (this.#judgedBy !== this.membership) {
+      const { membership } = this
+      // Without what is taken out who may do what may be otherwise.
+      if (!(await removeDoubtful(this.#ledger))) this.#judgedBy = membership
+    }
   }
 
   /** Whether entries were handed to `receive` that are not durable yet. */

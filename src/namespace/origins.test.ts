@@ -22,7 +22,6 @@ async function setUp({ genuine }: { genuine?: string } = {}) {
   const wanted = await owner.write('wanted')
   await converge(owner, writer, other)
   const copy = await new NamespaceNode(2, time, { copyOf: writer }).open(writer.ns.id)
-  if (genuine !== undefined) await writer.update(wanted, genuine)
   await writer.write('beside 1')
   await writer.write('beside 2')
   await converge(owner, writer, other)
@@ -35,10 +34,16 @@ async function setUp({ genuine }: { genuine?: string } = {}) {
   const ns = await Namespace.join(outside.env, owner.ns.id, genesis, () => [], partial)
   await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
   await converge(owner, writer, other)
-  return { owner, writer, other, copy, wanted, jti, ns, outside, partial }
+  if (genuine !== undefined) await writer.update(wanted, genuine)
+  await writer.write('beside 3')
+  await converge(owner, writer, other)
+  return { time, owner, writer, other, copy, wanted, jti, ns, outside, partial }
 }
 
-type Setting = Awaited<ReturnType<typeof setUp>>
+type Setting = Pick<
+  Awaited<ReturnType<typeof setUp>>,
+  'time' | 'owner' | 'copy' | 'wanted' | 'jti' | 'ns' | 'outside' | 'partial'
+>
 
 /** What the writer signs on its other machine, at a place below its cut. */
 async function forge({ copy, wanted }: Setting): Promise<Uint8Array> {
@@ -145,7 +150,196 @@ describe('what a former writer signs below its cut', () => {
   })
 })
 
+describe('what a former writer signs below its cut, with help', () => {
+  test('is not taken from who may only read or store', async () => {
+    for (const role of ['reader', 'replica'] as const) {
+      const setting = await setUp()
+      const { owner, writer, ns, wanted } = setting
+      const helper = await new NamespaceNode(4, setting.time).join(owner)
+      await owner.ns.grant({ agent: helper.id, role })
+      await owner.ns.revoke({ agent: writer.id })
+      await tell(setting, owner)
+      const forged = await forge(setting)
+      expect(await ns.receive([forged], { from: helper.id })).toMatchObject({ stored: 0, refused: [{ code: 'void' }] })
+      expect(await current(ns, wanted)).toBe('wanted')
+    }
+  })
+
+  test('is gone as soon as the removal is known, if a replica brought it before', async () => {
+    const setting = await setUp()
+    const { owner, writer, ns, wanted } = setting
+    const helper = await new NamespaceNode(4, setting.time).join(owner)
+    await owner.ns.grant({ agent: helper.id, role: 'replica' })
+    await tell(setting, owner)
+    await ns.receive([await forge(setting)], { from: helper.id })
+    expect(await current(ns, wanted)).toBe('forged')
+    await owner.ns.revoke({ agent: writer.id })
+    await tell(setting, owner)
+    expect(await current(ns, wanted)).toBe('wanted')
+    const { here, there } = await ids(setting)
+    expect(here).toBe(there)
+    expect(await differences(ns)).toEqual([])
+  })
+})
+
+/** An owner, an admin who let a writer write, one who follows, a replica, and another machine of the admin from before. */
+async function withAdmin() {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const admin = await new NamespaceNode(2, time).join(owner)
+  const writer = await new NamespaceNode(3, time).join(owner)
+  const replica = await new NamespaceNode(4, time).join(owner)
+  await owner.ns.grant({ agent: admin.id, role: 'admin' })
+  await owner.ns.grant({ agent: replica.id, role: 'replica' })
+  const wanted = await owner.write('wanted')
+  await converge(owner, admin)
+  await admin.write('beside 1')
+  await admin.ns.grant({ agent: writer.id, role: 'writer' })
+  const copy = await new NamespaceNode(2, time, { copyOf: admin }).open(admin.ns.id)
+  await admin.write('beside 2')
+  await admin.write('beside 3')
+  await converge(owner, admin, writer, replica)
+  await writer.update(wanted, 'genuine')
+  await converge(owner, admin, writer, replica)
+  const outside = new NamespaceNode(9, time)
+  const [share] = await writer.ns.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
+  const claims = share?.claims ?? expect.fail('there is a share')
+  const partial = new FollowedArtifacts()
+  partial.set(wanted, 0)
+  const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
+  const ns = await Namespace.join(outside.env, owner.ns.id, genesis, () => [], partial)
+  await ns.holdCapabilities([{ artifact: wanted, jti: claims.jti, groups: [] }])
+  await converge(owner, admin, writer, replica)
+  return { time, owner, admin, writer, replica, copy, wanted, jti: claims.jti, claims, ns, outside, partial }
+}
+
+/** What the former admin's other machine signs: a grant to an agent of its own, and what that one writes. */
+async function forgeGrant({ copy, owner, time, wanted }: Awaited<ReturnType<typeof withAdmin>>) {
+  const puppet = await new NamespaceNode(66, time).join(owner)
+  await copy.ns.grant({ agent: puppet.id, role: 'writer' })
+  await converge(copy, puppet)
+  await puppet.update(wanted, 'forged')
+  const grant = puppet.ns.membership.grantsOf(puppet.id)[0]?.hash as Uint8Array
+  const tip = [...puppet.ns.tips()].find(({ author }) => equalBytes(author, puppet.id))
+  const bytes = [grant, tip?.hash as Uint8Array].map(async (hash) => (await puppet.ns.entryBytes(hash)) as Uint8Array)
+  return { puppet, forged: await Promise.all(bytes) }
+}
+
+describe('what a former admin signs below its cut', () => {
+  test('makes nobody a member, whoever but an admin or the owner gives it', async () => {
+    const setting = await withAdmin()
+    const { owner, admin, writer, replica, ns, wanted } = setting
+    await owner.ns.revoke({ agent: admin.id })
+    await converge(owner, writer, replica)
+    await tell(setting, owner)
+    expect(await current(ns, wanted)).toBe('genuine')
+    const { puppet, forged } = await forgeGrant(setting)
+    for (const from of [replica, writer, puppet, admin]) {
+      for (const bytes of forged) await ns.receive([bytes], { from: from.id })
+      await ns.receive(forged, { from: from.id })
+      expect(ns.roleOf(puppet.id)).toBe(undefined)
+      expect(await current(ns, wanted)).toBe('genuine')
+    }
+    expect(await differences(ns)).toEqual([])
+  })
+
+  test('makes nobody a member any more once its removal is known, if it came before', async () => {
+    for (const giver of ['replica', 'admin'] as const) {
+      const setting = await withAdmin()
+      const { owner, admin, writer, replica, ns, wanted, outside, partial, jti } = setting
+      await tell(setting, setting[giver])
+      const { puppet, forged } = await forgeGrant(setting)
+      await ns.receive(forged, { from: setting[giver].id })
+      expect(ns.roleOf(puppet.id)).toBe('writer')
+      expect(await current(ns, wanted)).toBe('forged')
+      await owner.ns.revoke({ agent: admin.id })
+      await converge(owner, writer, replica)
+      await tell(setting, replica)
+      await tell(setting, replica)
+      expect(ns.roleOf(puppet.id)).toBe(undefined)
+      expect(ns.roleOf(writer.id)).toBe('writer')
+      expect(await current(ns, wanted)).toBe('genuine')
+      const { here, there } = await ids(setting)
+      expect(here).toBe(there)
+      expect(await differences(ns)).toEqual([])
+      await ns.close()
+      const again = await Namespace.open(outside.env, ns.id, partial)
+      await again.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
+      expect(again.roleOf(puppet.id)).toBe(undefined)
+      expect(await current(again, wanted)).toBe('genuine')
+    }
+  })
+})
+
+describe('what a former admin did before its cut', () => {
+  test('is believed of who only stores, by what the owner says with the removal', async () => {
+    const setting = await withAdmin()
+    const { owner, admin, writer, replica, ns, wanted } = setting
+    await owner.ns.revoke({ agent: admin.id })
+    await converge(owner, writer, replica)
+    await tell(setting, replica)
+    expect(ns.roleOf(writer.id)).toBe('writer')
+    expect(await current(ns, wanted)).toBe('genuine')
+    expect((await ns.authIds()).hash).toEqual((await owner.ns.authIds()).hash)
+  })
+
+  test('ends a share for who hears of it from a replica alone', async () => {
+    const setting = await withAdmin()
+    const { owner, admin, writer, replica, ns, claims } = setting
+    await tell(setting, replica)
+    await admin.ns.revoke({ agent: writer.id })
+    await admin.write('beside 4')
+    await converge(owner, admin, writer, replica)
+    await owner.ns.revoke({ agent: admin.id })
+    await converge(owner, replica)
+    const evidence = await Array.fromAsync(replica.ns.evidenceAgainst(claims))
+    await ns.receive(evidence, { from: replica.id })
+    expect(ns.membership.knowsGrant(claims.grant)).toBe(true)
+    expect(ns.membership.endingsOf(writer.id)).toHaveLength(1)
+    expect(ns.membership.refusalOf(claims)).toBe('ISSUER_REMOVED')
+  })
+})
+
 describe('what a former writer wrote before its cut', () => {
+  test('is believed of who only stores, once a writer has gone on from it', async () => {
+    const setting = await setUp({ genuine: 'genuine' })
+    const { owner, writer, other, ns, wanted } = setting
+    const replica = await new NamespaceNode(4, setting.time).join(owner)
+    await owner.ns.grant({ agent: replica.id, role: 'replica' })
+    await owner.ns.revoke({ agent: writer.id })
+    await converge(owner, other, replica)
+    await tell(setting, replica)
+    expect(await current(ns, wanted)).toBe('wanted')
+    await other.update(wanted, 'later')
+    await converge(owner, other, replica)
+    await tell(setting, replica)
+    await tell(setting, replica)
+    expect(await current(ns, wanted)).toBe('later')
+    expect(await differences(ns)).toEqual([])
+    const { here, there } = await ids(setting)
+    expect(here).toBe(there)
+  })
+
+  test('is believed of who only stores when a writer shares it', async () => {
+    const setting = await setUp({ genuine: 'genuine' })
+    const { owner, writer, other, ns, wanted, outside } = setting
+    const replica = await new NamespaceNode(4, setting.time).join(owner)
+    await owner.ns.grant({ agent: replica.id, role: 'replica' })
+    await owner.ns.revoke({ agent: writer.id })
+    const [share] = await owner.ns.share({
+      artifact: wanted,
+      audience: [{ kind: 'agent', id: outside.id }],
+      message: 'another',
+    })
+    await converge(owner, other, replica)
+    const jti = share?.claims.jti ?? expect.fail('there is a share')
+    await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
+    await tell({ ...setting, jti }, replica)
+    await tell({ ...setting, jti }, replica)
+    expect(await current(ns, wanted)).toBe('genuine')
+    expect(await differences(ns)).toEqual([])
+  })
+
   test('stays when others gave it, and comes back from them when it gave it itself', async () => {
     for (const first of ['owner', 'other', 'writer'] as const) {
       const setting = await setUp({ genuine: 'genuine' })

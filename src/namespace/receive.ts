@@ -21,6 +21,7 @@ import { isAmong, isShownBy } from './shown.ts'
 import { decodeStored } from './stored-log.ts'
 import { placeOf } from './tables.ts'
 import type { Transaction } from './transaction.ts'
+import { Vouched } from './vouched.ts'
 
 /** What became of entries that were handed over. */
 export interface Received {
@@ -245,6 +246,7 @@ class Linker {
   readonly #chains: Chains
   readonly #refused: RefusedEntry[]
   readonly #from: Uint8Array | undefined
+  readonly #vouched: Vouched
   readonly #grantees = new Map<string, Uint8Array | undefined>()
   readonly #void = new Set<string>()
   /** As of the last entry stored that may move a limit: what lies beyond one does not. */
@@ -258,10 +260,12 @@ class Linker {
     this.#namespace = parts
     this.#chains = chains
     this.#refused = refused
+    this.#vouched = new Vouched(parts, tx)
   }
 
   async storeAll(candidates: readonly Candidate[]): Promise<Entry[]> {
     const stored: Entry[] = []
+    const doubted = new Set<Candidate>()
     let open = candidates
     for (let before = -1; before !== stored.length && open.length > 0; ) {
       before = stored.length
@@ -275,23 +279,27 @@ class Linker {
           left.push(candidate)
           continue
         }
-        const isDoubtful = this.#isDoubtful(entry)
-        const fit = follows || isDoubtful ? 'void' : await this.#fitOf(candidate, chain)
+        if (!follows && (await this.#isDoubtful(entry))) {
+          // Others of the batch may stand for it.
+          doubted.add(candidate)
+          left.push(candidate)
+          continue
+        }
+        const fit = follows ? 'void' : await this.#fitOf(candidate, chain)
         if (fit === 'void') {
-          this.#void.add(bytesText(entry.hash))
-          const why = isDoubtful
-            ? 'its author may have made it after the end of its role, for all that who gives it is worth'
-            : 'it lies beyond what counts, as much that is held'
-          this.#refused.push({ hash: entry.hash, code: 'void', why })
+          this.#refuse(entry, 'it lies beyond what counts, as much that is held')
           before = -1
           continue
         }
         // Somebody writes under this node's own incarnation: a copy of it, restored elsewhere.
         if (this.#tx.isOwnChain(entry)) this.#tx.leaveIncarnation('entries of its own chain came from elsewhere')
         await this.#tx.storeEntry(entry, bytes, chain)
-        if (this.#namespace.partial !== undefined) noteOrigin(this.#tx, entry, this.#from)
         if (fit === 'bounded' || entry.auth !== undefined || this.#tx.tipsOf(chain).length > 1) {
           if (fit !== 'surplus') this.#membership = undefined
+        }
+        if (this.#namespace.partial !== undefined) {
+          noteOrigin(this.#tx, entry, this.#from)
+          this.#vouched.note(entry)
         }
         this.#tx.received += 1
         this.#namespace.env.clock.merge(entry.header.clock)
@@ -299,14 +307,23 @@ class Linker {
       }
       open = left
     }
-    for (const { entry } of open) this.unlinked.push(entry.hash)
+    for (const candidate of open) {
+      if (doubted.has(candidate))
+        this.#refuse(candidate.entry, 'its author may have made it after the end of its role, for all that is known')
+      else this.unlinked.push(candidate.entry.hash)
+    }
     return stored
   }
 
-  #isDoubtful(entry: Entry): boolean {
+  #refuse({ hash }: Entry, why: string): void {
+    this.#void.add(bytesText(hash))
+    this.#refused.push({ hash, code: 'void', why })
+  }
+
+  async #isDoubtful(entry: Entry): Promise<boolean> {
     if (this.#namespace.partial === undefined || this.#from === undefined) return false
     this.#membership ??= this.#tx.membership
-    return isDoubtful(this.#membership, entry, this.#from)
+    return isDoubtful(this.#membership, entry, this.#from) && !(await this.#vouched.has(entry))
   }
 
   async #isLinked({ header }: Entry, chain: Uint8Array): Promise<boolean> {

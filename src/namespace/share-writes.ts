@@ -73,7 +73,8 @@ async function shareWithSome(
         details: { group: toHex(id) },
       })
   }
-  const { nextGen } = await tx.catalog.versionHeads(artifact)
+  const heads = await tx.catalog.versionHeads(artifact)
+  const { nextGen } = heads
   const notBefore = Math.floor(view.nowMs / 1000)
   const terms = {
     issuer: tx.agent.publicKey,
@@ -86,7 +87,7 @@ async function shareWithSome(
   }
   const isPlain = expiresIn === undefined && !fromNow && message === undefined
   const given = isPlain ? plainShares(await view.sharesInForce(artifact), terms) : new Map<string, Share>()
-  const write = await shareWriter(parts, tx, view, version, nextGen - 1)
+  const write = await shareWriter(parts, tx, view, version, heads)
   mark()
   const shares: Share[] = []
   for (const one of audience) {
@@ -139,8 +140,8 @@ export async function writeFollowingLink(
     const version = await tx.catalog.current(claims.artifact)
     if (version === undefined) throw noSuchVersion(claims.artifact, undefined)
     const view = SharingView.within(ledger.parts, tx)
-    const { nextGen } = await tx.catalog.versionHeads(claims.artifact)
-    const write = await shareWriter(ledger.parts, tx, view, version, nextGen - 1)
+    const heads = await tx.catalog.versionHeads(claims.artifact)
+    const write = await shareWriter(ledger.parts, tx, view, version, heads)
     mark()
     return await write(capability, { kind: 'link', bytes: token })
   })
@@ -154,13 +155,13 @@ async function shareWriter(
   tx: Transaction,
   view: SharingView,
   version: VersionRecord,
-  newestGen: number,
+  { entries, nextGen }: { readonly entries: readonly Uint8Array[]; readonly nextGen: number },
 ): Promise<WriteShare> {
   const { artifact, entry } = version
   const artifactSalt = (await tx.entry(entry))?.header.data?.artifactSalt
   if (artifactSalt === undefined)
     throw new ArtifactHubError('CORRUPT', 'the log lacks the entry of a version that the catalog lists')
-  const uses = await usesForShares(parts, artifact, newestGen)
+  const uses = await usesForShares(parts, artifact, nextGen - 1)
   const keys = new Map<string, ArtifactKey>()
   for (const { keyId } of uses) {
     const key = await openArtifactKey(tx, artifact, keyId, [])
@@ -175,15 +176,17 @@ async function shareWriter(
     const share = { entry: new Uint8Array(0), artifactSalt, clock: version.updatedAt, claims, message }
     const due = keysDue(share, uses).flatMap((keyId) => keys.get(toHex(keyId)) ?? [])
     const items = due.flatMap((key) => itemsFor(key, [share], view))
-    return await appendShare(tx, share, shared, items)
+    return await appendShare(tx, share, shared, items, entries)
   }
 }
 
+/** @param versions those that it is given of: whoever follows believes of these, and of those before them, that they stood in the log */
 async function appendShare(
   tx: Transaction,
   share: Share,
   shared: SharedBytes,
   items: readonly SealingItem[],
+  versions: readonly Uint8Array[],
 ): Promise<Share> {
   const { keyring, namespace } = tx
   const { claims, artifactSalt } = share
@@ -199,7 +202,8 @@ async function appendShare(
   const plaintext = encodeShareBody(shared)
   const body = sealShareBody({ secret, namespace, artifact }, plaintext, tx.nextPlace, tx.random(12))
   const data = artifactData({ artifactSalt })
-  const { hash, header } = await tx.append({ kind: 'share', keyId, data: { ...data, jti: claims.jti } }, { keys, body })
+  const draft = { kind: 'share' as const, keyId, data: { ...data, jti: claims.jti }, names: versions }
+  const { hash, header } = await tx.append(draft, { keys, body })
   for (const section of more) {
     await tx.append({ kind: 'keys', keyId: (section.boxes[0] as { keyId: Uint8Array }).keyId, data }, { keys: section })
   }

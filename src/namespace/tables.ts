@@ -85,7 +85,7 @@ const tables = {
   feedEras: 0x79,
   /** entry hash (32) → nothing: a stored entry that counts and lacks its body or leaf */
   stripped: 0x73,
-  /** agent (32) ‖ hash of a data entry of a partial log (32) → chain (16) ‖ seq (8): the agent gave it, and is not the owner */
+  /** agent (32) ‖ hash of an entry of a partial log (32) → chain (16) ‖ seq (8): the agent gave it; neither it nor the author is the owner */
   origins: 0x6f,
   /** → the incarnation that this namespace writes under in place of the node's */
   incarnation: 0x69,

@@ -16,7 +16,7 @@ import { type KeyValueChange, type KeyValueStore, Overlay } from '../storage/ind
 import type { Accounts } from './accounts.ts'
 import { ArtifactChanges, type ArtifactChangesInit } from './artifact-changes.ts'
 import { type Tip, tipOf } from './chains.ts'
-import { type EpochWaits, headsOfRotate } from './epoch-waits.ts'
+import { type EpochWaits, headsOfRotate, headsWith } from './epoch-waits.ts'
 import type { FollowedArtifacts } from './followed.ts'
 import { LogGrowth } from './log-growth.ts'
 import { MembershipGrowth } from './membership-growth.ts'
@@ -35,7 +35,10 @@ export interface TransactionInit extends OwnChainInit, ArtifactChangesInit {
 }
 
 /** The members of a header that an author chooses. */
-export type EntryDraft = Pick<HeaderDraft, 'kind' | 'keyId' | 'data'>
+export interface EntryDraft extends Pick<HeaderDraft, 'kind' | 'keyId' | 'data'> {
+  /** Entries of other chains that it names in any case, before others that its author had seen. */
+  readonly names?: readonly Uint8Array[]
+}
 
 /** Several entries, of this agent and of others, and all that follows from them, as one atomic batch. One step at a time. */
 export class Transaction {
@@ -253,7 +256,7 @@ export class Transaction {
    * @throws ACCESS_DENIED; CORRUPT when there is an entry in its place already: no entry is ever written over
    */
   async append(
-    draft: EntryDraft,
+    { names = [], ...draft }: EntryDraft,
     sections: EntrySections,
     operation?: (entry: Entry) => Operation | undefined,
   ): Promise<Entry> {
@@ -272,7 +275,8 @@ export class Transaction {
     }
     // Nothing of others is named twice: the first entry of a transaction names all that is new.
     const beside = this.appended > 0 ? [] : chains.headsBeside(chain)
-    const heads = draft.kind === 'rotate' ? headsOfRotate(this.membership, chains, this.tips, chain, beside) : beside
+    const isRotate = draft.kind === 'rotate'
+    const heads = isRotate ? headsOfRotate(this.membership, chains, this.tips, chain, beside) : headsWith(names, beside)
     this.appended += 1
     const header = { ...draft, namespace, grant, incarnation, seq, previous: tip?.hash, heads, clock: clock.tick() }
     const { entry, bytes, signed } = beginEntry(agent, header, sections)
@@ -342,6 +346,11 @@ export class Transaction {
   /** Entries of a chain that were in the store before, from a seq up, in order of seq. */
   storedOf(chain: Uint8Array, from: number): AsyncGenerator<Entry> {
     return this.#log.storedBefore(chain, from)
+  }
+
+  /** Where the auth entries of a chain are, of those stored before. Looks through all chains. */
+  async authBefore(chain: Uint8Array): Promise<{ readonly seq: number; readonly hash: Uint8Array }[]> {
+    return await this.#log.authBefore(chain)
   }
 
   /** Entries of a chain that were stored here. */
