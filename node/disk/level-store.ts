@@ -95,8 +95,9 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
     const level = this.#usable ?? (await this.#ready())
     const iterator = level.iterator(definedBounds(range))
     try {
-      // One row first, as many a caller wants no more; then growing steps, bounded so that an abort is seen soon.
-      for (let step = 1; ; step = Math.min(step * 4, 512)) {
+      // Few rows first, for most ranges have no more, and each step is a thread's way there and back; then growing ones, bounded so that an abort
+      // is seen soon.
+      for (let step = 8; ; step = Math.min(step * 4, 512)) {
         let rows: [Uint8Array, Uint8Array][]
         try {
           rows = await iterator.nextv(step)

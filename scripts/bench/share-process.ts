@@ -1,13 +1,12 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { type ArtifactHubNode, startNode } from '../../node/index.ts'
 import { serveJobs } from './job-server.ts'
 import { concurrentCallers } from './settings.ts'
 
-/** Between two looks at what is shared, milliseconds: each reads all of it. */
-const lookMs = 500
 const pageItems = 100
 
 let node: ArtifactHubNode | undefined
+/** Settles once all that is awaited is shared with this agent. */
+let arrivals: Promise<void> | undefined
 
 function running(): ArtifactHubNode {
   if (node === undefined) throw new Error('no node is open')
@@ -59,14 +58,20 @@ const jobs = {
     for (const artifactId of ids) times.push(await timed(() => running().client.artifact.access({ artifactId })))
     return times
   },
-  /** Waits until so many are shared with this agent. */
-  awaitShared: async (count: number): Promise<void> => {
-    for (;;) {
-      let found = 0
-      for await (const _ of running().client.artifact.listShared({ limit: 1_000 })) found += 1
-      if (found >= count) return
-      await delay(lookMs)
-    }
+  /** From now on, counts which of some artifacts can be read here. */
+  expectShared: async (ids: readonly string[]): Promise<void> => {
+    const events = running().client.artifact.watch()
+    const open = new Set(ids)
+    arrivals = (async () => {
+      for await (const { kind, artifactId } of events) {
+        if (kind === 'shared') open.delete(artifactId)
+        if (open.size === 0) return
+      }
+    })()
+  },
+  /** Waits until all that is expected can be read here. */
+  awaitShared: async (): Promise<void> => {
+    await arrivals
   },
   /** Milliseconds of single pages, from the first on: each after the one before. */
   pages: async ({ by, filter, count }: { by: 'me' | 'others'; filter: boolean; count: number }): Promise<number[]> => {

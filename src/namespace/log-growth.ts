@@ -183,10 +183,7 @@ export class LogGrowth {
   async #siblingsOf({ header: { seq } }: Entry, chain: Uint8Array, tips: readonly Tip[]): Promise<Tip[]> {
     const siblings: Tip[] = []
     if (tips.every((tip) => tip.seq < seq)) return siblings
-    for await (const held of this.storedBefore(chain, seq)) {
-      if (held.header.seq > seq) break
-      siblings.push(tipOf(held, chain))
-    }
+    for await (const { bytes } of this.#before.at(chain, seq)) siblings.push(tipOf(decodeStored(bytes), chain))
     for (const held of this.storedHere(chain)) if (held.header.seq === seq) siblings.push(tipOf(held, chain))
     return siblings
   }

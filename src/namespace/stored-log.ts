@@ -1,3 +1,4 @@
+import { prefixEnd } from '../encoding/index.ts'
 import { decodeEntry, decodeStoredKeys, decodeUnverifiedEntry, type Entry, type KeySection } from '../log/index.ts'
 import type { KeyValueStore } from '../storage/index.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
@@ -75,6 +76,14 @@ export class StoredLog {
     const gte = this.#keys.key('entries', placeOf(chain, Math.min(from, Number.MAX_SAFE_INTEGER)))
     const lt = this.#keys.key('entries', chain, new Uint8Array(8).fill(0xff))
     for await (const [key, bytes] of this.#store.entries({ gte, lt }, signal && { signal })) {
+      yield { hash: key.subarray(gte.length), bytes }
+    }
+  }
+
+  /** The entries at one place of a chain: several where it is forked. */
+  async *at(chain: Uint8Array, seq: number): AsyncGenerator<StoredEntry> {
+    const gte = this.#keys.key('entries', placeOf(chain, seq))
+    for await (const [key, bytes] of this.#store.entries({ gte, lt: prefixEnd(gte) as Uint8Array })) {
       yield { hash: key.subarray(gte.length), bytes }
     }
   }

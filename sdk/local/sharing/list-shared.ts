@@ -1,5 +1,6 @@
 import type { CapabilityClaims } from '../../../src/capability/index.ts'
 import { Catalog, type ListQuery, type Page, type PageOptions } from '../../../src/catalog/index.ts'
+import { bytesText } from '../../../src/encoding/index.ts'
 import type { Share as LoggedShare, Namespace, SharesGiven } from '../../../src/namespace/index.ts'
 import type { Share, SharedArtifact } from '../../sharing-client.ts'
 import type { Groups } from '../groups/groups.ts'
@@ -55,16 +56,22 @@ async function pageOf<S>(
   query: Query,
   present: (share: S) => Share,
 ): Promise<Page<SharedArtifact>> {
-  const listed = places.map(({ log, sharesOf, among }) => ({
+  // Of what is on the page it is asked twice: whether there are any, and which.
+  const found = places.map(() => new Map<string, readonly S[]>())
+  const listed = places.map(({ log, sharesOf, among }, at) => ({
     catalog: log.catalog,
-    only: (artifact: Uint8Array) => sharesOf(artifact).length > 0,
+    only: (artifact: Uint8Array) => {
+      const shares = sharesOf(artifact)
+      if (shares.length > 0) found[at]?.set(bytesText(artifact), shares)
+      return shares.length > 0
+    },
     among,
   }))
   const { items, nextCursor } = await Catalog.listAcross(listed, query)
   const shown: SharedArtifact[] = []
   for (const { record, catalog } of items) {
-    const { log, sharesOf } = places[catalog] as Place<S>
-    const own = sharesOf(record.artifact).slice(0, maxSharesShown).map(present)
+    const { log } = places[catalog] as Place<S>
+    const own = (found[catalog]?.get(bytesText(record.artifact)) ?? []).slice(0, maxSharesShown).map(present)
     own.sort((a, b) => a.createdAt.getTime() - b.createdAt.getTime())
     shown.push({ ...presentArtifact(log.idText, record), shares: own })
   }
