@@ -69,6 +69,8 @@ export const unitLeaves = 16
 export const unitsInFlight = 2
 /** A provider that a fetch has nothing to ask for keeps its stream this long, milliseconds: less than what the server waits. */
 export const laneIdleMs = 10_000
+/** Contents from this size on, stored bytes, are fetched over a bulk stream: below, its handshake takes longer than it saves. */
+export const bulkContentBytes = 16 * MiB
 /** Providers that one fetch uses at once. */
 export const maxFetchProviders = 4
 /** Received blocks being verified and written, bytes a fetch. */
@@ -256,6 +258,15 @@ export const streamFlushMs = 60_000
 export const streamLingerMs = 10_000
 /** What a closed stream takes and throws away before it is cut, bytes. */
 export const streamLingerBytes = 1 * MiB
+/** Bulk streams that one agent may have open here, and all together: each is a connection, beside those that libp2p counts. */
+export const maxBulkStreamsOfAgent = 8
+export const maxBulkStreams = 64
+/** Inbound connections that wait for their first byte, or for the handshake of a bulk stream. */
+export const maxPendingBulkStreams = 32
+/** A bulk stream's connection and its handshake, milliseconds: what needs longer has an ordinary one. */
+export const bulkHandshakeMs = 5_000
+/** An agent to whom a bulk stream could not be opened is not tried again for this long, milliseconds. */
+export const bulkRetryMs = 10 * 60_000
 /** Opening a stream to a peer, dialling it included, milliseconds. */
 export const openTimeoutMs = 20_000
 /** Dialling one address, milliseconds: one that answers nothing must not use up the time of a peer's others. */

@@ -6,6 +6,7 @@ import { formatDid } from '../../src/identity/index.ts'
 import { maxAddressesPerAgent, maxStreamsPerConnection, openTimeoutMs } from '../../src/limits.ts'
 import { type AddressBook, addressOf } from './address-book.ts'
 import { peerIdOf } from './agent-peer.ts'
+import type { HostPort } from './bulk-streams.ts'
 import { dialFailure, type Failures, unreachable } from './failures.ts'
 import type { Services } from './libp2p.ts'
 import type { Penalties } from './penalties.ts'
@@ -72,6 +73,19 @@ export class Dialler {
       failures.failed(agent, failure as ArtifactHubError)
       throw failure
     }
+  }
+
+  /**
+   * Where an agent that is connected over TCP, directly, can be dialled once more: where it was reached, or, if it dialled, where it says that it
+   * listens on the host that it came from. Two at most.
+   */
+  async tcpPlaces(agent: Uint8Array): Promise<HostPort[]> {
+    const held = this.#held(peerIdOf(agent))
+    const reached = held === undefined ? undefined : hostPortOf(held.remoteAddr)
+    if (held === undefined || reached === undefined) return []
+    if (held.direction === 'outbound') return [reached]
+    const said = (await this.#stored(agent, held.remotePeer)).flatMap((address) => hostPortOf(address) ?? [])
+    return said.filter(({ host }) => host === reached.host).slice(0, 2)
   }
 
   async #dial(agent: Uint8Array, peer: PeerId, did: string, signal: AbortSignal): Promise<Connection> {
@@ -151,6 +165,17 @@ async function newStream(connection: Connection, protocol: string, signal: Abort
 function bound(signal: AbortSignal | undefined): AbortSignal {
   const timeout = AbortSignal.timeout(openTimeoutMs)
   return signal === undefined ? timeout : AbortSignal.any([signal, timeout])
+}
+
+/** Of an address that is plain TCP; `undefined` for all others. */
+function hostPortOf(address: Multiaddr): HostPort | undefined {
+  const parts = address.getComponents().filter(({ name }) => name !== 'p2p')
+  const [host, port] = parts
+  if (parts.length !== 2 || host?.value === undefined || port?.value === undefined || port.name !== 'tcp')
+    return undefined
+  return ['ip4', 'ip6', 'dns', 'dns4', 'dns6'].includes(host.name)
+    ? { host: host.value, port: Number(port.value) }
+    : undefined
 }
 
 function withPeer(agent: Uint8Array, addresses: readonly Multiaddr[]): Multiaddr[] {

@@ -1,6 +1,7 @@
 import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import {
+  maxBulkStreamsOfAgent,
   maxConnectionsPerAgent,
   maxConnectionsPerHost,
   maxRelayedPerHour,
@@ -21,6 +22,7 @@ export class Gate {
   readonly #monotonic: () => number
   readonly #hosts = new Places(maxConnectionsPerHost)
   readonly #agents = new Places(maxConnectionsPerAgent)
+  readonly #bulk = new Places(maxBulkStreamsOfAgent)
   /** Relayed connections opened through this node, by source, since the hour began. */
   readonly #relayed = new Map<string, number>()
   #hour = 0
@@ -40,6 +42,16 @@ export class Gate {
     denyInboundRelayedConnection: (_relay, peer) => this.#penalised(peer),
   }
 
+  /** Whether an inbound connection that is to be a bulk stream is one too many from its address. */
+  denyHost(connection: MultiaddrConnection): boolean {
+    return this.#hostFull(connection)
+  }
+
+  /** Whether its agent may not have it. */
+  denyBulk(peer: PeerId, connection: MultiaddrConnection): boolean {
+    return this.#penalised(peer) || this.#agentFull(peer, connection, this.#bulk)
+  }
+
   #penalised(peer: PeerId): boolean {
     const agent = agentOf(peer)
     if (agent === undefined || !this.#penalties.refused(agent)) return false
@@ -47,8 +59,8 @@ export class Gate {
     return true
   }
 
-  #agentFull(peer: PeerId, connection: MultiaddrConnection): boolean {
-    if (this.#agents.take(peer.toString(), connection)) return false
+  #agentFull(peer: PeerId, connection: MultiaddrConnection, places = this.#agents): boolean {
+    if (places.take(peer.toString(), connection)) return false
     this.refused.agent++
     return true
   }

@@ -4,6 +4,7 @@
  * - `start-network.ts`          what a node starts; `offline-network.ts` when there is to be none; `network-options.ts`
  * - `libp2p.ts`                 the one place where libp2p is put together, with all its limits
  * - `libp2p-network.ts`         its adaptor; `peer-stream.ts`, `hints.ts`, `providers.ts`, `peers.ts` its parts
+ * - `bulk-streams.ts`          streams on connections of their own; `bulk-stream.ts` one, `bulk-listener.ts` how they are told from libp2p's
  * - `dialler.ts`                finds and makes connections; `address-book.ts`, `failures.ts` what it remembers
  * - `gate.ts`, `penalties.ts`   who may connect
  * - `keep-connected.ts`, `relay-listeners.ts`  bootstrap nodes and relays

@@ -6,6 +6,7 @@ import { maxStreamsPerConnection, maxStreamsPerProtocol, nearConnections, openTi
 import type { Logger } from '../logger.ts'
 import { AddressBook, addressOf } from './address-book.ts'
 import { agentOf, peerIdOf } from './agent-peer.ts'
+import type { BulkStreams } from './bulk-streams.ts'
 import { Dialler } from './dialler.ts'
 import { Failures } from './failures.ts'
 import type { Gate } from './gate.ts'
@@ -21,6 +22,7 @@ import { findProviders, provide } from './providers.ts'
 interface Libp2pNetworkInit {
   readonly mode: Exclude<NetworkMode, 'offline'>
   readonly libp2p: Libp2p<Services>
+  readonly bulk: BulkStreams | undefined
   readonly penalties: Penalties
   readonly gate: Gate
   readonly keep: KeepConnected
@@ -41,6 +43,7 @@ export class Libp2pNetwork implements Network {
   readonly #dialler: Dialler
   readonly #hints: Hints
   readonly #streams = new Set<LibP2pStream>()
+  readonly #bulkHandlers = new Map<string, StreamHandler>()
   readonly #peerListeners = new Set<(agent: Uint8Array, connected: boolean) => void>()
   readonly #closing = new AbortController()
   #registering: Promise<void> = Promise.resolve()
@@ -59,6 +62,12 @@ export class Libp2pNetwork implements Network {
       random: init.random,
       onFlood: (agent) => this.penalise(agent, 'flood'),
       warn: (message, fields) => logger?.warn(message, fields),
+    })
+    init.bulk?.onStream((protocol, track) => {
+      const handler = this.#bulkHandlers.get(protocol)
+      const begin = (onCut: (reason: Error) => void) => track((reason) => reason !== undefined && onCut(reason))
+      if (handler === undefined) begin(() => {}).abort(new Error('not served'))
+      else void this.#serve(begin, protocol, handler)
     })
     libp2p.addEventListener('peer:connect', ({ detail }) => this.#tellPeer(detail, true))
     libp2p.addEventListener('peer:disconnect', ({ detail }) => this.#tellPeer(detail, false))
@@ -82,12 +91,24 @@ export class Libp2pNetwork implements Network {
     return this.#track(stream, agent)
   }
 
-  handle(protocol: string, handler: StreamHandler): () => void {
+  async openBulk(
+    agent: Uint8Array,
+    protocol: string,
+    { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<PeerStream | undefined> {
+    const { bulk, penalties } = this.#init
+    if (bulk === undefined || this.#closed !== undefined || penalties.refused(agent)) return undefined
+    const bounded = signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal])
+    return await bulk.open(agent, protocol, await this.#dialler.tcpPlaces(agent), bounded)
+  }
+
+  handle(protocol: string, handler: StreamHandler, { bulk = false }: { readonly bulk?: boolean } = {}): () => void {
     const serve = (stream: Stream, { remotePeer }: Connection): void => {
       const agent = agentOf(remotePeer)
       if (agent === undefined || this.#closed !== undefined) stream.abort(new Error('not served'))
-      else void this.#serve(stream, agent, protocol, handler)
+      else void this.#serve((onCut) => this.#track(stream, agent, onCut), protocol, handler)
     }
+    if (bulk) this.#serveBulk(protocol, handler)
     this.#register(() =>
       this.libp2p.handle(protocol, serve, {
         maxInboundStreams: maxStreamsPerProtocol,
@@ -97,8 +118,11 @@ export class Libp2pNetwork implements Network {
     )
     let handled = true
     return () => {
-      if (handled) this.#register(() => this.libp2p.unhandle(protocol))
+      if (!handled) return
       handled = false
+      this.#bulkHandlers.delete(protocol)
+      this.#init.bulk?.setServed(protocol, false)
+      this.#register(() => this.libp2p.unhandle(protocol))
     }
   }
 
@@ -110,9 +134,19 @@ export class Libp2pNetwork implements Network {
     })
   }
 
-  async #serve(stream: Stream, agent: Uint8Array, protocol: string, handler: StreamHandler): Promise<void> {
+  #serveBulk(protocol: string, handler: StreamHandler): void {
+    this.#bulkHandlers.set(protocol, handler)
+    this.#init.bulk?.setServed(protocol, true)
+  }
+
+  /** @param begin makes the stream, which says through its argument when it was cut */
+  async #serve(
+    begin: (onCut: (reason: Error) => void) => PeerStream,
+    protocol: string,
+    handler: StreamHandler,
+  ): Promise<void> {
     const cut = new AbortController()
-    const served = this.#track(stream, agent, (reason) => cut.abort(reason))
+    const served = begin((reason) => cut.abort(reason))
     try {
       await handler(served, cut.signal)
       await served.close()
@@ -120,7 +154,7 @@ export class Libp2pNetwork implements Network {
       if (!cut.signal.aborted) {
         this.#init.logger?.debug('a stream was not served to its end', {
           protocol,
-          did: formatDid(agent),
+          did: formatDid(served.agent),
           error: error instanceof Error ? error.message : String(error),
         })
       }
@@ -179,6 +213,7 @@ export class Libp2pNetwork implements Network {
     if (!this.#init.penalties.add(agent, misbehaviour)) return
     this.#init.logger?.warn('an agent is refused for misbehaviour', { did: formatDid(agent), misbehaviour })
     for (const connection of this.libp2p.getConnections(peerIdOf(agent))) connection.abort(new Error('misbehaviour'))
+    this.#init.bulk?.cut(agent, new Error('misbehaviour'))
   }
 
   async peers({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<ConnectedPeer[]> {
@@ -292,6 +327,7 @@ export class Libp2pNetwork implements Network {
     await this.#init.keep.stop()
     // Cut first: libp2p would end them as if all had been said.
     for (const stream of [...this.#streams]) stream.abort(closedError())
+    this.#init.bulk?.close(closedError())
     await this.libp2p.stop()
     this.#peerListeners.clear()
   }

@@ -8,7 +8,7 @@ import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay
 import { dcutr } from '@libp2p/dcutr'
 import { type GossipSub, gossipsub } from '@libp2p/gossipsub'
 import { identify, identifyPush } from '@libp2p/identify'
-import { type ConnectionGater, FaultTolerance, type Libp2p, type PeerInfo, type PrivateKey } from '@libp2p/interface'
+import { FaultTolerance, type Libp2p, type PeerInfo, type PrivateKey } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper, removePrivateAddressesMapper } from '@libp2p/kad-dht'
 import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
@@ -35,6 +35,9 @@ import {
   streamWriteBufferBytes,
 } from '../../src/limits.ts'
 import { packageVersion } from '../version.ts'
+import { withBulkStreams } from './bulk-listener.ts'
+import type { BulkStreams } from './bulk-streams.ts'
+import type { Gate } from './gate.ts'
 import type { NetworkMode } from './network.ts'
 import { RelayListeners } from './relay-listeners.ts'
 import { formatSwarmKey } from './swarm-key.ts'
@@ -69,7 +72,9 @@ export interface Libp2pParts {
   readonly multicast: boolean
   readonly networkKey: Uint8Array | undefined
   readonly relay: boolean
-  readonly gater: ConnectionGater
+  readonly gate: Gate
+  /** Takes what begins with TLS at our TCP addresses, if it is there. */
+  readonly bulk: BulkStreams | undefined
   readonly datastore: NonNullable<Libp2pOptions['datastore']>
   /** In the order in which they are offered. */
   readonly encryption: readonly ('tls' | 'noise')[]
@@ -86,6 +91,12 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
   const { mode, networkKey } = parts
   const encrypters = { tls: tlsOnSocket(), noise: noise() }
   const version = await packageVersion()
+  const plainTcp = tcp({
+    maxConnections,
+    backlog: maxPendingConnections,
+    dialOpts: { noDelay: true },
+    listenOpts: { noDelay: true },
+  })
   const starting = createLibp2p<Services>({
     privateKey: parts.privateKey,
     nodeInfo: { name: 'artifact-hub', version, userAgent: `artifact-hub/${version}` },
@@ -93,12 +104,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
     addresses: { listen: [...parts.listen] },
     transportManager: { faultTolerance: parts.mustListen ? FaultTolerance.FATAL_ALL : FaultTolerance.NO_FATAL },
     transports: [
-      tcp({
-        maxConnections,
-        backlog: maxPendingConnections,
-        dialOpts: { noDelay: true },
-        listenOpts: { noDelay: true },
-      }),
+      parts.bulk === undefined ? plainTcp : withBulkStreams(plainTcp, parts.bulk, parts.gate),
       webSockets({ maxBufferedAmount: streamWindowBytes }),
       circuitRelayTransport({
         maxInboundStopStreams: maxStreamsPerProtocol,
@@ -122,7 +128,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
         },
       }),
     ],
-    connectionGater: parts.gater,
+    connectionGater: parts.gate.rules,
     connectionManager: {
       maxConnections,
       maxIncomingPendingConnections: maxPendingConnections,

@@ -18,6 +18,8 @@ export class OfflineNetwork implements Network {
     return Promise.reject(offline(agent))
   }
 
+  async openBulk(): Promise<undefined> {}
+
   handle(): () => void {
     return () => {}
   }

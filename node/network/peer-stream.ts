@@ -1,5 +1,5 @@
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
-import { ArtifactHubError } from '../../src/errors.ts'
+import type { ArtifactHubError } from '../../src/errors.ts'
 import type { PeerStream } from '../../src/exchange/peer-network.ts'
 import {
   streamFlushMs,
@@ -8,9 +8,7 @@ import {
   streamQueueBytes,
   streamWriteBytes,
 } from '../../src/limits.ts'
-
-/** Why a stream ended before its time: `details.reason` of UNAVAILABLE. */
-type CutReason = 'reset' | 'connection-lost' | 'aborted' | 'closed'
+import { type CutReason, cutError } from './cut-error.ts'
 
 /**
  * A libp2p stream as the exchange sees it, with backpressure both ways. Reading never holds more than `streamQueueBytes` and
@@ -237,18 +235,4 @@ export class LibP2pStream implements PeerStream {
       signal?.addEventListener('abort', aborted, { once: true })
     })
   }
-}
-
-const meanings: Record<CutReason, string> = {
-  reset: 'the other side cut the stream',
-  'connection-lost': 'the connection was lost',
-  aborted: 'the stream was cut here',
-  closed: 'the stream is closed here',
-}
-
-function cutError(reason: CutReason, cause?: unknown): ArtifactHubError {
-  return new ArtifactHubError('UNAVAILABLE', meanings[reason], {
-    details: { reason },
-    ...(cause === undefined ? {} : { cause }),
-  })
 }

@@ -3,6 +3,7 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { privateKeyOf } from './agent-peer.ts'
 import { BoundedDatastore } from './bounded-datastore.ts'
+import { BulkStreams } from './bulk-streams.ts'
 import { Gate } from './gate.ts'
 import { KeepConnected, namedPeer } from './keep-connected.ts'
 import { startLibp2p } from './libp2p.ts'
@@ -19,21 +20,26 @@ export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2p
   const penalties = new Penalties(options.monotonic)
   const gate = new Gate(penalties, options.monotonic)
   let near: (peer: PeerInfo) => void = () => {}
+  const privateKey = await privateKeyOf(agent)
+  // A private network's key would not be asked for on them, and without TLS there are none.
+  const hasBulk = options.networkKey === undefined && options.encryption.includes('tls')
+  const bulk = hasBulk ? new BulkStreams({ privateKey, gate, monotonic: options.monotonic }) : undefined
   const libp2p = await startLibp2p({
-    privateKey: await privateKeyOf(agent),
+    privateKey,
     mode,
     listen,
     multicast: loopback.includes(false),
     mustListen: options.mustListen,
     networkKey: options.networkKey,
     relay: options.relay,
-    gater: gate.rules,
+    gate,
+    bulk,
     datastore: options.datastore ?? new BoundedDatastore(),
     encryption: options.encryption,
     onNear: (peer) => near(peer),
   })
   const keep = new KeepConnected({ libp2p, bootstrap, relays, random: options.random, logger })
-  const network = new Libp2pNetwork({ ...options, libp2p, penalties, gate, keep, relays })
+  const network = new Libp2pNetwork({ ...options, libp2p, bulk, penalties, gate, keep, relays })
   near = (peer) => network.foundNear(peer)
   try {
     signal?.throwIfAborted()

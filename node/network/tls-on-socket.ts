@@ -12,6 +12,15 @@ import {
 import { type TLSComponents, tls } from '@libp2p/tls'
 import { generateCertificate, toMessageStream, verifyPeerCertificate } from '@libp2p/tls/utils'
 
+/** TLS as libp2p has it. */
+export const libp2pTls = {
+  minVersion: 'TLSv1.3',
+  maxVersion: 'TLSv1.3',
+  requestCert: true,
+  // Certificates are self-signed; whose they are is checked once they are here.
+  rejectUnauthorized: false,
+} as const satisfies TLSSocketOptions
+
 /** Writes up to this many bytes are joined. */
 const joinedBytes = 4 * 1024
 
@@ -62,12 +71,8 @@ class TlsOnSocket implements ConnectionEncrypter {
     let streamMuxer: StreamMuxerFactory | undefined
     const settings: TLSSocketOptions = {
       ...certificate,
+      ...libp2pTls,
       isServer,
-      minVersion: 'TLSv1.3',
-      maxVersion: 'TLSv1.3',
-      requestCert: true,
-      // Certificates are self-signed; whose they are is checked once they are here.
-      rejectUnauthorized: false,
       ALPNProtocols: [...muxers.keys(), 'libp2p'],
       ALPNCallback: ({ protocols }) => {
         const chosen = protocols.find((protocol) => muxers.has(protocol)) ?? 'libp2p'
@@ -97,7 +102,7 @@ class TlsOnSocket implements ConnectionEncrypter {
 }
 
 /** The socket under a connection of @libp2p/tcp, which keeps it to itself; `undefined` for all else. */
-function socketOf(connection: MessageStream): Socket | undefined {
+export function socketOf(connection: MessageStream): Socket | undefined {
   const { socket } = connection as { socket?: unknown }
   return socket instanceof Socket && !(socket instanceof TLSSocket) && !socket.destroyed ? socket : undefined
 }
@@ -121,7 +126,7 @@ function holdBack(connection: MessageStream, socket: Socket): () => void {
  * Has libp2p, which ends the socket under TLS as it did before, end TLS, which then ends the socket. The other way round Node 24
  * crashes: it lets go of what OpenSSL may be in the middle of.
  */
-function endThrough(secure: TLSSocket, socket: Socket): void {
+export function endThrough(secure: TLSSocket, socket: Socket): void {
   const destroy = socket.destroy.bind(socket)
   socket.destroy = () => {
     // TLS calls this again, then with itself destroyed.
@@ -137,7 +142,7 @@ function endThrough(secure: TLSSocket, socket: Socket): void {
  * What is written in one turn goes out together as long as it is little: yamux writes each frame's header by itself, which would be a
  * record of TLS and a call of the system of its own.
  */
-function joinSmallWrites(secure: TLSSocket): void {
+export function joinSmallWrites(secure: TLSSocket): void {
   const write = secure.write.bind(secure)
   const flush = (): void => secure.uncork()
   secure.write = (bytes: Uint8Array | string, ...rest: []) => {
@@ -152,7 +157,7 @@ function joinSmallWrites(secure: TLSSocket): void {
 }
 
 /** Resolves when both sides are through. @throws what `node:tls` says, the signal's reason */
-function handshake(secure: TLSSocket, signal: AbortSignal | undefined): Promise<void> {
+export function handshake(secure: TLSSocket, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const stop = (): void => void secure.destroy(signal?.reason as Error)
     // Stays: an error that nobody listens to would end the process.

@@ -101,13 +101,17 @@ export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeB
     }
   }
 
-  const unhandle = network.handle(blocksProtocol, async (stream, signal) => {
-    const serving = serve(stream, signal)
-    const settled = serving.catch(() => {})
-    running.add(settled)
-    void settled.finally(() => running.delete(settled))
-    await serving
-  })
+  const unhandle = network.handle(
+    blocksProtocol,
+    async (stream, signal) => {
+      const serving = serve(stream, signal)
+      const settled = serving.catch(() => {})
+      running.add(settled)
+      void settled.finally(() => running.delete(settled))
+      await serving
+    },
+    { bulk: true },
+  )
 
   const close = async (): Promise<void> => {
     unhandle()

@@ -39,41 +39,53 @@ export class FrameReader {
    *   signal's reason
    */
   async next(signal: AbortSignal): Promise<RawFrame | undefined> {
-    if (this.#rest.length === 0) {
-      const piece = await this.#more(signal)
-      if (piece === undefined) return undefined
-      this.#rest = piece
-    }
-    const prefix = await this.#take(prefixBytes, signal)
+    const prefix = fresh(prefixBytes)
+    const got = await this.#fill(prefix, signal)
+    if (got === 0) return undefined
+    assertWhole(prefix, got)
     const view = new DataView(prefix.buffer)
     const lengthBytes = view.getUint32(0)
     if (lengthBytes < 1) throw malformed('an empty frame')
     const { kind, headBytes } = frameForm(this.#sender, view.getUint8(4), lengthBytes)
-    const head = await this.#take(headBytes, signal)
+    const head = await this.#take(fresh(headBytes), signal)
     const bodyBytes = lengthBytes - 1 - headBytes
-    const body = await this.#take(bodyBytes, signal, this.#memoryFor?.(kind, bodyBytes))
+    const body = await this.#take(this.#memoryFor?.(kind, bodyBytes) ?? fresh(bodyBytes), signal)
     return { kind, head: new DataView(head.buffer), body }
   }
 
-  async #take(
-    length: number,
-    signal: AbortSignal,
-    // Not zeroed: every byte of it is written below.
-    bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer as ArrayBuffer),
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    for (let at = 0; at < length; ) {
-      if (this.#rest.length === 0) {
-        const piece = await this.#more(signal)
-        if (piece === undefined) throw new ArtifactHubError('UNAVAILABLE', 'The stream ended inside a frame')
-        this.#rest = piece
-      }
-      const part = this.#rest.subarray(0, length - at)
-      bytes.set(part, at)
-      at += part.length
-      this.#rest = this.#rest.subarray(part.length)
-      if (this.#rest.length === 0) release(part)
-    }
+  async #take(bytes: Uint8Array<ArrayBuffer>, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    assertWhole(bytes, await this.#fill(bytes, signal))
     return bytes
+  }
+
+  /** @returns bytes that came, fewer than fit only if the other side ended */
+  async #fill(bytes: Uint8Array, signal: AbortSignal): Promise<number> {
+    let at = 0
+    while (at < bytes.length) {
+      const got = await this.#readInto(bytes.subarray(at), signal)
+      if (got === 0) break
+      at += got
+    }
+    return at
+  }
+
+  async #readInto(bytes: Uint8Array, signal: AbortSignal): Promise<number> {
+    if (this.#stream.readInto !== undefined) {
+      const got = await this.#stream.readInto(bytes, { signal })
+      this.#receivedBytes += got
+      return got
+    }
+    if (this.#rest.length === 0) {
+      const piece = await this.#more(signal)
+      if (piece === undefined) return 0
+      this.#rest = piece
+    }
+    const part = this.#rest.subarray(0, bytes.length)
+    const { length } = part
+    bytes.set(part)
+    this.#rest = this.#rest.subarray(length)
+    if (this.#rest.length === 0) release(part)
+    return length
   }
 
   async #more(signal: AbortSignal): Promise<Uint8Array | undefined> {
@@ -84,6 +96,15 @@ export class FrameReader {
       if (piece.length > 0) return piece
     }
   }
+}
+
+/** Not zeroed: every byte of it is written before it is read. */
+function fresh(length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer as ArrayBuffer)
+}
+
+function assertWhole(bytes: Uint8Array, got: number): void {
+  if (got < bytes.length) throw new ArtifactHubError('UNAVAILABLE', 'The stream ended inside a frame')
 }
 
 /** Gives back memory that a stream gave and that is copied: the collector would let many of these pile up, and then run at length. */

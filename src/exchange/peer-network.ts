@@ -16,6 +16,12 @@ export interface PeerStream {
    * @throws UNAVAILABLE when the stream was cut; the signal's reason
    */
   read(options?: { signal?: AbortSignal | undefined }): Promise<Uint8Array | undefined>
+  /**
+   * The next bytes, put into `bytes` (not empty) from its start: at least one, at most as many as fit; 0 when the other side has ended its half. Only
+   * on streams that can do it without another copy. `bytes` is not touched any more once this is settled.
+   * @throws as `read`
+   */
+  readInto?(bytes: Uint8Array, options?: { signal?: AbortSignal | undefined }): Promise<number>
   /** Ends this half after what was written; the other side reads `undefined`. Idempotent. */
   closeWrite(): Promise<void>
   /** Ends both halves once this one is through. Idempotent. */
@@ -39,8 +45,18 @@ export interface PeerNetwork {
    * @throws UNAVAILABLE (`details.reason` says why: unknown address, refused, timed out, protocol not spoken); the signal's reason
    */
   open(agent: Uint8Array, protocol: string, options?: { signal?: AbortSignal | undefined }): Promise<PeerStream>
-  /** Serves a protocol until the returned function is called. */
-  handle(protocol: string, handler: StreamHandler): () => void
+  /**
+   * Opens a bulk stream: one on a connection of its own, whose bytes pass through nothing but TLS. It costs a handshake and is for much data.
+   * `undefined` where there can be none (no direct TCP connection, a private network, an agent that does not serve it so): then `open` does.
+   * @throws the signal's reason, and nothing else
+   */
+  openBulk(
+    agent: Uint8Array,
+    protocol: string,
+    options?: { signal?: AbortSignal | undefined },
+  ): Promise<PeerStream | undefined>
+  /** Serves a protocol until the returned function is called; with `bulk` on bulk streams too. */
+  handle(protocol: string, handler: StreamHandler, options?: { readonly bulk?: boolean }): () => void
   /** Told of connections made and lost until the returned function is called. */
   onPeer(listener: (agent: Uint8Array, connected: boolean) => void): () => void
   /** Tells connected agents that listen to `topic`, at best; no more than 64 KiB. Nobody passes it on. */

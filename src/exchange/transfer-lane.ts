@@ -86,6 +86,8 @@ export interface LaneOptions {
   readonly unstored: Budget
   /** Presentations to show first. */
   readonly present: readonly Uint8Array[]
+  /** Whether there is enough to fetch for a bulk stream. */
+  readonly isBulk: boolean
   readonly signal: AbortSignal
 }
 
@@ -128,6 +130,11 @@ export class Lane {
   readonly #storing = new Set<Promise<void>>()
   #writer: FrameWriter | undefined
   #reader: FrameReader | undefined
+  /** Being opened, or open and waited for until what was asked for on the first stream is through. */
+  #bulkOpening: Promise<void> | undefined
+  #bulk: PeerStream | undefined
+  /** Of the first stream. */
+  #closing: Promise<void> | undefined
   #cancelTimer = (): void => {}
   #unit = 2
   #receivedBlocks = 0
@@ -167,7 +174,7 @@ export class Lane {
 
   /** Asks for more, if there is more to ask for. */
   pump(): void {
-    if (this.#writer === undefined || this.#signal.aborted) return
+    if (this.#writer === undefined || this.#bulk !== undefined || this.#signal.aborted) return
     while (this.#pending.length < unitsInFlight) {
       const assignment = this.#options.host.take(this)
       if (assignment === undefined) return
@@ -185,17 +192,13 @@ export class Lane {
     let stream: PeerStream | undefined
     try {
       stream = await this.#open()
-      const { memory } = this.#options
-      const reader = new FrameReader(stream, 'server', (kind, length) =>
-        kind === 'leaf' ? memory.take(length) : undefined,
-      )
-      this.#reader = reader
-      this.#writer = new FrameWriter(stream)
-      for (const presentation of this.#options.present) this.#send({ kind: 'present', presentation })
-      this.#send({ kind: 'credit', bytes: blockCreditBytes })
-      this.#waitForWork()
-      this.pump()
-      await this.#receive(reader)
+      await this.#use(stream)
+      if (this.#bulk !== undefined) {
+        this.#closing = stream.close().catch(() => {})
+        stream = this.#bulk
+        this.#bulk = undefined
+        await this.#use(stream)
+      }
       await Promise.all(this.#storing)
       this.#signal.throwIfAborted()
       throw this.#pending.length > 0
@@ -211,8 +214,38 @@ export class Lane {
       return end
     } finally {
       this.#cancelTimer()
-      await Promise.all(this.#storing)
+      await Promise.all([...this.#storing, this.#bulkOpening, this.#closing])
+      this.#bulk?.abort(new Error('was no longer needed'))
     }
+  }
+
+  /** Works on a stream until the other side ends it, or a bulk stream is there to go on with. */
+  async #use(stream: PeerStream): Promise<void> {
+    const { memory } = this.#options
+    const reader = new FrameReader(stream, 'server', (kind, length) =>
+      kind === 'leaf' ? memory.take(length) : undefined,
+    )
+    this.#reader = reader
+    this.#writer = new FrameWriter(stream)
+    for (const presentation of this.#options.present) this.#send({ kind: 'present', presentation })
+    this.#send({ kind: 'credit', bytes: blockCreditBytes })
+    this.#waitForWork()
+    this.pump()
+    await this.#receive(reader)
+  }
+
+  /**
+   * Begins on an ordinary stream, which is there at once, and goes on on a bulk stream: once, when the first blocks have come. While nothing is
+   * asked for there is no need.
+   */
+  #openBulk(): void {
+    const { network, isBulk } = this.#options
+    if (!isBulk || this.#bulkOpening !== undefined) return
+    this.#bulkOpening = (async () => {
+      const stream = await network.openBulk(this.agent, blocksProtocol, { signal: this.#signal }).catch(() => undefined)
+      if (this.#pending.length > 0 && !this.#signal.aborted) this.#bulk = stream
+      else stream?.abort(new Error('was no longer needed'))
+    })()
   }
 
   async #open(): Promise<PeerStream> {
@@ -252,6 +285,7 @@ export class Lane {
       if (current === undefined) throw malformed('an answer to nothing')
       await this.#take(frame, current)
       this.#signal.throwIfAborted()
+      if (this.#bulk !== undefined && this.#pending.length === 0) return
     }
   }
 
@@ -359,6 +393,7 @@ export class Lane {
       if (tookMs < quickMs) this.#unit = Math.min(unitLeaves, this.#unit * 2)
       else if (tookMs > slowMs) this.#unit = Math.max(1, this.#unit >> 1)
     }
+    this.#openBulk()
     const next = this.#pending[0]
     if (next === undefined) this.#waitForWork()
     else {

@@ -10,7 +10,14 @@ import {
 } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
-import { askAgainMs, fetchSyncBytes, maxFetchProviders, maxLeavesWanted, maxUnstoredBytes } from '../limits.ts'
+import {
+  askAgainMs,
+  bulkContentBytes,
+  fetchSyncBytes,
+  maxFetchProviders,
+  maxLeavesWanted,
+  maxUnstoredBytes,
+} from '../limits.ts'
 import type { BlockWriter, NamespaceBlocks } from '../storage/index.ts'
 import { BlockMemory } from './block-memory.ts'
 import type { AskerFrame, LeafRun } from './frames.ts'
@@ -75,7 +82,7 @@ export class Transfer implements LaneHost {
   readonly #writer: BlockWriter
   readonly #stop = new AbortController()
   readonly #unstored: Budget
-  readonly #memory = new BlockMemory(maxUnstoredBytes / 2)
+  readonly #memory = new BlockMemory(maxUnstoredBytes)
   readonly #wants = new Wants()
   /** Blocks that a node above them told of, and that are not known to be here. Nodes stay. */
   readonly #known = new Map<string, Subtree>()
@@ -338,6 +345,7 @@ export class Transfer implements LaneHost {
       memory: this.#memory,
       unstored: this.#unstored,
       present: this.#target.present?.(agent) ?? [],
+      isBulk: this.#target.root.storedBytes >= bulkContentBytes,
       signal: this.#stop.signal,
     })
     this.#lanes.set(lane.key, lane)

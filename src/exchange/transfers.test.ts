@@ -94,6 +94,31 @@ describe('a fetch', () => {
     expect(server.counters).toMatchObject({ requests: 1, sentBlocks: 2 })
   })
 
+  test('goes on over a bulk stream when there is enough to fetch, asking for nothing twice', async () => {
+    await using swarm = new TestSwarm()
+    const { server } = swarm.provider('a', content)
+    const small = await contentOf(20, 'small')
+    const other = swarm.provider('b', small)
+    await using transfer = swarm.open(content)
+    await swarm.during(transfer.whole())
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+    expect(server.counters.sentBlocks).toBe(content.blocks.size)
+    expect(swarm.reader.bulkStreams).toBe(1)
+    await using second = swarm.open(small)
+    await swarm.during(second.whole())
+    expect([other.server.counters.sentBlocks, swarm.reader.bulkStreams]).toEqual([small.blocks.size, 1])
+  })
+
+  test('stays on its first stream with a provider that has no bulk streams', async () => {
+    await using swarm = new TestSwarm()
+    const { peer, server } = swarm.provider('a', content)
+    peer.servesBulk = false
+    await using transfer = swarm.open(content)
+    await swarm.during(transfer.whole())
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+    expect([server.counters.sentBlocks, swarm.reader.bulkStreams]).toEqual([content.blocks.size, 0])
+  })
+
   test('gives a reader what it waits for before what only needs to get here', async () => {
     await using swarm = new TestSwarm()
     const { server } = swarm.provider('a', content)

@@ -195,6 +195,8 @@ export class Endpoint implements PeerNetwork {
     return mine
   }
 
+  async openBulk(): Promise<undefined> {}
+
   handle(protocol: string, handler: StreamHandler): () => void {
     this.#handlers.set(protocol, handler)
     return () => void this.#handlers.delete(protocol)

@@ -76,10 +76,15 @@ export class MemoryPeer implements PeerNetwork {
   readonly penalties: { readonly agent: string; readonly misbehaviour: Misbehaviour }[] = []
   /** What handlers here rejected with. */
   readonly handlerErrors: unknown[] = []
+  /** Bulk streams that this node has opened. */
+  bulkStreams = 0
+  /** Whether others may open bulk streams to it. */
+  servesBulk = true
   readonly #network: MemoryNetwork
   readonly #links = new Map<string, MemoryPeer>()
   readonly #addresses = new Set<string>()
   readonly #handlers = new Map<string, StreamHandler>()
+  readonly #bulk = new Set<string>()
   readonly #peerListeners = new Set<(agent: Uint8Array, connected: boolean) => void>()
   readonly #hintListeners = new Map<string, Set<(payload: Uint8Array, from: Uint8Array) => void>>()
   readonly #streams = new Set<MemoryStream>()
@@ -124,10 +129,25 @@ export class MemoryPeer implements PeerNetwork {
     return mine
   }
 
-  handle(protocol: string, handler: StreamHandler): () => void {
+  /** As `open`, to agents that serve that protocol so. */
+  async openBulk(
+    agent: Uint8Array,
+    protocol: string,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<PeerStream | undefined> {
+    const peer = this.#links.get(toHex(agent))
+    if (peer === undefined || !peer.servesBulk || !peer.#bulk.has(protocol)) return undefined
+    this.bulkStreams++
+    return await this.open(agent, protocol, options)
+  }
+
+  handle(protocol: string, handler: StreamHandler, { bulk = false }: { readonly bulk?: boolean } = {}): () => void {
     this.#handlers.set(protocol, handler)
+    if (bulk) this.#bulk.add(protocol)
     return () => {
-      if (this.#handlers.get(protocol) === handler) this.#handlers.delete(protocol)
+      if (this.#handlers.get(protocol) !== handler) return
+      this.#handlers.delete(protocol)
+      this.#bulk.delete(protocol)
     }
   }
 

@@ -1,0 +1,76 @@
+import type { Socket } from 'node:net'
+import type { Listener, MultiaddrConnection, StreamMessageEvent, Transport, Upgrader } from '@libp2p/interface'
+import { bulkHandshakeMs, maxPendingBulkStreams } from '../../src/limits.ts'
+import type { BulkStreams } from './bulk-streams.ts'
+import type { Gate } from './gate.ts'
+import { socketOf } from './tls-on-socket.ts'
+
+/** What TLS begins with: a handshake record (RFC 8446, 5.1). libp2p begins with a varint length of another value. */
+const tlsHandshake = 0x16
+
+/**
+ * libp2p's TCP whose listeners look at the first byte of each connection: one that begins with TLS is a bulk stream's, all others are
+ * libp2p's. Who says nothing for `bulkHandshakeMs` is cut, and while too many are waited for the rest is libp2p's unseen.
+ */
+export function withBulkStreams<Components>(
+  tcp: (components: Components) => Transport,
+  bulk: BulkStreams,
+  gate: Gate,
+): (components: Components) => Transport {
+  return (components) => {
+    const transport = tcp(components)
+    const createListener = transport.createListener.bind(transport)
+    transport.createListener = (options): Listener =>
+      createListener({ ...options, upgrader: looking(options.upgrader, bulk, gate) })
+    return transport
+  }
+}
+
+function looking(upgrader: Upgrader, bulk: BulkStreams, gate: Gate): Upgrader {
+  let waiting = 0
+  const upgradeInbound: Upgrader['upgradeInbound'] = async (connection, options) => {
+    const socket = socketOf(connection)
+    if (socket === undefined || waiting >= maxPendingBulkStreams) {
+      await upgrader.upgradeInbound(connection, options)
+      return
+    }
+    waiting++
+    const isBulk = await beginsWithTls(connection, socket).finally(() => {
+      waiting--
+    })
+    if (!isBulk) await upgrader.upgradeInbound(connection, options)
+    else if (gate.denyHost(connection)) socket.destroy()
+    else await bulk.accept(connection, socket)
+  }
+  return Object.assign(Object.create(upgrader) as Upgrader, { upgradeInbound })
+}
+
+/** Looks at what comes first, and puts it back: into the socket if it is TLS, else into libp2p's connection. */
+function beginsWithTls(connection: MultiaddrConnection, socket: Socket): Promise<boolean> {
+  return new Promise((resolve) => {
+    const finish = (isTls: boolean): void => {
+      clearTimeout(timer)
+      connection.removeEventListener('message', look)
+      connection.removeEventListener('close', closed)
+      resolve(isTls)
+    }
+    const look = ({ data }: StreamMessageEvent): void => {
+      const bytes = data.subarray()
+      if (bytes[0] === tlsHandshake) {
+        socket.pause()
+        socket.setTimeout(0)
+        socket.removeAllListeners('data')
+        socket.unshift(bytes)
+        finish(true)
+      } else {
+        finish(false)
+        connection.unshift(bytes)
+      }
+    }
+    const closed = (): void => finish(false)
+    const timer = setTimeout(() => connection.abort(new Error('said nothing')), bulkHandshakeMs)
+    timer.unref()
+    connection.addEventListener('message', look)
+    connection.addEventListener('close', closed)
+  })
+}
