@@ -28,10 +28,16 @@ import { Beginnings } from './follow-begin.ts'
 import { FollowBook, type FollowBound, type FollowEntry } from './follow-book.ts'
 import { deleteFollowRow, type FollowedClaims, loadFollowRows, putFollowRow } from './follow-rows.ts'
 
-/** What to follow. */
-export interface FollowOptions {
+/** What to follow, as it came. */
+export interface FollowOptions extends Omit<CheckedFollowOptions, 'capability'> {
   /** A capability whose audience this agent is, or a group that it is in. */
   readonly token: Uint8Array
+}
+
+/** What to follow. */
+interface CheckedFollowOptions {
+  /** Its audience is this agent, or a group that it is in. */
+  readonly capability: Capability
   /** Who may have it, beside the members. They are dialled: leave out who should not be. */
   readonly peers: readonly KnownPeer[]
   /** `auth`: only who may do what in the namespace, to see whether the capability is in force. Default: the artifact too. */
@@ -239,8 +245,8 @@ export class Follows implements ReadRights, FetchRights {
    * @throws CORRUPT, TOO_LARGE, UNSUPPORTED_FORMAT for what is no capability; INVALID_ARGUMENT for one that is not for this agent; TOO_LARGE when
    *   as many are followed as may be
    */
-  async follow(options: FollowOptions): Promise<Followed> {
-    const [followed] = await this.followAll([options])
+  async follow({ token, ...options }: FollowOptions): Promise<Followed> {
+    const [followed] = await this.followAll([{ ...options, capability: decodeCapability(token) }])
     if (typeof followed === 'object') return followed
     throw new ArtifactHubError('TOO_LARGE', 'this node follows as many shared artifacts as it may', {
       details: { bound: followed ?? null },
@@ -249,9 +255,9 @@ export class Follows implements ReadRights, FetchRights {
 
   /**
    * As `follow`, several, remembered in one batch. Gives of each what stands in its way, if there is no room for it.
-   * @throws as `follow`, but for that
+   * @throws INVALID_ARGUMENT for one that is not for this agent
    */
-  followAll(all: readonly FollowOptions[]): Promise<(Followed | FollowBound)[]> {
+  followAll(all: readonly CheckedFollowOptions[]): Promise<(Followed | FollowBound)[]> {
     return this.#exclusively(async () => {
       const { store } = this.#options.env
       const entries = all.map((options) => this.#admitted(options))
@@ -273,8 +279,7 @@ export class Follows implements ReadRights, FetchRights {
     })
   }
 
-  #admitted({ token, peers, scope = 'artifact', isKept = true, message }: FollowOptions): FollowEntry {
-    const capability = decodeCapability(token)
+  #admitted({ capability, peers, scope = 'artifact', isKept = true, message }: CheckedFollowOptions): FollowEntry {
     const { claims } = capability
     const self = this.#self
     const isOwn = claims.audience.some(({ kind, id }) => kind === 'group' || equalBytes(id, self))
@@ -460,7 +465,7 @@ export class Follows implements ReadRights, FetchRights {
 
   /** Follows again what ended, as far as there is room. */
   async #revive(entries: readonly FollowEntry[]): Promise<void> {
-    await this.followAll(entries.map(({ capability: { token }, ...entry }) => ({ token, ...entry })))
+    await this.followAll(entries)
   }
 
   /** Whether it lets this agent read its artifact. */

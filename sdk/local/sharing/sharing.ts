@@ -144,7 +144,7 @@ export class Sharing implements AsyncDisposable {
 
   async #hold(envelopes: readonly Envelope[], peers: readonly KnownPeer[]): Promise<('taken' | 'full')[]> {
     const followed = await this.groups.replication.follows.followAll(
-      envelopes.map(({ capability: { token }, message }) => ({ token, peers, message })),
+      envelopes.map(({ capability, message }) => ({ capability, peers, message })),
     )
     return followed.map((one) => (typeof one === 'object' ? 'taken' : 'full'))
   }
