@@ -410,6 +410,8 @@ export const strangersDeliveries = { burst: 32, perSecond: 0.2 }
 /** Requests of strangers that wait to be accepted, of one of them and in all. */
 export const maxRequestsOfSender = 32
 export const maxRequests = 1_000
+/** Of these as many have come by what one member of a group wrote down, of whomever: the rest is for others. */
+export const maxRequestsByMember = 250
 /** Peers that a record in a group's log names, of a share or a namespace: with the envelope they are content inside an entry. */
 export const maxPeersInGroupRecord = 4
 /** Requests dropped by this node that it still knows, so that they do not come again. */

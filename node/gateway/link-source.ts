@@ -1,4 +1,4 @@
-import type { OpenNamespace, Replication } from '../../sdk/local/index.ts'
+import { believedPeers, type OpenNamespace, type Replication } from '../../sdk/local/index.ts'
 import { type Capability, type LinkClaims, openLinkKey } from '../../src/capability/index.ts'
 import { equalBytes } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
@@ -8,7 +8,6 @@ import { ForeignContents } from './foreign-contents.ts'
 import { ForeignView } from './foreign-view.ts'
 import { OwnContents } from './own-contents.ts'
 import { OwnView } from './own-view.ts'
-import { isPublicAddress } from './public-address.ts'
 
 interface LinkSourceOptions {
   readonly replication: Replication
@@ -86,10 +85,7 @@ export class LinkSource implements ContentSource, AsyncDisposable {
   /** Whom a link names as providers, with the addresses at which they may be dialled on its issuer's word; and the issuer. */
   #peersOf({ issuer, via }: LinkClaims): KnownPeer[] {
     const isBelieved = this.#options.allowPrivateProviders || this.#isKnown(issuer)
-    const named = via.map(({ agent, addresses }) => ({
-      agent,
-      addresses: isBelieved ? addresses : addresses.filter(isPublicAddress),
-    }))
+    const named = believedPeers(via, isBelieved)
     return named.some(({ agent }) => equalBytes(agent, issuer)) ? named : [...named, { agent: issuer, addresses: [] }]
   }
 

@@ -25,11 +25,19 @@ const follow = {
   peers,
   ended: { reason: 'REVOKED', atMs: 1_800_000_000_000 },
   message: 'for May',
+  by: fill(32, 20),
 }
 const place = { namespace: fill(32, 5), issuer: fill(32, 13), jti: fill(16, 6) }
 const link = { capability, gateway: 'https://files.example.org' }
-const request = { name: fill(16, 7), sender: fill(32, 8), envelope: fill(50, 9), peers, receivedMs: 1_800_000_000_000 }
-const groupRequest = { ...request, name: fill(16, 14), envelope: undefined, group: fill(32, 14) }
+const request = {
+  name: fill(16, 7),
+  sender: fill(32, 8),
+  envelope: fill(50, 9),
+  peers,
+  receivedMs: 1_800_000_000_000,
+  by: fill(32, 20),
+}
+const groupRequest = { ...request, name: fill(16, 14), envelope: undefined, by: undefined, group: fill(32, 14) }
 const ending = { reason: 'REMOVED' as const, by: fill(32, 15), atMs: 1_800_000_000_000, learnedMs: 1_800_000_000_001 }
 const voucher = { by: fill(32, 16), group: fill(32, 17) }
 const namespace = {
@@ -64,10 +72,11 @@ const rows: Record<string, Row> = {
     load: loadSettings,
     loaded: [{ id: fill(32, 12), row: settings }],
   },
-  follow: { version: 2, change: () => putFollowRow(place, follow), load: loadFollowRows, loaded: [follow] },
+  follow: { version: 3, change: () => putFollowRow(place, follow), load: loadFollowRows, loaded: [follow] },
   link: { change: () => putLink(link), load: (store) => loadLink(store, claims.jti), loaded: link },
   gateway: { change: () => putOwnGateway(link.gateway), load: loadOwnGateway, loaded: link.gateway },
   request: {
+    version: 2,
     change: () => changeOf(async (store) => await (await Requests.open(store)).add(request)),
     load: async (store) => await (await Requests.open(store)).list(),
     loaded: [request],
@@ -101,7 +110,7 @@ async function storeWith(key: Uint8Array, value: Uint8Array): Promise<KeyValueSt
   return store
 }
 
-async function frozen(version: 1 | 2): Promise<Record<string, string>> {
+async function frozen(version: 1 | 2 | 3): Promise<Record<string, string>> {
   const path = new URL(`../../test/fixtures/node-rows-v${version}.json`, import.meta.url)
   return (JSON.parse(await readFile(path, 'utf8')) as { bytes: Record<string, string> }).bytes
 }
@@ -114,17 +123,19 @@ describe('what a node remembers', () => {
       const { key, value } = await rowOf(name)
       made[name] = `${toHex(key)}=${toHex(value)}`
     }
-    expect(made).toEqual({ ...(await frozen(1)), ...(await frozen(2)) })
+    expect(made).toEqual({ ...(await frozen(1)), ...(await frozen(2)), ...(await frozen(3)) })
   })
 
-  test('is read in its former version: when a share ended was not said, nor what came with it', async () => {
-    const [key, value] = ((await frozen(1)).follow as string)
-      .split('=')
-      .map((hex) => new Uint8Array(Buffer.from(hex, 'hex')))
-    const store = await storeWith(key as Uint8Array, value as Uint8Array)
-    expect(await loadFollowRows(store)).toEqual([
-      { ...follow, ended: { reason: 'REVOKED', atMs: 0 }, message: undefined },
-    ])
+  test.each([
+    ['follow', 1, { ended: { reason: 'REVOKED', atMs: 0 }, message: undefined, by: undefined }],
+    ['follow', 2, { by: undefined }],
+    ['request', 1, { by: undefined }],
+  ] as const)('is read in former versions, in which less was said: %s %d', async (name, version, less) => {
+    const row = (await frozen(version))[name] ?? expect.fail('it was frozen')
+    const [key, value] = row.split('=').map((hex) => new Uint8Array(Buffer.from(hex, 'hex')))
+    const known = rows[name] ?? expect.fail('it is one of these')
+    const [now] = known.loaded as object[]
+    expect(await known.load(await storeWith(key as Uint8Array, value as Uint8Array))).toEqual([{ ...now, ...less }])
   })
 
   test.each(Object.entries(rows))('is read as it was written: %s', async (name, { load, loaded }) => {

@@ -1,6 +1,10 @@
 import { expect, test } from 'vitest'
+import { writeRecord } from '../../sdk/local/groups/group-records.ts'
+import { capabilityName, sealEnvelope, signCapability } from '../../src/capability/index.ts'
 import { sealInline } from '../../src/content/index.ts'
-import { encodeCanonical, formatGroupId } from '../../src/encoding/index.ts'
+import { encodeCanonical, formatGroupId, toHex } from '../../src/encoding/index.ts'
+import { AgentKey } from '../../src/identity/index.ts'
+import { maxFollowedNamespacesOfSender, maxRequestsByMember } from '../../src/limits.ts'
 import { writeFirstVersion } from '../../src/namespace/index.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
@@ -88,4 +92,81 @@ test('a group that a contact adds this agent to does not take the place of anoth
   await eventually(async () => expect(await names()).toContain('ml-team'))
   await bob.client.agent.add({ name: 'ml-team', ticket: theirs })
   await failureOf(bob.client.artifact.share({ artifactId, withGroups: ['ml-team'] }), 'CONFLICT')
+})
+
+/** Ann's group with Mallory, and Carol who is added later: she knows Ann, and Mallory by the group alone. */
+async function infiltrated(agents: LocalAgents) {
+  const [ann, mallory, carol] = [await agents.start(), await agents.start(), await agents.start()]
+  const { id: group } = await ann.client.group.create({ name: 'data-team' })
+  for (const one of [mallory, carol]) await knows(one, 'ann', ann)
+  for (const [name, one] of Object.entries({ mallory, carol })) await knows(ann, name, one)
+  await ann.client.group.add({ group, agents: ['mallory'] })
+  await eventually(async () => expect(await groupsOf(mallory)).toEqual([group]))
+  const inSync = async () => {
+    const [here, there] = [ann, mallory].map(({ groups }) => groups.replication.namespaces.findGroup(group).log)
+    await eventually(() => expect(toHex(here?.vectorHash as Uint8Array)).toBe(toHex(there?.vectorHash as Uint8Array)))
+  }
+  return { ann, mallory, carol, group, inSync }
+}
+
+const address = '/ip4/192.168.0.1/tcp/22'
+const publicAddress = '/ip4/1.1.1.1/tcp/4001'
+
+/** As a member that keeps no rules: a share of an invented agent, out of an invented namespace, in the group's log. */
+async function writeInvented(
+  { groups }: LocalAgent,
+  group: string,
+  number: number,
+  metadata = {},
+): Promise<Uint8Array> {
+  const open = groups.replication.namespaces.findGroup(group)
+  const seed = new Uint8Array(32).fill(7)
+  new DataView(seed.buffer).setUint32(0, number + 1)
+  const invented = new AgentKey(seed)
+  const capability = signCapability(invented, {
+    kind: 'share',
+    issuer: invented.publicKey,
+    grant: seed,
+    namespace: seed,
+    artifact: seed.slice(0, 20),
+    audience: [{ kind: 'group', id: open.row.id }],
+    notBefore: 0,
+    expires: undefined,
+    jti: seed.slice(0, 16),
+    after: 0,
+  })
+  const said = { capability, name: `invented ${number}`, contentType: 'text/plain', sizeBytes: 1, message: undefined }
+  const env = sealEnvelope(invented, said)
+  const content = encodeCanonical({ v: 1, env, peers: [[seed, [address, publicAddress]]] })
+  const name = `share-${toHex(capabilityName(capability.claims))}`
+  await writeRecord(open, { name, contentType: 'application/vnd.artifact-hub.share', metadata, content })
+  return seed
+}
+
+test('what a member says that agents share whom nobody knows counts as its own, and it has nobody dial private addresses', async () => {
+  await using agents = new LocalAgents()
+  const { ann, mallory, carol, group, inSync } = await infiltrated(agents)
+  for (let at = 0; at < maxFollowedNamespacesOfSender + 3; at++) await writeInvented(mallory, group, at)
+  await inSync()
+  await ann.client.group.add({ group, agents: ['carol'] })
+  const { follows } = carol.groups.replication
+  await eventually(() => expect(follows.counts.followed).toBe(maxFollowedNamespacesOfSender))
+  await eventually(() => expect(carol.sharing.status.leftOut).toBe(3))
+  expect(follows.counts.fullSenders).toEqual([toHex(mallory.id)])
+  const named = follows.followed().flatMap(({ peers }) => peers.flatMap(({ addresses }) => addresses))
+  expect(new Set(named)).toEqual(new Set([publicAddress]))
+
+  // Remembered past a restart.
+  await carol.stop()
+  await carol.start()
+  expect(carol.groups.replication.follows.counts.fullSenders).toEqual([toHex(mallory.id)])
+})
+
+test('what a member says that strangers share fills nobody’s inbox', async () => {
+  await using agents = new LocalAgents()
+  const { ann, mallory, carol, group, inSync } = await infiltrated(agents)
+  for (let at = 0; at < maxRequestsByMember + 3; at++) await writeInvented(mallory, group, at, { stranger: true })
+  await inSync()
+  await ann.client.group.add({ group, agents: ['carol'] })
+  await eventually(async () => expect(await carol.client.inbox.list()).toHaveLength(maxRequestsByMember))
 })

@@ -9,6 +9,7 @@ import {
 } from '../../../src/limits.ts'
 import { rankOf } from '../../../src/membership/index.ts'
 import type { OpenNamespace } from '../namespaces.ts'
+import { believedPeers } from '../replication/public-address.ts'
 import type { Replication } from '../replication/replication.ts'
 import { ticketAddresses } from '../replication/ticket-addresses.ts'
 import { isUsableName } from './group-name.ts'
@@ -61,7 +62,7 @@ export async function announce(replication: Replication, namespace: OpenNamespac
 
 /** The namespaces that a group's log names, each once, of the newest records. */
 export async function* namespacesOf(
-  { env }: Replication,
+  { env, contacts }: Replication,
   group: OpenNamespace,
   signal: AbortSignal,
 ): AsyncGenerator<NamespaceRecord, void, undefined> {
@@ -79,7 +80,8 @@ export async function* namespacesOf(
     const found = await readRecord(env, group, record, decode)
     if (found === undefined || nameOf(found.namespace) !== record.state.name) continue
     seen.add(record.state.name)
-    yield { ...found, author: record.author }
+    const isBelieved = contacts.nameOf(record.author) !== undefined
+    yield { ...found, peers: believedPeers(found.peers, isBelieved), author: record.author }
   }
 }
 

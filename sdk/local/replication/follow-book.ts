@@ -17,6 +17,8 @@ export interface FollowEntry {
   readonly isKept: boolean
   readonly message: string | undefined
   readonly peers: readonly KnownPeer[]
+  /** On whose word it is followed, if that is not whoever issued it: it counts as theirs. */
+  readonly by?: Uint8Array | undefined
   ended: FollowEnd | undefined
   hasArrived: boolean
   /** The epoch of a group in which this agent was a member last, when the namespace knows a later one. */
@@ -118,11 +120,11 @@ export class FollowBook {
     )
   }
 
-  /** What there is too much of to follow one more by that capability, beside some that are about to be; `undefined` when there is room. */
-  boundFor({ claims }: Capability, beside: readonly Capability[]): FollowBound | undefined {
-    const [issuer, namespace] = [toHex(claims.issuer), toHex(claims.namespace)]
-    const sender = this.#senders.get(issuer)
-    const ofSender = beside.filter((one) => toHex(one.claims.issuer) === issuer)
+  /** What there is too much of to follow one more, beside some that are about to be; `undefined` when there is room. */
+  boundFor(one: Counted, beside: readonly Counted[]): FollowBound | undefined {
+    const [name, namespace] = [senderOf(one), toHex(one.capability.claims.namespace)]
+    const sender = this.#senders.get(name)
+    const ofSender = beside.filter((other) => senderOf(other) === name)
     if (this.#count + beside.length >= maxFollows) return 'all'
     if ((sender?.count ?? 0) + ofSender.length >= maxFollowsOfSender) return 'sender'
     const spaces = namesBeside(sender?.namespaces, ofSender)
@@ -177,22 +179,31 @@ export class FollowBook {
     this.#ended.add(entry)
   }
 
-  #tally({ capability: { claims }, isKept }: FollowEntry, step: 1 | -1): void {
-    if (!isKept) return
+  #tally(entry: FollowEntry, step: 1 | -1): void {
+    if (!entry.isKept) return
     this.#count += step
-    const [issuer, namespace] = [toHex(claims.issuer), toHex(claims.namespace)]
-    const sender = this.#senders.get(issuer) ?? { count: 0, namespaces: new Map<string, number>() }
-    this.#senders.set(issuer, sender)
+    const [name, namespace] = [senderOf(entry), toHex(entry.capability.claims.namespace)]
+    const sender = this.#senders.get(name) ?? { count: 0, namespaces: new Map<string, number>() }
+    this.#senders.set(name, sender)
     sender.count += step
     addCount(sender.namespaces, namespace, step)
     addCount(this.#kept, namespace, step)
-    if (sender.count === 0) this.#senders.delete(issuer)
+    if (sender.count === 0) this.#senders.delete(name)
   }
 }
 
+/** What is counted of an entry. */
+type Counted = Pick<FollowEntry, 'capability' | 'by'>
+
+/** In hex, as whose something counts. */
+function senderOf({ capability, by }: Counted): string {
+  return toHex(by ?? capability.claims.issuer)
+}
+
 /** The namespaces that there are, with those of some more capabilities. */
-function namesBeside(known: ReadonlyMap<string, number> | undefined, beside: readonly Capability[]) {
-  const names = new Set(beside.map(({ claims }) => toHex(claims.namespace)).filter((name) => known?.has(name) !== true))
+function namesBeside(known: ReadonlyMap<string, number> | undefined, beside: readonly Counted[]) {
+  const spaces = beside.map(({ capability: { claims } }) => toHex(claims.namespace))
+  const names = new Set(spaces.filter((name) => known?.has(name) !== true))
   return {
     count: (known?.size ?? 0) + names.size,
     isOld: (name: string) => known?.has(name) === true || names.has(name),

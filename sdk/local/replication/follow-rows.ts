@@ -5,7 +5,7 @@ import type { KnownPeer } from '../../../src/exchange/index.ts'
 import { nodeKey, nodeRows } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
 
-const formatVersion = 2
+const formatVersion = 3
 const maxRowBytes = 64 * 1024
 
 /** Why a capability gives nothing any more, and since when, milliseconds since 1970, as this node came to know it. */
@@ -15,8 +15,9 @@ export interface FollowEnd {
 }
 
 /**
- * A capability that this node follows an artifact by, as it is stored: namespace ‖ name → `{ v: 2, token, peers, ended, message }`, `ended`
- * `[reason, ms]` or null, `message` text or null. Of version 1, which is read, `ended` is the reason alone, and there is no message.
+ * A capability that this node follows an artifact by, as it is stored: namespace ‖ name → `{ v: 3, token, peers, ended, message, by }`, `ended`
+ * `[reason, ms]` or null, `message` text or null, `by` an agent or null. Of version 2, which is read, there is no `by`; of version 1 neither, nor a message, and `ended` is the
+ * reason alone.
  */
 export interface FollowRow {
   readonly token: Uint8Array
@@ -25,6 +26,8 @@ export interface FollowRow {
   readonly ended: FollowEnd | undefined
   /** What whoever shared it said with it. */
   readonly message: string | undefined
+  /** Raw public key of the agent on whose word it is followed, if that is not whoever shared it. */
+  readonly by: Uint8Array | undefined
 }
 
 /** By what a capability is known. */
@@ -38,10 +41,11 @@ export async function loadFollowRows(store: KeyValueStore): Promise<FollowRow[]>
 }
 
 /** The change that remembers one. */
-export function putFollowRow(claims: FollowedClaims, { token, peers, ended, message }: FollowRow): KeyValueChange {
+export function putFollowRow(claims: FollowedClaims, { token, peers, ended, message, by }: FollowRow): KeyValueChange {
   const rows = peers.map(({ agent, addresses }) => [agent, addresses])
   const end = ended === undefined ? null : [ended.reason, ended.atMs]
-  const value = encodeCanonical({ v: formatVersion, token, peers: rows, ended: end, message: message ?? null })
+  const told = { message: message ?? null, by: by ?? null }
+  const value = encodeCanonical({ v: formatVersion, token, peers: rows, ended: end, ...told })
   return { type: 'put', key: keyOf(claims), value }
 }
 
@@ -57,16 +61,20 @@ function keyOf(claims: FollowedClaims): Uint8Array {
 function readRow(bytes: Uint8Array): FollowRow {
   const row = decodeCanonical(bytes, { maxBytes: maxRowBytes, what: 'a followed capability' })
   if (typeof row !== 'object' || row === null) throw damaged()
-  const { v, token, peers, ended, message = null } = row as Record<string, unknown>
-  if (v !== 1) requireFormatVersion(v, formatVersion, 'what this node remembers of a followed artifact')
+  const { v, token, peers, ended, message = null, by = null } = row as Record<string, unknown>
+  if (v !== 1 && v !== 2) requireFormatVersion(v, formatVersion, 'what this node remembers of a followed artifact')
   const isWell =
-    token instanceof Uint8Array && Array.isArray(peers) && (message === null || typeof message === 'string')
+    token instanceof Uint8Array &&
+    Array.isArray(peers) &&
+    (message === null || typeof message === 'string') &&
+    (by === null || by instanceof Uint8Array)
   if (!isWell) throw damaged()
   return {
     token,
     peers: (peers as unknown[]).map(peerOf),
     ended: ended === null ? undefined : endOf(v === 1 ? [ended, 0] : ended),
     message: message ?? undefined,
+    by: by ?? undefined,
   }
 }
 

@@ -46,6 +46,8 @@ interface CheckedFollowOptions {
   readonly isKept?: boolean | undefined
   /** What whoever shared it said with it. */
   readonly message?: string | undefined
+  /** On whose word it is followed, if that is not whoever shared it: it counts as theirs then. */
+  readonly by?: Uint8Array | undefined
 }
 
 /** Something that is followed, and how that stands. */
@@ -174,9 +176,9 @@ export class Follows implements ReadRights, FetchRights {
     for (const row of rows) {
       // Checked before it was stored.
       const capability = decodeUnverifiedCapability(row.token)
-      const { peers, ended, message } = row
+      const { peers, ended, message, by } = row
       follows.#lastEndMs = Math.max(follows.#lastEndMs, ended?.atMs ?? 0)
-      follows.#book.add({ ...entryOf(capability, { peers, message }), ended, isOut: ended !== undefined })
+      follows.#book.add({ ...entryOf(capability, { peers, message, by }), ended, isOut: ended !== undefined })
     }
     follows.#stopObserving = namespaces.observe({
       opened: (namespace) => follows.#onOpened(namespace),
@@ -279,7 +281,7 @@ export class Follows implements ReadRights, FetchRights {
     })
   }
 
-  #admitted({ capability, peers, scope = 'artifact', isKept = true, message }: CheckedFollowOptions): FollowEntry {
+  #admitted({ capability, peers, scope = 'artifact', isKept = true, message, by }: CheckedFollowOptions): FollowEntry {
     const { claims } = capability
     const self = this.#self
     const isOwn = claims.audience.some(({ kind, id }) => kind === 'group' || equalBytes(id, self))
@@ -288,21 +290,19 @@ export class Follows implements ReadRights, FetchRights {
     const others = peers.filter(({ agent }) => !equalBytes(agent, self))
     const known = (before?.peers ?? []).filter(({ agent }) => !others.some((one) => equalBytes(one.agent, agent)))
     return {
-      ...entryOf(capability, { peers: [...others, ...known].slice(0, 16), message: message ?? before?.message }),
+      ...entryOf(capability, { peers: [...others, ...known].slice(0, 16), message: message ?? before?.message, by }),
       scope: before?.scope === 'artifact' ? 'artifact' : scope,
       isKept: isKept || before?.isKept === true,
       hasArrived: before?.ended === undefined && before?.hasArrived === true,
     }
   }
 
-  #boundFor({ capability, isKept }: FollowEntry, beside: readonly FollowEntry[]): FollowBound | undefined {
+  #boundFor(entry: FollowEntry, beside: readonly FollowEntry[]): FollowBound | undefined {
+    const { capability, isKept } = entry
     const before = this.#book.get(capabilityName(capability.claims))
     const isCounted = before?.isKept === true && before.ended === undefined
     if (!isKept || isCounted) return undefined
-    return this.#book.boundFor(
-      capability,
-      beside.map((one) => one.capability),
-    )
+    return this.#book.boundFor(entry, beside)
   }
 
   /** Follows it no more, and forgets it. What came of the artifact goes with the last that let this agent read it. Idempotent. */
@@ -759,13 +759,13 @@ export class Follows implements ReadRights, FetchRights {
   }
 }
 
-function entryOf(capability: Capability, more: Pick<FollowEntry, 'peers' | 'message'>): FollowEntry {
+function entryOf(capability: Capability, more: Pick<FollowEntry, 'peers' | 'message' | 'by'>): FollowEntry {
   const fresh = { ended: undefined, hasArrived: false, isOut: false, following: undefined }
   return { capability, scope: 'artifact', isKept: true, ...fresh, ...more }
 }
 
-function rowOf({ capability, peers, ended, message }: FollowEntry) {
-  return putFollowRow(capability.claims, { token: capability.token, peers, ended, message })
+function rowOf({ capability, peers, ended, message, by }: FollowEntry) {
+  return putFollowRow(capability.claims, { token: capability.token, peers, ended, message, by })
 }
 
 /** Jtis (hex) of the capabilities that entries may have ended; `undefined` when it may be any. */

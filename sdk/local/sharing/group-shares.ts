@@ -27,6 +27,7 @@ import {
 import type { LocalEnvironment } from '../environment.ts'
 import { deleteRecord, peerRows, peersIn, readRecord, recordsOf, writeRecord } from '../groups/group-records.ts'
 import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+import { believedPeers } from '../replication/public-address.ts'
 import { opened } from './inbox.ts'
 
 /** What was shared with a group is a record of this type in the group's log. */
@@ -55,6 +56,8 @@ export interface GroupShare {
 /** A share, and whether the member who wrote it down knew who shared it. */
 export interface ListedShare extends GroupShare {
   readonly isStrange: boolean
+  /** Raw public key of that member. */
+  readonly author: Uint8Array
 }
 
 /** What others share with groups that this agent is in: whichever member hears of it writes it into the group's log, for all of them. */
@@ -111,7 +114,8 @@ export class GroupShares {
       if (name === undefined || skip(name)) continue
       const share = await this.#read(group, record)
       if (share === undefined || !equalBytes(capabilityName(share.capability.claims), name)) continue
-      yield { ...share, isStrange: record.state.metadata.stranger === true }
+      const peers = believedPeers(share.peers, this.#options.isContact(record.author))
+      yield { ...share, peers, isStrange: record.state.metadata.stranger === true, author: record.author }
     }
   }
 

@@ -295,7 +295,7 @@ test('a share with a group that is dropped is dropped for the group where this a
   const group = fill(32, 20)
   const capability = shareOf(stranger, 1, { audience: [{ kind: 'group', id: group }] })
   const envelope = envelopeOf(stranger, 1, { audience: [{ kind: 'group', id: group }] })
-  await inbox.keep({ capability, envelope, peers: [] })
+  await inbox.keep({ capability, envelope, peers: [], isStrange: true, author: friend.publicKey })
   await inbox.drop(capabilityName(capability.claims))
   expect(desk.droppedInGroup).toEqual([`${toHex(group)} ${toHex(capabilityName(capability.claims))}`])
 })

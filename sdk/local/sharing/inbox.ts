@@ -10,7 +10,7 @@ import { equalBytes } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import type { Delivery, KnownPeer, Receipt } from '../../../src/exchange/index.ts'
 import { clockSkewMs, strangersSweepMs } from '../../../src/limits.ts'
-import type { GroupShare } from './group-shares.ts'
+import type { ListedShare } from './group-shares.ts'
 import type { GroupRequest, Requests, ShareRequest } from './requests.ts'
 
 /** What an inbox is made of. */
@@ -79,13 +79,13 @@ export class Inbox {
     return this.#options.requests.isKnown(name)
   }
 
-  /** Has a stranger's share wait that came some other way, as far as there is room. */
-  async keep({ capability, envelope, peers }: GroupShare): Promise<void> {
+  /** Has a stranger's share wait that a member of a group wrote down, as far as there is room. */
+  async keep({ capability, envelope, peers, author }: ListedShare): Promise<void> {
     const { requests, now } = this.#options
     const { claims } = capability
     const name = capabilityName(claims)
     if (!this.#isOpen(capability) || requests.isDropped(name)) return
-    await this.#add({ name, sender: claims.issuer, envelope, peers, receivedMs: now() })
+    await this.#add({ name, sender: claims.issuer, envelope, peers, receivedMs: now(), by: author })
   }
 
   /** Has a request wait; what has expired makes room for it. */

@@ -11,6 +11,7 @@ import {
   maxDroppedRequests,
   maxEnvelopeBytes,
   maxRequests,
+  maxRequestsByMember,
   maxRequestsOfSender,
   maxTicketPeers,
   maxTicketText,
@@ -18,7 +19,8 @@ import {
 import { nodeKey, nodeRows } from '../../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../../src/storage/index.ts'
 
-const formatVersion = 1
+const formatVersion = 2
+const groupFormatVersion = 1
 const idBytes = 16
 const maxRowBytes = maxEnvelopeBytes + maxTicketPeers * 4 * maxTicketText
 
@@ -36,6 +38,8 @@ interface StoredRequest {
 export interface ShareRequest extends StoredRequest {
   readonly envelope: Uint8Array
   readonly group?: undefined
+  /** Raw public key of the member of a group who wrote it down; `undefined` when it came to this agent itself. */
+  readonly by?: Uint8Array | undefined
 }
 
 /** A group to which a stranger added this agent. */
@@ -43,6 +47,7 @@ export interface GroupRequest extends StoredRequest {
   /** 32 bytes. */
   readonly group: Uint8Array
   readonly envelope?: undefined
+  readonly by?: undefined
 }
 
 /** What waits. */
@@ -95,11 +100,13 @@ export class Requests {
     return this.#dropped.has(toHex(name))
   }
 
-  /** Whether another request of that agent would be kept. */
-  hasRoom(sender: Uint8Array): boolean {
-    const name = toHex(sender)
-    const ofSender = [...this.#waiting.values()].filter((one) => one.sender === name).length
-    return this.#waiting.size < maxRequests && ofSender < maxRequestsOfSender
+  /** Whether another request of that agent, written down by that member of a group, would be kept. */
+  hasRoom(sender: Uint8Array, by?: Uint8Array): boolean {
+    const [name, writer] = [toHex(sender), by && toHex(by)]
+    const all = [...this.#waiting.values()]
+    const ofSender = all.filter((one) => one.sender === name).length
+    const ofWriter = writer === undefined ? 0 : all.filter((one) => one.by === writer).length
+    return all.length < maxRequests && ofSender < maxRequestsOfSender && ofWriter < maxRequestsByMember
   }
 
   /** Keeps a request; one that waits already stays as it is. `full` when there is no room for more, of this sender or at all. */
@@ -107,7 +114,7 @@ export class Requests {
     return this.#exclusively(async () => {
       const key = toHex(request.name)
       if (this.#waiting.has(key)) return 'taken'
-      if (!this.hasRoom(request.sender)) return 'full'
+      if (!this.hasRoom(request.sender, request.by)) return 'full'
       const waiting = waitingOf(request)
       await this.#store.batch([{ type: 'put', key: waiting.key, value: encodeRow(request) }], { sync: true })
       this.#waiting.set(key, waiting)
@@ -172,24 +179,28 @@ export class Requests {
 
 /** What is in memory of a request. */
 interface Waiting {
-  /** In hex. */
+  /** In hex, as the next. */
   readonly sender: string
+  readonly by: string | undefined
   /** Of its row. */
   readonly key: Uint8Array
   readonly isGroup: boolean
 }
 
-function waitingOf({ name, sender, group }: Request): Waiting {
+function waitingOf({ name, sender, group, by }: Request): Waiting {
   const isGroup = group !== undefined
   const key = nodeKey(isGroup ? 'groupRequests' : 'requests', name)
-  return { sender: toHex(sender), key, isGroup }
+  return { sender: toHex(sender), by: by && toHex(by), key, isGroup }
 }
 
-/** Of a share `{ v: 1, name, sender, env, peers, ms }`, of a group `{ v: 1, sender, grp, peers, ms }`. */
-function encodeRow({ name, sender, envelope, group, peers, receivedMs }: Request): Uint8Array {
-  const what = group === undefined ? { name, env: envelope } : { grp: group }
+/** Of a share `{ v: 2, name, sender, env, peers, ms, by }`, without `by` (an agent or null) in version 1, which is read; of a group `{ v: 1, sender, grp, peers, ms }`. */
+function encodeRow({ name, sender, envelope, group, by, peers, receivedMs }: Request): Uint8Array {
+  const what =
+    group === undefined
+      ? { v: formatVersion, name, env: envelope, by: by ?? null }
+      : { v: groupFormatVersion, grp: group }
   const rows = peers.map(({ agent, addresses }) => [agent, addresses])
-  return encodeCanonical({ v: formatVersion, ...what, sender, peers: rows, ms: receivedMs })
+  return encodeCanonical({ ...what, sender, peers: rows, ms: receivedMs })
 }
 
 function decodeRow({ isGroup }: Waiting, value: Uint8Array): Request {
@@ -197,22 +208,25 @@ function decodeRow({ isGroup }: Waiting, value: Uint8Array): Request {
 }
 
 function decodeShareRow(value: Uint8Array): ShareRequest {
-  const { row, ...common } = decodeCommon(value)
-  const { name, env } = row
-  if (!isBytes(name, idBytes) || !(env instanceof Uint8Array)) throw damaged()
-  return { name, ...common, envelope: env }
+  const { row, ...common } = decodeCommon(value, formatVersion)
+  const { name, env, by = null } = row
+  if (!isBytes(name, idBytes) || !(env instanceof Uint8Array) || (by !== null && !isBytes(by, 32))) throw damaged()
+  return { name, ...common, envelope: env, by: by ?? undefined }
 }
 
 function decodeGroupRow(value: Uint8Array): GroupRequest {
-  const { row, ...common } = decodeCommon(value)
+  const { row, ...common } = decodeCommon(value, groupFormatVersion)
   if (!isBytes(row.grp, 32)) throw damaged()
   return { name: groupRequestName(row.grp), ...common, group: row.grp }
 }
 
-function decodeCommon(value: Uint8Array): Omit<StoredRequest, 'name'> & { readonly row: Record<string, unknown> } {
+function decodeCommon(
+  value: Uint8Array,
+  version: number,
+): Omit<StoredRequest, 'name'> & { readonly row: Record<string, unknown> } {
   const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a request' }) as Record<string, unknown>
   const { v, sender, peers, ms } = row
-  requireFormatVersion(v, formatVersion, 'what this node remembers of a request')
+  if (v !== 1) requireFormatVersion(v, version, 'what this node remembers of a request')
   if (!isBytes(sender, 32) || !Number.isSafeInteger(ms) || !Array.isArray(peers)) throw damaged()
   return { row, sender, peers: peers.map(peerOf), receivedMs: ms as number }
 }

@@ -142,9 +142,14 @@ export class Sharing implements AsyncDisposable {
     await this.close()
   }
 
-  async #hold(envelopes: readonly Envelope[], peers: readonly KnownPeer[]): Promise<('taken' | 'full')[]> {
+  /** @param by on whose word, if it is not that of whoever shared it */
+  async #hold(
+    envelopes: readonly Envelope[],
+    peers: readonly KnownPeer[],
+    by?: Uint8Array,
+  ): Promise<('taken' | 'full')[]> {
     const followed = await this.groups.replication.follows.followAll(
-      envelopes.map(({ capability, message }) => ({ capability, peers, message })),
+      envelopes.map(({ capability, message }) => ({ capability, peers, message, by })),
     )
     return followed.map((one) => (typeof one === 'object' ? 'taken' : 'full'))
   }
@@ -211,9 +216,11 @@ export class Sharing implements AsyncDisposable {
       const isFor = audience.some(({ kind, id }) => kind === 'group' && equalBytes(id, log.id))
       if (!isFor || equalBytes(issuer, env.agent.publicKey)) continue
       // Somebody of the group vouches for it, or whoever shared it is known here: else it waits to be accepted, as to this agent alone.
-      const isVouched = !share.isStrange || contacts.nameOf(issuer) !== undefined || log.roleOf(issuer) !== undefined
-      if (!isVouched) await this.inbox.keep(share)
-      else if ((await this.#hold([decodeEnvelope(share.envelope)], share.peers))[0] === 'full') leftOut += 1
+      const isKnown = contacts.nameOf(issuer) !== undefined || log.roleOf(issuer) !== undefined
+      // Anybody can make up agents.
+      const by = isKnown || equalBytes(share.author, env.agent.publicKey) ? undefined : share.author
+      if (share.isStrange && !isKnown) await this.inbox.keep(share)
+      else if ((await this.#hold([decodeEnvelope(share.envelope)], share.peers, by))[0] === 'full') leftOut += 1
     }
     if (log.closed || leftOut === 0) this.#leftOut.delete(log)
     else this.#leftOut.set(log, leftOut)

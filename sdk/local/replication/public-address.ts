@@ -1,4 +1,5 @@
 import { BlockList } from 'node:net'
+import type { KnownPeer } from '../../../src/exchange/index.ts'
 
 /** Addresses that lead to the machine itself, its own network, or nowhere (IANA's special-purpose registries, RFC 6890 and later). */
 const special = new BlockList()
@@ -46,4 +47,10 @@ export function isPublicAddress(address: string): boolean {
 
 function isIpv4(host: string): boolean {
   return /^(?:[0-9]{1,3}\.){3}[0-9]{1,3}$/.test(host)
+}
+
+/** Agents, with the addresses at which they may be dialled on the word of whoever names them: of somebody who is not believed the public ones. */
+export function believedPeers(peers: readonly KnownPeer[], isBelieved: boolean): KnownPeer[] {
+  if (isBelieved) return [...peers]
+  return peers.map(({ agent, addresses }) => ({ agent, addresses: addresses.filter(isPublicAddress) }))
 }
