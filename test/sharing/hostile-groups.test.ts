@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { writeRecord } from '../../sdk/local/groups/group-records.ts'
-import { capabilityName, sealEnvelope, signCapability } from '../../src/capability/index.ts'
+import { capabilityName, decodeUnverifiedCapability, sealEnvelope, signCapability } from '../../src/capability/index.ts'
 import { sealInline } from '../../src/content/index.ts'
 import { encodeCanonical, formatGroupId, toHex } from '../../src/encoding/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
@@ -117,8 +117,8 @@ async function writeInvented(
   { groups }: LocalAgent,
   group: string,
   number: number,
-  metadata = {},
-): Promise<Uint8Array> {
+  { as, metadata = {} }: { as?: string; metadata?: Record<string, boolean> } = {},
+): Promise<void> {
   const open = groups.replication.namespaces.findGroup(group)
   const seed = new Uint8Array(32).fill(7)
   new DataView(seed.buffer).setUint32(0, number + 1)
@@ -138,9 +138,8 @@ async function writeInvented(
   const said = { capability, name: `invented ${number}`, contentType: 'text/plain', sizeBytes: 1, message: undefined }
   const env = sealEnvelope(invented, said)
   const content = encodeCanonical({ v: 1, env, peers: [[seed, [address, publicAddress]]] })
-  const name = `share-${toHex(capabilityName(capability.claims))}`
+  const name = as ?? `share-${toHex(capabilityName(capability.claims))}`
   await writeRecord(open, { name, contentType: 'application/vnd.artifact-hub.share', metadata, content })
-  return seed
 }
 
 test('what a member says that agents share whom nobody knows counts as its own, and it has nobody dial private addresses', async () => {
@@ -165,8 +164,30 @@ test('what a member says that agents share whom nobody knows counts as its own, 
 test('what a member says that strangers share fills nobody’s inbox', async () => {
   await using agents = new LocalAgents()
   const { ann, mallory, carol, group, inSync } = await infiltrated(agents)
-  for (let at = 0; at < maxRequestsByMember + 3; at++) await writeInvented(mallory, group, at, { stranger: true })
+  for (let at = 0; at < maxRequestsByMember + 3; at++)
+    await writeInvented(mallory, group, at, { metadata: { stranger: true } })
   await inSync()
   await ann.client.group.add({ group, agents: ['carol'] })
   await eventually(async () => expect(await carol.client.inbox.list()).toHaveLength(maxRequestsByMember))
+})
+
+test('a record that has a share’s name and holds something else keeps it from nobody', async () => {
+  await using agents = new LocalAgents()
+  const { ann, mallory, carol, group, inSync } = await infiltrated(agents)
+  const alice = await agents.start()
+  await knows(ann, 'alice', alice)
+  await alice.client.agent.add({ name: 'team', ticket: await ann.client.group.ticket({ group }) })
+  const { id: artifactId } = await alice.client.artifact.create({ name: 'figures', data: Buffer.from('one') })
+  // Mallory hears of it before anybody is told.
+  const { claims } = decodeUnverifiedCapability(await alice.share(artifactId, 'team'))
+  const name = `share-${toHex(capabilityName(claims))}`
+  const open = mallory.groups.replication.namespaces.findGroup(group)
+  const contentType = 'application/vnd.artifact-hub.share'
+  await writeRecord(open, { name, contentType, metadata: {}, content: encodeCanonical({ v: 1 }) })
+  await writeInvented(mallory, group, 1, { as: name })
+  await inSync()
+  await alice.client.artifact.share({ artifactId, withGroups: ['team'] })
+  await eventually(async () => expect(await shared(ann)).toEqual(['figures']))
+  await ann.client.group.add({ group, agents: ['carol'] })
+  await eventually(async () => expect(await shared(carol)).toEqual(['figures']))
 })

@@ -98,6 +98,11 @@ export class Groups implements AsyncDisposable {
     })
   }
 
+  /** The owner and admins of a group, as far as that is proven here. */
+  async decidersOf(group: Uint8Array): Promise<Uint8Array[]> {
+    return await this.#news.descriptors.who(group)
+  }
+
   /**
    * As `descriptorOf`, for sealing to the group in a namespace, which records it.
    * @throws as `descriptorOf`; what the log throws

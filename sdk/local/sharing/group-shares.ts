@@ -35,6 +35,9 @@ const groupShareType = 'application/vnd.artifact-hub.share'
 
 const formatVersion = 1
 
+/** Records of one name that are looked at, the newest first. */
+const maxRecordsOfName = 64
+
 interface GroupSharesOptions {
   readonly env: LocalEnvironment
   readonly namespaces: LocalNamespaces
@@ -91,13 +94,9 @@ export class GroupShares {
     const open = this.#options.namespaces.groups.find(({ row }) => equalBytes(row.id, group))
     const role = open?.log.roleOf(this.#options.env.agent.publicKey)
     if (open === undefined || (role !== 'owner' && role !== 'admin')) return
-    const { catalog } = open.log
-    for (;;) {
-      const artifact = await catalog.findByName(nameOf(capability))
-      const record = artifact && (await catalog.get(artifact))
-      if (record?.state.metadata.stranger !== true || record.state.contentType !== groupShareType) return
-      await deleteRecord(open, record)
-    }
+    const named = { contentType: groupShareType, namePrefix: nameOf(capability), limit: maxRecordsOfName }
+    for (const record of (await open.log.catalog.list(named)).items)
+      if (record.state.metadata.stranger === true) await deleteRecord(open, record)
   }
 
   /**
@@ -130,11 +129,24 @@ export class GroupShares {
     if (envelope === undefined || !this.#isFor(envelope, log.id)) return 'refused'
     const { claims } = envelope.capability
     const name = nameOf(capabilityName(claims))
-    if ((await log.catalog.findByName(name)) !== undefined || isDropped(capabilityName(claims))) return 'taken'
+    if (isDropped(capabilityName(claims)) || (await this.#isWritten(group, claims))) return 'taken'
     const isKnown = this.#options.isContact(claims.issuer) || log.roleOf(claims.issuer) !== undefined
     if (!isKnown && !(await this.#hasRoom(group, claims.issuer))) return 'full'
     await this.#write(group, name, envelope, { v: formatVersion, env: bytes, peers: peerRows(peers) }, !isKnown)
     return 'taken'
+  }
+
+  /** Whether the group's log has a share. Records of its name that hold something else, as any member may write, are taken out. */
+  async #isWritten(group: OpenNamespace, claims: ShareClaims): Promise<boolean> {
+    const name = capabilityName(claims)
+    const named = { contentType: groupShareType, namePrefix: nameOf(name), limit: maxRecordsOfName }
+    for (const record of (await group.log.catalog.list(named)).items) {
+      const share = await this.#read(group, record)
+      if (share === undefined) continue
+      if (equalBytes(capabilityName(share.capability.claims), name)) return true
+      await deleteRecord(group, record)
+    }
+    return false
   }
 
   async #write(

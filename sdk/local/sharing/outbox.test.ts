@@ -5,7 +5,7 @@ import { maxDeliveriesAtOnce, maxFullAnswers } from '../../../src/limits.ts'
 import { MemoryKeyValueStore } from '../../../test/support/memory-key-value.ts'
 import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../../test/support/memory-network.ts'
 import { NamespaceNode, TestTime } from '../../../test/support/namespace-nodes.ts'
-import { agentOf } from '../../../test/support/sharing-nodes.ts'
+import { agentOf, createGroup, groupOf, recordGroup } from '../../../test/support/sharing-nodes.ts'
 import { Deliveries } from './deliveries.ts'
 import { Outbox } from './outbox.ts'
 
@@ -22,6 +22,9 @@ class Post {
   /** Deliveries that came, by agent in hex: how many envelopes each. */
   readonly came = new Map<string, number[]>()
   readonly answers = new Map<string, Receipt>()
+  /** Whom the ticket of every group names, and who decides there. */
+  readonly ofGroup: NamespaceNode[] = []
+  readonly deciders: NamespaceNode[] = []
   #seed = 10
 
   constructor() {
@@ -37,7 +40,8 @@ class Post {
       self: this.owner.id,
       deliveries: await Deliveries.open(this.store),
       peersOf: () => [],
-      peersOfGroup: () => [],
+      peersOfGroup: () => this.ofGroup.map(({ id }) => ({ agent: id, addresses: [] })),
+      decidersOf: async () => this.deciders.map(({ id }) => id),
       deposit: async () => undefined,
       warn: (message, fields) => expect.fail(`${message} ${JSON.stringify(fields)}`),
     })
@@ -215,4 +219,56 @@ test('many are told a few at a time, and who could not be reached is tried ever 
   expect(tries).toBeGreaterThan(8)
   expect(tries).toBeLessThan(18)
   await outbox.close()
+})
+
+/** An artifact that is shared with a group, whose ticket names some agents. */
+async function withGroup(post: Post) {
+  await post.owner.create()
+  const outbox = await post.open()
+  const { ns } = post.owner
+  const { owner: group } = await createGroup(40, post.time, [])
+  await recordGroup(post.owner, group)
+  const artifact = await post.owner.write('one')
+  const shares = await ns.share({ artifact, audience: [groupOf(group)] })
+  const claims = shares[0]?.claims ?? expect.fail('it is shared')
+  return { outbox, ns, shares, claims }
+}
+
+test('one agent that a group’s ticket names keeps nothing from the group by saying that it took it', async () => {
+  const post = new Post()
+  const { outbox, ns, shares, claims } = await withGroup(post)
+  const [mallory, bob, carol] = [post.agent(), post.agent({ isAway: true }), post.agent()]
+  post.ofGroup.push(mallory, bob)
+  outbox.tell(ns, shares)
+  await post.settle()
+  expect([post.of(mallory), post.of(bob)]).toEqual([[1], []])
+  expect([outbox.stateOf(claims), outbox.undelivered]).toEqual(['taken', []])
+  // Not Mallory again, and Bob as soon as he is met.
+  post.meet(bob)
+  await post.settle()
+  expect([post.of(mallory), post.of(bob), post.of(carol)]).toEqual([[1], [1], []])
+  post.scheduler.advance(24 * hour)
+  await post.settle()
+  expect([post.of(mallory), post.of(bob)]).toEqual([[1], [1]])
+  // Nothing is forgotten past a restart.
+  await outbox.close()
+  expect((await post.open()).stateOf(claims)).toBe('taken')
+})
+
+test('what an owner or admin of a group took is told to nobody else, nor what one took if nobody else is known', async () => {
+  for (const isAdmin of [true, false]) {
+    const post = new Post()
+    const { outbox, ns, shares, claims } = await withGroup(post)
+    const [admin, bob] = [post.agent(), post.agent()]
+    if (isAdmin) post.deciders.push(admin)
+    else post.ofGroup.push(admin)
+    if (isAdmin) post.ofGroup.push(bob)
+    outbox.tell(ns, shares)
+    await post.settle()
+    post.scheduler.advance(24 * hour)
+    await post.settle()
+    expect([post.of(admin), post.of(bob)]).toEqual([[1], []])
+    expect(outbox.stateOf(claims)).toBe('taken')
+    await outbox.close()
+  }
 })

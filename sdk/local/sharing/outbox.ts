@@ -32,6 +32,8 @@ export interface OutboxOptions {
   readonly peersOf: (log: Namespace) => readonly KnownPeer[]
   /** Whom this node knows that may be in a group (32 bytes). */
   readonly peersOfGroup: (group: Uint8Array) => readonly KnownPeer[]
+  /** Who decides in a group, as far as that is proven here: its owner and admins. */
+  readonly decidersOf: (group: Uint8Array) => Promise<readonly Uint8Array[]>
   /** Puts envelopes for a group that this agent is in itself where its members find them; `undefined` when it is not. */
   readonly deposit: (group: Uint8Array, delivery: Delivery) => Promise<readonly Receipt[] | undefined>
   readonly warn: (message: string, fields: Readonly<Record<string, unknown>>) => void
@@ -54,7 +56,15 @@ export interface Undelivered {
 interface Pending {
   readonly log: Namespace
   readonly share: Share
+  /** Of a group, who said (in hex) that they took it: anybody whom its ticket names may say so, in the group or not. */
+  readonly takers: Set<string>
 }
+
+/** How it went: `in part` when a group was told, by what somebody says whose word is not enough. */
+type Told = 'told' | 'in part' | 'unreached' | 'full'
+
+/** Of those who do not decide in a group so many must have taken what is for it. */
+const takersOfGroup = 2
 
 /** An agent or a group, with what it is to be told. */
 interface Target {
@@ -159,16 +169,20 @@ export class Outbox {
     const answer = this.#options.deliveries.answerOf({ namespace, name })
     if (answer !== undefined) return answer
     const target = this.#targetOf(claims)
-    if (target?.pending.has(toHex(name)) === true) return 'waiting'
+    const pending = target?.pending.get(toHex(name))
+    if (pending !== undefined) return pending.takers.size > 0 ? 'taken' : 'waiting'
     return target?.givenUp.has(toHex(name)) === true ? 'full' : undefined
   }
 
   /** Who has not taken everything. */
   get undelivered(): Undelivered[] {
-    return [...this.#targets()].flatMap(({ kind, id, pending, givenUp }) => [
-      ...(pending.size > 0 ? [{ kind, id, state: 'waiting' as const, count: pending.size }] : []),
-      ...(givenUp.size > 0 ? [{ kind, id, state: 'full' as const, count: givenUp.size }] : []),
-    ])
+    return [...this.#targets()].flatMap(({ kind, id, pending, givenUp }) => {
+      const waiting = [...pending.values()].filter(({ takers }) => takers.size === 0).length
+      return [
+        ...(waiting > 0 ? [{ kind, id, state: 'waiting' as const, count: waiting }] : []),
+        ...(givenUp.size > 0 ? [{ kind, id, state: 'full' as const, count: givenUp.size }] : []),
+      ]
+    })
   }
 
   /** Ends what is under way. Idempotent. */
@@ -232,7 +246,7 @@ export class Outbox {
     }
     this.#of(kind).set(toHex(id), target)
     if (target.pending.has(toHex(name)) || target.givenUp.has(toHex(name))) return target
-    target.pending.set(toHex(name), { log, share })
+    target.pending.set(toHex(name), { log, share, takers: new Set() })
     return target
   }
 
@@ -282,10 +296,10 @@ export class Outbox {
   }
 
   /** Decides when a target is told next: later, while there is something that this agent shared itself. */
-  #after(target: Target, result: 'told' | 'unreached' | 'full'): void {
+  #after(target: Target, result: Told): void {
     const { scheduler, chance, self } = this.#options
     target.state = 'idle'
-    target.fulls = result === 'full' ? target.fulls + 1 : result === 'told' ? 0 : target.fulls
+    target.fulls = result === 'full' ? target.fulls + 1 : result === 'unreached' ? target.fulls : 0
     if (target.fulls >= maxFullAnswers) {
       for (const [name, one] of target.pending) target.givenUp.set(name, one)
       target.pending.clear()
@@ -315,34 +329,40 @@ export class Outbox {
     if (isOwn) again(deliveryBackoffMs, target.failures++)
   }
 
-  async #deliverTo(target: Target): Promise<'told' | 'unreached' | 'full'> {
-    let told: 'told' | 'unreached' | 'full' = 'told'
+  async #deliverTo(target: Target): Promise<Told> {
+    let told: Told = 'told'
     for (const [log, all] of byLog(target.pending)) {
       for (let at = 0; at < all.length; at += maxEnvelopesInDelivery) {
-        told = await this.#deliverSome(target, log, all.slice(at, at + maxEnvelopesInDelivery))
-        if (told !== 'told') return told
+        const some = await this.#deliverSome(target, log, all.slice(at, at + maxEnvelopesInDelivery))
+        if (some === 'unreached' || some === 'full') return some
+        if (some === 'in part') told = some
       }
     }
     return told
   }
 
-  async #deliverSome(target: Target, log: Namespace, some: readonly Share[]): Promise<'told' | 'unreached' | 'full'> {
+  async #deliverSome(target: Target, log: Namespace, some: readonly Pending[]): Promise<Told> {
     const { peersOf, deposit, deliveries } = this.#options
-    const open: { readonly share: Share; readonly envelope: Uint8Array }[] = []
-    for (const share of some) {
+    const open: { readonly pending: Pending; readonly envelope: Uint8Array }[] = []
+    for (const pending of some) {
+      const { share } = pending
       const envelope = log.isInForce(share) ? await log.envelopeOf(share) : undefined
       if (envelope === undefined) this.#drop(target, toHex(capabilityName(share.claims)))
-      else open.push({ share, envelope })
+      else open.push({ pending, envelope })
     }
     if (open.length === 0) return 'told'
     const group = target.kind === 'group' ? target.id : undefined
     const delivery = { envelopes: open.map(({ envelope }) => envelope), group, peers: peersOf(log) }
-    const receipts = (group && (await deposit(group, delivery))) ?? (await this.#ask(target, delivery))
+    const own = group && (await deposit(group, delivery))
+    const all = open.map(({ pending }) => pending)
+    const receipts =
+      own ??
+      (await (group === undefined ? this.#askAgent(target.id, delivery) : this.#askGroup(target.id, delivery, all)))
     if (receipts === undefined) return 'unreached'
     for (const answer of ['taken', 'refused'] as const) {
       // Of a group another may take it.
       if (answer === 'refused' && target.kind === 'group') continue
-      const answered = open.filter((_, at) => receipts[at] === answer)
+      const answered = all.filter((_, at) => receipts[at] === answer)
       const names = answered.map(({ share: { claims } }) => ({
         namespace: claims.namespace,
         name: capabilityName(claims),
@@ -351,6 +371,7 @@ export class Outbox {
       for (const { name } of names) this.#drop(target, toHex(name))
     }
     if (receipts.includes('full')) return 'full'
+    if (receipts.includes('in part')) return 'in part'
     return receipts.every((receipt) => receipt === 'refused') && target.kind === 'group' ? 'unreached' : 'told'
   }
 
@@ -363,24 +384,53 @@ export class Outbox {
     this.#of(target.kind).delete(toHex(target.id))
   }
 
-  /** Delivers to the agent, or to the first of a group that takes it; `undefined` when nobody could be reached. */
-  async #ask(target: Target, delivery: Delivery): Promise<readonly Receipt[] | undefined> {
-    const { network, scheduler, peersOfGroup } = this.#options
-    const peers = target.kind === 'group' ? peersOfGroup(target.id) : [{ agent: target.id, addresses: [] }]
+  /** `undefined` when it could not be reached. */
+  async #askAgent(agent: Uint8Array, delivery: Delivery): Promise<readonly Receipt[] | undefined> {
+    const { network, scheduler } = this.#options
     const { signal } = this.#ending
-    let receipts: readonly Receipt[] | undefined
-    for (const { agent, addresses } of peers.slice(0, maxHoldersAsked)) {
-      if (equalBytes(agent, this.#options.self)) continue
-      network.addAddresses(agent, addresses)
-      try {
-        receipts = await deliver({ network, scheduler, signal }, agent, delivery)
-        if (receipts.every((receipt) => receipt === 'taken')) return receipts
-      } catch (error) {
-        signal.throwIfAborted()
-        if (!isHubError(error)) throw error
-      }
+    try {
+      return await deliver({ network, scheduler, signal }, agent, delivery)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!isHubError(error)) throw error
+      return undefined
     }
-    return receipts
+  }
+
+  /**
+   * Delivers to some of a group until each envelope was taken by who decides there, or by two others; or by one, when nobody else is known: who just
+   * says so keeps it from no group that has somebody else. `undefined` when nobody could be reached.
+   */
+  async #askGroup(
+    group: Uint8Array,
+    delivery: Delivery,
+    all: readonly Pending[],
+  ): Promise<readonly (Receipt | 'in part')[] | undefined> {
+    const { network, peersOfGroup, decidersOf, self } = this.#options
+    const deciders = new Set((await decidersOf(group)).map(toHex))
+    const known = new Map([...deciders].map((name) => [name, [] as readonly string[]]))
+    for (const { agent, addresses } of peersOfGroup(group)) known.set(toHex(agent), addresses)
+    known.delete(toHex(self))
+    const isTaken = ({ takers }: Pending): boolean =>
+      takers.size >= takersOfGroup || [...takers].some((name) => deciders.has(name))
+    const open = [...known].filter(([name]) => !all.every(({ takers }) => takers.has(name)))
+    let receipts: readonly Receipt[] | undefined
+    let isEverybodyAsked = open.length <= maxHoldersAsked
+    for (const [name, addresses] of open.slice(0, maxHoldersAsked)) {
+      if (all.every(isTaken)) break
+      const agent = new Uint8Array(Buffer.from(name, 'hex'))
+      network.addAddresses(agent, addresses)
+      const answer = await this.#askAgent(agent, delivery)
+      if (answer === undefined) isEverybodyAsked = false
+      else receipts = answer
+      for (const [at, one] of all.entries()) if (answer?.[at] === 'taken') one.takers.add(name)
+    }
+    const isAnyTaken = all.some(({ takers }) => takers.size > 0)
+    if (receipts === undefined && !isAnyTaken) return undefined
+    return all.map((one, at) => {
+      if (isTaken(one) || (isEverybodyAsked && one.takers.size > 0)) return 'taken'
+      return one.takers.size > 0 ? 'in part' : (receipts?.[at] ?? 'refused')
+    })
   }
 
   #warn(error: unknown): void {
@@ -397,12 +447,12 @@ export class Outbox {
   }
 }
 
-function byLog(pending: ReadonlyMap<string, Pending>): Map<Namespace, Share[]> {
-  const found = new Map<Namespace, Share[]>()
-  for (const { log, share } of pending.values()) {
-    const some = found.get(log)
-    if (some === undefined) found.set(log, [share])
-    else some.push(share)
+function byLog(pending: ReadonlyMap<string, Pending>): Map<Namespace, Pending[]> {
+  const found = new Map<Namespace, Pending[]>()
+  for (const one of pending.values()) {
+    const some = found.get(one.log)
+    if (some === undefined) found.set(one.log, [one])
+    else some.push(one)
   }
   return found
 }

@@ -76,6 +76,7 @@ export class Sharing implements AsyncDisposable {
       deliveries,
       peersOf: (log) => this.#peersOf(log),
       peersOfGroup: (group) => contacts.groups.find((one) => equalBytes(one.group, group))?.peers ?? [],
+      decidersOf: (group) => groups.decidersOf(group),
       deposit: (group, delivery) => this.#groupShares.depositAll(group, delivery),
       warn: (message, fields) => env.warn?.(message, fields),
     })
