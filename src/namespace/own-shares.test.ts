@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { agentOf } from '../../test/support/sharing-nodes.ts'
 import { toHex } from '../encoding/index.ts'
+import type { Share } from './share-book.ts'
 
 const given = async ({ ns }: NamespaceNode) => {
   const own = await ns.ownShares()
@@ -44,4 +45,18 @@ test('what an agent shares is its own shares in force, whatever comes, wherever 
   await owner.ns.revoke({ agent: writer.id })
   await writer.pull(owner)
   expect(await given(writer)).toEqual([])
+})
+
+test('a share is to who gave it what its entry says to who reads it', async () => {
+  const owner = await new NamespaceNode(1, new TestTime()).create()
+  const artifact = await owner.write('1')
+  const audience = [agentOf(new NamespaceNode(3, new TestTime())), agentOf(new NamespaceNode(4, new TestTime()))]
+  const plain = await owner.ns.share({ artifact, audience })
+  const other = await owner.ns.share({ artifact, audience, expiresIn: 60, fromNow: true, message: 'look' })
+  const byName = (shares: readonly Share[]) => new Map(shares.map((share) => [toHex(share.entry), share]))
+  const listed = async () => byName((await owner.ns.sharesOf(artifact)).map(({ share }) => share))
+  const said = await listed()
+  expect(said).toEqual(byName([...plain, ...other]))
+  await owner.open()
+  expect(await listed()).toEqual(said)
 })

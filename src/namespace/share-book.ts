@@ -127,9 +127,14 @@ export class ShareBook {
       equalBytes(claims.artifact, artifactIdOf(id, data.artifactSalt))
     if (!isOwn) return undefined
     const share: Share = { entry: entry.hash, artifactSalt: data.artifactSalt, clock, claims, message }
-    if (this.#opened.size >= maxKeptShares) this.#opened.delete(this.#opened.keys().next().value as string)
-    this.#opened.set(name, share)
+    this.keep(share)
     return share
+  }
+
+  /** Keeps what a share in the store says, to spare whoever just wrote it opening it. */
+  keep(share: Share): void {
+    if (this.#opened.size >= maxKeptShares) this.#opened.delete(this.#opened.keys().next().value as string)
+    this.#opened.set(bytesText(share.entry), share)
   }
 
   async *#in(

@@ -27,7 +27,7 @@ const maxArtifacts = 20_000
 
 /**
  * Seals to the audiences of shares what they should have and lack: a version whose author had not heard of the share is under a key
- * that was not sealed for it. Looks at artifacts that changed since it last did; at first at all that are shared.
+ * that was not sealed for it. Looks at artifacts that others changed since it last did; at first at all that are shared.
  */
 export class ShareHealer {
   readonly #ledger: Ledger
@@ -43,8 +43,10 @@ export class ShareHealer {
     ledger.subscribe((change) => this.#note(change))
   }
 
-  #note({ artifacts, shared, keysGained, authChanged, entries }: NamespaceChange): void {
+  #note({ artifacts, shared, keysGained, authChanged, received, entries }: NamespaceChange): void {
     if (keysGained || (authChanged && this.#hasLostEpoch(entries))) this.#unseen = undefined
+    // What this agent writes lacks nothing that it could seal: only others' versions may, that came with it or count by it.
+    if (received === 0 && !authChanged) return
     for (const artifact of [...artifacts, ...shared]) this.#unseen?.set(bytesText(artifact), artifact)
     if ((this.#unseen?.size ?? 0) > maxArtifacts) this.#unseen = undefined
   }

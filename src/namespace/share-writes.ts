@@ -52,7 +52,9 @@ export async function writeShares(ledger: Ledger, options: ShareOptions): Promis
   const shares: Share[] = []
   for (let at = 0; at < distinct.length; at += batchShares) {
     const some = distinct.slice(at, at + batchShares)
-    shares.push(...(await ledger.commit((tx, mark) => shareWithSome(ledger, tx, mark, { ...options, audience: some }))))
+    const written = await ledger.commit((tx, mark) => shareWithSome(ledger, tx, mark, { ...options, audience: some }))
+    for (const share of written) ledger.parts.shares.keep(share)
+    shares.push(...written)
   }
   return shares
 }
