@@ -84,10 +84,7 @@ export class GroupFacts {
   get roles(): ReadonlyMap<string, RoleOfGroup> {
     const roles = new Map<string, RoleOfGroup>()
     for (const group of this.#statements.descriptors.keys()) {
-      const [newest] = this.#statements.descriptors
-        .get(group)
-        .filter((one) => this.#setsRole(one))
-        .sort((one, two) => compareClocks(two.clock, one.clock, two.entry.hash, one.entry.hash))
+      const [newest] = this.#rolesSaidOf(group)
       if (newest?.role !== undefined && newest.role !== 'none')
         roles.set(group, { role: newest.role, clock: newest.clock })
     }
@@ -97,6 +94,20 @@ export class GroupFacts {
   /** Whether a group's members have a role here by way of it. */
   hasRole(group: Uint8Array): boolean {
     return this.roles.has(toHex(group))
+  }
+
+  /** Hashes of the entries that say what a group's members are and that no other one goes on from: who says it anew names them. */
+  roleEntriesOf(group: Uint8Array): readonly Uint8Array[] {
+    return this.#rolesSaidOf(toHex(group)).map(({ entry }) => fromHex(entry.hash))
+  }
+
+  /** The newest first, of those that no other names: so that a clock that was ahead keeps nobody from saying otherwise. */
+  #rolesSaidOf(group: string): DescriptorStatement[] {
+    const said = this.#statements.descriptors.get(group).filter((one) => this.#setsRole(one))
+    const named = new Set(said.flatMap(({ names }) => names))
+    return said
+      .filter(({ entry }) => !named.has(entry.hash))
+      .sort((one, two) => compareClocks(two.clock, one.clock, two.entry.hash, one.entry.hash))
   }
 
   /** As for a grant; that takes an admin, whatever the role. */

@@ -84,6 +84,8 @@ export interface DescriptorStatement {
   readonly entry: Place
   readonly clock: ClockReading
   readonly role: GroupRole | undefined
+  /** Hashes of entries that its author had seen and names. */
+  readonly names: readonly string[]
   readonly proof: RecordedProof
 }
 
@@ -212,7 +214,10 @@ export class Additions {
         break
       case 'descriptor': {
         const proof = new RecordedProof(auth.group, auth.proof)
-        this.#descriptors.push([toHex(auth.group), { entry, clock, role: auth.role, proof }])
+        this.#descriptors.push([
+          toHex(auth.group),
+          { entry, clock, role: auth.role, names: header.heads.map(toHex), proof },
+        ])
         break
       }
     }

@@ -90,7 +90,8 @@ export class KnownDescriptors {
       }
       mark()
       const body = encodeAuthBody({ kind: 'descriptor', group, proof, role })
-      await tx.append({ kind: 'descriptor', keyId: undefined, data: undefined }, { body })
+      const names = role === undefined ? [] : groups.roleEntriesOf(group)
+      await tx.append({ kind: 'descriptor', keyId: undefined, data: undefined, names }, { body })
       return true
     })
   }

@@ -465,3 +465,48 @@ describe('the proof that an agent is in a group', () => {
     expect(isGroupMemberProof(own, publicKey, between)).toBe(false)
   })
 })
+
+describe('an admin who goes to extremes', () => {
+  test('with the highest number that an epoch may have makes no others begin epochs without end, and is over once it is removed', async () => {
+    for (const number of [Number.MAX_SAFE_INTEGER - 1, Number.MAX_SAFE_INTEGER]) {
+      const { owner, others } = await group('admin', 'writer')
+      const [admin, member] = others
+      await owner.ns.receive([rotateBy(admin, number)])
+      await owner.ns.revoke({ agent: member.id })
+      const before = owner.ns.entries
+      for (let at = 0; at < 5; at++) await owner.ns.heal()
+      expect(owner.ns.entries - before).toBeLessThanOrEqual(2)
+      await owner.ns.revoke({ agent: admin.id })
+      for (let at = 0; at < 5; at++) await owner.ns.heal()
+      expect(owner.ns.owed.rotation).toBe(false)
+      expect(owner.ns.membership.isGoodEpoch(epochOf(owner).epoch)).toBe(true)
+    }
+  })
+
+  test('with a clock from far ahead does not keep others from saying what a group’s members are', async () => {
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const admin = await new NamespaceNode(2, time).join(owner)
+    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    const { owner: team } = await group()
+    await owner.ns.recordDescriptor(await shown(team), 'reader')
+    await converge(owner, admin)
+    const { group: id, proof } = await shown(team)
+    const body = encodeAuthBody({ kind: 'descriptor', group: id, proof, role: 'writer' })
+    const grant = admin.ns.membership.grantsOf(admin.id)[0]?.hash as Uint8Array
+    const place = { namespace: owner.ns.id, grant, incarnation: admin.ns.env.incarnation, seq: 0, previous: undefined }
+    const clock = { wallMs: 2 ** 48 - 1, counter: 2 ** 32 - 1 }
+    const draft = { kind: 'descriptor' as const, keyId: undefined, data: undefined, heads: [], clock, ...place }
+    const { bytes } = signEntry(admin.agent, draft, { body })
+    await owner.ns.receive([bytes])
+    const roleOf = ({ ns }: NamespaceNode) => ns.membership.groups.roles.get(toHex(id))?.role
+    expect(roleOf(owner)).toBe('writer')
+    await owner.ns.recordDescriptor(await shown(team), 'none')
+    expect(roleOf(owner)).toBe(undefined)
+    await owner.ns.recordDescriptor(await shown(team), 'reader')
+    await converge(owner, admin)
+    for (const node of [owner, admin]) expect(roleOf(node)).toBe('reader')
+    // The grants that it gave are no hindrance either.
+    expect(owner.ns.membership.groups.hasRole(id)).toBe(true)
+  })
+})
