@@ -129,3 +129,26 @@ describe('false boxes for capabilities', () => {
     expect(await readable(writer, artifact)).toEqual({ 1: 'one', 2: 'two' })
   })
 })
+
+test('a share that has the jti of another keeps no key in force for whom that one was for', async () => {
+  const { owner, writer, other, bob, all } = await world()
+  const artifact = await writer.write('before')
+  const [given] = await writer.ns.share({ artifact, audience: [agentOf(bob)] })
+  const share = given ?? expect.fail('it was shared')
+  await converge(...all)
+  const envelope = (await owner.ns.envelopeOf(share)) ?? expect.fail('the owner reads it')
+  const told = decodeEnvelope(envelope)
+  const grant = other.ns.membership.grantsOf(other.id)[0]?.hash ?? expect.fail('it has one')
+  const audience = [{ kind: 'agent' as const, id: new NamespaceNode(60, new TestTime()).id }]
+  const claims = { ...told.capability.claims, issuer: other.id, grant, audience }
+  const same = sealEnvelope(other.agent, { ...told, capability: signCapability(other.agent, claims) })
+  const { artifactSalt } = share
+  const forged = shareWith(other, same, { jti: claims.jti, artifactSalt, artifact })
+  for (const node of [owner, writer]) expect(await node.ns.receive([forged])).toMatchObject({ stored: 1 })
+  await writer.ns.unshare({ artifact, audience: [agentOf(bob)] })
+  await converge(owner, writer)
+  const before = (await owner.ns.catalog.get(artifact))?.root.keyId as Uint8Array
+  await owner.update(artifact, 'after')
+  const after = (await owner.ns.catalog.get(artifact))?.root.keyId as Uint8Array
+  expect(toHex(after)).not.toBe(toHex(before))
+})

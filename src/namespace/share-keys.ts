@@ -4,6 +4,7 @@ import type { KeySection } from '../log/index.ts'
 import type { ArtifactKey, Keyring, SealingItem } from '../sharing/index.ts'
 import { isSuperseded } from './key-rows.ts'
 import { type KeyUse, keyIdsOf, keyUsesOf } from './key-uses.ts'
+import type { UsedLabel } from './labelled-boxes.ts'
 import type { NamespaceParts } from './parts.ts'
 import type { Share } from './share-book.ts'
 import type { SharingView } from './sharing-view.ts'
@@ -34,8 +35,11 @@ export async function isKeySuperseded(
   const labels = await view.labelsOf(artifact, keyId)
   const shares = await view.sharesOf(artifact)
   if (labels.length === 0 && shares.length === 0) return false
-  const byJti = new Map(shares.map((share) => [bytesText(share.claims.jti), share]))
-  if (!labels.every((label) => view.isCurrent(label, byJti.get(bytesText(label.jti))))) return true
+  // Anybody who may write can give a share the jti of another, and a box may be for either.
+  const byJti = Map.groupBy(shares, ({ claims }) => bytesText(claims.jti))
+  const isCurrent = (label: UsedLabel) =>
+    byJti.get(bytesText(label.jti))?.every((share) => view.isCurrent(label, share))
+  if (!labels.every((label) => isCurrent(label) === true)) return true
   const boxed = new Set(labels.map(({ jti }) => bytesText(jti)))
   const later = shares.filter((share) => afterOf(share) > 0 && !boxed.has(bytesText(share.claims.jti)))
   const waiting = later.filter((share) => view.isInForce(share))

@@ -112,8 +112,8 @@ export class SharingView {
   }
 
   /** Whether a box with that label was sealed to nobody who should not know what is written next. */
-  isCurrent(label: BoxLabel, share: Share | undefined): boolean {
-    if (share === undefined || !this.isInForce(share)) return false
+  isCurrent(label: BoxLabel, share: Share): boolean {
+    if (!this.isInForce(share)) return false
     if (label.epoch === undefined) return true
     const groups = share.claims.audience.filter(({ kind }: Audience) => kind === 'group')
     return groups.some(({ id }) => equalBytes(this.groupOf(id)?.epoch ?? noBytes, label.epoch ?? noBytes))
