@@ -96,6 +96,8 @@ export const maxBoxesInEntry = 128
 export const maxRevokedGrants = 64
 /** Entries that one piece of evidence brings along, for it to be believed of a former admin: half of those that an answer holds. */
 export const maxEvidenceLinks = 32
+/** Entries of one namespace in which single artifacts are followed, bytes: a million small versions. More of them is somebody filling disks. */
+export const maxFollowedLogBytes = 1024 * MiB
 /** Adopts that go with the removal of an admin, some 400 bytes each: what followers are to believe of it, the newest first. */
 export const maxAdoptsOfRevoke = 256
 /** Cuts of one revoke, 60 bytes each: half of what an entry holds. */

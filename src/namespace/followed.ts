@@ -1,4 +1,5 @@
 import { bytesText } from '../encoding/index.ts'
+import { maxFollowedLogBytes } from '../limits.ts'
 
 /**
  * The artifacts that a partial log is about: it holds their entries, all that say who may do what, and bare copies of what
@@ -7,6 +8,12 @@ import { bytesText } from '../encoding/index.ts'
 export class FollowedArtifacts {
   /** By artifact, as text: versions up to that number were not shared. */
   readonly #after = new Map<string, number>()
+  /** What the log may weigh: beyond it no more is taken of artifacts. */
+  readonly maxBytes: number
+
+  constructor({ maxBytes = maxFollowedLogBytes }: { readonly maxBytes?: number } = {}) {
+    this.maxBytes = maxBytes
+  }
 
   /** @param after versions whose number is not above it are held without what is secret of them */
   set(artifact: Uint8Array, after: number): void {

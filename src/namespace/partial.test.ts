@@ -260,3 +260,22 @@ describe('a log of which one artifact is followed', () => {
     expect(await differences(ns)).toEqual([])
   })
 })
+
+test('no more is taken of artifacts than a follower has room for, and who may do what all the same', async () => {
+  const { owner, writer, outside } = await setUp()
+  const wanted = await owner.write('wanted')
+  const share = await shareWith(owner, wanted, outside.id)
+  const partial = new FollowedArtifacts({ maxBytes: 6_000 })
+  partial.set(wanted, 0)
+  const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
+  const ns = await Namespace.join(outside.env, owner.ns.id, genesis, () => [], partial)
+  await ns.holdCapabilities([{ artifact: wanted, jti: share, groups: [] }])
+  await ns.receive(await given(owner, wanted, { share }), { from: owner.id })
+  expect((await ns.catalog.get(wanted))?.state.name).toBe('wanted')
+  for (let at = 0; at < 20; at++) await owner.update(wanted, `version ${at}`)
+  await owner.ns.revoke({ agent: writer.id })
+  const received = await ns.receive(await given(owner, wanted, { share }), { from: owner.id })
+  expect(received.refused.map(({ code }) => code)).toContain('void')
+  expect(ns.totals.entryBytes).toBeLessThan(10_000)
+  expect(ns.roleOf(writer.id)).toBe(undefined)
+})

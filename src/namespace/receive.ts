@@ -285,6 +285,10 @@ class Linker {
           left.push(candidate)
           continue
         }
+        if (this.#isTooMuch(candidate)) {
+          this.#refuse(entry, 'as much is held of this namespace as is taken by who follows single artifacts')
+          continue
+        }
         const fit = follows ? 'void' : await this.#fitOf(candidate, chain)
         if (fit === 'void') {
           this.#refuse(entry, 'it lies beyond what counts, as much that is held')
@@ -313,6 +317,13 @@ class Linker {
       else this.unlinked.push(candidate.entry.hash)
     }
     return stored
+  }
+
+  /** Of a partial log: who may do what is taken all the same. */
+  #isTooMuch({ entry, bytes }: Candidate): boolean {
+    const { partial } = this.#namespace
+    if (partial === undefined || entry.header.data === undefined) return false
+    return this.#tx.accounts.totals.entryBytes + bytes.length > partial.maxBytes
   }
 
   #refuse({ hash }: Entry, why: string): void {
