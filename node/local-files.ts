@@ -4,6 +4,7 @@ import { chmod, type FileHandle, link, lstat, open, rename, stat, unlink } from 
 import { basename, dirname, join, resolve } from 'node:path'
 import type { LocalFiles, SourceFile, TargetFile } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
+import { maxUnorderedBytes } from '../src/limits.ts'
 import { diskError, systemCode, writeFully } from './disk/files.ts'
 
 const hashBufferBytes = 1024 * 1024
@@ -68,7 +69,9 @@ async function openTarget(
   const claim = await claimPartial(shared).catch((cause) => {
     throw targetError(path, cause)
   })
-  const heldBytes = claim.heldBytes <= sizeBytes ? claim.heldBytes : 0
+  // A download that was killed may have left gaps before the end: see `keep`.
+  const sure = Math.max(0, claim.heldBytes - maxUnorderedBytes)
+  const heldBytes = sure <= sizeBytes ? sure : 0
   return new Target({ ...claim, path, absolute, replaces: existing !== undefined, overwrite, heldBytes })
 }
 
@@ -77,6 +80,7 @@ interface PartialClaim {
   readonly partial: string
   /** Whether nobody goes on with the partial file later. */
   readonly isOwn: boolean
+  /** Its length; of a `TargetPlace` what of it is sure. */
   readonly heldBytes: number
 }
 
@@ -108,22 +112,35 @@ interface TargetPlace extends PartialClaim {
 }
 
 class Target implements TargetFile {
+  readonly path: string
   readonly heldBytes: number
   readonly #handle: FileHandle
   readonly #place: TargetPlace
+  /** All before is written. */
+  #end: number
   #closing: Promise<void> | undefined
 
   constructor(place: TargetPlace) {
     this.#handle = place.handle
     this.#place = place
+    this.path = place.path
     this.heldBytes = place.heldBytes
+    this.#end = place.heldBytes
   }
 
-  async write(parts: readonly Uint8Array[], position: number): Promise<void> {
+  get descriptor(): number {
+    return this.#handle.fd
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<void> {
     const file = {
       writev: async (rest: readonly Uint8Array[], at: number) => (await this.#handle.writev(rest, at)).bytesWritten,
     }
-    await this.#disk(writeFully(file, parts, position))
+    await this.#disk(writeFully(file, [bytes], position))
+  }
+
+  keep(end: number): void {
+    this.#end = end
   }
 
   async sha256(signal: AbortSignal | undefined): Promise<Uint8Array> {
@@ -139,6 +156,7 @@ class Target implements TargetFile {
   }
 
   async truncate(bytes: number): Promise<void> {
+    this.#end = Math.min(this.#end, bytes)
     await this.#disk(this.#handle.truncate(bytes))
   }
 
@@ -169,6 +187,9 @@ class Target implements TargetFile {
   async [Symbol.asyncDispose](): Promise<void> {
     const { partial, isOwn } = this.#place
     try {
+      // As long as a download may be that was killed here: so the length alone says what is sure to be there.
+      const length = this.#end === 0 ? 0 : this.#end + maxUnorderedBytes
+      if (this.#closing === undefined) await this.#handle.truncate(length).catch(() => {})
       await this.#close()
       if (isOwn) await unlink(partial).catch(() => {})
     } finally {

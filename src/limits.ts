@@ -25,6 +25,8 @@ export const maxContentBytes = 100 * GB
 
 /** A version of fewer leaves is not remembered past a restart: sealing them all again takes a few hundredths of a second. */
 export const minLeavesInRows = 16
+/** A download to a file writes leaves in any order, within so many bytes past what is whole: enough for two leaves under way in each of eight threads. 32 MiB. */
+export const maxUnorderedBytes = 32 * MiB
 /** Remembered leaves in one row of the database, 48 bytes each: about 48 KiB a row. */
 export const leavesInRow = 1024
 

@@ -4,6 +4,8 @@ import { ArtifactHubError, type ErrorDetails } from '../../src/errors.ts'
 
 /** One open file. All positions and lengths are bytes; nothing here moves a shared file position. */
 export interface DiskFile {
+  /** Its descriptor, for other threads; absent where it is no file of the system's. */
+  readonly descriptor?: number
   /** Reads into `buffer` from `position`; gives how many bytes came, fewer only at the end of the file. */
   read(buffer: Uint8Array, position: number): Promise<number>
   /** Writes the parts one after the other at `position`; gives how many bytes went, which may be fewer than asked. */
@@ -59,6 +61,11 @@ export function diskError(error: unknown, doing: string): ArtifactHubError {
   return new ArtifactHubError('STORAGE_FAILED', `cannot ${doing}: ${reason}`, { cause: error, details })
 }
 
+/** The error for a file that ends too soon, with the code that libuv has for it. */
+export function endOfFile(): Error {
+  return Object.assign(new Error('the file ends too soon'), { code: 'EOF' })
+}
+
 /** Reads until `buffer` is full or the file ends; gives the bytes read. */
 export async function readFully(file: DiskFile, buffer: Uint8Array, position: number): Promise<number> {
   let done = 0
@@ -97,6 +104,10 @@ class NodeFile implements DiskFile {
 
   constructor(handle: FileHandle) {
     this.#handle = handle
+  }
+
+  get descriptor(): number {
+    return this.#handle.fd
   }
 
   async read(buffer: Uint8Array, position: number): Promise<number> {

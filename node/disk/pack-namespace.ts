@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { maxBlockBytes } from '../../src/limits.ts'
-import type { BlockWriter, NamespaceBlocks } from '../../src/storage/blocks.ts'
+import type { BlockPlace, BlockWriter, NamespaceBlocks } from '../../src/storage/blocks.ts'
 import type { KeyValueStore } from '../../src/storage/key-value.ts'
 import { type DiskFiles, diskError } from './files.ts'
 import type { OpenPacks } from './open-packs.ts'
@@ -98,6 +98,14 @@ export class PackNamespace implements NamespaceBlocks {
     options: { signal?: AbortSignal } = {},
   ): Promise<number | undefined> {
     return await this.#reader.readInto(digest, into, options.signal)
+  }
+
+  async inPlace<T>(
+    digest: Uint8Array,
+    use: (place: BlockPlace) => Promise<T>,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<T | undefined> {
+    return await this.#reader.inPlace(digest, use, options.signal)
   }
 
   async has(digests: readonly Uint8Array[]): Promise<boolean[]> {

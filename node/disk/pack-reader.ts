@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { ArtifactHubError } from '../../src/errors.ts'
-import { diskError, readFully, systemCode } from './files.ts'
+import type { BlockPlace } from '../../src/storage/index.ts'
+import { type DiskFile, diskError, endOfFile, readFully, systemCode } from './files.ts'
 import type { OpenPacks } from './open-packs.ts'
 import type { PendingBlock } from './pack-appender.ts'
 import { packFileName, recordHeaderBytes } from './pack-format.ts'
@@ -31,28 +32,39 @@ export class PackReader {
 
   /** A block in memory of its own; `undefined` when it is not here. @throws CORRUPT, STORAGE_FAILED, CLOSED */
   async read(digest: Uint8Array, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    let block: Uint8Array<ArrayBuffer> | undefined
-    await this.#read(digest, signal, (length) => {
-      block = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer as ArrayBuffer)
+    return await this.#use(digest, signal, async (file, offset, length) => {
+      const block = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer as ArrayBuffer)
+      await readAt(file, block, offset)
       return block
     })
-    return block
   }
 
   /** A block into memory that is there, which must be long enough. Gives its length. @throws as `read` */
   async readInto(digest: Uint8Array, into: Uint8Array, signal: AbortSignal | undefined): Promise<number | undefined> {
-    return await this.#read(digest, signal, (length) => {
+    return await this.#use(digest, signal, async (file, offset, length) => {
       if (length > into.length) throw new ArtifactHubError('INTERNAL', 'a block is longer than the memory for it')
-      return into.subarray(0, length)
+      await readAt(file, into.subarray(0, length), offset)
+      return length
     })
   }
 
-  /** Gives the block's length once it is in the memory that `place` named, the last time if it was asked twice. */
-  async #read(
+  /** As `NamespaceBlocks.inPlace`. */
+  async inPlace<T>(
+    digest: Uint8Array,
+    use: (place: BlockPlace) => Promise<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<T | undefined> {
+    return await this.#use(digest, signal, async ({ descriptor }, offset, length) =>
+      descriptor === undefined ? undefined : await use({ descriptor, offset, length }),
+    )
+  }
+
+  /** Has `use` read the block from its pack, and again from where it went when it was moved meanwhile. */
+  async #use<T>(
     digest: Uint8Array,
     signal: AbortSignal | undefined,
-    place: (length: number) => Uint8Array,
-  ): Promise<number | undefined> {
+    use: (file: DiskFile, offset: number, length: number) => Promise<T>,
+  ): Promise<T | undefined> {
     const { id, isReady, ready } = this.#init
     signal?.throwIfAborted()
     await ready()
@@ -65,8 +77,9 @@ export class PackReader {
         continue
       }
       try {
-        await this.#readAt(location, place(location.length))
-        return location.length
+        const path = join(this.#init.directory, packFileName(location.pack))
+        const { offset, length } = location
+        return await this.#init.openPacks.use(path, (file) => use(file, offset + recordHeaderBytes, length))
       } catch (error) {
         const damage = readDamage(error)
         if (!damage) throw diskError(error, 'read a pack file')
@@ -86,20 +99,15 @@ export class PackReader {
     if (pending?.state === 'written') return pending.location
     return this.#init.index.find(digest)
   }
-
-  #readAt(location: BlockLocation, into: Uint8Array): Promise<void> {
-    const path = join(this.#init.directory, packFileName(location.pack))
-    return this.#init.openPacks.use(path, async (file) => {
-      const count = await readFully(file, into, location.offset + recordHeaderBytes)
-      if (count < into.length) throw new ShortRead()
-    })
-  }
 }
 
-class ShortRead extends Error {}
+async function readAt(file: DiskFile, into: Uint8Array, offset: number): Promise<void> {
+  if ((await readFully(file, into, offset)) < into.length) throw endOfFile()
+}
 
 /** What a failed read says of its pack when it is not the disk's fault. */
 function readDamage(error: unknown): string | undefined {
-  if (error instanceof ShortRead) return 'ends inside a block'
-  return systemCode(error) === 'ENOENT' ? 'is missing' : undefined
+  const code = systemCode(error)
+  if (code === 'EOF') return 'ends inside a block'
+  return code === 'ENOENT' ? 'is missing' : undefined
 }

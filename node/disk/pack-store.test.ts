@@ -1,11 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { readSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { ArtifactHubError } from '../../src/errors.ts'
+import type { BlockPlace } from '../../src/storage/index.ts'
 import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
 import { LevelStore } from './level-store.ts'
 import { PackStore } from './pack-store.ts'
+import { SimulatedDisk } from './test-support/simulated-disk.ts'
 
 let dir: string
 
@@ -78,4 +82,54 @@ test('reads into the caller’s memory, up to the end of the block and no furthe
   expect(await namespace.readInto(digestOf(randomBytes(1)), memory)).toBeUndefined()
   const tooShort = namespace.readInto(digestOf(block), memory.subarray(0, 4999))
   await expect(tooShort).rejects.toMatchObject({ code: 'INTERNAL' })
+})
+
+test('names the place of a block in an open file, and again when that was not to be read', async () => {
+  await using store = await PackStore.open({
+    directory: join(dir, 'packs'),
+    index: new MemoryKeyValueStore(),
+    keyPrefix: Uint8Array.of(1),
+    now: Date.now,
+  })
+  const namespace = await store.namespace('ns_a')
+  const block = randomBytes(5000)
+  await using writer = namespace.openWriter()
+  await writer.put(digestOf(block), block)
+  await writer.sync()
+  const bytesAt = async ({ descriptor, offset, length }: BlockPlace): Promise<Buffer> => {
+    const bytes = Buffer.alloc(length)
+    expect(readSync(descriptor, bytes, 0, length, offset)).toBe(length)
+    return bytes
+  }
+  expect(await namespace.inPlace(digestOf(block), bytesAt)).toEqual(block)
+  expect(await namespace.inPlace(digestOf(randomBytes(1)), bytesAt)).toBeUndefined()
+  let tries = 0
+  const failing = (code: string) =>
+    namespace.inPlace(digestOf(block), async () => {
+      tries++
+      throw Object.assign(new Error(code), { code })
+    })
+  await expect(failing('EOF')).rejects.toMatchObject({ code: 'CORRUPT' })
+  expect(tries).toBe(2)
+  await expect(failing('EIO')).rejects.toMatchObject({ code: 'STORAGE_FAILED', details: { systemCode: 'EIO' } })
+  const ours = new ArtifactHubError('STORAGE_FULL', 'of another file')
+  const theirs = namespace.inPlace(digestOf(block), async () => {
+    throw ours
+  })
+  await expect(theirs).rejects.toBe(ours)
+})
+
+test('has no place for a block on a disk without descriptors', async () => {
+  await using store = await PackStore.open({
+    directory: '/packs',
+    index: new MemoryKeyValueStore(),
+    keyPrefix: Uint8Array.of(1),
+    now: Date.now,
+    files: new SimulatedDisk(),
+  })
+  const namespace = await store.namespace('ns_a')
+  await using writer = namespace.openWriter()
+  await writer.put(digestOf(Buffer.alloc(9)), Buffer.alloc(9))
+  expect(await namespace.inPlace(digestOf(Buffer.alloc(9)), async () => 1)).toBeUndefined()
+  expect(await namespace.read(digestOf(Buffer.alloc(9)))).toHaveLength(9)
 })

@@ -23,5 +23,6 @@ export function withNodesRead(
       await reading
       return await blocks.read(digest, options)
     },
+    inPlace: async (digest, use, options) => await blocks.inPlace?.(digest, use, options),
   }
 }

@@ -1,5 +1,6 @@
-import type { ContentKeys } from '../../src/content/index.ts'
+import type { ContentKeys, PlacedLeaf } from '../../src/content/index.ts'
 import type { ErrorCode, ErrorDetails } from '../../src/errors.ts'
+import type { FileFailure } from './file-error.ts'
 
 /** What a worker can do. Scans live in one worker and are named by a number. */
 export type Job =
@@ -18,11 +19,15 @@ export type Job =
     }
   | {
       readonly kind: 'open'
-      /** Shared memory, opened in place and answered with nothing; or memory that is moved here and back. */
-      readonly leaf: Uint8Array
+      /** Moved here and back. */
+      readonly leaf: Uint8Array<ArrayBuffer>
       readonly digest: Uint8Array
       readonly encryptionKey: Uint8Array
     }
+  /** Answered with pieces. */
+  | { readonly kind: 'read-leaf'; readonly leaf: PlacedLeaf }
+  /** Answered with nothing. */
+  | { readonly kind: 'copy-leaf'; readonly leaf: PlacedLeaf; readonly descriptor: number; readonly offset: number }
   /** The block's memory is moved here and back. */
   | { readonly kind: 'digest'; readonly block: Uint8Array<ArrayBuffer> }
 
@@ -39,3 +44,4 @@ export type Response =
       readonly id: number
       readonly error: { readonly code: ErrorCode; readonly message: string; readonly details: ErrorDetails }
     }
+  | { readonly id: number; readonly fileFailure: FileFailure }

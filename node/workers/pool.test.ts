@@ -53,16 +53,14 @@ describe('the worker pool', () => {
     expect(Buffer.compare(chunk, seededBytes('chunk', length))).toBe(0)
   })
 
-  test('seals into and opens in shared memory, and touches nothing beside it', async () => {
+  test('seals into shared memory, and touches nothing beside it', async () => {
     const pool = openPool()
     const chunk = seededBytes('chunk', 200_000)
     const memory = pool.allocate(201_000).fill(7)
     const { digest, block } = await pool.seal(chunk, testKeys, { into: memory.subarray(4) })
     expect([block.buffer === memory.buffer, block.byteOffset, block.length]).toEqual([true, 4, 200_028])
     expect(Buffer.compare(digest, sealLeaf(chunk, testKeys).digest)).toBe(0)
-    const opened = await pool.open(block, digest, testKeys.encryption)
-    expect(opened.buffer).toBe(memory.buffer)
-    expect(Buffer.compare(opened, chunk)).toBe(0)
+    expect(Buffer.compare(block, sealLeaf(chunk, testKeys).block)).toBe(0)
     expect(Buffer.compare(memory.subarray(0, 4), new Uint8Array(4).fill(7))).toBe(0)
     expect(Buffer.compare(memory.subarray(200_032), new Uint8Array(968).fill(7))).toBe(0)
   })
@@ -212,15 +210,6 @@ describe('the worker pool', () => {
     await expect(failed).rejects.toEqual(withCode('INTERNAL'))
     await Promise.all(deaths)
     expect(closed).toBe(true)
-  })
-
-  test('gives memory back for reuse', () => {
-    const pool = openPool()
-    const memory = pool.allocate(10 * MiB)
-    expect(memory.buffer).toBeInstanceOf(SharedArrayBuffer)
-    pool.free(memory)
-    expect(pool.allocate(10 * MiB) === memory).toBe(true)
-    expect(pool.allocate(10 * MiB) === memory).toBe(false)
   })
 
   test('closed, once or twice, fails what it was doing and what comes after with CLOSED', async () => {

@@ -3,15 +3,19 @@ import {
   type ContentEngine,
   type ContentKeys,
   type ContentScan,
-  chunkIn,
   type DigestedBlock,
   inThreadEngine,
+  type LeafFiles,
+  type PlacedLeaf,
   type SealedLeaf,
   type SealOptions,
 } from '../../src/content/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { leafOverheadBytes } from '../../src/limits.ts'
+import { diskError } from '../disk/files.ts'
+import { FileError } from './file-error.ts'
 import type { Job } from './messages.ts'
+import { SharedMemory } from './shared-memory.ts'
 import { type PendingJob, WorkerSlot } from './slot.ts'
 
 /** Up to this many bytes the work is done here: it takes less time (about 0.2 ms) than the way to a worker and back. */
@@ -22,8 +26,6 @@ const jobsPerWorker = 2
 const scansPerWorker = 4
 /** Workers that start with a scan: there will be chunks to seal as soon as it has found the first ones, and a start takes 0.1 s. */
 const startedWithScan = 4
-/** Shared memory kept for the next upload, bytes: fresh pages cost time, and workers let go of old ones late. */
-const maxSpareBytes = 32 * 1024 * 1024
 
 /**
  * The content engine over worker threads, as many as there are cores and at least two. They start with the first
@@ -37,7 +39,19 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   /** Jobs of scans, which can only run where the scan lives; they go first. */
   readonly #pinned = new Map<WorkerSlot, PendingJob[]>()
   readonly #scans = new Map<WorkerSlot, number>()
-  readonly #spare: Uint8Array[] = []
+  readonly #memory = new SharedMemory()
+  readonly #files: LeafFiles = {
+    read: async (leaf) => {
+      // A stream hands out memory of its own; what uploads left would only stand beside it.
+      if (this.#openScans === 0) this.#memory.drop()
+      return await this.#run({ kind: 'read-leaf', leaf: withoutRest(leaf) })
+    },
+    copy: async (leaf, { descriptor, path }, offset) => {
+      await this.#run({ kind: 'copy-leaf', leaf: withoutRest(leaf), descriptor, offset }).catch((error) => {
+        throw error instanceof FileError && error.doing === 'write' ? diskError(error, `write ${path}`) : error
+      })
+    },
+  }
   #nextScan = 0
   #closing: Promise<void> | undefined
 
@@ -46,14 +60,11 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   }
 
   allocate(bytes: number): Uint8Array {
-    const spare = this.#spare.findIndex((memory) => memory.length === bytes)
-    if (spare >= 0) return this.#spare.splice(spare, 1)[0] as Uint8Array
-    return new Uint8Array(new SharedArrayBuffer(bytes))
+    return this.#memory.allocate(bytes)
   }
 
   free(memory: Uint8Array): void {
-    const spareBytes = this.#spare.reduce((sum, spare) => sum + spare.length, memory.length)
-    if (spareBytes <= maxSpareBytes && this.#closing === undefined) this.#spare.push(memory)
+    this.#memory.free(memory)
   }
 
   openScan(chunkingKey: Uint8Array): ContentScan {
@@ -105,22 +116,20 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     return { digest: await this.#run(job), block: into.subarray(0, length) }
   }
 
-  async open<M extends ArrayBufferLike>(
-    leaf: Uint8Array<M>,
+  async open(
+    leaf: Uint8Array<ArrayBuffer>,
     digest: Uint8Array,
     encryptionKey: Uint8Array,
-  ): Promise<Uint8Array<M>> {
+  ): Promise<Uint8Array<ArrayBuffer>> {
     if (leaf.length <= inThreadBytes || this.#isCold) return await inThreadEngine.open(leaf, digest, encryptionKey)
-    // A stream that is read hands out memory of its own; what uploads left would only stand beside it.
-    if (!isShared(leaf) && this.#openScans === 0) this.#spare.length = 0
-    const own = isShared(leaf) || leaf.length === leaf.buffer.byteLength ? leaf : leaf.slice()
-    const transfer = own.buffer instanceof ArrayBuffer ? [own.buffer] : []
-    const moved = await this.#run<Uint8Array<M> | undefined>(
-      { kind: 'open', leaf: own, digest, encryptionKey },
-      undefined,
-      transfer,
-    )
-    return moved ?? chunkIn(leaf)
+    const own = leaf.length === leaf.buffer.byteLength ? leaf : leaf.slice()
+    return await this.#run({ kind: 'open', leaf: own, ...withoutRest({ digest, encryptionKey }) }, undefined, [
+      own.buffer,
+    ])
+  }
+
+  inFiles(leafBytes: number): LeafFiles | undefined {
+    return leafBytes <= inThreadBytes || this.#isCold ? undefined : this.#files
   }
 
   async digest(block: Uint8Array<ArrayBuffer>): Promise<DigestedBlock> {
@@ -147,7 +156,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     const error = closedError()
     for (const pending of [...this.#queue.splice(0), ...[...this.#pinned.values()].flat()]) pending.reject(error)
     this.#pinned.clear()
-    this.#spare.length = 0
+    this.#memory.drop()
     await Promise.all(this.#slots.map((slot) => slot.stop(error)))
   }
 
@@ -202,6 +211,11 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
 /** Other memory is copied when it is sent, and all of the buffer that it is a part of. */
 function inSharedMemory(bytes: Uint8Array): Uint8Array {
   return isShared(bytes) ? bytes : bytes.slice()
+}
+
+/** Small arrays would take along all of the buffers that they are a part of, that of a tree's node or an entry. */
+function withoutRest<T extends Pick<PlacedLeaf, 'digest' | 'encryptionKey'>>(leaf: T): T {
+  return { ...leaf, digest: leaf.digest.slice(), encryptionKey: leaf.encryptionKey.slice() }
 }
 
 function isShared(bytes: Uint8Array): boolean {

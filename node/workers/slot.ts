@@ -2,6 +2,7 @@ import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { ArtifactHubError } from '../../src/errors.ts'
+import { FileError } from './file-error.ts'
 import type { Job, Request, Response } from './messages.ts'
 
 const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
@@ -70,8 +71,9 @@ export class WorkerSlot {
     const worker = this.#worker
     this.#worker = undefined
     this.#ready = false
-    this.#failAll(error)
+    // First, for it may be reading and writing files that are closed as soon as its jobs have failed.
     await worker?.terminate()
+    this.#failAll(error)
   }
 
   #start(): Worker {
@@ -113,7 +115,8 @@ export class WorkerSlot {
     if ('error' in response) {
       const { code, message, details } = response.error
       pending.reject(new ArtifactHubError(code, message, { details }))
-    } else pending.resolve(response.result)
+    } else if ('fileFailure' in response) pending.reject(new FileError(response.fileFailure))
+    else pending.resolve(response.result)
     this.#onSettled()
   }
 

@@ -4,9 +4,11 @@ import { parentPort } from 'node:worker_threads'
 import { ScanState } from '../../src/content/engine.ts'
 import { nonceOf, openLeaf, sealLeaf } from '../../src/content/leaf.ts'
 import { isHubError } from '../../src/errors.ts'
+import { FileError } from './file-error.ts'
+import { copyLeaf, readLeaf } from './leaf-files.ts'
 import type { Job, Request, Response } from './messages.ts'
 
-/** One thread of the pool: does the jobs that it is sent, one after another. Pure CPU work, no files. */
+/** One thread of the pool: does the jobs that it is sent, one after another. */
 
 const scans = new Map<number, ScanState>()
 const port = parentPort
@@ -17,8 +19,9 @@ port.on('message', ({ id, job }: Request) => {
   try {
     response = { id, result: run(job, transfer) }
   } catch (error) {
-    if (!isHubError(error)) throw error
-    response = { id, error: error.toJSON() }
+    if (error instanceof FileError) response = { id, fileFailure: error.toJSON() }
+    else if (isHubError(error)) response = { id, error: error.toJSON() }
+    else throw error
   }
   port.postMessage(response, transfer)
 })
@@ -33,11 +36,16 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
     case 'seal':
       return sealLeaf(job.chunk, job.keys, job).digest
     case 'open': {
-      const chunk = openLeaf(job.leaf, job.digest, job.encryptionKey)
-      if (!(chunk.buffer instanceof ArrayBuffer)) return undefined
-      transfer.push(chunk.buffer)
-      return chunk
+      transfer.push(job.leaf.buffer)
+      return openLeaf(job.leaf, job.digest, job.encryptionKey)
     }
+    case 'read-leaf': {
+      const pieces = readLeaf(job.leaf)
+      for (const { buffer } of pieces) transfer.push(buffer)
+      return pieces
+    }
+    case 'copy-leaf':
+      return copyLeaf(job.leaf, job.descriptor, job.offset)
     case 'digest':
       transfer.push(job.block.buffer)
       return { block: job.block, digest: hash('sha256', job.block, 'buffer') }

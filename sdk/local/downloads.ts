@@ -92,9 +92,10 @@ async function fill(
   await copyContent({
     ...(await versionOf(env, found, { offset: from }, signal)),
     blocks: fetch.blocks,
-    write: async (parts, offset) => {
-      await target.write(parts, offset)
-      meter.report(parts.reduce((at, part) => at + part.length, offset))
+    output: target,
+    onWritten: (end) => {
+      target.keep(end)
+      meter.report(end)
     },
   })
   await target.truncate(sizeBytes)

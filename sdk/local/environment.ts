@@ -1,4 +1,4 @@
-import type { ContentEngine, LeafMemory, PositionedSource } from '../../src/content/index.ts'
+import type { ContentEngine, LeafMemory, OutputFile, PositionedSource } from '../../src/content/index.ts'
 import type { PeerNetwork, Scheduler } from '../../src/exchange/index.ts'
 import type { NamespaceEnvironment } from '../../src/namespace/index.ts'
 import type { Discovery } from './replication/discovery.ts'
@@ -15,12 +15,16 @@ export interface SourceFile extends PositionedSource, AsyncDisposable {
   checkUnchanged(): Promise<void>
 }
 
-/** A file being downloaded: written beside its target, in order, and renamed when whole. */
-export interface TargetFile extends AsyncDisposable {
-  /** Bytes that an earlier, interrupted download left. */
+/**
+ * A file being downloaded: written beside its target, and renamed when whole. What others write through its descriptor must be done
+ * before it is committed or closed.
+ */
+export interface TargetFile extends OutputFile, AsyncDisposable {
+  /** Bytes from its beginning that an earlier, interrupted download left. */
   readonly heldBytes: number
-  /** Writes the parts one after the other. */
-  write(parts: readonly Uint8Array[], position: number): Promise<void>
+  write(bytes: Uint8Array, position: number): Promise<void>
+  /** All before `end` is written, and nothing further than `maxUnorderedBytes` past it: should this download end here, the next goes on there. */
+  keep(end: number): void
   /** SHA-256 of what is written so far. */
   sha256(signal: AbortSignal | undefined): Promise<Uint8Array>
   truncate(bytes: number): Promise<void>

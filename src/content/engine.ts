@@ -1,14 +1,15 @@
 import { createHash, type Hash, hash } from 'node:crypto'
+import type { BlockPlace } from '../storage/index.ts'
 import { Chunker } from './chunker.ts'
 import type { ContentKeys } from './keys.ts'
-import { nonceOf, openLeaf, type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
+import { type ChunkPart, nonceOf, openLeaf, type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
 
 /**
  * The pipeline's CPU work: hashing, cutting, encrypting. In the caller's thread or spread over others; the
  * results are the same bytes. What every call is given must not change until it settles.
  */
 export interface ContentEngine {
-  /** Memory that the engine reaches without copying: best for what is scanned, sealed or opened, and what it is sealed into. */
+  /** Memory that the engine reaches without copying: best for what is scanned or sealed, and what it is sealed into. */
   allocate(bytes: number): Uint8Array
   /** Gives back what `allocate` gave, for reuse. */
   free(memory: Uint8Array): void
@@ -19,17 +20,51 @@ export interface ContentEngine {
   /** As `sealLeaf`. */
   seal(chunk: Uint8Array, keys: ContentKeys, options?: SealOptions): Promise<SealedLeaf>
   /**
-   * As `openLeaf`. A leaf in memory from `allocate` is opened in place. Any other is taken over: its memory may be moved to
-   * another thread, so the caller must own all of it and not touch it again.
+   * As `openLeaf`. The leaf is taken over: its memory may be moved to another thread, so the caller must own all of it and not
+   * touch it again.
    * @throws CORRUPT as `openLeaf`
    */
-  open<M extends ArrayBufferLike>(
-    leaf: Uint8Array<M>,
-    digest: Uint8Array,
-    encryptionKey: Uint8Array,
-  ): Promise<Uint8Array<M>>
+  open(leaf: Uint8Array<ArrayBuffer>, digest: Uint8Array, encryptionKey: Uint8Array): Promise<Uint8Array<ArrayBuffer>>
+  /**
+   * How to have a leaf of that many bytes opened where it lies. Absent, and `undefined`, when this thread had better read it itself: also
+   * while the engine gets ready for the first one, which it then begins to.
+   */
+  inFiles?(leafBytes: number): LeafFiles | undefined
   /** SHA-256 of a block that others have sent or will get. Its memory may be moved to another thread and back: the caller must own all of it, and go on with what is given. */
   digest(block: Uint8Array<ArrayBuffer>): Promise<DigestedBlock>
+}
+
+/** A leaf in a file, and what is wanted of it. */
+export interface PlacedLeaf {
+  readonly place: BlockPlace
+  readonly digest: Uint8Array
+  readonly encryptionKey: Uint8Array
+  readonly part: ChunkPart
+}
+
+/** A file that is written to. */
+export interface OutputFile {
+  /** Its descriptor, good in every thread. */
+  readonly descriptor: number
+  /** For messages. */
+  readonly path: string
+}
+
+/**
+ * Leaves opened by who reads them from their files, so that only what is wanted of them comes here, or nothing at all. A file must stay open
+ * until the call settles.
+ */
+export interface LeafFiles {
+  /**
+   * The part, in pieces that are the caller's own, with all of their memory.
+   * @throws CORRUPT as `openLeaf`; as `NamespaceBlocks.inPlace` says where the file cannot be read
+   */
+  read(leaf: PlacedLeaf): Promise<Uint8Array<ArrayBuffer>[]>
+  /**
+   * Writes the part at `offset` of another file, once the leaf is verified.
+   * @throws as `read`; STORAGE_FULL or STORAGE_FAILED where it cannot be written
+   */
+  copy(leaf: PlacedLeaf, output: OutputFile, offset: number): Promise<void>
 }
 
 /** A block and its SHA-256, 32 bytes. */

@@ -1,7 +1,15 @@
 /** Files as encrypted blocks: cutting, sealing, the tree over them, and the way back. Formats: README.md. */
 export { Budget } from './budget.ts'
 export { cidOf, rawCodec } from './cid.ts'
-export { type ContentEngine, type ContentScan, type DigestedBlock, inThreadEngine } from './engine.ts'
+export {
+  type ContentEngine,
+  type ContentScan,
+  type DigestedBlock,
+  inThreadEngine,
+  type LeafFiles,
+  type OutputFile,
+  type PlacedLeaf,
+} from './engine.ts'
 export { type IngestedContent, type IngestOptions, type InlineContent, ingestContent, sealInline } from './ingest.ts'
 export type { ContentKeys } from './keys.ts'
 export { chunkIn, type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'

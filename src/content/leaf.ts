@@ -17,6 +17,15 @@ const zeroIv = new Uint8Array(leafNonceBytes)
  */
 const sliceBytes = 64 * 1024
 
+/** Decrypted at a time where what the cipher gives is handed on: one size, so that what a consumer has dropped serves again. */
+const pieceBytes = 64 * 1024
+
+/** Bytes of a chunk, `to` exclusive. */
+export interface ChunkPart {
+  readonly from: number
+  readonly to: number
+}
+
 /** A chunk encrypted. */
 export interface SealedLeaf {
   /** SHA-256 of the block, 32 bytes. */
@@ -89,24 +98,58 @@ export function openLeaf<M extends ArrayBufferLike>(
   digest: Uint8Array,
   encryptionKey: Uint8Array,
 ): Uint8Array<M> {
+  decryptLeaf(leaf, digest, encryptionKey, sliceBytes, (slice, at) => {
+    copyBytes(slice, leaf, leafNonceBytes + at)
+    giveBack(slice)
+  })
+  return chunkIn(leaf)
+}
+
+/**
+ * As `openLeaf`, but gives the bytes `from` to `to` of the chunk, in order, in pieces that are memory of their own, and leaves the leaf as
+ * it is.
+ */
+export function openPieces(
+  leaf: Uint8Array,
+  digest: Uint8Array,
+  encryptionKey: Uint8Array,
+  { from, to }: ChunkPart,
+): Uint8Array<ArrayBuffer>[] {
+  const pieces: Uint8Array<ArrayBuffer>[] = []
+  decryptLeaf(leaf, digest, encryptionKey, pieceBytes, (slice, at) => {
+    const piece = new Uint8Array(slice.buffer, slice.byteOffset, slice.length).subarray(
+      Math.max(0, from - at),
+      Math.max(0, to - at),
+    )
+    if (piece.length > 0) pieces.push(piece)
+    else giveBack(slice)
+  })
+  return pieces
+}
+
+/** Calls `take` with what it decrypts, in order: `slice` begins at `at` in the chunk. */
+function decryptLeaf(
+  leaf: Uint8Array,
+  digest: Uint8Array,
+  encryptionKey: Uint8Array,
+  bytes: number,
+  take: (slice: Buffer<ArrayBuffer>, at: number) => void,
+): void {
   verifyBlock(leaf, digest, rawCodec)
   if (leaf.length < leafOverheadBytes) throw corrupt('A leaf is shorter than its nonce and tag', digest)
   const nonce = leaf.slice(0, leafNonceBytes)
   const decipher = createDecipheriv('aes-256-gcm', createSecretKey(encryptionKey), nonce, { authTagLength: tagBytes })
   decipher.setAuthTag(leaf.slice(leaf.length - tagBytes))
   const chunkBytes = leaf.length - leafOverheadBytes
-  for (let at = 0; at < chunkBytes; at += sliceBytes) {
-    const end = Math.min(at + sliceBytes, chunkBytes)
-    const slice = decipher.update(leaf.subarray(leafNonceBytes + at, leafNonceBytes + end))
-    copyBytes(slice, leaf, leafNonceBytes + at)
-    giveBack(slice)
+  for (let at = 0; at < chunkBytes; at += bytes) {
+    const end = Math.min(at + bytes, chunkBytes)
+    take(decipher.update(leaf.subarray(leafNonceBytes + at, leafNonceBytes + end)), at)
   }
   try {
     decipher.final()
   } catch (cause) {
     throw corrupt('A leaf does not decrypt under its key', digest, cause)
   }
-  return chunkIn(leaf)
 }
 
 /** Where in a leaf's memory its chunk is, once it is opened. */

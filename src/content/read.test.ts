@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { isHubError } from '../errors.ts'
-import { leafOverheadBytes, minChunkBytes, treeFanOut } from '../limits.ts'
+import { leafOverheadBytes, maxUnorderedBytes, minChunkBytes, treeFanOut } from '../limits.ts'
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 import { MemoryBlocks, seededBytes, testKeys } from './content.test-helper.ts'
-import { type ContentEngine, inThreadEngine } from './engine.ts'
+import { type ContentEngine, inThreadEngine, type LeafFiles, type PlacedLeaf } from './engine.ts'
 import { ingestContent } from './ingest.ts'
 import { sealLeaf } from './leaf.ts'
 import { type CopyContentOptions, copyContent, type ReadContentOptions, readContent } from './read.ts'
@@ -234,134 +234,218 @@ describe('reading', () => {
   })
 })
 
-describe('copying', () => {
-  const bytes = seededBytes('content', 40 * MiB + 5)
+describe('leaves in files', () => {
+  const bytes = seededBytes('content', 24 * MiB + 5)
+  const path = 'the file'
   let root: ContentRef
   let blocks: MemoryBlocks
-  /** An engine whose memory is overwritten when it is given back. */
-  let engine: ContentEngine
-  let allocated = 0
-  let outstanding = 0
+  let leaves: Extract<TreeBlock, { kind: 'leaf' }>[]
+  /** Blocks that are in files too: a place's descriptor is the number of a leaf, from 100 on. */
+  let placed: BlockReader & { places: number; reads: number; lengthOff: number }
+  let copy: Uint8Array
+  let running = 0
 
   beforeAll(async () => {
-    const made = await stored(bytes)
-    root = made.root
-    blocks = made.blocks
+    ;({ root, blocks } = await stored(bytes))
+    leaves = (await Array.fromAsync(walkTree({ root, blocks }))).filter((block) => block.kind === 'leaf')
   })
 
   beforeEach(() => {
-    allocated = 0
-    outstanding = 0
-    engine = {
-      ...inThreadEngine,
-      allocate: (length) => {
-        allocated++
-        outstanding++
-        return new Uint8Array(length)
+    copy = new Uint8Array(bytes.length)
+    running = 0
+    placed = {
+      places: 0,
+      reads: 0,
+      lengthOff: 0,
+      async read(digest) {
+        this.reads++
+        return await blocks.read(digest)
       },
-      free: (memory) => {
-        memory.fill(0xee)
-        outstanding--
+      async inPlace(digest, use) {
+        this.places++
+        const index = leaves.findIndex((leaf) => Buffer.compare(leaf.digest, digest) === 0)
+        const length = (leaves[index] as TreeBlock).blockBytes - this.lengthOff
+        return await use({ descriptor: 100 + index, offset: 7, length })
       },
     }
   })
-
-  const copying = (options: Partial<CopyContentOptions> & Pick<CopyContentOptions, 'write'>): Promise<void> =>
-    copyContent({ root, keys: testKeys, blocks, engine, ...options })
 
   const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-  test.each([
-    ['all', undefined, 0, bytes.length],
-    ['the end', { offset: 7 * MiB + 3 }, 7 * MiB + 3, bytes.length],
-    ['the middle', { offset: 9 * MiB + 1, length: 11 * MiB }, 9 * MiB + 1, 20 * MiB + 1],
-    ['nothing', { offset: 5, length: 0 }, 5, 5],
-  ])('writes %s in order, one write at a time, from memory that is bounded', async (_, range, start, end) => {
-    const copy = new Uint8Array(bytes.length)
-    let at = start
-    let writes = 0
-    await copying({
-      range,
-      write: async (parts, offset) => {
-        expect([writes++, offset]).toEqual([0, at])
-        for (let wait = 0; wait < 20; wait++) await turn()
-        for (const part of parts) {
-          copy.set(part, at)
-          at += part.length
-        }
-        writes--
+  const chunkOf = async ({ place, digest, encryptionKey, part }: PlacedLeaf): Promise<Uint8Array<ArrayBuffer>> => {
+    running++
+    // Those that come later are ready sooner.
+    for (let wait = 0; wait < (place.descriptor % 5) * 3; wait++) await turn()
+    running--
+    const leaf = await blocks.read(digest)
+    return (await inThreadEngine.open(leaf as Uint8Array<ArrayBuffer>, digest, encryptionKey)).subarray(
+      part.from,
+      part.to,
+    )
+  }
+
+  /** An engine that opens leaves where they are, from the second one on. */
+  function fileEngine(more: Partial<LeafFiles> = {}): ContentEngine {
+    let asked = 0
+    const files: LeafFiles = {
+      read: async (leaf) => {
+        const chunk = await chunkOf(leaf)
+        return [chunk.subarray(0, 1000), chunk.subarray(1000)]
       },
-    })
-    expect(at).toBe(end)
-    expect(Buffer.compare(copy.subarray(start, end), bytes.subarray(start, end))).toBe(0)
-    expect(allocated).toBeLessThanOrEqual(24)
-    expect(outstanding).toBe(0)
+      copy: async (leaf, output, offset) => {
+        expect(output).toMatchObject({ descriptor: 5, path })
+        copy.set(await chunkOf(leaf), offset)
+      },
+      ...more,
+    }
+    return { ...inThreadEngine, inFiles: () => (++asked > 2 ? files : undefined) }
+  }
+
+  const ranges: [string, number, number][] = [
+    ['all', 0, bytes.length],
+    ['the end', 7 * MiB + 3, bytes.length],
+    ['the middle', 9 * MiB + 1, 20 * MiB + 1],
+    ['nothing', 5, 5],
+  ]
+
+  test.each(ranges)('are read there, %s of them in order', async (_, start, end) => {
+    const range = { offset: start, length: end - start }
+    const whole = await readAll({ root, blocks: placed, engine: fileEngine(), range })
+    expect(Buffer.compare(whole, bytes.subarray(start, end))).toBe(0)
+    if (start < end) expect(placed.places).toBeGreaterThan(3)
+    expect(placed.reads).toBeLessThanOrEqual(2)
   })
 
-  test('gathers what became ready during a write into the next one', async () => {
-    const sizes: number[] = []
-    await copying({
-      write: async (parts) => {
-        sizes.push(parts.length)
-        for (let wait = 0; wait < 100; wait++) await turn()
-      },
-    })
-    expect(Math.max(...sizes)).toBe(4)
-  })
-
-  test('fails with what a write throws, and calls no other', async () => {
-    let writes = 0
-    const write = async (): Promise<void> => {
-      writes++
+  const copying = async (engine: ContentEngine, options: Partial<CopyContentOptions> = {}) => {
+    const ends: number[] = []
+    const write = async (part: Uint8Array, offset: number): Promise<void> => {
       await turn()
-      throw new Error('the disk')
+      copy.set(part, offset)
     }
-    await expect(copying({ write })).rejects.toThrow('the disk')
-    expect([writes, outstanding]).toEqual([1, 0])
+    const onWritten = (written: number): void => {
+      ends.push(written)
+    }
+    const output = { descriptor: 5, path, write }
+    await copyContent({ root, keys: testKeys, blocks: placed, engine, output, onWritten, ...options })
+    return ends
+  }
+
+  test.each(ranges)('are copied from there, %s of them, and what is whole grows in order', async (_, start, end) => {
+    for (const engine of [fileEngine(), inThreadEngine]) {
+      copy.fill(0)
+      const range = { offset: start, length: end - start }
+      const onWritten = (written: number): void => {
+        ends.push(written)
+        expect(Buffer.compare(copy.subarray(start, written), bytes.subarray(start, written))).toBe(0)
+      }
+      const ends: number[] = []
+      await copying(engine, { range, onWritten })
+      expect(ends).toEqual(ends.toSorted((a, b) => a - b))
+      expect(ends.at(-1) ?? start).toBe(end)
+      expect(Buffer.compare(copy.subarray(start, end), bytes.subarray(start, end))).toBe(0)
+      expect(copy.subarray(0, start).some((byte) => byte !== 0)).toBe(false)
+      expect(copy.subarray(end).some((byte) => byte !== 0)).toBe(false)
+    }
   })
 
-  test('waits for the write under way before it tells of a damaged block, and never writes a byte of that', async () => {
-    const leaves = (await Array.fromAsync(walkTree({ root, blocks }))).filter((block) => block.kind === 'leaf')
-    const bad = leaves[10] as Extract<TreeBlock, { kind: 'leaf' }>
-    const damaged: CopyContentOptions['blocks'] = {
-      read: (digest) => blocks.read(digest),
-      readInto: async (digest, into) => {
-        const length = await blocks.readInto(digest, into)
-        if (Buffer.compare(digest, bad.digest) === 0) into[100] = (into[100] as number) ^ 1
-        return length
+  test('that are not in a file are read', async () => {
+    placed.inPlace = async () => undefined
+    expect(Buffer.compare(await readAll({ root, blocks: placed, engine: fileEngine() }), bytes)).toBe(0)
+    expect((await copying(fileEngine())).at(-1)).toBe(bytes.length)
+    expect(Buffer.compare(copy, bytes)).toBe(0)
+  })
+
+  test('are copied no further ahead than a bound', async () => {
+    const large = await stored(seededBytes('large', 100 * MiB))
+    let whole = 0
+    let furthest = 0
+    const files: Partial<LeafFiles> = {
+      copy: async ({ part }, _, offset) => {
+        furthest = Math.max(furthest, offset + part.to - part.from - whole)
+        for (let wait = 0; wait < (offset < 20 * MiB ? 500 : 1); wait++) await turn()
       },
     }
-    let written = 0
-    let writing = false
-    const write = async (parts: readonly Uint8Array[]): Promise<void> => {
-      writing = true
-      for (let wait = 0; wait < 50; wait++) await turn()
-      for (const part of parts) {
-        expect(Buffer.compare(part, bytes.subarray(written, written + part.length))).toBe(0)
-        written += part.length
+    const inPlace: BlockReader['inPlace'] = async (digest, use) => {
+      const length = (await large.blocks.read(digest))?.length as number
+      return await use({ descriptor: 100, offset: 0, length })
+    }
+    const reader: BlockReader = { read: (digest) => large.blocks.read(digest), inPlace }
+    const onWritten = (end: number): void => {
+      whole = end
+    }
+    await copying(fileEngine(files), { root: large.root, blocks: reader, onWritten })
+    expect(whole).toBe(100 * MiB)
+    expect(furthest).toBeGreaterThan(20 * MiB)
+    expect(furthest).toBeLessThanOrEqual(maxUnorderedBytes)
+  })
+
+  test('are corrupt when they are not as long there as their tree says', async () => {
+    placed.lengthOff = 1
+    await expect(readAll({ root, blocks: placed, engine: fileEngine() })).rejects.toMatchObject({ code: 'CORRUPT' })
+    await expect(copying(fileEngine())).rejects.toMatchObject({ code: 'CORRUPT' })
+    expect(running).toBe(0)
+  })
+
+  test('fail with what copying or writing one throws, once nothing runs any more', async () => {
+    let copies = 0
+    const failing = fileEngine({
+      copy: async (leaf, _, offset) => {
+        copy.set(await chunkOf(leaf), offset)
+        if (++copies === 4) throw new Error('the disk')
+      },
+    })
+    await expect(copying(failing)).rejects.toThrow('the disk')
+    expect(running).toBe(0)
+    const write = async (): Promise<void> => {
+      await turn()
+      throw new Error('the first')
+    }
+    await expect(copying(fileEngine(), { output: { descriptor: 5, path, write } })).rejects.toThrow('the first')
+    expect(running).toBe(0)
+    const onWritten = (): void => {
+      throw new Error('who looks on')
+    }
+    await expect(copying(fileEngine(), { onWritten })).rejects.toThrow('who looks on')
+    expect(running).toBe(0)
+  })
+
+  test('that are missing or damaged are told of in their turn, and no byte of them is written', async () => {
+    for (const engine of [fileEngine(), inThreadEngine]) {
+      const bad = leaves[10] as (typeof leaves)[number]
+      const key = Buffer.from(bad.digest).toString('hex')
+      const sound = blocks.blocks.get(key) as Uint8Array<ArrayBuffer>
+      const flipped = sound.slice()
+      flipped[100] = (flipped[100] as number) ^ 1
+      blocks.blocks.set(key, flipped)
+      copy.fill(0)
+      let whole = 0
+      const onWritten = (end: number): void => {
+        whole = end
       }
-      writing = false
+      try {
+        await expect(copying(engine, { onWritten })).rejects.toEqual(
+          expect.toSatisfy((error) => isHubError(error, 'CORRUPT')),
+        )
+      } finally {
+        blocks.blocks.set(key, sound)
+      }
+      expect(whole).toBe(bad.offset)
+      expect(Buffer.compare(copy.subarray(0, whole), bytes.subarray(0, whole))).toBe(0)
+      const end = bad.offset + bad.blockBytes - leafOverheadBytes
+      expect(copy.subarray(bad.offset, end).some((byte) => byte !== 0)).toBe(false)
+      expect(running).toBe(0)
     }
-    const error = await copying({ blocks: damaged, write }).catch((thrown: unknown) => thrown)
-    expect(isHubError(error, 'CORRUPT')).toBe(true)
-    expect([writing, outstanding]).toEqual([false, 0])
-    expect(written).toBeLessThanOrEqual(bad.offset)
-  })
-
-  test('names the block that is missing', async () => {
-    const missing: CopyContentOptions['blocks'] = {
-      read: (digest) => blocks.read(digest),
-      readInto: async () => undefined,
+    const treeOnly: BlockReader = {
+      read: async (digest) => (Buffer.compare(digest, root.digest) === 0 ? await blocks.read(digest) : undefined),
     }
-    const error = await copying({ blocks: missing, write: async () => {} }).catch((thrown: unknown) => thrown)
+    const error = await copying(inThreadEngine, { blocks: treeOnly }).catch((thrown: unknown) => thrown)
     expect(isHubError(error, 'UNAVAILABLE') && error.details.cid).toMatch(/^bafkrei/)
-    expect(outstanding).toBe(0)
   })
 
-  test('stops with the signal’s reason', async () => {
+  test('stop with the signal’s reason', async () => {
     const stop = new AbortController()
-    const write = async (): Promise<void> => stop.abort(new Error('enough'))
-    await expect(copying({ signal: stop.signal, write })).rejects.toThrow('enough')
-    expect(outstanding).toBe(0)
+    const onWritten = (): void => stop.abort(new Error('enough'))
+    await expect(copying(fileEngine(), { signal: stop.signal, onWritten })).rejects.toThrow('enough')
+    expect(running).toBe(0)
   })
 })

@@ -1,15 +1,17 @@
 import { ArtifactHubError } from '../errors.ts'
-import { leafOverheadBytes, maxBlockBytes } from '../limits.ts'
-import type { NamespaceBlocks } from '../storage/index.ts'
+import { leafOverheadBytes, maxBlockBytes, maxUnorderedBytes } from '../limits.ts'
+import type { BlockPlace } from '../storage/index.ts'
 import { rawCodec } from './cid.ts'
-import type { ContentEngine } from './engine.ts'
+import type { ContentEngine, OutputFile, PlacedLeaf } from './engine.ts'
 import type { ContentKeys } from './keys.ts'
+import type { ChunkPart } from './leaf.ts'
 import type { TreeMemory } from './tree-memory.ts'
 import { type BlockReader, type ContentRef, missingBlock, type TreeBlock, walkTree } from './tree-walk.ts'
 
 const MiB = 1024 * 1024
 /** Read-ahead at the start: little, for the sake of the first byte and of those who want no more than that. */
 const firstReadAheadBytes = 2 * MiB
+const streamAheadBytes = 8 * MiB
 
 export interface ReadContentOptions {
   readonly root: ContentRef
@@ -27,28 +29,12 @@ export interface ReadContentOptions {
 
 type Leaf = Extract<TreeBlock, { kind: 'leaf' }>
 
-/** A leaf's chunk, and the lent memory that it is in. */
-interface OpenedLeaf<M extends ArrayBufferLike> {
-  readonly chunk: Uint8Array<M>
-  readonly memory?: Uint8Array
-}
-
-/** What was asked for of one leaf. */
-interface Piece<M extends ArrayBufferLike> {
-  readonly bytes: Uint8Array<M>
-  /** Where it begins in the plaintext. */
+/** What is wanted of one leaf. */
+interface WantedLeaf {
+  readonly leaf: Leaf
+  readonly part: ChunkPart
+  /** Where the part begins in the plaintext. */
   readonly offset: number
-  readonly memory: Uint8Array | undefined
-}
-
-/** One way to have leaves read and opened. */
-interface LeafOpener<M extends ArrayBufferLike> {
-  readonly open: (leaf: Leaf, signal: AbortSignal) => Promise<OpenedLeaf<M>>
-  /** What a leaf takes of `maxAheadBytes`. */
-  readonly cost: (leaf: Leaf) => number
-  readonly maxAheadBytes: number
-  /** Given at once, if they are ready. */
-  readonly maxPieces: number
 }
 
 /**
@@ -61,78 +47,92 @@ interface LeafOpener<M extends ArrayBufferLike> {
 export async function* readContent(
   options: ReadContentOptions,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-  const { blocks, engine, keys } = options
-  const opener: LeafOpener<ArrayBuffer> = {
-    async open({ digest }, signal) {
-      const bytes = await blocks.read(digest, { signal })
-      if (bytes === undefined) throw missingBlock(digest, rawCodec)
-      signal.throwIfAborted()
-      return { chunk: await engine.open(bytes, digest, keys.encryption) }
-    },
-    cost: (leaf) => leaf.blockBytes,
-    maxAheadBytes: 8 * MiB,
-    maxPieces: 1,
+  const read = async (wanted: WantedLeaf, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>[]> => {
+    const files = options.engine.inFiles?.(wanted.leaf.blockBytes)
+    const pieces = files && (await inPlace(wanted, options, signal, (leaf) => files.read(leaf)))
+    return pieces ?? [await openHere(wanted, options, signal)]
   }
-  for await (const pieces of openLeaves(options, opener)) {
-    for (const { bytes } of pieces) yield bytes
+  for await (const { result: pieces } of inOrder(options, streamAheadBytes, read)) {
+    for (const piece of pieces) if (piece.length > 0) yield piece
   }
 }
 
 export interface CopyContentOptions extends ReadContentOptions {
-  readonly blocks: BlockReader & Pick<NamespaceBlocks, 'readInto'>
-  /** Takes the plaintext that begins at `offset`; called in order, one at a time. The parts are reused when it settles. */
-  readonly write: (parts: readonly Uint8Array[], offset: number) => Promise<void>
+  /** Where the plaintext goes, each byte to its place. */
+  readonly output: OutputFile & {
+    /** Called in order, one at a time. */
+    write(bytes: Uint8Array, offset: number): Promise<void>
+  }
+  /** Told up to where all is written; what it throws fails the call. */
+  readonly onWritten: (end: number) => void
 }
 
 /**
- * As `readContent`, but hands the plaintext to `write`, as much at a time as is ready, and reads on while that is at work. Its
- * memory, at most 48 MiB, is used again and again. Nothing of it is still running when it settles.
- * @throws as `readContent`, and what `write` throws
+ * Writes the plaintext into a file, its leaves in any order: none further than `maxUnorderedBytes` past the end that `onWritten` was told of
+ * last. Every block is verified before a byte of it is used. Nothing of it is still running when it settles.
+ * @throws as `readContent`, and what `output` throws
  */
 export async function copyContent(options: CopyContentOptions): Promise<void> {
-  const { blocks, engine, keys, write } = options
-  const allMemory: Uint8Array[] = []
-  const freeMemory: Uint8Array[] = []
-  const newMemory = (): Uint8Array => {
-    const memory = engine.allocate(maxBlockBytes)
-    allMemory.push(memory)
-    return memory
+  const { engine, output, onWritten } = options
+  /** Gives what is yet to be written, if it is. */
+  const copy = async (wanted: WantedLeaf, signal: AbortSignal): Promise<Uint8Array | undefined> => {
+    const files = engine.inFiles?.(wanted.leaf.blockBytes)
+    const isCopied =
+      files !== undefined &&
+      (await inPlace(wanted, options, signal, async (leaf) => {
+        await files.copy(leaf, output, wanted.offset)
+        return true
+      })) === true
+    return isCopied ? undefined : await openHere(wanted, options, signal)
   }
-  const opener: LeafOpener<ArrayBufferLike> = {
-    async open({ digest }, signal) {
-      const memory = freeMemory.pop() ?? newMemory()
-      const length = await blocks.readInto(digest, memory, { signal })
-      if (length === undefined) throw missingBlock(digest, rawCodec)
-      signal.throwIfAborted()
-      return { chunk: await engine.open(memory.subarray(0, length), digest, keys.encryption), memory }
-    },
-    cost: () => maxBlockBytes,
-    maxAheadBytes: 32 * MiB,
-    maxPieces: 4,
-  }
-  let writing = Promise.resolve()
-  try {
-    for await (const pieces of openLeaves(options, opener)) {
-      await writing
-      const parts = pieces.map(({ bytes }) => bytes)
-      writing = write(parts, (pieces[0] as Piece<ArrayBufferLike>).offset).then(() => {
-        for (const { memory } of pieces) freeMemory.push(memory as Uint8Array)
-      })
-      // A failure is told when its turn comes; until then it must not count as unhandled.
-      writing.catch(() => {})
-    }
-    await writing
-  } finally {
-    await writing.catch(() => {})
-    for (const memory of allMemory) engine.free(memory)
+  for await (const { wanted, result: bytes } of inOrder(options, maxUnorderedBytes - maxBlockBytes, copy)) {
+    const { offset, part } = wanted
+    if (bytes !== undefined) await output.write(bytes, offset)
+    onWritten(offset + part.to - part.from)
   }
 }
 
-/** What was asked for, in order, at least one piece at a time; none is empty. */
-async function* openLeaves<M extends ArrayBufferLike>(
+/** As `BlockReader.inPlace` does it, for those of `blocks` that can. */
+async function inPlace<T>(
+  { leaf, part }: WantedLeaf,
+  { blocks, keys }: ReadContentOptions,
+  signal: AbortSignal,
+  use: (leaf: PlacedLeaf) => Promise<T>,
+): Promise<T | undefined> {
+  const { digest } = leaf
+  const usePlace = async (place: BlockPlace): Promise<T> => {
+    assertLength(leaf, place.length)
+    return await use({ place, digest, encryptionKey: keys.encryption, part })
+  }
+  return await blocks.inPlace?.(digest, usePlace, { signal })
+}
+
+/** Reads a leaf into memory of ours; gives what is wanted of it. */
+async function openHere(
+  { leaf, part }: WantedLeaf,
+  { blocks, engine, keys }: ReadContentOptions,
+  signal: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { digest } = leaf
+  const bytes = await blocks.read(digest, { signal })
+  if (bytes === undefined) throw missingBlock(digest, rawCodec)
+  signal.throwIfAborted()
+  const chunk = await engine.open(bytes, digest, keys.encryption)
+  assertLength(leaf, chunk.length + leafOverheadBytes)
+  return chunk.subarray(part.from, part.to)
+}
+
+function assertLength(leaf: Leaf, blockBytes: number): void {
+  if (blockBytes === leaf.blockBytes) return
+  throw new ArtifactHubError('CORRUPT', 'A leaf is not as long as its tree says')
+}
+
+/** Has `work` done for each leaf of what was asked for, those that follow ahead of time; gives the results in order. */
+async function* inOrder<T>(
   options: ReadContentOptions,
-  opener: LeafOpener<M>,
-): AsyncGenerator<readonly Piece<M>[], void, undefined> {
+  mostAheadBytes: number,
+  work: (wanted: WantedLeaf, signal: AbortSignal) => Promise<T>,
+): AsyncGenerator<{ readonly wanted: WantedLeaf; readonly result: T }, void, undefined> {
   const { root } = options
   const { start, end } = resolveRange(options)
   const stop = new AbortController()
@@ -140,49 +140,45 @@ async function* openLeaves<M extends ArrayBufferLike>(
   // Of empty content the one leaf is still fetched and checked.
   const range = root.sizeBytes === 0 ? undefined : { start, end }
   const blocks = walkTree({ root, blocks: options.blocks, range, memory: options.treeMemory, signal })
-  const opening: { readonly leaf: Leaf; readonly opened: Promise<OpenedLeaf<M>>; isReady: boolean }[] = []
+  const working: { readonly wanted: WantedLeaf; readonly result: Promise<T> }[] = []
   let aheadBytes = 0
   let readAheadBytes = firstReadAheadBytes
   let walked = false
-  const maxAheadBytes = options.maxAheadBytes ?? (() => opener.maxAheadBytes)
+  const maxAheadBytes = options.maxAheadBytes ?? (() => mostAheadBytes)
   if (range !== undefined && start === end) return
+  // It may take a while until it is ready; meanwhile the tree is read.
+  options.engine.inFiles?.(Math.min(root.storedBytes, maxBlockBytes))
   try {
     for (;;) {
-      while (!walked && (opening.length === 0 || aheadBytes < Math.min(readAheadBytes, maxAheadBytes()))) {
+      while (!walked && (working.length === 0 || aheadBytes < Math.min(readAheadBytes, maxAheadBytes()))) {
         signal.throwIfAborted()
         const step = await blocks.next()
         if (step.done === true) walked = true
         else if (step.value.kind === 'leaf') {
-          const next = { leaf: step.value, opened: opener.open(step.value, signal), isReady: false }
-          const ready = (): void => {
-            next.isReady = true
-          }
+          const leaf = step.value
+          const chunkBytes = leaf.blockBytes - leafOverheadBytes
+          const part = { from: Math.max(0, start - leaf.offset), to: Math.min(chunkBytes, end - leaf.offset) }
+          const wanted = { leaf, part, offset: leaf.offset + part.from }
+          const result = work(wanted, signal)
           // A failure is told when its turn comes; until then it must not count as unhandled.
-          next.opened.then(ready, ready)
-          opening.push(next)
-          aheadBytes += opener.cost(next.leaf)
+          result.catch(() => {})
+          working.push({ wanted, result })
+          aheadBytes += leaf.blockBytes
         }
       }
-      if (opening.length === 0) return
-      const pieces: Piece<M>[] = []
-      do {
-        const { leaf, opened } = opening[0] as (typeof opening)[number]
-        const { chunk, memory } = await opened
-        signal.throwIfAborted()
-        if (chunk.length !== leaf.blockBytes - leafOverheadBytes) {
-          throw new ArtifactHubError('CORRUPT', 'A leaf is not as long as its tree says')
-        }
-        opening.shift()
-        aheadBytes -= opener.cost(leaf)
-        const bytes = chunk.subarray(Math.max(0, start - leaf.offset), end - leaf.offset)
-        if (bytes.length > 0) pieces.push({ bytes, offset: Math.max(start, leaf.offset), memory })
-      } while (pieces.length < opener.maxPieces && opening[0]?.isReady === true)
-      readAheadBytes = Math.min(opener.maxAheadBytes, readAheadBytes * 2)
-      if (pieces.length > 0) yield pieces
+      const next = working[0]
+      if (next === undefined) return
+      const { wanted } = next
+      const result = await next.result
+      signal.throwIfAborted()
+      working.shift()
+      aheadBytes -= wanted.leaf.blockBytes
+      readAheadBytes = Math.min(mostAheadBytes, readAheadBytes * 2)
+      yield { wanted, result }
     }
   } finally {
     stop.abort()
-    await Promise.allSettled(opening.map(({ opened }) => opened))
+    await Promise.allSettled(working.map(({ result }) => result))
   }
 }
 

@@ -1,10 +1,9 @@
-import { decode } from '@ipld/dag-pb'
-import { UnixFS } from 'ipfs-unixfs'
 import { ArtifactHubError } from '../errors.ts'
 import { leafOverheadBytes, maxBlockBytes, maxContentBytes, minChunkBytes, treeFanOut } from '../limits.ts'
+import type { NamespaceBlocks } from '../storage/index.ts'
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 import { verifyBlock } from './leaf.ts'
-import { encodeTreeNode, type TreeLink } from './tree.ts'
+import { decodeTreeNode, encodeTreeNode, type TreeLink } from './tree.ts'
 import type { TreeMemory } from './tree-memory.ts'
 
 /** A full node is about 60 KiB; nothing larger is hashed or decoded. */
@@ -23,7 +22,7 @@ export interface ContentRef {
 }
 
 /** Where blocks come from: a namespace's store, or a fetch. */
-export interface BlockReader {
+export interface BlockReader extends Pick<NamespaceBlocks, 'inPlace'> {
   /** The block, not yet verified; `undefined` when it is not to be had. The bytes become the caller's own. */
   read(digest: Uint8Array, options?: { signal?: AbortSignal }): Promise<Uint8Array<ArrayBuffer> | undefined>
 }
@@ -176,14 +175,7 @@ export function childrenOf(parent: Subtree, bytes: Uint8Array<ArrayBuffer>): Sub
 
 function decodeLinks(parent: Subtree, bytes: Uint8Array<ArrayBuffer>): TreeLink[] {
   try {
-    const node = decode(bytes)
-    const sizes = UnixFS.unmarshal(node.Data ?? new Uint8Array(0)).blockSizes
-    return node.Links.map((link, index) => ({
-      digest: link.Hash.multihash.digest,
-      codec: link.Hash.code,
-      leafBytes: Number(sizes[index]),
-      dagBytes: Number(link.Tsize),
-    }))
+    return decodeTreeNode(bytes)
   } catch (cause) {
     throw malformed(parent, 'a node does not decode', cause)
   }

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { treeFanOut } from '../limits.ts'
 import { cidOf, dagPbCodec, rawCodec } from './cid.ts'
 import { seededBytes } from './content.test-helper.ts'
-import { encodeTreeNode, TreeBuilder, type TreeLink } from './tree.ts'
+import { decodeTreeNode, encodeTreeNode, TreeBuilder, type TreeLink } from './tree.ts'
 import { walkTree } from './tree-walk.ts'
 
 async function build(leaves: readonly Uint8Array[]): Promise<{ root: TreeLink; nodes: Map<string, Uint8Array> }> {
@@ -60,6 +60,37 @@ test.each([
   const { type, data, blockSizes } = UnixFS.unmarshal(node.Data as Uint8Array)
   expect({ type, data }).toEqual({ type: 'file', data: undefined })
   expect(blockSizes).toEqual(sizes.map(BigInt))
+  expect(decodeTreeNode(bytes)).toEqual(children)
+})
+
+test('reading a node that was changed anywhere throws, or gives what is written otherwise', () => {
+  const bytes = encodeTreeNode(
+    [300, 2 ** 40, 70_000].map((leafBytes, at) => ({
+      digest: seededBytes(`child ${at}`, 32),
+      codec: rawCodec,
+      leafBytes,
+      dagBytes: leafBytes,
+    })),
+  )
+  const isTakenFor = (changed: Uint8Array): boolean => {
+    try {
+      return Buffer.compare(encodeTreeNode(decodeTreeNode(changed)), changed) === 0
+    } catch (error) {
+      expect(error).toBeInstanceOf(RangeError)
+      return false
+    }
+  }
+  expect(isTakenFor(bytes)).toBe(true)
+  for (let at = 0; at < bytes.length; at++) {
+    for (const bit of [1, 128]) {
+      const changed = bytes.slice()
+      changed[at] = (changed[at] as number) ^ bit
+      // Another digest, codec or number is another node, as well written as this one: nothing else is.
+      if (isTakenFor(changed)) expect(decodeTreeNode(changed)).not.toEqual(decodeTreeNode(bytes))
+    }
+    expect(isTakenFor(bytes.subarray(0, at))).toBe(false)
+  }
+  expect(isTakenFor(Buffer.concat([bytes, new Uint8Array(1)]))).toBe(false)
 })
 
 describe('the tree builder', () => {

@@ -1,7 +1,7 @@
 import { prefixEnd } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { decodeEntry } from '../log/index.ts'
-import type { BlockWriter, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
+import type { BlockPlace, BlockWriter, KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import type { NamespaceKeys } from './tables.ts'
 
 /** The blocks of a namespace, those carried inside its entries too: one way to read them all. */
@@ -33,6 +33,14 @@ export class EntryAndPackBlocks implements NamespaceBlocks {
     }
     if (leaf !== undefined) into.set(leaf)
     return leaf?.length
+  }
+
+  async inPlace<T>(
+    digest: Uint8Array,
+    use: (place: BlockPlace) => Promise<T>,
+    options?: { signal?: AbortSignal },
+  ): Promise<T | undefined> {
+    return await this.#packs.inPlace?.(digest, use, options)
   }
 
   async has(digests: readonly Uint8Array[]): Promise<boolean[]> {

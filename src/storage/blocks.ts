@@ -1,3 +1,13 @@
+/** Where a block's bytes are: in a file that this process has open. */
+export interface BlockPlace {
+  /** The file's descriptor, good in every thread. */
+  readonly descriptor: number
+  /** Where the block begins in it, bytes. */
+  readonly offset: number
+  /** Of the block, bytes. */
+  readonly length: number
+}
+
 /**
  * The blocks of one namespace, by SHA-256 digest (32 bytes). A block is here only if this node wrote or
  * fetched it for this namespace, whatever other namespaces hold.
@@ -19,6 +29,18 @@ export interface NamespaceBlocks {
    * @returns the length of the block, or `undefined` when it is not here
    */
   readInto(digest: Uint8Array, into: Uint8Array, options?: { signal?: AbortSignal }): Promise<number | undefined>
+  /**
+   * Has `use` read the block where it is, for those who do so in another thread. The place is good until `use` settles, which is
+   * to reject as Node's own calls do, with code EOF when the file ends inside the block: it is called again when the block was moved
+   * meanwhile. Absent where no block is in a file.
+   * @returns what `use` gave, or `undefined` when the block is not here in a file
+   * @throws as `read`, and errors of ours that `use` throws
+   */
+  inPlace?<T>(
+    digest: Uint8Array,
+    use: (place: BlockPlace) => Promise<T>,
+    options?: { signal?: AbortSignal },
+  ): Promise<T | undefined>
   /** Whether each is here, in order. */
   has(digests: readonly Uint8Array[]): Promise<boolean[]>
   /** Begins a set of writes. Until it is closed, gc keeps every block that it stored *or found*. */

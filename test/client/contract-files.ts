@@ -421,6 +421,24 @@ export function filesContract(open: OpenClient): void {
         expect(await readdir(dirname(path))).toEqual(['file.bin'])
       })
 
+      test('a download that was killed goes on before the gaps that it left', async () => {
+        const path = await fresh()
+        const large = seededBytes('large file', 50 * MiB)
+        const artifactId = await artifactOf(large)
+        await interrupt(artifactId, path)
+        const partial = await partialOf(path)
+        await writeFile(partial, large.subarray(0, 10 * MiB))
+        await using handle = await openHandle(partial, 'r+')
+        await handle.write(large, 20 * MiB, 20 * MiB, 20 * MiB)
+        const events: Progress[] = []
+        await client.artifact.downloadFile({ artifactId, path, onProgress: (progress) => events.push(progress) })
+        expectBytes(await readFile(path), large)
+        // It would count from the beginning, had it believed in the gap.
+        const loaded = events.map((event) => event.loaded)
+        expect(loaded[0]).toBeGreaterThan(8 * MiB)
+        expect(loaded).toEqual(loaded.toSorted((a, b) => a - b))
+      })
+
       test('a partial file of other content is not gone on with', async () => {
         const path = await fresh()
         const other = await client.artifact.create({ name: 'other', data: seededBytes('other', 8 * MiB) })

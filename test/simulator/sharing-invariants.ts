@@ -175,7 +175,7 @@ async function checkText(
   if (root === undefined || leaf === undefined) throw new Error(`${what} it has no content`)
   const key = await log.artifactKey(artifact, root.keyId).catch(() => undefined)
   if (key === undefined) throw new Error(`${what} it cannot open the content`)
-  const said = Buffer.from(await inThreadEngine.open(leaf, root.digest, key.content.encryption)).toString()
+  const said = Buffer.from(await inThreadEngine.open(leaf.slice(), root.digest, key.content.encryption)).toString()
   if (text !== undefined && said !== text) throw new Error(`${what} it reads ${said} and not ${text}`)
 }
 

@@ -7,13 +7,12 @@ import {
   type TransfersOptions,
 } from '../../../src/exchange/index.ts'
 import type { Namespace } from '../../../src/namespace/index.ts'
-import type { NamespaceBlocks } from '../../../src/storage/index.ts'
 import { membersByReach } from './members-by-reach.ts'
 
 /** A content that is read, from here and from others. Close it on every path; `await using` does. */
 export interface OpenFetch extends AsyncDisposable {
   /** Its blocks: those that are here at once, the others when a provider brings them. @throws as `OpenTransfer.reader` */
-  readonly blocks: BlockReader & Pick<NamespaceBlocks, 'readInto'>
+  readonly blocks: BlockReader
   /** Whether a block of it came from others, or it was not known to be whole here. */
   mayBeNews(): Promise<boolean>
   /** Resolves once all of it is here, durable and counted. @throws as `OpenTransfer.reader` */
@@ -118,13 +117,7 @@ export class Fetches implements AsyncDisposable {
     return {
       blocks: {
         read: (digest, options) => reader.read(digest, options),
-        async readInto(digest, into, options) {
-          const length = await held.readInto(digest, into, options)
-          if (length !== undefined) return length
-          const bytes = await reader.read(digest, options)
-          if (bytes !== undefined) into.set(bytes)
-          return bytes?.length
-        },
+        inPlace: async (digest, use, options) => await held.inPlace?.(digest, use, options),
       },
       mayBeNews: async () => transfer.progress.fetchedBytes > 0 || (await log.isEstimated(artifact, root)),
       whole: async () => {

@@ -1,0 +1,45 @@
+import { readSync, writeSync } from 'node:fs'
+import type { PlacedLeaf } from '../../src/content/engine.ts'
+import { openLeaf, openPieces } from '../../src/content/leaf.ts'
+import { maxBlockBytes } from '../../src/limits.ts'
+import { FileError, type FileFailure } from './file-error.ts'
+
+/** Leaves are read into here, one after another: it stays in the processor's cache, and no page of it is fresh. */
+let memory: Uint8Array<ArrayBuffer> | undefined
+
+/** What is wanted of a leaf, in pieces. @throws CORRUPT, FileError */
+export function readLeaf({ place, digest, encryptionKey, part }: PlacedLeaf): Uint8Array<ArrayBuffer>[] {
+  return openPieces(blockAt(place), digest, encryptionKey, part)
+}
+
+/** Writes what is wanted of a leaf at `offset` of the file that `descriptor` is. @throws CORRUPT, FileError */
+export function copyLeaf({ place, digest, encryptionKey, part }: PlacedLeaf, descriptor: number, offset: number): void {
+  const bytes = openLeaf(blockAt(place), digest, encryptionKey).subarray(part.from, part.to)
+  for (let done = 0; done < bytes.length; ) {
+    const count = using('write', () => writeSync(descriptor, bytes, done, bytes.length - done, offset + done))
+    if (count === 0) throw new FileError({ doing: 'write', code: 'EIO', message: 'the disk took no bytes' })
+    done += count
+  }
+}
+
+/** The block, until the next call. */
+function blockAt({ descriptor, offset, length }: PlacedLeaf['place']): Uint8Array<ArrayBuffer> {
+  memory ??= new Uint8Array(maxBlockBytes)
+  for (let done = 0; done < length; ) {
+    const into = memory
+    const count = using('read', () => readSync(descriptor, into, done, length - done, offset + done))
+    if (count === 0) throw new FileError({ doing: 'read', code: 'EOF', message: 'the file ends inside the block' })
+    done += count
+  }
+  return memory.subarray(0, length)
+}
+
+function using(doing: FileFailure['doing'], work: () => number): number {
+  try {
+    return work()
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === undefined) throw error
+    throw new FileError({ doing, code, message })
+  }
+}
