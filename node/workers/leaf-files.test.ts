@@ -60,8 +60,8 @@ test('a leaf is on this thread until a worker has started', async () => {
 const parts: [number, number][] = [
   [0, chunk.length],
   [1, 2],
-  [65_535, 65_537],
-  [65_536, 131_072],
+  [262_143, 262_145],
+  [262_144, 524_288],
   [100_000, 600_001],
   [699_999, 700_000],
   [5, 5],
@@ -73,7 +73,7 @@ test.each(parts)('bytes %i to %i of a leaf are read in pieces that own all of th
   expect(new Set(pieces.map(({ buffer }) => buffer)).size).toBe(pieces.length)
   for (const { length, buffer } of pieces) {
     expect(length).toBeGreaterThan(0)
-    expect(buffer.byteLength).toBeLessThanOrEqual(64 * 1024)
+    expect(buffer.byteLength).toBeLessThanOrEqual(256 * 1024)
   }
 })
 

@@ -4,6 +4,12 @@ import { openLeaf, openPieces } from '../../src/content/leaf.ts'
 import { maxBlockBytes } from '../../src/limits.ts'
 import { FileError, type FileFailure } from './file-error.ts'
 
+/**
+ * The allocator (glibc's, mallopt(3)) asks the kernel anew for each block as large as none that was freed yet, and gives back free memory above
+ * twice that: once it has seen one of this size it keeps what pieces of leaves were in for the next.
+ */
+new ArrayBuffer(4 * 1024 * 1024).transfer(0)
+
 /** Leaves are read into here, one after another: it stays in the processor's cache, and no page of it is fresh. */
 let memory: Uint8Array<ArrayBuffer> | undefined
 

@@ -12,7 +12,7 @@ export {
 } from './engine.ts'
 export { type IngestedContent, type IngestOptions, type InlineContent, ingestContent, sealInline } from './ingest.ts'
 export type { ContentKeys } from './keys.ts'
-export { chunkIn, type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
+export { type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
 export { LeafMemory, LeafTable, rememberedLeafBytes } from './leaf-memory.ts'
 export { type CopyContentOptions, copyContent, type ReadContentOptions, readContent } from './read.ts'
 export { type ContentSource, isPositioned, openSource, type PositionedSource } from './source.ts'

@@ -18,7 +18,7 @@ const zeroIv = new Uint8Array(leafNonceBytes)
 const sliceBytes = 64 * 1024
 
 /** Decrypted at a time where what the cipher gives is handed on: one size, so that what a consumer has dropped serves again. */
-const pieceBytes = 64 * 1024
+const pieceBytes = 256 * 1024
 
 /** Bytes of a chunk, `to` exclusive. */
 export interface ChunkPart {
@@ -153,7 +153,7 @@ function decryptLeaf(
 }
 
 /** Where in a leaf's memory its chunk is, once it is opened. */
-export function chunkIn<M extends ArrayBufferLike>(leaf: Uint8Array<M>): Uint8Array<M> {
+function chunkIn<M extends ArrayBufferLike>(leaf: Uint8Array<M>): Uint8Array<M> {
   return leaf.subarray(leafNonceBytes, leaf.length - tagBytes)
 }
 

@@ -139,7 +139,9 @@ async function checkReadable(world: World, ns: Namespace, owner: Machine, entrie
     const root = entry.header.data?.root
     if (written.text === undefined || root === undefined || entry.leaf === undefined) continue
     const key = await ns.artifactKey(artifactOf(ns, entry), root.keyId)
-    const text = Buffer.from(await inThreadEngine.open(entry.leaf.slice(), root.digest, key.content.encryption)).toString()
+    const text = Buffer.from(
+      await inThreadEngine.open(entry.leaf.slice(), root.digest, key.content.encryption),
+    ).toString()
     if (text !== written.text) throw new Error(`${what} says ${text} and not ${written.text}`)
   }
 }
