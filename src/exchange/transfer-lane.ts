@@ -193,7 +193,7 @@ export class Lane {
     try {
       stream = await this.#open()
       await this.#use(stream)
-      if (this.#bulk !== undefined) {
+      if (this.#bulk !== undefined && this.#pending.length === 0) {
         this.#closing = stream.close().catch(() => {})
         stream = this.#bulk
         this.#bulk = undefined
@@ -414,7 +414,11 @@ export class Lane {
   }
 
   #send(frame: AskerFrame): void {
-    this.#writer?.write(encodeFrame(frame), this.#signal).catch((error) => this.#fail(error))
+    const writer = this.#writer
+    writer?.write(encodeFrame(frame), this.#signal).catch((error) => {
+      // What was still to go out on the first stream when the lane left it is missed by nobody.
+      if (writer === this.#writer) this.#fail(error)
+    })
   }
 
   #fail(error: unknown): void {

@@ -159,10 +159,14 @@ export class TestSwarm implements AsyncDisposable {
     return await work
   }
 
-  /** A peer that answers as `answer` likes. */
-  impostor(name: string, answer: (stream: AskedStream, signal: AbortSignal) => Promise<void>): MemoryPeer {
+  /** A peer that answers as `answer` likes; on bulk streams too, if there are to be any. */
+  impostor(
+    name: string,
+    answer: (stream: AskedStream, signal: AbortSignal) => Promise<void>,
+    options: { readonly bulk?: boolean } = {},
+  ): MemoryPeer {
     const peer = this.peer(name)
-    peer.handle(blocksProtocol, (stream, signal) => answer(new AskedStream(stream, signal), signal))
+    peer.handle(blocksProtocol, (stream, signal) => answer(new AskedStream(stream, signal), signal), options)
     return peer
   }
 

@@ -4,7 +4,7 @@ import { seededBytes } from '../content/content.test-helper.ts'
 import { sha256, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { formatDid } from '../identity/index.ts'
-import { maxBlockBytes, progressMs } from '../limits.ts'
+import { laneIdleMs, maxBlockBytes, progressMs } from '../limits.ts'
 import type { BlockRequest } from './frames.ts'
 import {
   type AskedStream,
@@ -21,6 +21,8 @@ import {
 import type { TransferCounters } from './transfers.ts'
 
 const content = await contentOf(12)
+/** Enough for a bulk stream. */
+const large = await contentOf(40, 'large')
 
 /** One hostile provider that is asked first; it is on its own until it was asked, then an honest one comes. */
 interface Attack {
@@ -287,6 +289,60 @@ test('a provider that is slower than the least progress is replaced after that t
   expect(swarm.transfers.counters['too-slow']).toBe(1)
   expect(ended - began).toBeGreaterThanOrEqual(progressMs)
   expect(ended - began).toBeLessThan(progressMs + 2_000)
+})
+
+describe('a provider of much, which has bulk streams,', () => {
+  const leaf = (index: number) => leafOf(large, index)
+
+  test('that ends its first stream in the middle once the second is there has cut it', async () => {
+    await using swarm = new TestSwarm()
+    let streams = 0
+    swarm.impostor(
+      'a',
+      async (stream) => {
+        if (++streams > 1) return await everyRequest(stream, (request) => stream.answer(large, request, leaf))
+        await stream.answer(large, (await stream.request()) as BlockRequest, leaf)
+        await until(() => streams === 2)
+        await stream.stream.closeWrite()
+        await stream.request()
+      },
+      { bulk: true },
+    )
+    await using transfer = swarm.open(large)
+    const began = swarm.scheduler.now()
+    await swarm.during(transfer.whole())
+    expect(wrongOf(large, swarm.blocks)).toEqual([])
+    expect(swarm.transfers.counters.cut).toBe(1)
+    expect(swarm.scheduler.now() - began).toBeLessThan(laneIdleMs)
+    expect(swarm.reader.penalties).toEqual([])
+  })
+
+  test('that is late to take credit on the first stream has not cut the second', async () => {
+    await using swarm = new TestSwarm({ windowBytes: 16 })
+    let streams = 0
+    let moved = false
+    swarm.impostor(
+      'a',
+      async (stream) => {
+        if (++streams > 1) {
+          return await everyRequest(stream, async (request) => {
+            moved = true
+            await stream.answer(large, request, leaf)
+          })
+        }
+        await stream.answer(large, (await stream.request()) as BlockRequest, leaf)
+        const asked = [await stream.request(), await stream.request()]
+        for (const request of asked) await stream.answer(large, request as BlockRequest, leaf)
+        await until(() => moved)
+        expect(await stream.request()).toBe(undefined)
+      },
+      { bulk: true },
+    )
+    await using transfer = swarm.open(large)
+    await swarm.during(transfer.whole())
+    expect(wrongOf(large, swarm.blocks)).toEqual([])
+    expect([swarm.transfers.counters.cut, streams]).toEqual([0, 2])
+  })
 })
 
 function foreignTo(known: TestContent, swarm: TestSwarm): string[] {
