@@ -269,6 +269,8 @@ export const maxBulkStreams = 64
 export const maxPendingBulkStreams = 32
 /** A bulk stream's connection and its handshake, milliseconds: what needs longer has an ordinary one. */
 export const bulkHandshakeMs = 5_000
+/** The certificate of bulk streams is made anew after this long, milliseconds: one from while the clock was ahead is valid for nobody. */
+export const bulkCertificateMs = 60 * 60_000
 /** An agent to whom a bulk stream could not be opened is not tried again for this long, milliseconds. */
 export const bulkRetryMs = 10 * 60_000
 /** Opening a stream to a peer, dialling it included, milliseconds. */

@@ -39,35 +39,42 @@ function looking(upgrader: Upgrader, bulk: BulkStreams, gate: Gate): Upgrader {
       waiting--
     })
     if (!isBulk) await upgrader.upgradeInbound(connection, options)
-    else if (gate.denyHost(connection)) socket.destroy()
+    else if (gate.denyBulkHost(connection)) throw new Error('too many from that address')
     else await bulk.accept(connection, socket)
   }
   return Object.assign(Object.create(upgrader) as Upgrader, { upgradeInbound })
 }
 
-/** Looks at what comes first, and puts it back: into the socket if it is TLS, else into libp2p's connection. */
+/**
+ * Looks at what comes first, and puts it back: into the socket if it is TLS, else into libp2p's connection.
+ *
+ * @throws when nothing comes
+ */
 function beginsWithTls(connection: MultiaddrConnection, socket: Socket): Promise<boolean> {
-  return new Promise((resolve) => {
-    const finish = (isTls: boolean): void => {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => {
       clearTimeout(timer)
       connection.removeEventListener('message', look)
       connection.removeEventListener('close', closed)
-      resolve(isTls)
     }
     const look = ({ data }: StreamMessageEvent): void => {
+      stop()
       const bytes = data.subarray()
       if (bytes[0] === tlsHandshake) {
         socket.pause()
         socket.setTimeout(0)
         socket.removeAllListeners('data')
         socket.unshift(bytes)
-        finish(true)
+        resolve(true)
       } else {
-        finish(false)
         connection.unshift(bytes)
+        resolve(false)
       }
     }
-    const closed = (): void => finish(false)
+    const closed = (): void => {
+      stop()
+      reject(new Error('said nothing'))
+    }
     const timer = setTimeout(() => connection.abort(new Error('said nothing')), bulkHandshakeMs)
     timer.unref()
     connection.addEventListener('message', look)

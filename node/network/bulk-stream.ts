@@ -7,6 +7,9 @@ import { type CutReason, cutError } from './cut-error.ts'
 /** What `read` gives at most. */
 const pieceBytes = 64 * 1024
 
+/** Memory for bytes that nobody waits for is taken in pieces of this length at least, however short they come. */
+const heldBytes = 256
+
 /** Where bytes go that come next. */
 interface Target {
   readonly bytes: Uint8Array
@@ -28,7 +31,7 @@ export class BulkStream implements PeerStream {
   #target: Target | undefined
   #paused = false
   #told = false
-  #remoteEnded = false
+  #remoteEnded: boolean
   #failure: ArtifactHubError | undefined
   #over = false
   #writing: Promise<void> = Promise.resolve()
@@ -50,6 +53,7 @@ export class BulkStream implements PeerStream {
     this.agent = agent
     this.#socket = socket
     this.#onEnd = onEnd
+    this.#remoteEnded = socket.readableEnded
     socket.on('drain', this.#notify)
     socket.on('end', this.#onRemoteEnd)
     socket.on('error', (error) => this.#cut('connection-lost', error))
@@ -65,12 +69,7 @@ export class BulkStream implements PeerStream {
       if (this.#discarded > streamLingerBytes) this.abort(new Error('the other side goes on after the end'))
       return true
     }
-    const rest = this.#place(bytes)
-    if (rest.length > 0) {
-      // A copy, which `slice` of a Buffer is not.
-      this.#backlog.push(new Uint8Array(rest))
-      this.#backlogBytes += rest.length
-    }
+    this.#hold(this.#place(bytes))
     this.#tell()
     this.#paused = this.#backlogBytes >= streamQueueBytes
     return !this.#paused
@@ -90,6 +89,24 @@ export class BulkStream implements PeerStream {
     return bytes.subarray(part.length)
   }
 
+  /** Keeps a copy. */
+  #hold(bytes: Uint8Array): void {
+    if (bytes.length === 0) return
+    this.#backlogBytes += bytes.length
+    const last = this.#backlog.at(-1)
+    const room = last === undefined ? 0 : last.buffer.byteLength - last.byteOffset - last.length
+    const rest = bytes.subarray(room)
+    if (last !== undefined && room > 0) {
+      const longer = new Uint8Array(last.buffer, last.byteOffset, last.length + bytes.length - rest.length)
+      longer.set(bytes.subarray(0, room), last.length)
+      this.#backlog[this.#backlog.length - 1] = longer
+    }
+    if (rest.length === 0) return
+    const fresh = new Uint8Array(Math.max(heldBytes, rest.length))
+    fresh.set(rest)
+    this.#backlog.push(fresh.subarray(0, rest.length))
+  }
+
   /** Wakes the reader once a turn of the event loop: TLS brings bytes 16 KiB at a time. */
   #tell(): void {
     if (this.#told || this.#wake.size === 0) return
@@ -106,13 +123,16 @@ export class BulkStream implements PeerStream {
     const target: Target = { bytes, filled: 0 }
     try {
       for (;;) {
-        signal?.throwIfAborted()
         if (target.filled > 0) return target.filled
+        signal?.throwIfAborted()
         if (this.#discarded !== undefined) throw this.#failure ?? cutError('closed')
         if (this.#remoteEnded) return 0
         if (this.#failure !== undefined) throw this.#failure
         this.#target = target
-        await this.#event(signal)
+        // What came before the caller gave up would be lost.
+        await this.#event(signal).catch((reason) => {
+          if (target.filled === 0) throw reason
+        })
       }
     } finally {
       if (this.#target === target) this.#target = undefined

@@ -4,6 +4,7 @@ import type { MultiaddrConnection, PrivateKey } from '@libp2p/interface'
 import { generateCertificate, verifyPeerCertificate } from '@libp2p/tls/utils'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import {
+  bulkCertificateMs,
   bulkHandshakeMs,
   bulkRetryMs,
   maxBulkStreams,
@@ -48,6 +49,7 @@ export class BulkStreams implements Disposable {
   /** Agents (hex) to whom none could be opened, and until when they are not tried. */
   readonly #without = new Map<string, number>()
   #certificate: ReturnType<typeof generateCertificate> | undefined
+  #certificateUntil = 0
   #serve: ServeBulk = () => {}
   #isClosed = false
 
@@ -71,17 +73,19 @@ export class BulkStreams implements Disposable {
     else this.#served.delete(protocol)
   }
 
-  /** Takes over an inbound connection that begins with TLS; what was read of it is back in the socket. Never rejects. */
+  /**
+   * Takes over an inbound connection that begins with TLS; what was read of it is back in the socket.
+   *
+   * @throws when it becomes no stream; the connection is cut then
+   */
   async accept(connection: MultiaddrConnection, socket: Socket): Promise<void> {
     const { gate } = this.#init
-    if (this.#isClosed || this.#served.size === 0 || this.#handshaking.size >= maxPendingBulkStreams) {
-      socket.destroy()
-      return
-    }
     let protocol: string | undefined
     try {
+      if (this.#isClosed || this.#served.size === 0 || this.#handshaking.size >= maxPendingBulkStreams)
+        throw new Error('no bulk streams are taken')
       const certificate = await this.#own()
-      if (socket.destroyed) return
+      if (socket.destroyed) throw new Error('the connection was closed before its handshake')
       socket.allowHalfOpen = true
       const secure = new TLSSocket(socket, {
         ...certificate,
@@ -94,14 +98,9 @@ export class BulkStreams implements Disposable {
       })
       endThrough(secure, socket)
       const agent = await this.#shake(secure, undefined, AbortSignal.timeout(bulkHandshakeMs))
-      if (
-        protocol === undefined ||
-        this.#streams.size >= maxBulkStreams ||
-        gate.denyBulk(peerIdOf(agent), connection)
-      ) {
-        secure.destroy()
-        return
-      }
+      if (protocol === undefined) throw new Error('no protocol that is served')
+      if (this.#streams.size >= maxBulkStreams || gate.denyBulk(peerIdOf(agent), connection))
+        throw new Error('one stream too many')
       secure.write(taken)
       this.#serve(protocol, (onEnd) => {
         const stream = this.#track(secure, agent, onEnd)
@@ -110,13 +109,14 @@ export class BulkStreams implements Disposable {
         })
         return stream
       })
-    } catch {
+    } catch (error) {
       socket.destroy()
+      throw error
     }
   }
 
   /**
-   * Opens a stream to an agent that listens at one of these; `undefined` when it does not work, and for a while then.
+   * Opens a stream to an agent that listens at one of these; `undefined` when it works at none of them, and for a while then.
    * @throws the signal's reason
    */
   async open(
@@ -126,7 +126,8 @@ export class BulkStreams implements Disposable {
     signal: AbortSignal,
   ): Promise<BulkStream | undefined> {
     const key = toHex(agent)
-    if (this.#isClosed || (this.#without.get(key) ?? 0) > this.#init.monotonic()) return undefined
+    if (places.length === 0 || this.#isClosed || (this.#without.get(key) ?? 0) > this.#init.monotonic())
+      return undefined
     this.#without.delete(key)
     for (const place of places) {
       try {
@@ -175,6 +176,7 @@ export class BulkStreams implements Disposable {
       const bounded = AbortSignal.any([signal, AbortSignal.timeout(bulkHandshakeMs)])
       const shown = await this.#shake(secure, agent, bounded)
       if (!equalBytes(shown, agent) || secure.alpnProtocol !== protocol) throw new Error('somebody else is there')
+      if (this.#init.gate.denyAgent(peerIdOf(agent))) throw new Error('refused for misbehaviour')
       stream = this.#track(secure, agent, () => {})
       for (const bytes of early) stream.received(bytes)
       secure.resume()
@@ -216,9 +218,15 @@ export class BulkStreams implements Disposable {
     return stream
   }
 
-  /** One for all streams: making it takes some milliseconds, and it says nothing but whose it is. */
+  /**
+   * One for many streams: making it takes some milliseconds. It says whose it is and since when it is valid, and the clock may have been wrong then.
+   */
   #own(): ReturnType<typeof generateCertificate> {
-    this.#certificate ??= generateCertificate(this.#init.privateKey)
+    const now = this.#init.monotonic()
+    if (this.#certificate === undefined || now >= this.#certificateUntil) {
+      this.#certificate = generateCertificate(this.#init.privateKey)
+      this.#certificateUntil = now + bulkCertificateMs
+    }
     return this.#certificate
   }
 

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import type { MultiaddrConnection } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
 import { expect, test } from 'vitest'
 import { AgentKey } from '../../src/identity/index.ts'
-import { maxRelayedPerHour } from '../../src/limits.ts'
+import { maxConnectionsPerHost, maxRelayedPerHour } from '../../src/limits.ts'
 import { peerIdOf } from './agent-peer.ts'
 import { Gate } from './gate.ts'
 import { Penalties } from './penalties.ts'
@@ -36,4 +38,14 @@ test('an agent that is refused is neither dialled, heard nor relayed for', () =>
   penalties.add(source, 'bad-block')
   expect(denials()).toEqual([true, true, true, true])
   expect(gate.refused.penalised).toBe(4)
+})
+
+test('a connection that is closed before it is counted holds no place', () => {
+  const { rules } = new Gate(new Penalties(() => 0), () => 0)
+  const connection = (timeline: MultiaddrConnection['timeline']) =>
+    Object.assign(new EventTarget(), { remoteAddr: multiaddr('/ip4/192.0.2.1/tcp/1'), timeline }) as MultiaddrConnection
+  const denied = (timeline: MultiaddrConnection['timeline']) => rules.denyInboundConnection?.(connection(timeline))
+  for (let at = 0; at <= maxConnectionsPerHost; at++) expect(denied({ open: 1, close: 2 })).toBe(false)
+  for (let at = 0; at < maxConnectionsPerHost; at++) expect(denied({ open: 1 })).toBe(false)
+  expect(denied({ open: 1 })).toBe(true)
 })

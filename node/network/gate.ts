@@ -4,12 +4,14 @@ import {
   maxBulkStreamsOfAgent,
   maxConnectionsPerAgent,
   maxConnectionsPerHost,
+  maxNewConnectionsPerHost,
   maxRelayedPerHour,
   maxRememberedAgents,
 } from '../../src/limits.ts'
 import { agentOf } from './agent-peer.ts'
 import type { Penalties } from './penalties.ts'
 
+const secondMs = 1_000
 const hourMs = 3_600_000
 
 /**
@@ -19,17 +21,18 @@ const hourMs = 3_600_000
 export class Gate {
   readonly refused = { host: 0, agent: 0, penalised: 0 }
   readonly #penalties: Penalties
-  readonly #monotonic: () => number
   readonly #hosts = new Places(maxConnectionsPerHost)
   readonly #agents = new Places(maxConnectionsPerAgent)
   readonly #bulk = new Places(maxBulkStreamsOfAgent)
   /** Relayed connections opened through this node, by source, since the hour began. */
-  readonly #relayed = new Map<string, number>()
-  #hour = 0
+  readonly #relayed: Rate
+  /** Connections for bulk streams by host, since the second began: libp2p counts its own. */
+  readonly #newBulk: Rate
 
   constructor(penalties: Penalties, monotonic: () => number) {
     this.#penalties = penalties
-    this.#monotonic = monotonic
+    this.#relayed = new Rate(maxRelayedPerHour, hourMs, monotonic)
+    this.#newBulk = new Rate(maxNewConnectionsPerHost, secondMs, monotonic)
   }
 
   readonly rules: ConnectionGater = {
@@ -38,13 +41,20 @@ export class Gate {
     denyInboundEncryptedConnection: (peer, connection) => this.#penalised(peer) || this.#agentFull(peer, connection),
     denyOutboundEncryptedConnection: (peer) => this.#penalised(peer),
     denyInboundRelayReservation: (peer) => this.#penalised(peer),
-    denyOutboundRelayedConnection: (source) => this.#penalised(source) || this.#relayedEnough(source),
+    denyOutboundRelayedConnection: (source) => this.#penalised(source) || !this.#relayed.take(source.toString()),
     denyInboundRelayedConnection: (_relay, peer) => this.#penalised(peer),
   }
 
-  /** Whether an inbound connection that is to be a bulk stream is one too many from its address. */
-  denyHost(connection: MultiaddrConnection): boolean {
-    return this.#hostFull(connection)
+  /** Whether an inbound connection that is to be a bulk stream is one too many from its address, or in this second. */
+  denyBulkHost(connection: MultiaddrConnection): boolean {
+    if (this.#newBulk.take(hostOf(connection.remoteAddr) ?? '')) return this.#hostFull(connection)
+    this.refused.host++
+    return true
+  }
+
+  /** Whether an agent is refused for misbehaviour. */
+  denyAgent(peer: PeerId): boolean {
+    return this.#penalised(peer)
   }
 
   /** Whether its agent may not have it. */
@@ -72,15 +82,31 @@ export class Gate {
     this.refused.host++
     return true
   }
+}
 
-  #relayedEnough(source: PeerId): boolean {
-    const hour = Math.floor(this.#monotonic() / hourMs)
-    if (hour !== this.#hour || this.#relayed.size >= maxRememberedAgents) this.#relayed.clear()
-    this.#hour = hour
-    const opened = (this.#relayed.get(source.toString()) ?? 0) + 1
-    if (opened > maxRelayedPerHour) return true
-    this.#relayed.set(source.toString(), opened)
-    return false
+/** So many by each in a time. */
+class Rate {
+  readonly #max: number
+  readonly #milliseconds: number
+  readonly #monotonic: () => number
+  readonly #taken = new Map<string, number>()
+  #period = 0
+
+  constructor(max: number, milliseconds: number, monotonic: () => number) {
+    this.#max = max
+    this.#milliseconds = milliseconds
+    this.#monotonic = monotonic
+  }
+
+  /** @returns whether there was one left */
+  take(whose: string): boolean {
+    const period = Math.floor(this.#monotonic() / this.#milliseconds)
+    if (period !== this.#period || this.#taken.size >= maxRememberedAgents) this.#taken.clear()
+    this.#period = period
+    const taken = (this.#taken.get(whose) ?? 0) + 1
+    if (taken > this.#max) return false
+    this.#taken.set(whose, taken)
+    return true
   }
 }
 
@@ -94,6 +120,8 @@ class Places {
   }
 
   take(whose: string, connection: MultiaddrConnection): boolean {
+    // It would never be told of: what comes of it is nothing.
+    if (connection.timeline.close !== undefined) return true
     const taken = this.#taken.get(whose) ?? 0
     if (taken >= this.#max) return false
     this.#taken.set(whose, taken + 1)

@@ -99,7 +99,12 @@ export class Libp2pNetwork implements Network {
     const { bulk, penalties } = this.#init
     if (bulk === undefined || this.#closed !== undefined || penalties.refused(agent)) return undefined
     const bounded = signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal])
-    return await bulk.open(agent, protocol, await this.#dialler.tcpPlaces(agent), bounded)
+    try {
+      return await bulk.open(agent, protocol, await this.#dialler.tcpPlaces(agent), bounded)
+    } catch {
+      signal?.throwIfAborted()
+      return undefined
+    }
   }
 
   handle(protocol: string, handler: StreamHandler, { bulk = false }: { readonly bulk?: boolean } = {}): () => void {
