@@ -51,8 +51,11 @@ export const maxRequestsWaiting = 4
 export const blockCreditBytes = 2 * MiB
 /** Blocks that a server reads from its disk before they may be sent, bytes a stream. */
 export const blockReadAheadBytes = 4 * MiB
-/** Streams for blocks that a server answers at once, of one agent and in all: with the read-ahead this bounds its memory. */
-export const maxBlockStreamsOfAgent = 16
+/**
+ * Streams for blocks that a server answers at once, of one agent and in all: with the read-ahead this bounds its memory. Of one agent three times what
+ * it asks for: a lane that moves to a bulk stream has two, and one that ended may be heard of after its successor, which came by another connection.
+ */
+export const maxBlockStreamsOfAgent = 24
 export const maxBlockStreams = 64
 /** Streams for blocks that a node opens to one agent at once: well below what the other side allows, for ends are seen late there. */
 export const maxBlockStreamsToAgent = 8
