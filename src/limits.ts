@@ -194,8 +194,8 @@ export const maxSyncStreamsPerPeer = 16
 export const maxSyncStreams = 64
 /** Streams of pushes that one agent may have open here: of each machine that may be connected one for all namespaces, and one that is closing. */
 export const maxPushStreamsPerPeer = 8
-/** Sync streams that one agent may open in a burst, and then a second. */
-export const syncStreamBurst = 200
+/** Sync streams that one agent may open in a burst, and then a second: who is brought `maxLogsByAgent` groups at once needs some five for each. */
+export const syncStreamBurst = 600
 export const syncStreamsPerSecond = 20
 /** What one push of new entries holds, bytes, beyond the first entry: soon committed, and fair to the others on the stream. */
 export const maxPushBytes = 64 * KiB
