@@ -1,5 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 import type { ArtifactHubError } from '../../src/errors.ts'
+import { Gate } from '../../src/exchange/gate.ts'
 import type { PeerStream } from '../../src/exchange/peer-network.ts'
 import { streamFlushMs, streamLingerBytes, streamLingerMs, streamQueueBytes } from '../../src/limits.ts'
 import { type CutReason, cutError } from './cut-error.ts'
@@ -17,16 +18,17 @@ interface Target {
 }
 
 /**
- * A stream that has a TLS connection to itself. An end of the other half is what TLS or TCP says: whoever must tell all from less counts. Bytes that somebody waits for go straight to where they are wanted; of others no more than
- * `streamQueueBytes` and what TLS had decrypted are held, then TCP has the other side wait. Bytes given to `write` must not be changed
- * until the other side has them.
+ * A stream that has a TLS connection to itself. An end of the other half is what TLS or TCP says: whoever must tell all from less
+ * counts. Bytes that somebody waits for go straight to where they are wanted; of others no more than `streamQueueBytes` and what TLS
+ * had decrypted are held, then TCP has the other side wait. Bytes given to `write` must not be changed until the other side has them.
  */
 export class BulkStream implements PeerStream {
   readonly agent: Uint8Array
   readonly #socket: TLSSocket
   readonly #onEnd: (stream: BulkStream, cut: Error | undefined) => void
   readonly #backlog: Uint8Array[] = []
-  readonly #wake = new Set<() => void>()
+  /** Opened when something happened to the stream. */
+  readonly #changed = new Gate()
   #backlogBytes = 0
   #target: Target | undefined
   #paused = false
@@ -54,7 +56,7 @@ export class BulkStream implements PeerStream {
     this.#socket = socket
     this.#onEnd = onEnd
     this.#remoteEnded = socket.readableEnded
-    socket.on('drain', this.#notify)
+    socket.on('drain', this.#onProgress)
     socket.on('end', this.#onRemoteEnd)
     socket.on('error', (error) => this.#cut('connection-lost', error))
     socket.on('close', this.#onClose)
@@ -84,7 +86,7 @@ export class BulkStream implements PeerStream {
     target.filled += part.length
     if (target.filled === target.bytes.length) {
       this.#target = undefined
-      this.#notify()
+      this.#changed.open()
     }
     return bytes.subarray(part.length)
   }
@@ -109,11 +111,11 @@ export class BulkStream implements PeerStream {
 
   /** Wakes the reader once a turn of the event loop: TLS brings bytes 16 KiB at a time. */
   #tell(): void {
-    if (this.#told || this.#wake.size === 0) return
+    if (this.#told) return
     this.#told = true
     setImmediate(() => {
       this.#told = false
-      this.#notify()
+      this.#changed.open()
     })
   }
 
@@ -130,7 +132,7 @@ export class BulkStream implements PeerStream {
         if (this.#failure !== undefined) throw this.#failure
         this.#target = target
         // What came before the caller gave up would be lost.
-        await this.#event(signal).catch((reason) => {
+        await this.#changed.wait(signal).catch((reason) => {
           if (target.filled === 0) throw reason
         })
       }
@@ -181,7 +183,7 @@ export class BulkStream implements PeerStream {
       signal?.throwIfAborted()
       if (this.#failure !== undefined) throw this.#failure
       if (!this.#socket.writableNeedDrain) return
-      await this.#event(signal)
+      await this.#changed.wait(signal)
     }
   }
 
@@ -191,10 +193,10 @@ export class BulkStream implements PeerStream {
       this.#socket.end()
       while (!this.#socket.writableFinished) {
         if (this.#failure !== undefined) throw this.#failure
-        await this.#event(undefined)
+        await this.#changed.wait(undefined)
       }
     })
-    this.#socket.once('finish', this.#notify)
+    this.#socket.once('finish', this.#onProgress)
     await this.#closingWrite
   }
 
@@ -206,7 +208,7 @@ export class BulkStream implements PeerStream {
   async #finish(): Promise<void> {
     this.#discarded = 0
     this.#dropBacklog()
-    this.#notify()
+    this.#changed.open()
     this.#resume()
     this.#abortAfter(streamFlushMs, 'the other side does not take what was sent')
     await this.closeWrite().catch(() => {})
@@ -225,9 +227,11 @@ export class BulkStream implements PeerStream {
     this.#cut('aborted', reason)
   }
 
+  readonly #onProgress = (): void => this.#changed.open()
+
   readonly #onRemoteEnd = (): void => {
     this.#remoteEnded = true
-    this.#notify()
+    this.#changed.open()
   }
 
   readonly #onClose = (): void => {
@@ -246,35 +250,12 @@ export class BulkStream implements PeerStream {
     if (this.#over) return
     this.#over = true
     clearTimeout(this.#linger)
-    this.#notify()
+    this.#changed.open()
     this.#onEnd(this, this.#failure)
   }
 
   #dropBacklog(): void {
     this.#backlog.length = 0
     this.#backlogBytes = 0
-  }
-
-  readonly #notify = (): void => {
-    if (this.#wake.size === 0) return
-    const waiting = [...this.#wake]
-    this.#wake.clear()
-    for (const wake of waiting) wake()
-  }
-
-  /** Resolves when something happened to the stream. @throws the signal's reason */
-  #event(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const wake = (): void => {
-        signal?.removeEventListener('abort', aborted)
-        resolve()
-      }
-      const aborted = (): void => {
-        this.#wake.delete(wake)
-        reject(signal?.reason as Error)
-      }
-      this.#wake.add(wake)
-      signal?.addEventListener('abort', aborted, { once: true })
-    })
   }
 }

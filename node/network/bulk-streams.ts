@@ -27,8 +27,8 @@ export interface HostPort {
   readonly port: number
 }
 
-/** Serves a stream that somebody opened. */
-export type ServeBulk = (protocol: string, track: (onEnd: (cut: Error | undefined) => void) => BulkStream) => void
+/** Serves a stream that somebody opened; `begin` makes it, and tells its argument of the end. */
+export type ServeBulk = (begin: (onEnd: (cut: Error | undefined) => void) => BulkStream) => void
 
 interface BulkStreamsInit {
   readonly privateKey: PrivateKey
@@ -43,14 +43,14 @@ interface BulkStreamsInit {
  */
 export class BulkStreams implements Disposable {
   readonly #init: BulkStreamsInit
-  readonly #served = new Set<string>()
+  /** By protocol. */
+  readonly #served = new Map<string, ServeBulk>()
   readonly #streams = new Set<BulkStream>()
   readonly #handshaking = new Set<TLSSocket>()
   /** Agents (hex) to whom none could be opened, and until when they are not tried. */
   readonly #without = new Map<string, number>()
   #certificate: ReturnType<typeof generateCertificate> | undefined
   #certificateUntil = 0
-  #serve: ServeBulk = () => {}
   #isClosed = false
 
   constructor(init: BulkStreamsInit) {
@@ -62,15 +62,14 @@ export class BulkStreams implements Disposable {
     return this.#streams.size
   }
 
-  /** Who is told of streams that others open. */
-  onStream(serve: ServeBulk): void {
-    this.#serve = serve
+  /** Takes streams of a protocol that others open. */
+  handle(protocol: string, serve: ServeBulk): void {
+    this.#served.set(protocol, serve)
   }
 
-  /** Takes streams of a protocol, or takes them no more. */
-  setServed(protocol: string, isServed: boolean): void {
-    if (isServed) this.#served.add(protocol)
-    else this.#served.delete(protocol)
+  /** Takes them no more. */
+  unhandle(protocol: string): void {
+    this.#served.delete(protocol)
   }
 
   /**
@@ -98,11 +97,12 @@ export class BulkStreams implements Disposable {
       })
       endThrough(secure, socket)
       const agent = await this.#shake(secure, undefined, AbortSignal.timeout(bulkHandshakeMs))
-      if (protocol === undefined) throw new Error('no protocol that is served')
+      const serve = protocol === undefined ? undefined : this.#served.get(protocol)
+      if (serve === undefined) throw new Error('no protocol that is served')
       if (this.#streams.size >= maxBulkStreams || gate.denyBulk(peerIdOf(agent), connection))
         throw new Error('one stream too many')
       secure.write(taken)
-      this.#serve(protocol, (onEnd) => {
+      serve((onEnd) => {
         const stream = this.#track(secure, agent, onEnd)
         secure.on('data', (bytes) => {
           if (!stream.received(bytes)) secure.pause()

@@ -43,7 +43,6 @@ export class Libp2pNetwork implements Network {
   readonly #dialler: Dialler
   readonly #hints: Hints
   readonly #streams = new Set<LibP2pStream>()
-  readonly #bulkHandlers = new Map<string, StreamHandler>()
   readonly #peerListeners = new Set<(agent: Uint8Array, connected: boolean) => void>()
   readonly #closing = new AbortController()
   #registering: Promise<void> = Promise.resolve()
@@ -62,12 +61,6 @@ export class Libp2pNetwork implements Network {
       random: init.random,
       onFlood: (agent) => this.penalise(agent, 'flood'),
       warn: (message, fields) => logger?.warn(message, fields),
-    })
-    init.bulk?.onStream((protocol, track) => {
-      const handler = this.#bulkHandlers.get(protocol)
-      const begin = (onCut: (reason: Error) => void) => track((reason) => reason !== undefined && onCut(reason))
-      if (handler === undefined) begin(() => {}).abort(new Error('not served'))
-      else void this.#serve(begin, protocol, handler)
     })
     libp2p.addEventListener('peer:connect', ({ detail }) => this.#tellPeer(detail, true))
     libp2p.addEventListener('peer:disconnect', ({ detail }) => this.#tellPeer(detail, false))
@@ -113,7 +106,11 @@ export class Libp2pNetwork implements Network {
       if (agent === undefined || this.#closed !== undefined) stream.abort(new Error('not served'))
       else void this.#serve((onCut) => this.#track(stream, agent, onCut), protocol, handler)
     }
-    if (bulk) this.#serveBulk(protocol, handler)
+    if (bulk) {
+      this.#init.bulk?.handle(protocol, (begin) => {
+        void this.#serve((onCut) => begin((reason) => reason !== undefined && onCut(reason)), protocol, handler)
+      })
+    }
     this.#register(() =>
       this.libp2p.handle(protocol, serve, {
         maxInboundStreams: maxStreamsPerProtocol,
@@ -125,8 +122,7 @@ export class Libp2pNetwork implements Network {
     return () => {
       if (!handled) return
       handled = false
-      this.#bulkHandlers.delete(protocol)
-      this.#init.bulk?.setServed(protocol, false)
+      this.#init.bulk?.unhandle(protocol)
       this.#register(() => this.libp2p.unhandle(protocol))
     }
   }
@@ -137,11 +133,6 @@ export class Libp2pNetwork implements Network {
       if (this.#closed === undefined)
         this.#init.logger?.error('a protocol was not registered', { error: error.message })
     })
-  }
-
-  #serveBulk(protocol: string, handler: StreamHandler): void {
-    this.#bulkHandlers.set(protocol, handler)
-    this.#init.bulk?.setServed(protocol, true)
   }
 
   /** @param begin makes the stream, which says through its argument when it was cut */

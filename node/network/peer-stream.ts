@@ -1,5 +1,6 @@
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface'
 import type { ArtifactHubError } from '../../src/errors.ts'
+import { Gate } from '../../src/exchange/gate.ts'
 import type { PeerStream } from '../../src/exchange/peer-network.ts'
 import {
   streamFlushMs,
@@ -19,7 +20,8 @@ export class LibP2pStream implements PeerStream {
   readonly agent: Uint8Array
   readonly #stream: Stream
   readonly #queue: Uint8Array[] = []
-  readonly #wake = new Set<() => void>()
+  /** Opened when something happened to the stream. */
+  readonly #changed = new Gate()
   readonly #onEnd: (cut: Error | undefined) => void
   #queuedBytes = 0
   #remoteEnded: boolean
@@ -77,7 +79,7 @@ export class LibP2pStream implements PeerStream {
       signal?.throwIfAborted()
       if (this.#failure !== undefined) throw this.#failure
       if (!this.#stream.writableNeedsDrain) return
-      await this.#event(signal)
+      await this.#changed.wait(signal)
     }
   }
 
@@ -94,7 +96,7 @@ export class LibP2pStream implements PeerStream {
       if (this.#discarded !== undefined) throw this.#failure ?? cutError('closed')
       if (this.#remoteEnded && this.#stream.readBufferLength === 0) return undefined
       if (this.#failure !== undefined) throw this.#failure
-      await this.#event(signal)
+      await this.#changed.wait(signal)
     }
   }
 
@@ -119,7 +121,7 @@ export class LibP2pStream implements PeerStream {
     this.#discarded = 0
     this.#queue.length = 0
     this.#queuedBytes = 0
-    this.#notify()
+    this.#changed.open()
     this.#resume()
     this.#abortAfter(streamFlushMs, 'the other side does not take what was sent')
     await this.closeWrite().catch(() => {})
@@ -156,12 +158,12 @@ export class LibP2pStream implements PeerStream {
     // The first bytes of a turn of the event loop wake the reader at once, the rest together: TLS brings them 16 KiB at a time.
     this.#told = true
     setImmediate(this.#onTurn)
-    this.#notify()
+    this.#changed.open()
   }
 
   readonly #onTurn = (): void => {
     this.#told = false
-    if (this.#queue.length > 0) this.#notify()
+    if (this.#queue.length > 0) this.#changed.open()
   }
 
   /** A pause inside `resume` is undone by libp2p when `resume` returns: it waits until then. */
@@ -189,10 +191,10 @@ export class LibP2pStream implements PeerStream {
 
   readonly #onRemoteEnd = (): void => {
     this.#remoteEnded = true
-    this.#notify()
+    this.#changed.open()
   }
 
-  readonly #onDrain = (): void => this.#notify()
+  readonly #onDrain = (): void => this.#changed.open()
 
   readonly #onClose = ({ error, local }: StreamCloseEvent): void => {
     if (error !== undefined) this.#cut(local === true ? 'connection-lost' : 'reset', error)
@@ -209,30 +211,7 @@ export class LibP2pStream implements PeerStream {
     if (this.#over) return
     this.#over = true
     clearTimeout(this.#linger)
-    this.#notify()
+    this.#changed.open()
     this.#onEnd(this.#failure)
-  }
-
-  #notify(): void {
-    if (this.#wake.size === 0) return
-    const waiting = [...this.#wake]
-    this.#wake.clear()
-    for (const wake of waiting) wake()
-  }
-
-  /** Resolves when something happened to the stream. @throws the signal's reason */
-  #event(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const wake = (): void => {
-        signal?.removeEventListener('abort', aborted)
-        resolve()
-      }
-      const aborted = (): void => {
-        this.#wake.delete(wake)
-        reject(signal?.reason as Error)
-      }
-      this.#wake.add(wake)
-      signal?.addEventListener('abort', aborted, { once: true })
-    })
   }
 }

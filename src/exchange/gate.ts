@@ -9,17 +9,17 @@ export class Gate {
   }
 
   /** Resolves at the next `open`. @throws the signal's reason */
-  async wait(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
+  async wait(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted()
     await new Promise<void>((resolve) => {
       const wake = (): void => {
         this.#waiting.delete(wake)
-        signal.removeEventListener('abort', wake)
+        signal?.removeEventListener('abort', wake)
         resolve()
       }
       this.#waiting.add(wake)
-      signal.addEventListener('abort', wake, { once: true })
+      signal?.addEventListener('abort', wake, { once: true })
     })
-    signal.throwIfAborted()
+    signal?.throwIfAborted()
   }
 }
