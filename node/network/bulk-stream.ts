@@ -1,9 +1,7 @@
 import type { TLSSocket } from 'node:tls'
-import type { ArtifactHubError } from '../../src/errors.ts'
-import { Gate } from '../../src/exchange/gate.ts'
-import type { PeerStream } from '../../src/exchange/peer-network.ts'
-import { streamFlushMs, streamLingerBytes, streamLingerMs, streamQueueBytes } from '../../src/limits.ts'
-import { type CutReason, cutError } from './cut-error.ts'
+import { streamQueueBytes } from '../../src/limits.ts'
+import { cutError } from './cut-error.ts'
+import { type OnStreamEnd, TransportStream } from './transport-stream.ts'
 
 /** What `read` gives at most. */
 const pieceBytes = 64 * 1024
@@ -22,43 +20,22 @@ interface Target {
  * counts. Bytes that somebody waits for go straight to where they are wanted; of others no more than `streamQueueBytes` and what TLS
  * had decrypted are held, then TCP has the other side wait. Bytes given to `write` must not be changed until the other side has them.
  */
-export class BulkStream implements PeerStream {
-  readonly agent: Uint8Array
+export class BulkStream extends TransportStream {
   readonly #socket: TLSSocket
-  readonly #onEnd: (stream: BulkStream, cut: Error | undefined) => void
   readonly #backlog: Uint8Array[] = []
-  /** Opened when something happened to the stream. */
-  readonly #changed = new Gate()
   #backlogBytes = 0
   #target: Target | undefined
   #paused = false
   #told = false
-  #remoteEnded: boolean
-  #failure: ArtifactHubError | undefined
-  #over = false
-  #writing: Promise<void> = Promise.resolve()
-  #closingWrite: Promise<void> | undefined
-  #closing: Promise<void> | undefined
-  /** Bytes thrown away since `close`; `undefined` while bytes are kept. */
-  #discarded: number | undefined
-  #linger: NodeJS.Timeout | undefined
 
-  /**
-   * @param socket after its handshake; what it reads is handed to `received`
-   * @param onEnd called once, when both sides are through or the stream was cut
-   */
-  constructor(
-    socket: TLSSocket,
-    agent: Uint8Array,
-    onEnd: (stream: BulkStream, cut: Error | undefined) => void = () => {},
-  ) {
-    this.agent = agent
+  /** @param socket after its handshake; what it reads is handed to `received` */
+  constructor(socket: TLSSocket, agent: Uint8Array, onEnd: OnStreamEnd = () => {}) {
+    super(agent, socket.readableEnded, onEnd)
     this.#socket = socket
-    this.#onEnd = onEnd
-    this.#remoteEnded = socket.readableEnded
-    socket.on('drain', this.#onProgress)
-    socket.on('end', this.#onRemoteEnd)
-    socket.on('error', (error) => this.#cut('connection-lost', error))
+    socket.on('drain', this.onProgress)
+    socket.on('finish', this.onProgress)
+    socket.on('end', this.onRemoteEnd)
+    socket.on('error', (error) => this.#lost(error))
     socket.on('close', this.#onClose)
     // Later, for whoever makes this does not have it yet.
     if (socket.destroyed) queueMicrotask(this.#onClose)
@@ -66,9 +43,8 @@ export class BulkStream implements PeerStream {
 
   /** Takes bytes that came; they may be overwritten afterwards. @returns whether more may come, without `resume` being called */
   received(bytes: Uint8Array): boolean {
-    if (this.#discarded !== undefined) {
-      this.#discarded += bytes.length
-      if (this.#discarded > streamLingerBytes) this.abort(new Error('the other side goes on after the end'))
+    if (this.closed) {
+      this.discard(bytes.length)
       return true
     }
     this.#hold(this.#place(bytes))
@@ -86,7 +62,7 @@ export class BulkStream implements PeerStream {
     target.filled += part.length
     if (target.filled === target.bytes.length) {
       this.#target = undefined
-      this.#changed.open()
+      this.changed.open()
     }
     return bytes.subarray(part.length)
   }
@@ -115,7 +91,7 @@ export class BulkStream implements PeerStream {
     this.#told = true
     setImmediate(() => {
       this.#told = false
-      this.#changed.open()
+      this.changed.open()
     })
   }
 
@@ -127,12 +103,12 @@ export class BulkStream implements PeerStream {
       for (;;) {
         if (target.filled > 0) return target.filled
         signal?.throwIfAborted()
-        if (this.#discarded !== undefined) throw this.#failure ?? cutError('closed')
-        if (this.#remoteEnded) return 0
-        if (this.#failure !== undefined) throw this.#failure
+        if (this.closed) throw this.failure ?? cutError('closed')
+        if (this.remoteEnded) return 0
+        this.throwIfCut()
         this.#target = target
         // What came before the caller gave up would be lost.
-        await this.#changed.wait(signal).catch((reason) => {
+        await this.changed.wait(signal).catch((reason) => {
           if (target.filled === 0) throw reason
         })
       }
@@ -158,104 +134,48 @@ export class BulkStream implements PeerStream {
       else this.#backlog[0] = first.subarray(part.length)
     }
     this.#backlogBytes -= at
-    if (this.#paused && this.#backlogBytes <= streamQueueBytes / 2) this.#resume()
+    if (this.#paused && this.#backlogBytes <= streamQueueBytes / 2) this.resumeReading()
     return at
   }
 
-  #resume(): void {
+  protected resumeReading(): void {
     this.#paused = false
     this.#socket.resume()
   }
 
-  async write(bytes: Uint8Array, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    if (this.#closingWrite !== undefined || this.#discarded !== undefined) throw this.#failure ?? cutError('closed')
-    const turn = this.#writing.then(async () => {
-      await this.#writable(signal)
-      this.#socket.write(bytes)
-      await this.#writable(signal)
-    })
-    this.#writing = turn.catch(() => {})
-    await turn
+  protected needsDrain(): boolean {
+    return this.#socket.writableNeedDrain
   }
 
-  async #writable(signal: AbortSignal | undefined): Promise<void> {
-    for (;;) {
-      signal?.throwIfAborted()
-      if (this.#failure !== undefined) throw this.#failure
-      if (!this.#socket.writableNeedDrain) return
-      await this.#changed.wait(signal)
+  protected async send(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+    await this.writable(signal)
+    this.#socket.write(bytes)
+  }
+
+  protected async endWrite(): Promise<void> {
+    this.#socket.end()
+    while (!this.#socket.writableFinished) {
+      this.throwIfCut()
+      await this.changed.wait(undefined)
     }
   }
 
-  async closeWrite(): Promise<void> {
-    this.#closingWrite ??= this.#writing.then(async () => {
-      if (this.#failure !== undefined) throw this.#failure
-      this.#socket.end()
-      while (!this.#socket.writableFinished) {
-        if (this.#failure !== undefined) throw this.#failure
-        await this.#changed.wait(undefined)
-      }
-    })
-    this.#socket.once('finish', this.#onProgress)
-    await this.#closingWrite
+  protected dropHeld(): void {
+    this.#backlog.length = 0
+    this.#backlogBytes = 0
   }
 
-  async close(): Promise<void> {
-    this.#closing ??= this.#finish()
-    await this.#closing
-  }
-
-  async #finish(): Promise<void> {
-    this.#discarded = 0
-    this.#dropBacklog()
-    this.#changed.open()
-    this.#resume()
-    this.#abortAfter(streamFlushMs, 'the other side does not take what was sent')
-    await this.closeWrite().catch(() => {})
-    this.#abortAfter(streamLingerMs, 'the other side did not end its half')
-  }
-
-  #abortAfter(milliseconds: number, why: string): void {
-    clearTimeout(this.#linger)
-    if (this.#over) return
-    this.#linger = setTimeout(() => this.abort(new Error(why)), milliseconds)
-    this.#linger.unref()
-  }
-
-  abort(reason: Error): void {
-    if (this.#over) return
-    this.#cut('aborted', reason)
-  }
-
-  readonly #onProgress = (): void => this.#changed.open()
-
-  readonly #onRemoteEnd = (): void => {
-    this.#remoteEnded = true
-    this.#changed.open()
-  }
-
-  readonly #onClose = (): void => {
-    if (this.#remoteEnded && this.#socket.writableFinished) this.#end()
-    else this.#cut('connection-lost')
-  }
-
-  #cut(reason: CutReason, cause?: unknown): void {
-    this.#failure ??= cutError(reason, cause)
-    if (reason === 'aborted') this.#dropBacklog()
-    this.#end()
+  protected destroy(): void {
     this.#socket.destroy()
   }
 
-  #end(): void {
-    if (this.#over) return
-    this.#over = true
-    clearTimeout(this.#linger)
-    this.#changed.open()
-    this.#onEnd(this, this.#failure)
+  readonly #onClose = (): void => {
+    if (this.remoteEnded && this.#socket.writableFinished) this.ended(undefined)
+    else this.#lost()
   }
 
-  #dropBacklog(): void {
-    this.#backlog.length = 0
-    this.#backlogBytes = 0
+  #lost(cause?: unknown): void {
+    this.ended('connection-lost', cause)
+    this.#socket.destroy()
   }
 }

@@ -15,6 +15,7 @@ import { agentOf, peerIdOf } from './agent-peer.ts'
 import { BulkStream } from './bulk-stream.ts'
 import type { Gate } from './gate.ts'
 import { endThrough, handshake, joinSmallWrites, libp2pTls } from './tls-on-socket.ts'
+import type { OnStreamEnd } from './transport-stream.ts'
 
 /** The first byte of whoever listens: it takes the stream. Before it nobody knows, for TLS 1.3 is through for who dials first. */
 const taken = Buffer.of(1)
@@ -28,7 +29,7 @@ export interface HostPort {
 }
 
 /** Serves a stream that somebody opened; `begin` makes it, and tells its argument of the end. */
-export type ServeBulk = (begin: (onEnd: (cut: Error | undefined) => void) => BulkStream) => void
+export type ServeBulk = (begin: (onEnd: OnStreamEnd) => BulkStream) => void
 
 interface BulkStreamsInit {
   readonly privateKey: PrivateKey
@@ -209,9 +210,9 @@ export class BulkStreams implements Disposable {
     }
   }
 
-  #track(secure: TLSSocket, agent: Uint8Array, onEnd: (cut: Error | undefined) => void): BulkStream {
-    const stream = new BulkStream(secure, agent, (ended, cut) => {
-      this.#streams.delete(ended)
+  #track(secure: TLSSocket, agent: Uint8Array, onEnd: OnStreamEnd): BulkStream {
+    const stream = new BulkStream(secure, agent, (cut) => {
+      this.#streams.delete(stream)
       onEnd(cut)
     })
     this.#streams.add(stream)
