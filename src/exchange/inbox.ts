@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ArtifactHubError } from '../errors.ts'
+import { isAddress } from '../identity/index.ts'
 import {
   maxEnvelopeBytes,
   maxEnvelopesInDelivery,
@@ -87,7 +88,8 @@ export function serveInbox({ network, scheduler, isKnown, receive }: ServeInboxO
         throw new ArtifactHubError('UNAVAILABLE', 'too many deliveries')
       }
       const { env, group, peers } = parsed.data
-      const known = peers.map(([agent, addresses]) => ({ agent, addresses }))
+      // What is none would be kept, and handed on, all the same.
+      const known = peers.map(([agent, addresses]) => ({ agent, addresses: addresses.filter(isAddress) }))
       const delivery = { envelopes: env, group: group ?? undefined, peers: known }
       return { v: formatVersion, taken: await receive(delivery, from, signal) }
     },

@@ -3,6 +3,7 @@ import { readContent, sealInline } from '../../../src/content/index.ts'
 import { artifactSaltBytes, concatBytes, type Reader } from '../../../src/encoding/index.ts'
 import { isHubError } from '../../../src/errors.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
+import { isAddress } from '../../../src/identity/index.ts'
 import { maxPeersInGroupRecord, maxTicketAddressBytes, maxTicketAddresses } from '../../../src/limits.ts'
 import { writeDelete, writeFirstVersion } from '../../../src/namespace/index.ts'
 import type { LocalEnvironment } from '../environment.ts'
@@ -97,6 +98,6 @@ export function peersIn(reader: Reader): KnownPeer[] {
     const agent = row.bytes(0, 32)
     const addresses = row.array(1, 0, maxTicketAddresses)
     const texts = Array.from({ length: addresses.length }, (_, at) => addresses.text(at, maxTicketAddressBytes))
-    return { agent, addresses: texts }
+    return { agent, addresses: texts.filter(isAddress) }
   })
 }

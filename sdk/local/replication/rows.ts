@@ -6,7 +6,8 @@ import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.t
 import type { FetchPolicy } from '../../peer-client.ts'
 
 const formatVersion = 1
-const maxRowBytes = 64 * 1024
+/** `maxKnownPeers`, each with as many addresses as a ticket names, of the longest. */
+const maxRowBytes = 1024 * 1024
 
 /** An agent's name as it is stored: name → `{ v: 1, agent, addresses }`. */
 export interface ContactRow {
