@@ -1,3 +1,4 @@
+import { capabilityName } from '../capability/index.ts'
 import { artifactIdOf, equalBytes, toHex } from '../encoding/index.ts'
 import { maxFollowedScopes } from '../limits.ts'
 import { type Entry, encodeEntry, publicBytes } from '../log/index.ts'
@@ -42,13 +43,12 @@ export class FollowerNews {
     const follower: Follower = this.#followers.get(name) ?? { agent: Uint8Array.from(agent), ...none }
     this.#followers.set(name, follower)
     const { scopes, byArtifact, byJti } = follower
-    const jti = jtiOf(followed)
-    const key = `${followed.scope.kind} ${jti}`
+    const key = `${followed.scope.kind} ${toHex(capabilityName(followed.presentation.capability.claims))}`
     // Set again: the one unheard of for longest makes way.
     remove(follower, key)
     scopes.set(key, followed)
     addTo(byArtifact, artifactOf(followed), key)
-    addTo(byJti, jti, key)
+    addTo(byJti, jtiOf(followed), key)
     const [oldest] = scopes.keys()
     if (scopes.size > maxFollowedScopes && oldest !== undefined) remove(follower, oldest)
   }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { signCapability } from '../../src/capability/index.ts'
+import { decodeCapability, signCapability } from '../../src/capability/index.ts'
 import { parseArtifactId } from '../../src/encoding/index.ts'
 import type { KnownPeer } from '../../src/exchange/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
@@ -38,6 +38,34 @@ test.each<[string, (owner: LocalAgent) => KnownPeer[]]>([
   await bob.replication.follows.follow({ token: empty, peers: named(owner) })
   await bob.replication.follows.follow({ token, peers: [owner.peer] })
   await eventually(async () => expect(await text(bob, id)).toBe('hello'))
+})
+
+test('a writer who shares something with the id of another’s share keeps no news of that one from whom it is with', async () => {
+  await using agents = new LocalAgents()
+  const [owner, mallory] = (await agents.team('writer')) as [LocalAgent, LocalAgent]
+  const bob = await agents.start()
+  const { id: theirs } = await mallory.client.artifact.createSnippet({ name: 'theirs', content: 'hers' })
+  const { id } = await owner.client.artifact.createSnippet({ name: 'note', content: 'hello' })
+  await eventually(async () => expect((await mallory.client.artifact.get({ artifactId: id })).name).toBe('note'))
+  const token = await owner.share(id, bob)
+  const { jti } = decodeCapability(token).claims
+  const { env } = mallory.namespace().log
+  const random = env.random
+  Object.assign(env, { random: (length: number) => (length === 16 ? jti.slice() : random(length)) })
+  const copied = await mallory.share(theirs, bob)
+  Object.assign(env, { random })
+  expect(decodeCapability(copied).claims.jti).toEqual(jti)
+  await eventually(async () => expect((await owner.client.artifact.get({ artifactId: theirs })).name).toBe('theirs'))
+
+  // Only the owner is there to be asked, who was asked about the one already.
+  await mallory.stop()
+  const { follows } = bob.replication
+  await follows.follow({ token, peers: [owner.peer] })
+  await eventually(async () => expect(await text(bob, id)).toBe('hello'))
+  await follows.follow({ token: copied, peers: [owner.peer] })
+  await eventually(async () => expect(await text(bob, theirs)).toBe('hers'))
+  await owner.client.artifact.update({ artifactId: id, content: 'again' })
+  await eventually(async () => expect(await text(bob, id)).toBe('again'))
 })
 
 test('what a former admin shows against a share ends it only where nobody shows more', async () => {

@@ -64,3 +64,30 @@ test('a share ends by itself when its time is over: for whom it was with, for wh
     return Buffer.from(record?.root.keyId ?? expect.fail('there is a version')).toString('hex')
   }
 })
+
+test('a clock that was days ahead for a while ends no share for good', async () => {
+  await using agents = new LocalAgents()
+  const [alice, bob] = [await agents.start(), await agents.start()]
+  await alice.client.agent.add({ name: 'bob', ticket: await bob.client.agent.ticket() })
+  await bob.client.agent.add({ name: 'alice', ticket: await alice.client.agent.ticket() })
+  const { id: artifactId } = await alice.client.artifact.create({ name: 'report', data: Buffer.from('one') })
+  const read = async () => Buffer.from(await bob.client.artifact.download({ artifactId })).toString()
+  await alice.client.artifact.share({ artifactId, withAgents: ['bob'], expiresIn: hour })
+  await eventually(async () => expect(await read()).toBe('one'))
+  const wrong = async () => {
+    bob.advance(48 * hour * 1000)
+    await eventually(async () => expect((await failureOf(read(), 'ACCESS_DENIED')).details.reason).toBe('EXPIRED'))
+    bob.aheadMs = 0
+  }
+  await wrong()
+  await bob.stop()
+  await bob.start()
+  await eventually(async () => expect(await read()).toBe('one'))
+  // And without a restart, as soon as it meets somebody.
+  await wrong()
+  await alice.stop()
+  await alice.start()
+  alice.network.addAddresses(bob.id, bob.network.addresses())
+  await alice.network.ping(bob.id)
+  await eventually(async () => expect(await read()).toBe('one'))
+})

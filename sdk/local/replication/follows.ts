@@ -158,8 +158,7 @@ export class Follows implements ReadRights, FetchRights {
   async #askAfterAll(agent: Uint8Array): Promise<void> {
     const name = toHex(agent)
     const open = [...this.#book.ended].filter((entry) => entry.unheard?.includes(name) && this.#mayRevive(entry))
-    if (open.length === 0) return
-    await this.#revive(open)
+    await this.#revive([...open, ...this.#endedEarly()])
     for (const { capability, unheard } of open) {
       const again = this.#book.get(capabilityName(capability.claims))
       if (again !== undefined) again.unheard = unheard?.filter((one) => one !== name)
@@ -204,6 +203,7 @@ export class Follows implements ReadRights, FetchRights {
 
   /** Begins: as far as there is a network, asks for what is new. */
   start(): void {
+    this.#inBackground(this.#revive([...this.#endedEarly()]))
     for (const name of [...this.#book.namespaces]) this.#refresh(name)
     for (const entry of this.#book.all()) this.#expect(entry)
     this.#forgetEnded()
@@ -463,9 +463,18 @@ export class Follows implements ReadRights, FetchRights {
     return isIssued && this.#mayRevive(entry) && this.#refusal({ ...entry, ended: undefined }) === undefined
   }
 
+  /** What ended by its time while the clock was ahead: whoever serves it goes by another. */
+  *#endedEarly(): Generator<FollowEntry> {
+    const now = this.#options.env.now()
+    for (const entry of this.#book.ended) {
+      const isOver = timeOf(entry.capability.claims, now, clockSkewMs) === 'expired'
+      if (entry.ended?.reason === 'EXPIRED' && !isOver) yield entry
+    }
+  }
+
   /** Follows again what ended, as far as there is room. */
   async #revive(entries: readonly FollowEntry[]): Promise<void> {
-    await this.followAll(entries)
+    if (entries.length > 0) await this.followAll(entries)
   }
 
   /** Whether it lets this agent read its artifact. */
@@ -581,12 +590,12 @@ export class Follows implements ReadRights, FetchRights {
 
   #followingOf(entry: FollowEntry): Following {
     const { capability, scope } = entry
-    const { audience, artifact, jti } = capability.claims
+    const { audience, artifact } = capability.claims
     const about: SyncScope = scope === 'auth' ? { kind: scope } : { kind: scope, artifact }
     const epochs = audience.map(({ kind, id }) =>
       kind === 'group' ? toHex(this.#groups?.epochOf(id) ?? new Uint8Array(0)) : '',
     )
-    const name = `${scope} ${toHex(jti)} ${epochs.join()}`
+    const name = `${scope} ${toHex(capabilityName(capability.claims))} ${epochs.join()}`
     return { capability, scope: about, present: (provider) => this.#presentation(entry, provider), name }
   }
 
@@ -667,7 +676,7 @@ export class Follows implements ReadRights, FetchRights {
       } else if (entry.ended === undefined) ends.push({ entry, reason })
     }
     await this.#end(ends)
-    if (back.length > 0) await this.#revive(back)
+    await this.#revive(back)
     if (this.#isAnyLive(name)) return
     this.#listening.get(name)?.()
     this.#listening.delete(name)
