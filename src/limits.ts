@@ -268,14 +268,18 @@ export const streamLingerBytes = 1 * MiB
 /** Bulk streams that one agent may have open here, and all together: each is a connection, beside those that libp2p counts. */
 export const maxBulkStreamsOfAgent = 8
 export const maxBulkStreams = 64
-/** Inbound connections that wait for their first byte, or for the handshake of a bulk stream. */
+/** Handshakes of inbound bulk streams at once. */
 export const maxPendingBulkStreams = 32
+/** Inbound connections whose first byte is awaited, of one address and all together: what one address can hold keeps others from nothing. */
+export const maxSilentConnectionsPerHost = 16
+export const maxSilentConnections = 256
 /** A bulk stream's connection and its handshake, milliseconds: what needs longer has an ordinary one. */
 export const bulkHandshakeMs = 5_000
 /** The certificate of bulk streams is made anew after this long, milliseconds: one from while the clock was ahead is valid for nobody. */
 export const bulkCertificateMs = 60 * 60_000
-/** An agent to whom a bulk stream could not be opened is not tried again for this long, milliseconds. */
+/** An agent to whom a bulk stream could not be opened, or that cut one before so many bytes had come, is not tried again for this long, milliseconds. */
 export const bulkRetryMs = 10 * 60_000
+export const bulkWorthBytes = 16 * MiB
 /** Opening a stream to a peer, dialling it included, milliseconds. */
 export const openTimeoutMs = 20_000
 /** Dialling one address, milliseconds: one that answers nothing must not use up the time of a peer's others. */

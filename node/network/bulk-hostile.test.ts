@@ -7,7 +7,13 @@ import { generateKeyPair } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { generateCertificate } from '@libp2p/tls/utils'
 import { expect, test } from 'vitest'
-import { bulkCertificateMs, maxBulkStreamsOfAgent, maxNewConnectionsPerHost } from '../../src/limits.ts'
+import {
+  bulkCertificateMs,
+  bulkRetryMs,
+  bulkWorthBytes,
+  maxBulkStreamsOfAgent,
+  maxNewConnectionsPerHost,
+} from '../../src/limits.ts'
 import { BulkStream } from './bulk-stream.ts'
 import { BulkStreams } from './bulk-streams.ts'
 import { Gate } from './gate.ts'
@@ -132,6 +138,59 @@ test('an agent that is not connected is not kept in mind as one that has no bulk
   b.network.handle(protocol, async () => {}, { bulk: true })
   expect(await a.network.openBulk(b.agent, protocol)).toBe(undefined)
   await a.network.ping(b.agent)
+  const stream = await a.network.openBulk(b.agent, protocol)
+  expect(stream).toBeDefined()
+  await stream?.close()
+})
+
+test('who connects from one address and says nothing keeps others from no bulk stream', async () => {
+  await using nodes = new Nodes()
+  const { a, b } = await nodes.pair({ monotonic: () => 0 })
+  b.network.handle(protocol, async () => {}, { bulk: true })
+  await a.network.ping(b.agent)
+  const silent = await Promise.all(
+    Array.from({ length: 40 }, () => {
+      const socket = connectTcp({ port: portOf(b), host: '127.0.0.1', localAddress: '127.0.0.2' })
+      socket.on('error', () => {})
+      return new Promise<Socket>((resolve) => socket.once('connect', () => resolve(socket)))
+    }),
+  )
+  const stream = await a.network.openBulk(b.agent, protocol)
+  expect(stream).toBeDefined()
+  await stream?.close()
+  for (const socket of silent) socket.destroy()
+})
+
+test('an agent that cuts a bulk stream before it brought much is not tried again for a while', async () => {
+  await using nodes = new Nodes()
+  let now = 0
+  const { a, b } = await nodes.pair({ monotonic: () => now })
+  const cut = { at: 0 }
+  b.network.handle(
+    protocol,
+    async (stream) => {
+      await stream.write(new Uint8Array(cut.at))
+      await stream.read()
+      stream.abort(new Error('no more'))
+    },
+    { bulk: true },
+  )
+  await a.network.ping(b.agent)
+  const isOpenedAfterCut = async (length: number): Promise<boolean> => {
+    cut.at = length
+    const stream = await a.network.openBulk(b.agent, protocol)
+    if (stream === undefined) throw new Error('none')
+    for (let came = 0; came < length; ) came += (await stream.read())?.length ?? 0
+    await stream.write(new Uint8Array(1))
+    await stream.read().catch(() => {})
+    stream.abort(new Error('ended in the middle'))
+    const next = await a.network.openBulk(b.agent, protocol)
+    await next?.close()
+    return next !== undefined
+  }
+  expect(await isOpenedAfterCut(bulkWorthBytes)).toBe(true)
+  expect(await isOpenedAfterCut(1_000)).toBe(false)
+  now += bulkRetryMs + 1
   const stream = await a.network.openBulk(b.agent, protocol)
   expect(stream).toBeDefined()
   await stream?.close()

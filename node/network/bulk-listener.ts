@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
 import type { Listener, MultiaddrConnection, StreamMessageEvent, Transport, Upgrader } from '@libp2p/interface'
-import { bulkHandshakeMs, maxPendingBulkStreams } from '../../src/limits.ts'
+import { bulkHandshakeMs, maxSilentConnections, maxSilentConnectionsPerHost } from '../../src/limits.ts'
 import type { BulkStreams } from './bulk-streams.ts'
-import type { Gate } from './gate.ts'
+import { type Gate, hostOf } from './gate.ts'
 import { socketOf } from './tls-on-socket.ts'
 
 /** What TLS begins with: a handshake record (RFC 8446, 5.1). libp2p begins with a varint length of another value. */
@@ -10,7 +10,7 @@ const tlsHandshake = 0x16
 
 /**
  * libp2p's TCP whose listeners look at the first byte of each connection: one that begins with TLS is a bulk stream's, all others are
- * libp2p's. Who says nothing for `bulkHandshakeMs` is cut, and while too many are waited for the rest is libp2p's unseen.
+ * libp2p's. Who says nothing for `bulkHandshakeMs` is cut, and while too many are waited for, in all or of an address, the rest is libp2p's unseen.
  */
 export function withBulkStreams<Components>(
   tcp: (components: Components) => Transport,
@@ -28,15 +28,22 @@ export function withBulkStreams<Components>(
 
 function looking(upgrader: Upgrader, bulk: BulkStreams, gate: Gate): Upgrader {
   let waiting = 0
+  const waitingOf = new Map<string, number>()
   const upgradeInbound: Upgrader['upgradeInbound'] = async (connection, options) => {
     const socket = socketOf(connection)
-    if (socket === undefined || waiting >= maxPendingBulkStreams) {
+    const host = hostOf(connection.remoteAddr) ?? ''
+    const before = waitingOf.get(host) ?? 0
+    if (socket === undefined || waiting >= maxSilentConnections || before >= maxSilentConnectionsPerHost) {
       await upgrader.upgradeInbound(connection, options)
       return
     }
     waiting++
+    waitingOf.set(host, before + 1)
     const isBulk = await beginsWithTls(connection, socket).finally(() => {
       waiting--
+      const left = (waitingOf.get(host) ?? 0) - 1
+      if (left > 0) waitingOf.set(host, left)
+      else waitingOf.delete(host)
     })
     if (!isBulk) await upgrader.upgradeInbound(connection, options)
     else if (gate.denyBulkHost(connection)) throw new Error('too many from that address')

@@ -41,6 +41,11 @@ export class BulkStream extends TransportStream {
     if (socket.destroyed) queueMicrotask(this.#onClose)
   }
 
+  /** Whether the other side ended its half, or its connection ended. */
+  get isRemoteEnded(): boolean {
+    return this.remoteEnded
+  }
+
   /** Takes bytes that came; they may be overwritten afterwards. @returns whether more may come, without `resume` being called */
   received(bytes: Uint8Array): boolean {
     if (this.closed) {

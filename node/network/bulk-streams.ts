@@ -3,10 +3,12 @@ import { type ConnectionOptions, connect, TLSSocket } from 'node:tls'
 import type { MultiaddrConnection, PrivateKey } from '@libp2p/interface'
 import { generateCertificate, verifyPeerCertificate } from '@libp2p/tls/utils'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
+import { isHubError } from '../../src/errors.ts'
 import {
   bulkCertificateMs,
   bulkHandshakeMs,
   bulkRetryMs,
+  bulkWorthBytes,
   maxBulkStreams,
   maxPendingBulkStreams,
   maxRememberedAgents,
@@ -117,7 +119,8 @@ export class BulkStreams implements Disposable {
   }
 
   /**
-   * Opens a stream to an agent that listens at one of these; `undefined` when it works at none of them, and for a while then.
+   * Opens a stream to an agent that listens at one of these; `undefined` when it works at none of them, and for a while then or after one that was
+   * cut before it was worth its handshake.
    * @throws the signal's reason
    */
   async open(
@@ -137,9 +140,13 @@ export class BulkStreams implements Disposable {
         signal.throwIfAborted()
       }
     }
+    this.#avoid(key)
+    return undefined
+  }
+
+  #avoid(key: string): void {
     if (this.#without.size >= maxRememberedAgents) this.#without.delete(this.#without.keys().next().value as string)
     this.#without.set(key, this.#init.monotonic() + bulkRetryMs)
-    return undefined
   }
 
   async #connect(
@@ -152,11 +159,13 @@ export class BulkStreams implements Disposable {
     signal.throwIfAborted()
     let stream: BulkStream | undefined
     const early: Uint8Array[] = []
+    let came = 0
     const onread: OnReadOpts = {
       // One piece of memory for all that comes: fresh one for each 16 KiB has the collector run all the time.
       buffer: new Uint8Array(recordBytes),
       callback: (length, buffer) => {
         const bytes = buffer.subarray(0, length)
+        came += length
         if (stream !== undefined) return stream.received(bytes)
         early.push(new Uint8Array(bytes))
         return false
@@ -178,7 +187,10 @@ export class BulkStreams implements Disposable {
       const shown = await this.#shake(secure, agent, bounded)
       if (!equalBytes(shown, agent) || secure.alpnProtocol !== protocol) throw new Error('somebody else is there')
       if (this.#init.gate.denyAgent(peerIdOf(agent))) throw new Error('refused for misbehaviour')
-      stream = this.#track(secure, agent, () => {})
+      stream = this.#track(secure, agent, (cut) => {
+        const isTheirs = stream?.isRemoteEnded === true || (isHubError(cut) && cut.details.reason === 'connection-lost')
+        if (cut !== undefined && isTheirs && came < bulkWorthBytes) this.#avoid(toHex(agent))
+      })
       for (const bytes of early) stream.received(bytes)
       secure.resume()
       const first = new Uint8Array(1)

@@ -137,7 +137,7 @@ class Places {
 }
 
 /** The IP address of a direct connection. */
-function hostOf(address: Multiaddr): string | undefined {
+export function hostOf(address: Multiaddr): string | undefined {
   const parts = address.getComponents()
   if (parts.some(({ name }) => name === 'p2p-circuit')) return undefined
   return parts.find(({ name }) => name === 'ip4' || name === 'ip6')?.value
