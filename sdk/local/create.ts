@@ -16,7 +16,8 @@ import { type Content, dataContent, fileContent } from './data-source.ts'
 import { type Description, describe, named, type RawDescription, snippetOf } from './description.ts'
 import type { LocalEnvironment, SourceFile } from './environment.ts'
 import type { Found } from './lookup.ts'
-import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
+import type { OpenNamespace } from './namespace-book.ts'
+import type { LocalNamespaces } from './namespaces.ts'
 import { holdContent } from './store-content.ts'
 
 /** `artifact.create`. */

@@ -3,7 +3,7 @@ import { ArtifactHubError } from '../../src/errors.ts'
 import { formatDid } from '../../src/identity/index.ts'
 import { nodeKey } from '../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../src/storage/index.ts'
-import type { OpenNamespace } from './namespaces.ts'
+import type { OpenNamespace } from './namespace-book.ts'
 
 const formatVersion = 1
 const maxRowBytes = 256

@@ -9,7 +9,7 @@ import { writeGroupName } from './groups/group-name.ts'
 import type { Groups } from './groups/groups.ts'
 import { membersOf } from './groups/present-member.ts'
 import { ticketOf } from './groups/ticket-of.ts'
-import type { OpenNamespace } from './namespaces.ts'
+import type { OpenNamespace } from './namespace-book.ts'
 import type { OpenCalls } from './open-calls.ts'
 
 const rolesInGroup: Readonly<Record<Role, GroupRole>> = {

@@ -3,7 +3,8 @@ import { formatArtifactId, parseArtifactId } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { noSuchVersion } from '../../src/namespace/index.ts'
 import { endedError } from './ended.ts'
-import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
+import type { OpenNamespace } from './namespace-book.ts'
+import type { LocalNamespaces } from './namespaces.ts'
 
 /** A version and the namespace that it is in. */
 export interface Found {

@@ -6,7 +6,7 @@ import { grantGroup, revokeGroup } from './groups/group-roles.ts'
 import type { Groups } from './groups/groups.ts'
 import { membersOf } from './groups/present-member.ts'
 import { ticketOf } from './groups/ticket-of.ts'
-import type { OpenNamespace } from './namespaces.ts'
+import type { OpenNamespace } from './namespace-book.ts'
 import type { OpenCalls } from './open-calls.ts'
 import { namespaceTicket } from './replication/replication.ts'
 

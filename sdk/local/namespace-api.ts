@@ -2,7 +2,7 @@ import { formatDid } from '../../src/identity/index.ts'
 import type { Namespace, NamespaceApi } from '../client.ts'
 import { checked, shapes } from './arguments.ts'
 import type { Groups } from './groups/groups.ts'
-import type { OpenNamespace } from './namespaces.ts'
+import type { OpenNamespace } from './namespace-book.ts'
 import type { OpenCalls } from './open-calls.ts'
 
 /** The namespace calls over this process's own namespaces. */

@@ -1,11 +1,4 @@
-import {
-  equalBytes,
-  formatNamespaceId,
-  isGroupId,
-  isNamespaceId,
-  parseGroupId,
-  parseNamespaceId,
-} from '../../src/encoding/index.ts'
+import { equalBytes, formatNamespaceId } from '../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
 import { decodeEntry } from '../../src/log/index.ts'
@@ -27,28 +20,10 @@ import {
   removeRows,
 } from '../../src/namespace/index.ts'
 import type { KeyValueChange } from '../../src/storage/index.ts'
-import { deleteEnded, type EndedLog, type Ending, endedError, loadEnding, putEnded } from './ended.ts'
+import { deleteEnded, type Ending, endedError, loadEnding, putEnded } from './ended.ts'
 import type { LocalEnvironment } from './environment.ts'
+import { NamespaceBook, type NewLog, type OpenNamespace } from './namespace-book.ts'
 import { deleteSettings } from './replication/rows.ts'
-
-/** A namespace, or a group, that this node has open. */
-export interface OpenNamespace {
-  row: NamespaceRow
-  readonly log: Namespace
-  readonly quota: Quota
-  /** Records of the uploads under way: two of one file must not write one artifact. */
-  readonly uploading: Set<string>
-}
-
-/** Told of namespaces that come and go. */
-export interface NamespaceObserver {
-  opened(namespace: OpenNamespace): void
-  /**
-   * Before it is closed: what is under way in it ends when this resolves.
-   * @param isKept it ended and may come back: what is remembered of it stays
-   */
-  closing(namespace: OpenNamespace, isKept: boolean): Promise<void>
-}
 
 /** What capabilities let this agent read in namespaces that it is no member of. */
 export interface ReadRights {
@@ -59,40 +34,27 @@ export interface ReadRights {
   refusalOf(artifact: Uint8Array): string | undefined
 }
 
-/** A log that is about to be here. */
-interface NewLog {
-  /** 32 bytes. */
-  readonly id: Uint8Array
-  readonly kind: LogKind
-  /** Its name on this node. */
-  readonly name: string
-}
-
 const personalName = 'personal'
 const defaultPlan: PlanName = 'enterprise'
 
 /** How work fails whose namespace goes away under it. */
-const endings: ReadonlySet<string> = new Set(['CLOSED', 'CORRUPT', 'UNAVAILABLE'])
+const closings: ReadonlySet<string> = new Set(['CLOSED', 'CORRUPT', 'UNAVAILABLE'])
 
 /**
  * The namespaces of this node, and beside them its groups. All are open while the node runs: each costs a few rows of memory. Those
  * of which only single artifacts are here (`partial`) are kept apart, and so are those that this agent is in no more (`ended`).
  */
-export class LocalNamespaces {
+export class LocalNamespaces extends NamespaceBook {
   readonly #env: LocalEnvironment
   /** Asked about what is in partial namespaces. */
   rights: ReadRights | undefined
-  readonly #open = new Map<string, OpenNamespace>()
-  readonly #partial = new Map<string, OpenNamespace>()
-  readonly #ended = new Map<string, EndedLog>()
-  readonly #observers = new Set<NamespaceObserver>()
-  #current: OpenNamespace | undefined
   /** Namespaces whose making or removal failed, and may have happened all the same. */
   readonly #unsettled = new Map<string, Uint8Array>()
   /** Creations, deletions and switches, one at a time: names must stay unique. */
   #turn: Promise<unknown> = Promise.resolve()
 
   private constructor(env: LocalEnvironment) {
+    super()
     this.#env = env
   }
 
@@ -105,102 +67,14 @@ export class LocalNamespaces {
       const artifacts = new FollowedArtifacts()
       // Which artifacts: whoever keeps the capabilities says so before anything is received.
       const idText = formatNamespaceId(id)
-      if (!namespaces.#open.has(idText) && !namespaces.#ended.has(idText))
+      if (!namespaces.opened.has(idText) && !namespaces.endings.has(idText))
         namespaces.#addPartial(await Namespace.open(env, id, artifacts))
     }
     if (namespaces.all.length === 0) await namespaces.create(personalName)
     const current = await loadCurrentNamespace(env.store)
-    namespaces.#current =
+    namespaces.currentOne =
       namespaces.all.find(({ row }) => current !== undefined && equalBytes(row.id, current)) ?? namespaces.all[0]
     return namespaces
-  }
-
-  /** Every log that this node keeps, oldest first. */
-  get everything(): OpenNamespace[] {
-    return [...this.#open.values()].sort(
-      (a, b) => a.row.createdMs - b.row.createdMs || Buffer.compare(a.row.id, b.row.id),
-    )
-  }
-
-  /** The namespaces, oldest first. */
-  get all(): OpenNamespace[] {
-    return this.everything.filter(({ row }) => row.kind === 'namespace')
-  }
-
-  /** The groups that this agent is in, oldest first. */
-  get groups(): OpenNamespace[] {
-    return this.everything.filter(({ row }) => row.kind === 'group')
-  }
-
-  /** Those of which single artifacts are here, in no order. */
-  get partial(): OpenNamespace[] {
-    return [...this.#partial.values()]
-  }
-
-  /** Those that this agent is in no more, in no order. */
-  get ended(): EndedLog[] {
-    return [...this.#ended.values()]
-  }
-
-  /** Every log that has anything in the store. */
-  get stored(): OpenNamespace[] {
-    return [...this.everything, ...this.partial, ...this.ended.map(({ namespace }) => namespace)]
-  }
-
-  /** The partial one of that id (32 bytes). */
-  findPartial(id: Uint8Array): OpenNamespace | undefined {
-    return this.#partial.get(formatNamespaceId(id))
-  }
-
-  /** All in which artifacts are found by id: partial ones too. */
-  get readable(): OpenNamespace[] {
-    return [...this.all, ...this.partial]
-  }
-
-  get current(): OpenNamespace {
-    if (this.#current === undefined) throw new ArtifactHubError('CLOSED', 'no namespace is open')
-    return this.#current
-  }
-
-  isCurrent(namespace: OpenNamespace): boolean {
-    return namespace === this.#current
-  }
-
-  /** The namespace of that name or id; the current one for `undefined`. @throws NOT_FOUND, INVALID_ARGUMENT, ACCESS_DENIED for one that ended */
-  find(nameOrId: string | undefined): OpenNamespace {
-    return nameOrId === undefined ? this.current : this.#find('namespace', nameOrId)
-  }
-
-  /** The group of that name or id. @throws as `find` */
-  findGroup(nameOrId: string): OpenNamespace {
-    return this.#find('group', nameOrId)
-  }
-
-  /** As `find` and `findGroup`; one that ended is found as well. @throws NOT_FOUND, INVALID_ARGUMENT */
-  findKept(kind: LogKind, nameOrId: string): OpenNamespace {
-    return this.#find(kind, nameOrId, true)
-  }
-
-  #find(kind: LogKind, nameOrId: string, isEndedToo = false): OpenNamespace {
-    const isId = kind === 'group' ? isGroupId(nameOrId) : isNamespaceId(nameOrId)
-    const parse = kind === 'group' ? parseGroupId : parseNamespaceId
-    const id = isId ? parse(nameOrId) : undefined
-    const isIt = ({ row }: OpenNamespace): boolean =>
-      row.kind === kind && (id === undefined ? row.name === nameOrId : equalBytes(row.id, id))
-    const found = this.everything.find(isIt)
-    if (found !== undefined) return found
-    const ended = this.ended.find(({ namespace }) => isIt(namespace))
-    if (ended !== undefined && isEndedToo) return ended.namespace
-    if (ended !== undefined) throw endedError(ended)
-    throw new ArtifactHubError('NOT_FOUND', `there is no ${kind} ${JSON.stringify(nameOrId)}`, {
-      details: { [kind]: nameOrId },
-    })
-  }
-
-  /** Tells of namespaces that are opened or about to be closed, from now on, until the returned function is called. */
-  observe(observer: NamespaceObserver): () => void {
-    this.#observers.add(observer)
-    return () => this.#observers.delete(observer)
   }
 
   /**
@@ -221,16 +95,16 @@ export class LocalNamespaces {
     const { log } = namespace
     const { idText } = log
     if (
-      this.#open.get(idText) === namespace ||
-      this.#partial.get(idText) === namespace ||
+      this.opened.get(idText) === namespace ||
+      this.partials.get(idText) === namespace ||
       !isHubError(error) ||
-      !endings.has(error.code)
+      !closings.has(error.code)
     )
       return error
     await this.#turn
-    const ended = this.#ended.get(idText)
+    const ended = this.endings.get(idText)
     if (ended !== undefined) return endedError(ended, error)
-    if (this.#open.has(idText) || this.#unsettled.has(idText)) {
+    if (this.opened.has(idText) || this.#unsettled.has(idText)) {
       if (error.code !== 'CLOSED') return error
       const details = { namespace: idText }
       return new ArtifactHubError(
@@ -256,7 +130,7 @@ export class LocalNamespaces {
   }
 
   async #create(name: string, plan: PlanName, kind: LogKind): Promise<OpenNamespace> {
-    this.#checkName(kind, name)
+    this.checkName(kind, name)
     const common = { kind, name, plan, owner: this.#env.agent.publicKey, createdMs: this.#env.now() }
     let id: Uint8Array | undefined
     const remember = (drawn: Uint8Array) => {
@@ -280,7 +154,7 @@ export class LocalNamespaces {
       const actual = auth?.kind === 'genesis' ? auth.type : undefined
       if (actual !== undefined && actual !== kind)
         throw new ArtifactHubError('INVALID_ARGUMENT', `this is the id of a ${actual}, and a ${kind}’s is needed`)
-      const ended = this.#ended.get(formatNamespaceId(id))
+      const ended = this.endings.get(formatNamespaceId(id))
       if (ended !== undefined) return await this.#takeUp(ended.namespace, name)
       const common = { kind, name, plan: defaultPlan, owner: header.author, createdMs: this.#env.now() }
       await this.#dropPartial(id)
@@ -296,11 +170,11 @@ export class LocalNamespaces {
   followPartial(id: Uint8Array, genesis: Uint8Array): Promise<OpenNamespace> {
     return this.#exclusively(async () => {
       const idText = formatNamespaceId(id)
-      const known = this.#partial.get(idText)
+      const known = this.partials.get(idText)
       if (known !== undefined) return known
-      if (this.#open.has(idText)) throw new ArtifactHubError('ALREADY_EXISTS', 'this node has that namespace')
+      if (this.opened.has(idText)) throw new ArtifactHubError('ALREADY_EXISTS', 'this node has that namespace')
       // One log has one place in the store.
-      const ended = this.#ended.get(idText)
+      const ended = this.endings.get(idText)
       if (ended !== undefined) await this.#forget(ended.namespace)
       const log = await Namespace.join(this.#env, id, genesis, () => [putPartial(id)], new FollowedArtifacts())
       return this.#addPartial(log)
@@ -312,9 +186,9 @@ export class LocalNamespaces {
     const row = { ...namespace.row, name }
     await this.#env.store.batch([putNamespaceRow(row), deleteEnded(row.id)], { sync: true })
     namespace.row = row
-    this.#ended.delete(idText)
-    this.#open.set(idText, namespace)
-    for (const observer of this.#observers) observer.opened(namespace)
+    this.endings.delete(idText)
+    this.opened.set(idText, namespace)
+    for (const observer of this.observers) observer.opened(namespace)
     return namespace
   }
 
@@ -325,30 +199,20 @@ export class LocalNamespaces {
   end(namespace: OpenNamespace, ending: Ending): Promise<void> {
     return this.#exclusively(async () => {
       const { row, log } = namespace
-      if (this.#open.get(log.idText) !== namespace) return
-      const next = namespace === this.#current ? await this.#anotherThan(namespace) : undefined
+      if (this.opened.get(log.idText) !== namespace) return
+      const next = namespace === this.currentOne ? await this.#anotherThan(namespace) : undefined
       const alsoCurrent = next === undefined ? [] : [putCurrentNamespace(next.row.id)]
       await this.#env.store.batch([putEnded(row.id, ending), ...alsoCurrent], { sync: true })
-      this.#open.delete(log.idText)
-      this.#ended.set(log.idText, { namespace, ending })
-      this.#current = next ?? this.#current
-      await Promise.all([...this.#observers].map((observer) => observer.closing(namespace, true)))
+      this.opened.delete(log.idText)
+      this.endings.set(log.idText, { namespace, ending })
+      this.currentOne = next ?? this.currentOne
+      await Promise.all([...this.observers].map((observer) => observer.closing(namespace, true)))
     })
   }
 
   async #anotherThan(namespace: OpenNamespace): Promise<OpenNamespace> {
     const other = this.all.find((one) => one !== namespace)
     return other ?? (await this.#create(this.freeName('namespace', personalName), defaultPlan, 'namespace'))
-  }
-
-  /** Whether this node has that log (32 bytes), all of it. */
-  has(id: Uint8Array): boolean {
-    return this.#open.has(formatNamespaceId(id))
-  }
-
-  /** What a log that ended was ended by; `undefined` for any other. */
-  endingOf(id: Uint8Array): Ending | undefined {
-    return this.#ended.get(formatNamespaceId(id))?.ending
   }
 
   /** Removes those that ended, as this node learned, before that time, milliseconds since 1970. */
@@ -364,58 +228,19 @@ export class LocalNamespaces {
   }
 
   async #dropPartial(id: Uint8Array): Promise<void> {
-    const namespace = this.#partial.get(formatNamespaceId(id))
+    const namespace = this.partials.get(formatNamespaceId(id))
     if (namespace === undefined) return
-    this.#partial.delete(formatNamespaceId(id))
-    await Promise.all([...this.#observers].map((observer) => observer.closing(namespace, false)))
+    this.partials.delete(formatNamespaceId(id))
+    await Promise.all([...this.observers].map((observer) => observer.closing(namespace, false)))
     await namespace.log.close()
     await this.#env.store.batch(forgetPartial(id), { sync: true })
     await this.#remove(id)
   }
 
-  /** @throws ALREADY_EXISTS when this node has that log, or another one of that kind and name */
-  checkNew({ id, kind, name }: NewLog): void {
-    const known = this.#open.get(formatNamespaceId(id))
-    if (known !== undefined) {
-      throw new ArtifactHubError(
-        'ALREADY_EXISTS',
-        `this node has that ${known.row.kind}, as ${JSON.stringify(known.row.name)}`,
-        {
-          details: { namespace: known.log.idText },
-        },
-      )
-    }
-    this.#checkName(kind, name)
-  }
-
-  #checkName(kind: LogKind, name: string): void {
-    if (this.#isFree(kind, name)) return
-    throw new ArtifactHubError('ALREADY_EXISTS', `there is a ${kind} ${JSON.stringify(name)} already`, {
-      details: { [kind]: name },
-    })
-  }
-
-  #isFree(kind: LogKind, name: string): boolean {
-    return this.everything.every(({ row }) => row.kind !== kind || row.name !== name)
-  }
-
-  /** That name, or with a number behind it, so that no other log of that kind has it. */
-  freeName(kind: LogKind, name: string): string {
-    for (let number = 1; ; number++) {
-      const free = number === 1 ? name : `${name} ${number}`
-      if (this.#isFree(kind, free)) return free
-    }
-  }
-
-  /** What to call a log that comes by itself: as before if it was here, else as proposed, so that no other log of that kind has the name. */
-  nameFor(kind: LogKind, id: Uint8Array, proposed: string): string {
-    return this.freeName(kind, this.#ended.get(formatNamespaceId(id))?.namespace.row.name ?? proposed)
-  }
-
   /** Calls a log otherwise on this node: by that name, or with a number behind it where that is taken. */
   rename(namespace: OpenNamespace, name: string): Promise<void> {
     return this.#exclusively(async () => {
-      if (this.#open.get(namespace.log.idText) !== namespace || namespace.row.name === name) return
+      if (this.opened.get(namespace.log.idText) !== namespace || namespace.row.name === name) return
       const row = { ...namespace.row, name: this.freeName(namespace.row.kind, name) }
       await this.#env.store.batch([putNamespaceRow(row)], { sync: true })
       namespace.row = row
@@ -449,7 +274,7 @@ export class LocalNamespaces {
     return this.#exclusively(async () => {
       const namespace = this.find(nameOrId)
       await this.#env.store.batch([putCurrentNamespace(namespace.row.id)], { sync: true })
-      this.#current = namespace
+      this.currentOne = namespace
       return namespace
     })
   }
@@ -472,7 +297,7 @@ export class LocalNamespaces {
    */
   delete(nameOrId: string, also: (found: OpenNamespace) => KeyValueChange[]): Promise<void> {
     return this.#exclusively(async () => {
-      const found = this.#find('namespace', nameOrId, true)
+      const found = this.findKept('namespace', nameOrId)
       await this.#forget(found, also(found))
     })
   }
@@ -484,17 +309,17 @@ export class LocalNamespaces {
 
   async #forget(namespace: OpenNamespace, also: readonly KeyValueChange[] = []): Promise<void> {
     const { idText } = namespace.log
-    const isEnded = this.#ended.get(idText)?.namespace === namespace
-    if (!isEnded && this.#open.get(idText) !== namespace) return
-    if (namespace === this.#current) {
+    const isEnded = this.endings.get(idText)?.namespace === namespace
+    if (!isEnded && this.opened.get(idText) !== namespace) return
+    if (namespace === this.currentOne) {
       throw new ArtifactHubError(
         'CONFLICT',
         `namespace ${JSON.stringify(namespace.row.name)} is the current one; use another first`,
       )
     }
-    this.#open.delete(idText)
-    this.#ended.delete(idText)
-    await Promise.all([...this.#observers].map((observer) => observer.closing(namespace, false)))
+    this.opened.delete(idText)
+    this.endings.delete(idText)
+    await Promise.all([...this.observers].map((observer) => observer.closing(namespace, false)))
     await namespace.log.close()
     const { id } = namespace.row
     try {
@@ -520,14 +345,14 @@ export class LocalNamespaces {
     const ending = await loadEnding(this.#env.store, row.id)
     if (ending === undefined) return this.#add(row, log)
     const namespace = withQuota(row, log)
-    this.#ended.set(log.idText, { namespace, ending })
+    this.endings.set(log.idText, { namespace, ending })
     return namespace
   }
 
   #add(row: NamespaceRow, log: Namespace): OpenNamespace {
     const namespace = withQuota(row, log)
-    this.#open.set(log.idText, namespace)
-    for (const observer of this.#observers) observer.opened(namespace)
+    this.opened.set(log.idText, namespace)
+    for (const observer of this.observers) observer.opened(namespace)
     return namespace
   }
 
@@ -536,8 +361,8 @@ export class LocalNamespaces {
     const kind = 'namespace' as const
     const row = { id: log.id, kind, name: log.idText, plan: defaultPlan, owner, createdMs: this.#env.now() }
     const namespace = withQuota(row, log)
-    this.#partial.set(log.idText, namespace)
-    for (const observer of this.#observers) observer.opened(namespace)
+    this.partials.set(log.idText, namespace)
+    for (const observer of this.observers) observer.opened(namespace)
     return namespace
   }
 

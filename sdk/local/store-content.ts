@@ -7,7 +7,7 @@ import type { ArtifactKey } from '../../src/sharing/index.ts'
 import type { OnProgress } from '../client.ts'
 import type { Content } from './data-source.ts'
 import type { LocalEnvironment, SourceFile } from './environment.ts'
-import type { OpenNamespace } from './namespaces.ts'
+import type { OpenNamespace } from './namespace-book.ts'
 import { ProgressMeter } from './progress.ts'
 
 interface StoreContentOptions {

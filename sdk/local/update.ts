@@ -9,7 +9,8 @@ import { type Content, dataContent, fileContent } from './data-source.ts'
 import { type Description, describe, type RawDescription, snippetOf } from './description.ts'
 import type { LocalEnvironment } from './environment.ts'
 import { type Found, findById } from './lookup.ts'
-import type { LocalNamespaces, OpenNamespace } from './namespaces.ts'
+import type { OpenNamespace } from './namespace-book.ts'
+import type { LocalNamespaces } from './namespaces.ts'
 import { holdContent } from './store-content.ts'
 
 type UpdateCall = RawDescription & {

@@ -1,7 +1,7 @@
 import { equalBytes } from '../../../src/encoding/index.ts'
 import { compareClocks } from '../../../src/membership/index.ts'
 import type { Ending } from '../ended.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 
 type Ended = Omit<Ending, 'learnedMs'>
 

@@ -1,7 +1,7 @@
 import { formatGroupId, isGroupId, isNamespaceId } from '../../../src/encoding/index.ts'
 import { isTicket } from '../../../src/identity/index.ts'
 import { maxLabelBytes } from '../../../src/limits.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import { writeRecord } from './group-records.ts'
 
 const contentType = 'application/vnd.artifact-hub.group'

@@ -2,7 +2,7 @@ import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/inde
 import { isHubError } from '../../../src/errors.ts'
 import { groupJoinRetryMs, groupJoinsAtOnce } from '../../../src/limits.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import type { Replication } from '../replication/replication.ts'
 import type { Background } from './background.ts'
 import { hasLeft } from './left.ts'

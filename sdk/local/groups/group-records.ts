@@ -8,7 +8,7 @@ import { maxPeersInGroupRecord, maxTicketAddressBytes, maxTicketAddresses } from
 import { writeDelete, writeFirstVersion } from '../../../src/namespace/index.ts'
 import type { LocalEnvironment } from '../environment.ts'
 import { saltOf } from '../lookup.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 
 /** Something that a member writes into a group's log for all members: an artifact there, whose content stands in its entry. */
 interface GroupRecord {

@@ -3,7 +3,7 @@ import { ArtifactHubError } from '../../../src/errors.ts'
 import { maxWritersViaGroup } from '../../../src/limits.ts'
 import { rankOf } from '../../../src/membership/index.ts'
 import type { GrantableRole, GroupGrant } from '../../peer-client.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import type { Groups } from './groups.ts'
 
 /** `namespace.grant` of a group. @throws NOT_FOUND unless this agent is in the group, TOO_LARGE, ACCESS_DENIED */

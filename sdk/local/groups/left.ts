@@ -1,7 +1,7 @@
 import { equalBytes } from '../../../src/encoding/index.ts'
 import { nodeKey } from '../../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../../src/storage/index.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 
 /** The change that remembers that this agent left a group or a namespace (32 bytes): nobody's word brings it back. */
 export function putLeft(id: Uint8Array): KeyValueChange {

@@ -8,7 +8,7 @@ import {
   maxNamespaceRecordsRead,
 } from '../../../src/limits.ts'
 import { rankOf } from '../../../src/membership/index.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import { believedPeers } from '../replication/public-address.ts'
 import type { Replication } from '../replication/replication.ts'
 import { ticketAddresses } from '../replication/ticket-addresses.ts'

@@ -2,7 +2,7 @@ import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { formatDid } from '../../../src/identity/index.ts'
 import type { Member as LogMember } from '../../../src/membership/index.ts'
 import type { Member } from '../../peer-client.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import type { Replication } from '../replication/replication.ts'
 
 /** The members of a namespace or group, as callers see them. */

@@ -1,7 +1,8 @@
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { maxWritersViaGroup } from '../../../src/limits.ts'
 import { compareClocks, type Grant, rankOf } from '../../../src/membership/index.ts'
-import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
+import type { LocalNamespaces } from '../namespaces.ts'
 
 type Log = OpenNamespace['log']
 

@@ -1,7 +1,7 @@
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
 import { formatTicket } from '../../../src/identity/index.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import type { Replication } from '../replication/replication.ts'
 import { ticketAddresses } from '../replication/ticket-addresses.ts'
 

@@ -1,6 +1,6 @@
 import { isHubError } from '../../../src/errors.ts'
 import type { NamespaceChange } from '../../../src/namespace/index.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import type { Replication } from '../replication/replication.ts'
 import { Background } from './background.ts'
 import { announce } from './namespace-records.ts'

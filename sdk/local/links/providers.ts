@@ -1,7 +1,7 @@
 import { toHex } from '../../../src/encoding/index.ts'
 import type { TicketPeer } from '../../../src/identity/index.ts'
 import { maxLinkProviderAddresses, maxLinkProviders } from '../../../src/limits.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import type { Replication } from '../replication/replication.ts'
 import { ticketAddresses } from '../replication/ticket-addresses.ts'
 import { gatewayOfAddress } from './gateway-address.ts'

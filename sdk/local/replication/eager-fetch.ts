@@ -3,7 +3,7 @@ import { equalBytes, formatArtifactId, toHex } from '../../../src/encoding/index
 import type { Scheduler } from '../../../src/exchange/index.ts'
 import { maxEagerFetches, retryBackoffMs } from '../../../src/limits.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
-import type { OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import type { Fetches } from './fetches.ts'
 
 interface EagerFetchOptions {

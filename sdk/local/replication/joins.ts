@@ -4,7 +4,8 @@ import { joinNamespace, type KnownPeer, type PeerNetwork, type Scheduler } from 
 import { formatDid } from '../../../src/identity/index.ts'
 import { joinPauseMs, maxInvitations, maxTicketPeers, retryBackoffMs } from '../../../src/limits.ts'
 import type { LogKind, Namespace } from '../../../src/namespace/index.ts'
-import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
+import type { LocalNamespaces } from '../namespaces.ts'
 import { type Discovery, discoveryKey } from './discovery.ts'
 
 interface JoinsOptions {

@@ -26,7 +26,8 @@ import {
 } from '../../../src/limits.ts'
 import type { LocalEnvironment } from '../environment.ts'
 import { deleteRecord, peerRows, peersIn, readRecord, recordsOf, writeRecord } from '../groups/group-records.ts'
-import type { LocalNamespaces, OpenNamespace } from '../namespaces.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
+import type { LocalNamespaces } from '../namespaces.ts'
 import { believedPeers } from '../replication/public-address.ts'
 import { opened } from './inbox.ts'
 
