@@ -1,7 +1,8 @@
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { formatDid } from '../identity/index.ts'
-import type { Lane, LaneEnd } from './transfer-lane.ts'
+import type { LaneEnd } from './lane-end.ts'
+import type { Lane } from './transfer-lane.ts'
 import type { Want } from './transfer-wants.ts'
 
 /** Providers' answers in one error. */

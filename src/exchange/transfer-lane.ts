@@ -1,5 +1,4 @@
-import { hash } from 'node:crypto'
-import { type Budget, type ContentEngine, childrenOf, type Subtree } from '../content/index.ts'
+import type { Budget, ContentEngine, Subtree } from '../content/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
@@ -22,36 +21,10 @@ import {
   malformed,
   type ServerFrame,
 } from './frames.ts'
+import { badBlock, type LaneEnd, LaneFailure } from './lane-end.ts'
+import { type Assignment, LaneRequest } from './lane-request.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
-import { childOver } from './served-tree.ts'
-
-/** What a provider is asked for in one request. */
-export type Assignment =
-  /** The nodes from the root down to `node`, on to the parent of its first leaf; with it that leaf, if there is to be one. */
-  | { readonly kind: 'path'; readonly node: Subtree; readonly withLeaf: boolean }
-  /** Distinct leaves, ascending. */
-  | { readonly kind: 'leaves'; readonly leaves: readonly Subtree[] }
-
-/** Why a lane ended: `done` means by this side, with nothing against the provider. */
-export type LaneEndKind =
-  | 'done'
-  /** The other side ended the stream while nothing was asked of it. */
-  | 'ended'
-  | 'unreachable'
-  | 'refused'
-  | 'cut'
-  | 'silent'
-  | 'too-slow'
-  | 'bad-block'
-  | 'bad-frame'
-  | 'false-claim'
-
-/** How a lane ended, for people too. */
-export interface LaneEnd {
-  readonly kind: LaneEndKind
-  readonly answer: string
-}
 
 /** The transfer that a lane works for. */
 export interface LaneHost {
@@ -91,26 +64,6 @@ export interface LaneOptions {
   readonly signal: AbortSignal
 }
 
-interface Pending {
-  readonly assignment: Assignment
-  /** Leaves that are neither here nor said to be missing. */
-  readonly leaves: Map<number, Subtree>
-  /** Down the path: what comes next. */
-  at: Subtree
-  isAccepted: boolean
-  startedAt: number
-}
-
-/** How a lane fails; never leaves this file but as a LaneEnd. */
-class LaneFailure extends Error {
-  readonly kind: LaneEndKind
-
-  constructor(kind: LaneEndKind, answer: string) {
-    super(answer)
-    this.kind = kind
-  }
-}
-
 /** A request answered faster than this makes the next one longer, slower than that shorter: milliseconds. */
 const quickMs = 500
 const slowMs = 2_000
@@ -126,7 +79,7 @@ export class Lane {
   readonly #options: LaneOptions
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
-  readonly #pending: Pending[] = []
+  readonly #pending: LaneRequest[] = []
   readonly #storing = new Set<Promise<void>>()
   #writer: FrameWriter | undefined
   #reader: FrameReader | undefined
@@ -265,15 +218,10 @@ export class Lane {
 
   #ask(assignment: Assignment): void {
     const { host, scheduler } = this.#options
-    const leaves = new Map<number, Subtree>()
-    if (assignment.kind === 'leaves') for (const leaf of assignment.leaves) leaves.set(leaf.firstLeaf, leaf)
-    const runs =
-      assignment.kind === 'leaves'
-        ? runsOf(assignment.leaves)
-        : [{ first: assignment.node.firstLeaf, count: assignment.withLeaf ? 1 : 0 }]
-    this.#pending.push({ assignment, leaves, at: host.root, isAccepted: false, startedAt: scheduler.now() })
+    const request = new LaneRequest(assignment, host.root, scheduler.now())
+    this.#pending.push(request)
     if (this.#pending.length === 1) this.#watchProgress()
-    this.#send(host.request(runs, assignment.kind === 'path'))
+    this.#send(host.request(request.runs, assignment.kind === 'path'))
   }
 
   async #receive(reader: FrameReader): Promise<void> {
@@ -289,49 +237,27 @@ export class Lane {
     }
   }
 
-  async #take(frame: ServerFrame, current: Pending): Promise<void> {
-    if (frame.kind === 'accept' || frame.kind === 'refuse') {
-      if (current.isAccepted) throw malformed('a second answer')
-      if (frame.kind === 'refuse')
-        throw new LaneFailure('refused', `refused: ${frame.code}, ${printable(frame.message)}`)
-      current.isAccepted = true
-      return
-    }
-    if (!current.isAccepted) throw malformed('blocks before an answer')
-    if (frame.kind === 'node') await this.#takeNode(frame.bytes, current)
-    else if (frame.kind === 'leaf') await this.#takeLeaf(frame.index, frame.bytes, current)
-    else if (frame.kind === 'missing') this.#takeMissing(frame.run, current)
+  async #take(frame: ServerFrame, current: LaneRequest): Promise<void> {
+    const { host } = this.#options
+    if (frame.kind === 'accept') current.accept()
+    else if (frame.kind === 'refuse') current.refuse(frame.code, frame.message)
+    else if (frame.kind === 'node') await this.#takeNode(frame.bytes, current)
+    else if (frame.kind === 'leaf') await this.#takeLeaf(current.leaf(frame.index, frame.bytes.length), frame.bytes)
+    else if (frame.kind === 'missing') for (const block of current.missing(frame.run)) host.lacks(this, block)
     else this.#takeEnd(current)
   }
 
-  async #takeNode(bytes: Uint8Array<ArrayBuffer>, current: Pending): Promise<void> {
-    const { at, assignment } = current
-    if (assignment.kind !== 'path' || at.level === 0) throw malformed('a node that was not asked for')
-    if (!isBlock(bytes, at)) throw badBlock()
+  async #takeNode(bytes: Uint8Array<ArrayBuffer>, current: LaneRequest): Promise<void> {
+    const { host } = this.#options
+    const { node, children, next } = current.node(bytes, (error) => host.broken(error))
     this.#send({ kind: 'credit', bytes: bytes.length })
-    let children: readonly Subtree[]
-    try {
-      children = childrenOf(at, bytes)
-    } catch (error) {
-      // It is the block that was asked for: not the provider's fault.
-      this.#options.host.broken(error)
-      throw new LaneFailure('done', 'sent a tree that is malformed')
-    }
-    const child = childOver(children, assignment.node.firstLeaf)
-    if (child === undefined) throw malformed('a node without the leaf')
-    current.at = child
-    if (child.level === 0 && assignment.withLeaf) current.leaves.set(child.firstLeaf, child)
-    if (child.level > 0 || assignment.withLeaf) this.#options.host.expects(this, child)
+    if (next !== undefined) host.expects(this, next)
     this.#receivedBlocks++
     this.#receivedBytes += bytes.length
-    await this.#store(() => this.#options.host.receivedNode(at, bytes, children))
+    await this.#store(() => host.receivedNode(node, bytes, children))
   }
 
-  async #takeLeaf(index: number, bytes: Uint8Array<ArrayBuffer>, current: Pending): Promise<void> {
-    const leaf = current.leaves.get(index)
-    if (leaf === undefined) throw malformed('a leaf that was not asked for')
-    if (bytes.length !== leaf.leafBytes) throw badBlock()
-    current.leaves.delete(index)
+  async #takeLeaf(leaf: Subtree, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const { unstored } = this.#options
     // It is we who are slow now.
     this.#cancelTimer()
@@ -359,33 +285,9 @@ export class Lane {
     await host.receivedLeaf(leaf, block)
   }
 
-  #takeMissing({ first, count }: LeafRun, current: Pending): void {
-    const { host } = this.#options
-    if (count === 0) {
-      const { assignment, at } = current
-      if (assignment.kind !== 'path' || at.level === 0 || first !== assignment.node.firstLeaf) {
-        throw malformed('missing nodes that were not asked for')
-      }
-      // From here on nothing but what is missing can follow.
-      if (assignment.withLeaf) current.leaves.set(first, at)
-      current.at = { ...at, level: 0 }
-      host.lacks(this, assignment.node)
-      host.lacks(this, at)
-      return
-    }
-    for (let index = first; index < first + count; index++) {
-      const leaf = current.leaves.get(index)
-      if (leaf === undefined) throw malformed('missing leaves that were not asked for')
-      current.leaves.delete(index)
-      host.lacks(this, leaf)
-    }
-  }
-
-  #takeEnd(current: Pending): void {
+  #takeEnd(current: LaneRequest): void {
     const { host, scheduler } = this.#options
-    if (current.leaves.size > 0 || (current.assignment.kind === 'path' && current.at.level > 0)) {
-      throw new LaneFailure('false-claim', 'accepted a request and left blocks out')
-    }
+    current.end()
     this.#pending.shift()
     this.#cancelTimer()
     const tookMs = scheduler.now() - current.startedAt
@@ -453,27 +355,4 @@ export class Lane {
     }
     return { kind: 'cut', answer: cause instanceof ArtifactHubError ? cause.message : 'cut the stream' }
   }
-}
-
-function badBlock(): LaneFailure {
-  return new LaneFailure('bad-block', 'sent bytes that are not the block')
-}
-
-function isBlock(bytes: Uint8Array, block: Subtree): boolean {
-  return equalBytes(hash('sha256', bytes, 'buffer'), block.digest)
-}
-
-function runsOf(leaves: readonly Subtree[]): LeafRun[] {
-  const runs: { first: number; count: number }[] = []
-  for (const { firstLeaf } of leaves) {
-    const last = runs.at(-1)
-    if (last !== undefined && last.first + last.count === firstLeaf) last.count++
-    else runs.push({ first: firstLeaf, count: 1 })
-  }
-  return runs
-}
-
-/** Another agent's text, for a message: short, and nothing that moves a cursor. */
-function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, 200)
 }

@@ -1,6 +1,7 @@
 import type { Subtree } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
-import type { Assignment, Lane } from './transfer-lane.ts'
+import type { Assignment } from './lane-request.ts'
+import type { Lane } from './transfer-lane.ts'
 
 /** Someone who waits for a block. */
 export interface Waiter {

@@ -22,10 +22,11 @@ import type { BlockWriter, NamespaceBlocks } from '../storage/index.ts'
 import { BlockMemory } from './block-memory.ts'
 import type { AskerFrame, LeafRun } from './frames.ts'
 import { Gate } from './gate.ts'
+import type { LaneEnd, LaneEndKind } from './lane-end.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 import { ProviderAnswers } from './transfer-answers.ts'
-import { Lane, type LaneEnd, type LaneEndKind, type LaneHost } from './transfer-lane.ts'
+import { Lane, type LaneHost } from './transfer-lane.ts'
 import { type Waiter, type Want, Wants } from './transfer-wants.ts'
 
 /** What is fetched, into where, from whom. */

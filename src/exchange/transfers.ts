@@ -2,6 +2,7 @@ import type { BlockReader, ContentEngine } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxBlockStreamsToAgent } from '../limits.ts'
+import type { LaneEndKind } from './lane-end.ts'
 import type { Misbehaviour, PeerNetwork } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 import {
@@ -11,7 +12,6 @@ import {
   type TransferProgress,
   type TransferTarget,
 } from './transfer.ts'
-import type { LaneEndKind } from './transfer-lane.ts'
 
 /** Opens a fetch. */
 export interface OpenTransferOptions extends TransferTarget {
