@@ -4,6 +4,7 @@ import { ArtifactHubError, isHubError } from '../errors.ts'
 import { maxBlockStreams, maxBlockStreamsOfAgent } from '../limits.ts'
 import { type BlockServerCounters, Flood, Idle, type ServedNamespace, serveStream } from './blocks-session.ts'
 import { blocksProtocol } from './frames.ts'
+import { Newcomers } from './newcomers.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -45,8 +46,7 @@ export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeB
   }
   const stop = new AbortController()
   const streamsOf = new Map<string, number>()
-  /** Streams on which nothing was permitted so far, the oldest first. */
-  const unproven = new Set<AbortController>()
+  const newcomers = new Newcomers()
   const running = new Set<Promise<void>>()
 
   const count = (error: unknown, stream: PeerStream): void => {
@@ -60,24 +60,15 @@ export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeB
     }
   }
 
-  /** Strangers, of whom there may be any number, do not keep those out who may read. */
-  const makeRoom = (): void => {
-    const [oldest] = unproven
-    const full = new ArtifactHubError('UNAVAILABLE', 'Too many streams are open here')
-    if (oldest === undefined) throw full
-    unproven.delete(oldest)
-    oldest.abort(full)
-  }
-
   const serve = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
     const agent = toHex(stream.agent)
     const streams = streamsOf.get(agent) ?? 0
     try {
       if (streams >= maxBlockStreamsOfAgent) throw new Flood('more streams than one agent may have')
-      if (running.size >= maxBlockStreams) makeRoom()
+      const full = new ArtifactHubError('UNAVAILABLE', 'Too many streams are open here')
+      if (running.size >= maxBlockStreams && !newcomers.makeRoom(full)) throw full
       streamsOf.set(agent, streams + 1)
-      const own = new AbortController()
-      unproven.add(own)
+      const own = newcomers.add()
       try {
         await serveStream({
           stream,
@@ -86,11 +77,11 @@ export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeB
           engine,
           self,
           counters,
-          onPermitted: () => unproven.delete(own),
+          onPermitted: () => own.settle(),
           signal: AbortSignal.any([signal, stop.signal, own.signal]),
         })
       } finally {
-        unproven.delete(own)
+        own.settle()
         const left = (streamsOf.get(agent) ?? 1) - 1
         if (left === 0) streamsOf.delete(agent)
         else streamsOf.set(agent, left)

@@ -5,6 +5,7 @@ import {
   maxEnvelopeBytes,
   maxEnvelopesInDelivery,
   maxInboxMessageBytes,
+  maxInboxQuestions,
   maxInboxQuestionsOfAgent,
   strangersDeliveries,
 } from '../limits.ts'
@@ -169,6 +170,19 @@ describe('what no honest sender sends', () => {
     resolve()
     expect(await Promise.all(all)).toEqual(all.map(() => ['taken']))
   })
+})
+
+test('who only holds streams keeps nobody from delivering', async () => {
+  const at = new World()
+  for (let one = 0; one < maxInboxQuestions; one++) {
+    const agent = new Uint8Array(32).fill(100 + Math.floor(one / maxInboxQuestionsOfAgent))
+    const stranger = at.network.find(agent) ?? at.network.join(agent)
+    at.network.connect(stranger, at.taker)
+    await stranger.open(at.taker.agent, protocol)
+  }
+  await until(() => at.taker.openStreams === maxInboxQuestions)
+  expect(await at.deliver({ envelopes: someEnvelopes(1), group, peers: [] })).toEqual(['taken'])
+  expect(at.taker.penalties).toEqual([])
 })
 
 test('a closed inbox ends what it was taking', async () => {

@@ -1,6 +1,7 @@
 import { decodeCanonical, encodeCanonical, requireFormatVersion, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { syncFrameTimeoutMs } from '../limits.ts'
+import { Newcomers } from './newcomers.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -44,22 +45,35 @@ export function answerQuestions(protocol: QuestionProtocol, options: AnswerOptio
   const stop = new AbortController()
   const running = new Set<Promise<void>>()
   const ofAgent = new Map<string, number>()
+  const newcomers = new Newcomers()
 
   const answer = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
     const question = await inTime(scheduler, syncFrameTimeoutMs, signal, (timely) =>
-      readMessage(stream, protocol, protocol.maxQuestionBytes, timely),
+      asked((own) => readMessage(stream, protocol, protocol.maxQuestionBytes, AbortSignal.any([timely, own]))),
     )
     const answer = await options.answer(question, stream.agent, signal)
     await inTime(scheduler, syncFrameTimeoutMs, signal, (timely) => stream.write(framed(answer), { signal: timely }))
   }
 
+  /** Who has not asked yet makes room for others. */
+  const asked = async <T>(read: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+    const own = newcomers.add()
+    try {
+      return await read(own.signal)
+    } finally {
+      own.settle()
+    }
+  }
+
   const serve = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
     const agent = toHex(stream.agent)
     const open = ofAgent.get(agent) ?? 0
-    if (open >= maxOfAgent || running.size >= maxInAll) {
-      if (open >= maxOfAgent) network.penalise(stream.agent, 'flood')
-      throw new ArtifactHubError('UNAVAILABLE', 'too many questions are open here')
+    const full = new ArtifactHubError('UNAVAILABLE', 'too many questions are open here')
+    if (open >= maxOfAgent) {
+      network.penalise(stream.agent, 'flood')
+      throw full
     }
+    if (running.size >= maxInAll && !newcomers.makeRoom(full)) throw full
     ofAgent.set(agent, open + 1)
     try {
       await answer(stream, AbortSignal.any([signal, stop.signal]))

@@ -2,9 +2,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { MemoryPeer } from '../../test/support/memory-network.ts'
 import { toHex } from '../encoding/index.ts'
+import { AgentKey } from '../identity/index.ts'
 import {
   maxPushStreamsPerPeer,
   maxSyncFrameBytes,
+  maxSyncStreams,
   maxSyncStreamsPerPeer,
   maxSyncVectorRows,
   maxSyncWants,
@@ -346,6 +348,21 @@ describe('a member who opens', () => {
     await check('flood', 'flood')
     for (const raw of streams) raw.stream.abort(new Error('enough'))
     await until(() => one.service.counters.failed === maxSyncStreamsPerPeer)
+  })
+
+  it('all streams that there are, of strangers who say nothing, keeps no member out', async () => {
+    const { world, one, open, hello, check } = withBob()
+    const held: RawStream[] = []
+    for (let at = 0; at < maxSyncStreams; at++) {
+      const { publicKey } = new AgentKey(new Uint8Array(32).fill(100 + Math.floor(at / maxSyncStreamsPerPeer)))
+      held.push(await RawStream.open(world.peer({ publicKey }), owner.publicKey))
+    }
+    await until(() => one.service.counters.streams === maxSyncStreams)
+    const raw = await open()
+    await raw.send(hello)
+    expect(await raw.receive()).toMatchObject({ type: 'vector' })
+    await check()
+    expect(one.service.counters.floods).toBe(0)
   })
 
   it('streams without pause is held to a rate that recovers', async () => {

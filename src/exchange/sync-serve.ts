@@ -16,6 +16,7 @@ import {
 import { elapsed } from './elapsed.ts'
 import { batchHash, viewBy } from './follow-batch.ts'
 import { type Asker, afterOf, mayRead, type Permission, type ReadSubject } from './may-read.ts'
+import { type Newcomer, Newcomers } from './newcomers.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import { Rates } from './rates.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -128,6 +129,7 @@ export class SyncService implements AsyncDisposable {
   /** By agent, streams that are not of pushes, and those that are. */
   readonly #rounds = new StreamCount()
   readonly #pushing = new StreamCount()
+  readonly #newcomers = new Newcomers()
   readonly #vectors = new VectorRoom(() => {
     this.counters.floods += 1
   })
@@ -165,37 +167,42 @@ export class SyncService implements AsyncDisposable {
   async #serve(peerStream: PeerStream, signal: AbortSignal): Promise<void> {
     const { network, scheduler } = this.#options
     const name = toHex(peerStream.agent)
-    const isFull = this.#rounds.total >= maxSyncStreams
-    if (isFull || this.#rounds.of(name) >= maxSyncStreamsPerPeer || !this.#opened.take(peerStream.agent, 1)) {
+    const full = new ArtifactHubError('UNAVAILABLE', 'too many streams', { details: { reason: 'busy' } })
+    const isFlood = this.#rounds.of(name) >= maxSyncStreamsPerPeer || !this.#opened.take(peerStream.agent, 1)
+    // That all streams are in use is not this one's fault.
+    const isFull = !isFlood && this.#rounds.total >= maxSyncStreams && !this.#newcomers.makeRoom(full)
+    if (isFlood || isFull) {
       this.counters.floods += 1
-      // That all streams are in use is not this one's fault.
-      if (!isFull) network.penalise(peerStream.agent, 'flood')
-      peerStream.abort(new ArtifactHubError('UNAVAILABLE', 'too many streams', { details: { reason: 'busy' } }))
+      if (isFlood) network.penalise(peerStream.agent, 'flood')
+      peerStream.abort(full)
       return
     }
     this.counters.streams += 1
-    const ended = AbortSignal.any([signal, this.#ending.signal])
+    const newcomer = this.#newcomers.add()
+    const ended = AbortSignal.any([signal, this.#ending.signal, newcomer.signal])
     const stream = new SyncStream(peerStream, { network, scheduler, signal: ended })
     const done = this.#rounds.add(name)
     try {
-      await this.#answer(stream, done)
+      await this.#answer(stream, newcomer, done)
       await stream.end()
     } catch (error) {
       this.counters.failed += 1
       await stream.end(error)
       throw error
     } finally {
+      newcomer.settle()
       done()
     }
   }
 
-  async #answer(stream: SyncStream, notRound: () => void): Promise<void> {
+  async #answer(stream: SyncStream, newcomer: Newcomer, notRound: () => void): Promise<void> {
     const first = await stream.receive()
     if (first === undefined) return
-    if (first.type === 'hello' || first.type === 'follow') return await this.#roundAfterRound(stream, first)
+    if (first.type === 'hello' || first.type === 'follow') return await this.#roundAfterRound(stream, newcomer, first)
     if (first.type === 'push') {
       // It may stay open and idle: it takes no place from rounds.
       notRound()
+      newcomer.settle()
       return await this.#pushing.during(stream, () => this.#pushes(stream, first))
     }
     if (first.type === 'offer') return await this.#offer(stream, first.rows)
@@ -204,7 +211,7 @@ export class SyncService implements AsyncDisposable {
   }
 
   /** One round after the other: whoever follows many artifacts asks for all of them on one stream. */
-  async #roundAfterRound(stream: SyncStream, first: RoundMessage): Promise<void> {
+  async #roundAfterRound(stream: SyncStream, newcomer: Newcomer, first: RoundMessage): Promise<void> {
     let rounds = 0
     for (let message: RoundMessage | undefined = first; message !== undefined; ) {
       rounds += message.type === 'follow' ? message.rows.length : 1
@@ -214,8 +221,8 @@ export class SyncService implements AsyncDisposable {
       try {
         next =
           message.type === 'follow'
-            ? await this.#follow(stream, message, room)
-            : await this.#round(stream, message, room)
+            ? await this.#follow(stream, newcomer, message, room)
+            : await this.#round(stream, newcomer, message, room)
       } finally {
         room.release()
       }
@@ -231,6 +238,7 @@ export class SyncService implements AsyncDisposable {
   /** A round about all that an agent shows a right to. Gives what `#round` gives. */
   async #follow(
     stream: SyncStream,
+    newcomer: Newcomer,
     message: FollowMessage,
     room: VectorShare,
   ): Promise<RoundMessage | 'ask' | undefined> {
@@ -256,6 +264,7 @@ export class SyncService implements AsyncDisposable {
       const name = `${scope.kind} ${toHex(capabilityName(presentation.capability.claims))}`
       if (names.has(name)) return stream.misbehaved('bad-frame', 'one thing asked for twice in one message')
       names.add(name)
+      newcomer.settle()
       const view = viewBy(log, scope, presentation.capability.claims)
       const mayStill = (): boolean => mayRead(log, { ...asker, nowMs: nowMs() }, scope).allowed
       // From here on it is told of what comes; what came just before is in the hash.
@@ -283,7 +292,12 @@ export class SyncService implements AsyncDisposable {
   }
 
   /** Gives the hello of the next round if that is what came in the place of an answer; `ask` when it may come; nothing when the stream is over. */
-  async #round(stream: SyncStream, hello: HelloMessage, room: VectorShare): Promise<RoundMessage | 'ask' | undefined> {
+  async #round(
+    stream: SyncStream,
+    newcomer: Newcomer,
+    hello: HelloMessage,
+    room: VectorShare,
+  ): Promise<RoundMessage | 'ask' | undefined> {
     const { scope } = hello
     const asker = this.#askerOf(stream, hello.presentation)
     const log = this.#options.lookup(hello.namespace)
@@ -296,6 +310,7 @@ export class SyncService implements AsyncDisposable {
       await this.#deny(stream, await denialOf(log, permission))
       return 'ask'
     }
+    newcomer.settle()
     // A member that follows an artifact as if it were none is given what it asks for.
     const by = permission.by ?? (scope.kind === 'namespace' ? undefined : asker.presentations[0])
     if (hello.hash === undefined) {
