@@ -356,6 +356,8 @@ export const maxGroupListeners = 1_024
 export const groupRefreshMs = { from: 60_000, to: 120_000 }
 /** How long a sharer waits for a group's descriptor before it goes by the one that it has, milliseconds. */
 export const groupAskMs = 5_000
+/** How long it waits for those who decide in the group once somebody else has answered, milliseconds. */
+export const groupConfirmMs = 1_000
 /**
  * Groups and namespaces that a node has on the word of others: groups that one contact added it to, and namespaces that one member wrote into its
  * groups. Each is a log that is kept in step with all its members.
@@ -427,6 +429,8 @@ export const maxRequests = 1_000
 export const maxRequestsByMember = 250
 /** Peers that a record in a group's log names, of a share or a namespace: with the envelope they are content inside an entry. */
 export const maxPeersInGroupRecord = 4
+/** Wait before a group's records are looked at again for each that came to nothing, milliseconds: ten times what reading one takes. */
+export const vainRecordPauseMs = 4
 /** Requests dropped by this node that it still knows, so that they do not come again. */
 export const maxDroppedRequests = 10_000
 /** Shares of one sender that an agent follows, and of all of them: about 2 KiB each in memory, so 100 MiB, and a row on the disk. */

@@ -354,8 +354,8 @@ describe('a member who opens', () => {
     const { world, one, open, hello, check } = withBob()
     const held: RawStream[] = []
     for (let at = 0; at < maxSyncStreams; at++) {
-      const { publicKey } = new AgentKey(new Uint8Array(32).fill(100 + Math.floor(at / maxSyncStreamsPerPeer)))
-      held.push(await RawStream.open(world.peer({ publicKey }), owner.publicKey))
+      const stranger = new AgentKey(new Uint8Array(32).fill(100 + Math.floor(at / maxSyncStreamsPerPeer)))
+      held.push(await RawStream.open(world.peer(stranger), owner.publicKey))
     }
     await until(() => one.service.counters.streams === maxSyncStreams)
     const raw = await open()

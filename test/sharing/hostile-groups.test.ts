@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest'
+import { startNetwork } from '../../node/network/index.ts'
 import { writeRecord } from '../../sdk/local/groups/group-records.ts'
 import { capabilityName, decodeUnverifiedCapability, sealEnvelope, signCapability } from '../../src/capability/index.ts'
 import { sealInline } from '../../src/content/index.ts'
-import { encodeCanonical, formatGroupId, toHex } from '../../src/encoding/index.ts'
+import { encodeCanonical, equalBytes, formatGroupId, toHex } from '../../src/encoding/index.ts'
+import { serveGroups } from '../../src/exchange/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { maxFollowedNamespacesOfSender, maxRequestsByMember } from '../../src/limits.ts'
 import { writeFirstVersion } from '../../src/namespace/index.ts'
@@ -171,6 +173,28 @@ test('what a member says that strangers share fills nobody’s inbox', async () 
   await eventually(async () => expect(await carol.client.inbox.list()).toHaveLength(maxRequestsByMember))
 })
 
+test('what members write time and again costs no more than it takes to look at some of it', async () => {
+  await using agents = new LocalAgents()
+  const { client, groups } = await agents.start()
+  const { id: group } = await client.group.create({ name: 'data-team' })
+  const open = groups.replication.namespaces.findGroup(group)
+  let looks = 0
+  const { artifactKey } = open.log
+  open.log.artifactKey = (...of) => {
+    looks += 1
+    return artifactKey.apply(open.log, of)
+  }
+  const count = 200
+  for (let at = 0; at < count; at++) {
+    const name = `share-${at.toString(16).padStart(32, '0')}`
+    const [contentType, content] = ['application/vnd.artifact-hub.share', encodeCanonical({ v: 1 })]
+    await writeRecord(open, { name, contentType, metadata: {}, content })
+  }
+  await eventually(() => expect(looks).toBeGreaterThanOrEqual(count))
+  // All of it at each would be some 20,000.
+  expect(looks).toBeLessThan(5_000)
+})
+
 test('a record that has a share’s name and holds something else keeps it from nobody', async () => {
   await using agents = new LocalAgents()
   const { ann, mallory, carol, group, inSync } = await infiltrated(agents)
@@ -190,4 +214,54 @@ test('a record that has a share’s name and holds something else keeps it from 
   await eventually(async () => expect(await shared(ann)).toEqual(['figures']))
   await ann.client.group.add({ group, agents: ['carol'] })
   await eventually(async () => expect(await shared(carol)).toEqual(['figures']))
+})
+
+test('who was removed from a group has nothing sealed to what it last knew by being the first to answer', async () => {
+  await using agents = new LocalAgents()
+  const [ann, bob, alice] = [await agents.start(), await agents.start(), await agents.start()]
+  const { id: group } = await ann.client.group.create({ name: 'data-team' })
+  await knows(bob, 'ann', ann)
+  await knows(ann, 'bob', bob)
+  await ann.client.group.add({ group, agents: ['bob'] })
+  await eventually(async () => expect(await groupsOf(bob)).toEqual([group]))
+  const own = bob.groups.replication.namespaces.findGroup(group)
+  await eventually(() => expect(bob.groups.epochOf(own.row.id)).toBeDefined())
+  const stale = (await own.log.shownDescriptor()) ?? expect.fail('it has an epoch')
+  const known = bob.groups.epochOf(own.row.id)
+  await alice.client.agent.add({ name: 'team', ticket: await bob.client.group.ticket({ group }) })
+  await bob.stop()
+  await ann.client.group.remove({ group, agents: ['bob'] })
+
+  // In his place something that goes on saying what he knew, and is done before the owner has said a word.
+  const answered = Promise.withResolvers<void>()
+  const { scheduler } = alice.env
+  await using network = await startNetwork({
+    ...{ agent: bob.key, mode: 'lan' as const, listen: ['/ip4/127.0.0.1/tcp/0'] },
+    ...{ now: Date.now, monotonic: () => performance.now(), random: alice.env.random },
+  })
+  await using _ = serveGroups({ network, scheduler, shown: async () => stale, told: async () => {} })
+  const { network: hers } = alice
+  const open = hers.open.bind(hers)
+  hers.open = async (agent, protocol, options) => {
+    if (protocol !== '/artifact-hub/group/1') return await open(agent, protocol, options)
+    if (equalBytes(agent, ann.id)) {
+      await answered.promise
+      return await open(agent, protocol, options)
+    }
+    const stream = await open(agent, protocol, options)
+    const close = stream.close.bind(stream)
+    stream.close = async () => {
+      answered.resolve()
+      await close()
+    }
+    return stream
+  }
+  hers.addAddresses(bob.id, network.addresses())
+  await hers.ping(bob.id)
+  await hers.ping(ann.id)
+  const { id: artifactId } = await alice.client.artifact.create({ name: 'secret', data: Buffer.from('not for bob') })
+  await alice.client.artifact.share({ artifactId, withGroups: ['team'] })
+  const sealed = alice.namespace().log.newestDescriptor(own.row.id)?.epoch
+  expect(sealed).toBeDefined()
+  expect(sealed).not.toEqual(known)
 })

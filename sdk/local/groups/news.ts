@@ -1,7 +1,7 @@
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { isHubError } from '../../../src/errors.ts'
 import { askDescriptor, type QuestionServer, serveGroups, tellDescriptor } from '../../../src/exchange/index.ts'
-import { groupAskMs, groupRefreshMs } from '../../../src/limits.ts'
+import { groupAskMs, groupConfirmMs, groupRefreshMs } from '../../../src/limits.ts'
 import type { ShownDescriptor } from '../../../src/namespace/index.ts'
 import type { Replication } from '../replication/replication.ts'
 import { Background } from './background.ts'
@@ -60,7 +60,7 @@ export class GroupNews {
   }
 
   /**
-   * Asks for a group's descriptor, until somebody answers or a few seconds are over.
+   * Asks for a group's descriptor, until somebody answers, and those who decide there if they do so soon, or a few seconds are over.
    * @param peers agents to ask beside those that what is known of it names
    * @throws the signal's reason
    */
@@ -75,20 +75,33 @@ export class GroupNews {
     const stop = scheduler.setTimer(groupAskMs, () => late.abort(new Error('nobody answered in time')))
     const bounds = [late.signal, this.#background.signal, ...(signal === undefined ? [] : [signal])]
     const timely = AbortSignal.any(bounds)
+    const asking = new Map<string, Promise<boolean>>()
+    const askOnce = (one: Uint8Array): Promise<boolean> => {
+      const key = toHex(one)
+      const answer = asking.get(key) ?? this.#askOne(one, group, timely).then((shown) => shown !== undefined)
+      asking.set(key, answer)
+      return answer
+    }
     const queue = nearest.map(([, one]) => one)
+    const answered = Promise.withResolvers<boolean>()
     const askNext = async (): Promise<void> => {
-      for (let one = queue.shift(); one !== undefined; one = queue.shift()) {
-        timely.throwIfAborted()
-        const shown = await this.#askOne(one, group, timely)
-        if (shown === undefined) continue
-        late.abort(new Error('somebody answered'))
-        return
+      for (let one = queue.shift(); one !== undefined && !timely.aborted; one = queue.shift()) {
+        if (await askOnce(one)) answered.resolve(true)
       }
     }
     try {
-      await Promise.allSettled(Array.from({ length: askedAtOnce }, askNext))
+      const all = Promise.all(Array.from({ length: askedAtOnce }, askNext)).then(() => false)
+      if (!(await Promise.race([answered.promise, all]))) return
+      queue.length = 0
+      // Who was removed, or has been away, knows no better: those who decide there are heard too.
+      const deciders = (await this.descriptors.who(group)).filter((one) => !equalBytes(one, agent.publicKey))
+      const enough = Promise.withResolvers<void>()
+      const stopWaiting = scheduler.setTimer(groupConfirmMs, enough.resolve)
+      await Promise.race([enough.promise, Promise.all(deciders.slice(0, askedAtOnce).map(askOnce))])
+      stopWaiting()
     } finally {
       stop()
+      late.abort(new Error('enough was answered'))
     }
     signal?.throwIfAborted()
   }

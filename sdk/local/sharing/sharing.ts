@@ -1,7 +1,7 @@
-import { type CapabilityClaims, decodeEnvelope, type Envelope } from '../../../src/capability/index.ts'
+import { type CapabilityClaims, capabilityName, decodeEnvelope, type Envelope } from '../../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { type KnownPeer, type QuestionServer, serveInbox } from '../../../src/exchange/index.ts'
-import { forgetEveryMs, maxTicketPeers } from '../../../src/limits.ts'
+import { forgetEveryMs, maxFollows, maxTicketPeers, vainRecordPauseMs } from '../../../src/limits.ts'
 import type { Namespace, Share } from '../../../src/namespace/index.ts'
 import { Background } from '../groups/background.ts'
 import type { Groups } from '../groups/groups.ts'
@@ -25,6 +25,12 @@ export interface SharingStatus {
   readonly undelivered: readonly Undelivered[]
 }
 
+interface Look {
+  /** There is more to see since it began. */
+  isStale: boolean
+  stop: () => void
+}
+
 /** What one agent shares with others and others with it, beside the namespaces that it is a member of. */
 export class Sharing implements AsyncDisposable {
   readonly groups: Groups
@@ -38,6 +44,10 @@ export class Sharing implements AsyncDisposable {
   #stopForgetting = (): void => {}
   /** By group, shares that are not followed, for there is no room. */
   readonly #leftOut = new Map<Namespace, number>()
+  /** Names (hex) of shares in groups' logs that are this agent's own. */
+  readonly #own = new Set<string>()
+  /** Groups that are looked at, or were just now. */
+  readonly #looks = new Map<Namespace, Look>()
   #isMakingRoom = false
 
   private constructor(groups: Groups, deliveries: Deliveries) {
@@ -137,6 +147,7 @@ export class Sharing implements AsyncDisposable {
     await this.#server?.close()
     await this.#outbox.close()
     await this.#background.close()
+    for (const { stop } of this.#looks.values()) stop()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -159,11 +170,11 @@ export class Sharing implements AsyncDisposable {
   #madeRoom(): void {
     if (this.#leftOut.size === 0 || this.#isMakingRoom) return
     this.#isMakingRoom = true
-    this.#background.run(async (signal) => {
+    this.#background.run(async () => {
       const { namespaces } = this.groups.replication
       await namespaces.settled()
       this.#isMakingRoom = false
-      for (const group of namespaces.groups) if (this.#leftOut.has(group.log)) await this.#followGroup(group, signal)
+      for (const group of namespaces.groups) if (this.#leftOut.has(group.log)) this.#look(group)
     })
   }
 
@@ -182,13 +193,14 @@ export class Sharing implements AsyncDisposable {
     const isGroup = row.kind === 'group'
     const stop = log.subscribe(({ shared, received, artifacts, keysGained }) => {
       if (isGroup) {
-        if (artifacts.length > 0 || keysGained) this.#background.run((signal) => this.#followGroup(namespace, signal))
+        if (artifacts.length > 0 || keysGained) this.#look(namespace)
       } else if (keysGained) this.#background.run(() => this.#outbox.look(log))
       // What this agent shares here it tells of itself.
       else if (received > 0 && shared.length > 0) this.#background.run(() => this.#outbox.lookAt(log, shared))
     })
     this.#subscriptions.set(log, stop)
-    this.#background.run((signal) => (isGroup ? this.#followGroup(namespace, signal) : this.#outbox.look(log)))
+    if (isGroup) this.#look(namespace)
+    else this.#background.run(() => this.#outbox.look(log))
   }
 
   async #closing({ log, row }: OpenNamespace, isKept: boolean): Promise<void> {
@@ -197,6 +209,8 @@ export class Sharing implements AsyncDisposable {
     this.#background.run(() => this.#outbox.forget(log))
     if (row.kind !== 'group') return
     this.#leftOut.delete(log)
+    this.#looks.get(log)?.stop()
+    this.#looks.delete(log)
     // Of one that ended it is known what was shared with it: that says why it cannot be read any more.
     if (isKept) return
     // What is followed lets go of namespaces of its own, one change at a time: after this one.
@@ -206,25 +220,62 @@ export class Sharing implements AsyncDisposable {
     })
   }
 
-  /** Follows what is shared with a group that this agent is in. */
-  async #followGroup(group: OpenNamespace, signal: AbortSignal): Promise<void> {
+  /** Has what is shared with a group followed, now or after the look under way: members may write as much as they like of what comes to nothing. */
+  #look(group: OpenNamespace): void {
+    const { log } = group
+    const { scheduler } = this.groups.replication.env
+    const before = this.#looks.get(log)
+    if (before !== undefined) {
+      before.isStale = true
+      return
+    }
+    const look: Look = { isStale: false, stop: () => {} }
+    this.#looks.set(log, look)
+    let vain = 0
+    this.#background.run(async (signal) => {
+      try {
+        vain = await this.#followGroup(group, signal)
+      } finally {
+        const again = (): void => {
+          this.#looks.delete(log)
+          if (look.isStale) this.#look(group)
+        }
+        if (!signal.aborted && this.#looks.get(log) === look)
+          look.stop = scheduler.setTimer(vain * vainRecordPauseMs, again)
+      }
+    })
+  }
+
+  /** Follows what is shared with a group that this agent is in. Gives how many records were read that came to nothing. */
+  async #followGroup(group: OpenNamespace, signal: AbortSignal): Promise<number> {
     const { log } = group
     const { follows, contacts, env } = this.groups.replication
     let leftOut = 0
-    const isSeen = (name: Uint8Array): boolean => follows.has(name) || this.inbox.isKnown(name)
+    let vain = 0
+    const isSeen = (name: Uint8Array): boolean => {
+      const isHere = follows.has(name) || this.inbox.isKnown(name) || this.#own.has(toHex(name))
+      if (!isHere) vain += 1
+      return isHere
+    }
     for await (const share of this.#groupShares.sharesIn(group, isSeen, signal)) {
       const { issuer, audience } = share.capability.claims
       const isFor = audience.some(({ kind, id }) => kind === 'group' && equalBytes(id, log.id))
-      if (!isFor || equalBytes(issuer, env.agent.publicKey)) continue
+      if (equalBytes(issuer, env.agent.publicKey)) {
+        if (this.#own.size < maxFollows) this.#own.add(toHex(capabilityName(share.capability.claims)))
+        continue
+      }
+      if (!isFor) continue
       // Somebody of the group vouches for it, or whoever shared it is known here: else it waits to be accepted, as to this agent alone.
       const isKnown = contacts.nameOf(issuer) !== undefined || log.roleOf(issuer) !== undefined
       // Anybody can make up agents.
       const by = isKnown || equalBytes(share.author, env.agent.publicKey) ? undefined : share.author
       if (share.isStrange && !isKnown) await this.inbox.keep(share)
       else if ((await this.#hold([decodeEnvelope(share.envelope)], share.peers, by))[0] === 'full') leftOut += 1
+      else vain -= 1
     }
     if (log.closed || leftOut === 0) this.#leftOut.delete(log)
     else this.#leftOut.set(log, leftOut)
+    return vain
   }
 
   /** What was shared with a group alone is no longer this agent's once it has left. */
