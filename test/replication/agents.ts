@@ -1,5 +1,5 @@
 import { localFiles } from '../../node/local-files.ts'
-import { type Network, startNetwork } from '../../node/network/index.ts'
+import { type Network, type StartNetworkOptions, startNetwork } from '../../node/network/index.ts'
 import type { Client } from '../../sdk/index.ts'
 import {
   createLocalClient,
@@ -25,6 +25,8 @@ import { MemoryBlocks } from '../support/namespace-nodes.ts'
 /** An agent's node on loopback TCP whose disk is memory, and all parts of it in reach: it can be stopped and started again. */
 export class LocalAgent {
   readonly key: AgentKey
+  /** What of its network is not as usual. */
+  readonly #networkOptions: Partial<StartNetworkOptions>
   readonly #store = new MemoryKeyValueStore()
   readonly #blocks = new Map<string, MemoryBlocks>()
   readonly #incarnation = random(16)
@@ -34,12 +36,13 @@ export class LocalAgent {
   readonly #timers = new Set<{ readonly atMs: number; readonly fire: () => void }>()
   #running: Running | undefined
 
-  private constructor(key: AgentKey) {
+  private constructor(key: AgentKey, networkOptions: Partial<StartNetworkOptions>) {
     this.key = key
+    this.#networkOptions = networkOptions
   }
 
-  static async start(key = new AgentKey(random(32))): Promise<LocalAgent> {
-    const agent = new LocalAgent(key)
+  static async start(key = new AgentKey(random(32)), network: Partial<StartNetworkOptions> = {}): Promise<LocalAgent> {
+    const agent = new LocalAgent(key, network)
     await agent.start()
     return agent
   }
@@ -97,6 +100,7 @@ export class LocalAgent {
       now: Date.now,
       monotonic,
       random,
+      ...this.#networkOptions,
     })
     const scheduler = {
       now,
@@ -214,8 +218,8 @@ interface Running {
 export class LocalAgents implements AsyncDisposable {
   readonly #all: LocalAgent[] = []
 
-  async start(): Promise<LocalAgent> {
-    const agent = await LocalAgent.start()
+  async start(network: Partial<StartNetworkOptions> = {}): Promise<LocalAgent> {
+    const agent = await LocalAgent.start(undefined, network)
     this.#all.push(agent)
     return agent
   }
