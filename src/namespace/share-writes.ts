@@ -2,6 +2,7 @@ import {
   type Audience,
   type Capability,
   type CapabilityClaims,
+  type ShareClaims,
   sealEnvelope,
   signCapability,
 } from '../capability/index.ts'
@@ -90,21 +91,24 @@ async function shareWithSome(
   const isPlain = expiresIn === undefined && !fromNow && message === undefined
   const given = isPlain ? plainShares(await view.sharesInForce(artifact), terms) : new Map<string, Share>()
   const write = await shareWriter(parts, tx, view, version, heads)
+  // What no share can say is refused here: whatever fails after the mark takes others' work with it.
+  const made = audience.map((one) => given.get(audienceText(one)) ?? sealShare(tx, version, { ...terms, message }, one))
   mark()
   const shares: Share[] = []
-  for (const one of audience) {
-    const known = given.get(audienceText(one))
-    if (known !== undefined) {
-      shares.push(known)
-      continue
-    }
-    const claims = { kind: 'share' as const, ...terms, audience: [one], jti: tx.random(16) }
-    const capability = signCapability(tx.agent, claims)
-    const { name, contentType } = version.state
-    const said = { capability, name, contentType, sizeBytes: version.root.sizeBytes, message }
-    shares.push(await write(capability, { kind: 'share', bytes: sealEnvelope(tx.agent, said) }, message))
-  }
+  for (const one of made) shares.push('claims' in one ? one : await write(one.capability, one.shared, message))
   return shares
+}
+
+/** A new capability for one audience, and what tells of it. @throws INVALID_ARGUMENT, TOO_LARGE */
+function sealShare(
+  { agent, random }: Transaction,
+  { state, root }: VersionRecord,
+  { message, ...terms }: Omit<ShareClaims, 'kind' | 'audience' | 'jti'> & Pick<ShareOptions, 'message'>,
+  audience: Audience,
+): { readonly capability: Capability; readonly shared: SharedBytes } {
+  const capability = signCapability(agent, { kind: 'share', ...terms, audience: [audience], jti: random(16) })
+  const said = { capability, name: state.name, contentType: state.contentType, sizeBytes: root.sizeBytes, message }
+  return { capability, shared: { kind: 'share', bytes: sealEnvelope(agent, said) } }
 }
 
 /** By audience, those of shares that give it, and nobody else, all versions without an end, as this agent's. */

@@ -185,6 +185,19 @@ describe('sharing with agents', () => {
     await owner.write('it goes on')
   })
 
+  test('is refused alone: what others write at the same time is written', async () => {
+    const { owner, outsiders } = await namespace([], 1)
+    const audience = outsiders.map(agentOf)
+    const artifact = await owner.write('one')
+    for (const terms of [{ message: 'x'.repeat(5_000) }, { message: 'a bell \u0007' }, { expiresIn: 2 ** 33 - 1 }]) {
+      const shared = owner.ns.share({ artifact, audience, ...terms })
+      const [other, refused] = await Promise.allSettled([owner.write('at the same time'), shared])
+      expect(other.status).toBe('fulfilled')
+      expect(refused).toMatchObject({ reason: { code: expect.stringMatching(/^(TOO_LARGE|INVALID_ARGUMENT)$/) } })
+    }
+    expect(await owner.ns.sharesOf(artifact)).toEqual([])
+  })
+
   test('works with several hundred at once, and for all of them when the key changes', async () => {
     const { time, owner, outsiders, nodes } = await namespace([], 1)
     const [bob] = outsiders as [NamespaceNode]
