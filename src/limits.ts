@@ -107,6 +107,8 @@ export const maxFollowedLogBytes = 1024 * MiB
 export const maxAdoptsOfRevoke = 256
 /** Cuts of one revoke, 60 bytes each: half of what an entry holds. */
 export const maxCuts = 512
+/** As `maxCuts`, in a group: the removals of a dozen admins who began as many chains as they could fit one proof, and of 150 who did not. */
+export const maxCutsOfGroup = 32
 
 /** Capabilities that one entry ends: a whole audience of shares at once, 17 bytes each. */
 export const maxRevokedCapabilities = 256

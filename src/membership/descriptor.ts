@@ -99,14 +99,17 @@ function countingRotates(all: readonly ProofFacts[]): ProvenRotate[] {
 }
 
 /**
- * The epoch that a group is in by what is known and one more proof, if that is another than without it: a later one, or an earlier one, for the
- * proof may tell that whoever began what was taken for the newest had been removed, whatever number that had.
+ * Whether one more proof tells of a group what is not known: that it is in another epoch, a later one, or an earlier one, for the
+ * proof may tell that whoever began what was taken for the newest had been removed, whatever number that had; or, with the epoch that it is in, of the removal of an
+ * admin, who may show one of their own later.
  */
-export function changedDescriptor(known: Iterable<ProofFacts>, proof: ProofFacts): GroupDescriptor | undefined {
+export function isNewsOf(known: Iterable<ProofFacts>, proof: ProofFacts): boolean {
   const all = [...known]
   const [before, after] = [newestDescriptor(all), newestDescriptor([...all, proof])]
-  const isSame = before !== undefined && after !== undefined && equalBytes(before.rotate, after.rotate)
-  return isSame ? undefined : after
+  if (after === undefined) return false
+  if (before === undefined || !equalBytes(before.rotate, after.rotate)) return true
+  const hasEpoch = proof.rotates.some(({ rotate }) => equalBytes(rotate, after.rotate))
+  return hasEpoch && [...proof.ended].some((one) => !all.some(({ ended }) => ended.has(one)))
 }
 
 /** Negative, zero or positive as the first is older, the same or newer. */

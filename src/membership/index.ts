@@ -1,9 +1,9 @@
 /** Who may do what, and which entries count: evaluated from the auth entries, one answer in whatever order they come. */
 export { type ChainLimit, isWithin, sameLimit } from './chain-limit.ts'
 export {
-  changedDescriptor,
   countingEpochs,
   type GroupDescriptor,
+  isNewsOf,
   newestDescriptor,
   type ProofFacts,
   readProof,

@@ -3,8 +3,8 @@ import { ArtifactHubError } from '../errors.ts'
 import { maxClockAheadMs, maxDescriptorsRecorded, maxProofBytes, maxProofEntries } from '../limits.ts'
 import { decodeUnverifiedEntry, encodeAuthBody, encodeEntry, type GroupRole } from '../log/index.ts'
 import {
-  changedDescriptor,
   type GroupDescriptor,
+  isNewsOf,
   type Membership,
   newestDescriptor,
   type ProofFacts,
@@ -80,7 +80,7 @@ export class KnownDescriptors {
       const known = mayWrite || told === undefined ? recorded : [...recorded, told]
       if (newestDescriptor([...known, facts]) === undefined)
         throw new ArtifactHubError('CORRUPT', 'this proves no epoch of the group')
-      const isNews = changedDescriptor(known, facts) !== undefined
+      const isNews = isNewsOf(known, facts)
       if (!isNews && role === undefined) return false
       if (!mayWrite || (role === undefined && !this.#hasRoomFor(tx, group, facts))) {
         // Nobody fills the memory with groups that are nothing here.

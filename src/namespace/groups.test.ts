@@ -4,7 +4,7 @@ import { forge } from '../../test/support/sharing-nodes.ts'
 import { isGroupMemberProof, proveGroupMember } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { AgentKey, openSealed, Sealer } from '../identity/index.ts'
-import { maxDescriptorsRecorded } from '../limits.ts'
+import { maxCuts, maxDescriptorsRecorded } from '../limits.ts'
 import { decodeEntry, encodeAuthBody, encodeEntry, grantPrefix, signEntry } from '../log/index.ts'
 import { type GroupDescriptor, newestDescriptor, type ProofFacts, readProof } from '../membership/index.ts'
 import { groupKeyOf } from '../sharing/index.ts'
@@ -280,6 +280,62 @@ describe('an admin who told of an epoch of their own before anybody heard of the
     }
     await sharer.open()
     expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(owner))
+  })
+})
+
+describe('the removal of admins', () => {
+  /** What an admin who was removed can show of an epoch of its own. */
+  async function claimOf(admin: NamespaceNode, grant: Uint8Array): Promise<ShownDescriptor> {
+    const bytes = async (hash: Uint8Array) => publicOf((await admin.ns.entryBytes(hash)) ?? expect.fail('it is held'))
+    const proof = [await bytes(admin.ns.id), await bytes(grant), publicOf(rotateBy(admin, 1_000_000))]
+    return { group: admin.ns.id, proof }
+  }
+  const grantOf = ({ ns, id }: NamespaceNode) => ns.membership.grantsOf(id)[0]?.hash ?? expect.fail('it is one')
+
+  test('is told of all of them, however many chains each of them began', async () => {
+    const { time, owner, others: admins } = await group('admin', 'admin', 'admin')
+    for (const { agent, ns, env, id } of admins) {
+      const grant = ns.membership.grantsOf(id)[0]?.hash ?? expect.fail('it is one')
+      const entries = Array.from({ length: maxCuts + 10 }, () => {
+        const place = { namespace: ns.id, grant, incarnation: env.random(16), seq: 0, previous: undefined, heads: [] }
+        const body = encodeAuthBody({ kind: 'revoke-capability', jtis: [env.random(16)] })
+        const more = { kind: 'revoke-capability' as const, clock: env.clock.tick(), keyId: undefined, data: undefined }
+        return signEntry(agent, { ...place, ...more }, { body }).bytes
+      })
+      expect((await owner.ns.receive(entries)).stored).toBe(entries.length)
+    }
+    const claims = await Promise.all(admins.map((admin) => claimOf(admin, grantOf(admin))))
+    for (const { id } of admins) await owner.ns.revoke({ agent: id })
+    const sharer = await new NamespaceNode(60, time).create()
+    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
+    for (const claim of claims) expect(await sharer.ns.recordDescriptor(claim)).toBe(false)
+    expect(sharer.ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
+  })
+
+  test('is news though it comes with an epoch that is known', async () => {
+    const { time, owner, others } = await group('admin')
+    const [other] = others
+    const admin = await new NamespaceNode(40, time).join(owner)
+    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await converge(owner, admin)
+    const claim = await claimOf(admin, grantOf(admin))
+    await owner.ns.revoke({ agent: admin.id })
+    // Of who never heard that it was one.
+    for (let round = 0; round < 2; round++) await other.ns.rotate()
+    const sharer = await new NamespaceNode(60, time).create()
+    const reader = await new NamespaceNode(61, time).join(sharer)
+    await sharer.ns.grant({ agent: reader.id, role: 'reader' })
+    expect(await sharer.ns.recordDescriptor(await shown(other))).toBe(true)
+    await converge(sharer, reader)
+    await converge(owner, other)
+    expect(epochOf(owner)).toEqual(epochOf(other))
+    for (const { ns } of [sharer, reader]) {
+      expect(ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
+      expect(await ns.recordDescriptor(await shown(owner))).toBe(true)
+      expect(await ns.recordDescriptor(await shown(owner))).toBe(false)
+      expect(await ns.recordDescriptor(claim)).toBe(false)
+      expect(ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
+    }
   })
 })
 

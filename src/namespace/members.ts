@@ -4,6 +4,7 @@ import {
   maxBoxesInEntry,
   maxClockAheadMs,
   maxCuts,
+  maxCutsOfGroup,
   maxForcedEpochs,
   maxRevokedGrants,
 } from '../limits.ts'
@@ -238,10 +239,11 @@ function groupEpochOf(
 /** For each chain under the grants, the last entry that counts now. */
 async function cutsOf(tx: Transaction, chains: Chains, agent: Uint8Array, grants: readonly Grant[]): Promise<Cut[]> {
   const newest = [...chainsOf(tx, chains, agent)].sort((a, b) => b.clock.wallMs - a.clock.wallMs)
+  const most = tx.membership.isGroup ? maxCutsOfGroup : maxCuts
   const cuts: Cut[] = []
   for (const tip of newest) {
     const grant = grants.find(({ hash }) => equalBytes(hash, tip.grant))
-    if (grant === undefined || cuts.length === maxCuts) continue
+    if (grant === undefined || cuts.length === most) continue
     const last = await lastCounting(tx, tip)
     if (last !== undefined) cuts.push({ grant: grant.hash, incarnation: tip.incarnation, ...last })
   }

@@ -1,7 +1,7 @@
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import {
-  changedDescriptor,
   type GroupDescriptor,
+  isNewsOf,
   newestDescriptor,
   type ProofFacts,
   readProof,
@@ -47,7 +47,9 @@ export class Descriptors {
     const descriptor = newestDescriptor(sources.map(({ facts }) => facts))
     if (descriptor === undefined) return undefined
     const isShowing = ({ facts }: Source) => facts.rotates.some(({ rotate }) => equalBytes(rotate, descriptor.rotate))
-    const shown = await sources.find(isShowing)?.show()
+    // The one that tells of most removals.
+    const [fullest] = sources.filter(isShowing).sort((one, two) => two.facts.ended.size - one.facts.ended.size)
+    const shown = await fullest?.show()
     return shown === undefined ? undefined : { descriptor, shown }
   }
 
@@ -66,7 +68,7 @@ export class Descriptors {
     const { group } = shown
     const facts = readProof(group, shown.proof)
     const known = (await this.#sources(group)).map((source) => source.facts)
-    if (changedDescriptor(known, facts) === undefined) return false
+    if (!isNewsOf(known, facts)) return false
     const key = toHex(group)
     this.#heard.delete(key)
     this.#heard.set(key, { facts, shown })
