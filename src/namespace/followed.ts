@@ -1,5 +1,7 @@
-import { bytesText } from '../encoding/index.ts'
+import { bytesText, prefixEnd } from '../encoding/index.ts'
 import { maxFollowedLogBytes } from '../limits.ts'
+import type { KeyValueStore } from '../storage/index.ts'
+import type { NamespaceKeys } from './tables.ts'
 
 /**
  * The artifacts that a partial log is about: it holds their entries, all that say who may do what, and bare copies of what
@@ -32,4 +34,22 @@ export class FollowedArtifacts {
   after(artifact: Uint8Array): number {
     return this.#after.get(bytesText(artifact)) ?? 0
   }
+}
+
+interface HeldPart {
+  /** Absent: the log is whole. */
+  readonly partial: FollowedArtifacts | undefined
+  readonly store: KeyValueStore
+  readonly keys: NamespaceKeys
+}
+
+/**
+ * Whether what a log holds of an artifact is there for its own sake: it is followed, or was, though nobody may have said so yet since the start. Of others there
+ * is only what proves forks, without keys.
+ */
+export async function isHeldForItself({ partial, store, keys }: HeldPart, artifact: Uint8Array): Promise<boolean> {
+  if (partial === undefined || partial.has(artifact)) return true
+  const gte = keys.key('artifactKeys', artifact)
+  for await (const _ of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array, limit: 1 })) return true
+  return false
 }

@@ -134,6 +134,35 @@ describe('what a former writer signs below its cut', () => {
     expect(await differences(again)).toEqual([])
   })
 
+  test('takes nothing with it that is well, though the log is opened before anybody says what is followed', async () => {
+    const setting = await setUp()
+    const { owner, writer, ns, wanted, jti, outside } = setting
+    await tell(setting, writer)
+    await ns.receive([await forge(setting)], { from: writer.id })
+    await owner.ns.revoke({ agent: writer.id })
+    const stopped: NamespaceNode[] = []
+    const stop = () => stopped.push(new NamespaceNode(9, new TestTime(), { copyOf: outside }))
+    // Just as it hears of the removal, and at each step from there.
+    ns.subscribe(() => {
+      if (ns.roleOf(writer.id) === undefined) stop()
+    })
+    const batch = outside.store.batch.bind(outside.store)
+    outside.store.batch = async (...changes) => {
+      await batch(...changes)
+      if (ns.roleOf(writer.id) === undefined) stop()
+    }
+    await tell(setting, owner)
+    expect(stopped.length).toBeGreaterThan(3)
+    for (const { env } of stopped) {
+      const partial = new FollowedArtifacts()
+      const again = await Namespace.open(env, ns.id, partial)
+      partial.set(wanted, 0)
+      await again.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
+      expect(await current(again, wanted)).toBe('wanted')
+      expect(await differences(again)).toEqual([])
+    }
+  })
+
   test('in the place of what it wrote there before keeps that from nobody', async () => {
     const setting = await setUp({ genuine: 'genuine' })
     const { owner, writer, ns, wanted } = setting

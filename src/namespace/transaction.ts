@@ -86,6 +86,11 @@ export class Transaction {
     return this.#init.keys
   }
 
+  /** As it was before. */
+  get store(): KeyValueStore {
+    return this.#init.store
+  }
+
   get agent(): AgentKey {
     return this.#init.agent
   }
