@@ -45,11 +45,14 @@ interface HeldPart {
 
 /**
  * Whether what a log holds of an artifact is there for its own sake: it is followed, or was, though nobody may have said so yet since the start. Of others there
- * is only what proves forks, without keys.
+ * is only what proves forks.
  */
 export async function isHeldForItself({ partial, store, keys }: HeldPart, artifact: Uint8Array): Promise<boolean> {
   if (partial === undefined || partial.has(artifact)) return true
-  const gte = keys.key('artifactKeys', artifact)
-  for await (const _ of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array, limit: 1 })) return true
+  // Of versions from before a share there are no keys, but there is the share.
+  for (const table of ['artifactKeys', 'shares'] as const) {
+    const gte = keys.key(table, artifact)
+    for await (const _ of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array, limit: 1 })) return true
+  }
   return false
 }

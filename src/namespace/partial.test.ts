@@ -165,6 +165,30 @@ describe('a log of which one artifact is followed', () => {
     expect(writer.ns.closed).toBe(false)
   })
 
+  test('whose tables are made again before anybody says what is followed has all of it, versions from before a share too', async () => {
+    const { owner, outside } = await setUp()
+    const wanted = await owner.write('first')
+    const audience = [{ kind: 'agent' as const, id: outside.id }]
+    const [share] = await owner.ns.share({ artifact: wanted, audience, fromNow: true })
+    const jti = share?.claims.jti ?? expect.fail('there is a share')
+    const ns = await follow(outside, owner, wanted)
+    ns.partial?.set(wanted, 1)
+    await ns.receive(await given(owner, wanted, { after: 1, share: jti }))
+    await ns.close()
+    // As a crash leaves it that cuts off the making.
+    await outside.store.batch([{ type: 'put', key: ns.keys.key('rebuilding'), value: Uint8Array.of(1) }], {
+      sync: true,
+    })
+    const partial = new FollowedArtifacts()
+    const again = await Namespace.open(outside.env, ns.id, partial)
+    partial.set(wanted, 1)
+    await again.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
+    await owner.update(wanted, 'second')
+    await again.receive(await given(owner, wanted, { after: 1, share: jti }))
+    expect(await read(outside, again, wanted)).toMatchObject({ name: 'second' })
+    expect(await differences(again)).toEqual([])
+  })
+
   test('is told what a log of a member takes for incomplete, and blames nobody for', async () => {
     const { owner, writer, outside } = await setUp()
     const wanted = await owner.write('wanted')

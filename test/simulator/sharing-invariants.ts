@@ -148,6 +148,11 @@ async function checkFollower(
     const isBare = keys === undefined && leaf === undefined && (auth !== undefined || body === undefined)
     if (!isFor && !isBare) throw new Error(`${name} has what is secret of a ${kind} that was never shared with it`)
   }
+  // What was taken back before the last start it could open all the same, and listed.
+  const held = shared.map(({ artifact, jti, audience }) => {
+    return { artifact, jti, groups: audience.flatMap(({ kind, id }) => (kind === 'group' ? [id] : [])) }
+  })
+  await world.time.until(partial.holdCapabilities(held))
   await world.time.until(checkRebuilt(machine, partial))
 }
 

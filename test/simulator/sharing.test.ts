@@ -21,12 +21,17 @@ import { play } from './scenario.ts'
  * - epochs that a removed admin of a group begins hold            24: not in step, for the namespace stays at that one
  *
  * (The numbers are of when that was done.) It found that a member was held to blame who told a new member as the follower that it had been, and, while
- * it ended with two shares of one artifact, that who followed it by both could lack bodies for good.
+ * it ended with two shares of one artifact, that who followed it by both could lack bodies for good; and that tables which were made again before anybody said what is followed
+ * had none of it.
  */
+
+/** Seeds that once found something wrong, here or in the simulator itself. */
+const remembered = [500_075]
 
 // SEED=… plays that one alone and tells its story on failure.
 const chosen = process.env.SEED
-const seeds = chosen === undefined ? Array.from({ length: 30 }, (_, at) => at + 1) : [Number(chosen)]
+const seeds =
+  chosen === undefined ? [...Array.from({ length: 30 }, (_, at) => at + 1), ...remembered] : [Number(chosen)]
 
 test('whatever goes wrong, what is shared is read by whom it should be, with keys in hand by nobody else, and followers hold what members do', async () => {
   const sums: Record<string, number> = {}
