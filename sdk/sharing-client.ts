@@ -90,7 +90,7 @@ export interface SharingApi {
    * had, so the next version stores its full size again.
    *
    * @returns the shares that ended
-   * @throws NOT_FOUND when it is not shared with one of them; ACCESS_DENIED for shares of others, unless this agent ranks above them
+   * @throws NOT_FOUND when it is shared with none of them; ACCESS_DENIED for shares of others, unless this agent ranks above them
    */
   unshare(
     options: ArtifactRef & {

@@ -2,7 +2,8 @@ import { bytesText, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { formatDid } from '../identity/index.ts'
 import type { GrantedRole } from '../log/index.ts'
-import { type Grant, type Role, rankOf } from '../membership/index.ts'
+import { type Grant, type Membership, type Role, rankOf } from '../membership/index.ts'
+import { roleWord } from './denied.ts'
 import type { Ledger } from './ledger.ts'
 import {
   appendAdopt,
@@ -28,7 +29,7 @@ export interface Grants {
 export async function writeGrants(ledger: Ledger, { agents, role, via }: Grants): Promise<void> {
   await ledger.commit(async (tx, mark) => {
     const { membership } = tx
-    requireAbove(tx, rankOf(role), `make anyone ${role}`)
+    requireAbove(tx, rankOf(role), `make anyone ${roleWord(membership, role)}`)
     const lacking: Uint8Array[] = []
     const obsolete: { agent: Uint8Array; grants: Grant[] }[] = []
     for (const agent of distinct(agents)) {
@@ -40,7 +41,7 @@ export async function writeGrants(ledger: Ledger, { agents, role, via }: Grants)
       // By name a role is the highest that the agent will have; a group's is beside what else it has.
       const beside = via === undefined ? held : held.filter((grant) => isVia(grant, via))
       const higher = beside.filter((grant) => isAbove(grant.role, role))
-      for (const { role: taken } of higher) requireAbove(tx, rankOf(taken), `take the role ${taken} away`)
+      for (const { role: taken } of higher) requireAbove(tx, rankOf(taken), takingAway(membership, taken))
       if (higher.length > 0) obsolete.push({ agent, grants: higher })
       if (!held.some((grant) => grant.role === role && isVia(grant, via))) lacking.push(agent)
     }
@@ -67,7 +68,7 @@ export async function writeRevokes(ledger: Ledger, { agents, via }: Revokes): Pr
       if (via === undefined && held.length === 0)
         throw new ArtifactHubError('NOT_FOUND', `${formatDid(agent)} is no member of this ${nounOf(tx)}`)
       const grants = via === undefined ? held : held.filter((grant) => isVia(grant, via))
-      for (const { role } of grants) requireAbove(tx, rankOf(role), `take the role ${role} away`)
+      for (const { role } of grants) requireAbove(tx, rankOf(role), takingAway(tx.membership, role))
       return grants.length === 0 ? [] : [{ agent, grants }]
     })
     if (ended.length === 0) return
@@ -81,6 +82,10 @@ export async function writeRevokes(ledger: Ledger, { agents, via }: Revokes): Pr
 async function endRoles(tx: Transaction, { chains }: Ledger, agent: Uint8Array, grants: readonly Grant[]) {
   await appendAdoptsBelow(tx, chains, agent, grants)
   await appendRevoke(tx, chains, agent, grants)
+}
+
+function takingAway(membership: Membership, role: Role): string {
+  return `take the role ${roleWord(membership, role)} away`
 }
 
 function isVia(grant: Grant, group: Uint8Array | undefined): boolean {

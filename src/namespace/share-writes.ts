@@ -44,8 +44,10 @@ const batchShares = 200
 export async function writeShares(ledger: Ledger, options: ShareOptions): Promise<Share[]> {
   const { audience, expiresIn } = options
   if (audience.length === 0) throw invalid('a share is with somebody')
-  if (expiresIn !== undefined && !(Number.isSafeInteger(expiresIn) && expiresIn >= 1 && expiresIn < maxCapabilityTime))
+  if (expiresIn !== undefined && !(Number.isSafeInteger(expiresIn) && expiresIn >= 1))
     throw invalid('a share ends after a whole number of seconds')
+  if (expiresIn !== undefined && ledger.parts.env.clock.nowMs / 1000 + expiresIn >= maxCapabilityTime)
+    throw invalid('a share ends before the year 2242, or when it is taken back')
   for (const one of audience) {
     if (one.kind === 'agent' && !isUsablePublicKey(one.id)) throw invalid('that is not the key of an agent')
   }

@@ -164,6 +164,20 @@ describe('sharing with agents', () => {
     for (const { ns } of [owner, writer, admin]) expect((await ns.sharesOf(artifact))[0]?.refusal).toBe('REVOKED')
   })
 
+  test('is not taken back by another writer', async () => {
+    const { owner, members, outsiders, nodes } = await namespace(['writer', 'writer'], 1)
+    const [writer, other] = members as [NamespaceNode, NamespaceNode]
+    const audience = outsiders.map(agentOf)
+    const artifact = await owner.write('one', 'report')
+    await converge(...nodes)
+    await writer.ns.share({ artifact, audience })
+    await converge(...nodes)
+    const { entries } = other.ns
+    await expect(other.ns.unshare({ artifact, audience })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    expect(other.ns.entries).toBe(entries)
+    expect((await other.ns.sharesOf(artifact))[0]?.refusal).toBe(undefined)
+  })
+
   test('refuses what it cannot be', async () => {
     const { owner, outsiders } = await namespace([], 1)
     const audience = outsiders.map(agentOf)
