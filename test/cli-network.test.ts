@@ -1,11 +1,8 @@
-import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { CliPlace, errorOf } from './support/cli-process.ts'
+import { CliPlace, errorOf, Staying } from './support/cli-process.ts'
 
 interface Introduction {
   did: string
@@ -28,43 +25,6 @@ let owner: CliPlace
 let reader: CliPlace
 let writer: CliPlace
 let dids: { owner: string; reader: string; writer: string }
-
-/** A command that stays until it is told to stop, and the lines of JSON that it prints. */
-class Staying implements AsyncDisposable {
-  readonly #child: ChildProcess
-  readonly #lines: AsyncIterator<string>
-  readonly #ended: Promise<unknown[]>
-
-  constructor(place: CliPlace, args: readonly string[], options?: { env?: Record<string, string> }) {
-    this.#child = place.start([...args, '--json'], options)
-    this.#child.stderr?.pipe(process.stderr)
-    this.#ended = once(this.#child, 'close')
-    this.#lines = createInterface(this.#child.stdout as NodeJS.ReadableStream)[Symbol.asyncIterator]()
-  }
-
-  async next<T>(): Promise<T> {
-    const { value, done } = await this.#lines.next()
-    if (done) throw new Error('it ended')
-    return JSON.parse(value) as T
-  }
-
-  async until<T>(wanted: (line: T) => boolean): Promise<T> {
-    for (;;) {
-      const line = await this.next<T>()
-      if (wanted(line)) return line
-    }
-  }
-
-  /** Sends the signal; its exit code. */
-  async stop(signal: NodeJS.Signals): Promise<number> {
-    this.#child.kill(signal)
-    return (await this.#ended)[0] as number
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop('SIGKILL')
-  }
-}
 
 async function didAndTicket(place: CliPlace): Promise<{ did: string; ticket: string }> {
   const { ticket } = await place.json<{ ticket: string }>(['agent', 'ticket'])

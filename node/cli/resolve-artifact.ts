@@ -1,4 +1,4 @@
-import type { Artifact, Client } from '../../sdk/client.ts'
+import type { Artifact, Client, ListOptions } from '../../sdk/client.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import { escapeControls } from './text/index.ts'
 
@@ -10,8 +10,8 @@ const pageItems = 1000
 
 /**
  * The id of the artifact that a person means: a whole id (of any namespace), else the exact name of a single artifact, else the start
- * of a single id, with or without `art_` (both in the namespace given, or the current one). Names and ids are looked up live: a
- * prefix costs a walk over the namespace.
+ * of a single id, with or without `art_` (both in the namespace given, or the current one, and then among what others share with this agent). Names and ids
+ * are looked up live: a prefix costs a walk over the namespace.
  * @throws NOT_FOUND; INVALID_ARGUMENT when several match (details.candidates lists ids)
  */
 export async function resolveArtifactId(
@@ -28,8 +28,11 @@ export async function resolveArtifactId(
       if (!isHubError(error, 'NOT_FOUND') && !isHubError(error, 'INVALID_ARGUMENT')) throw error
     }
   }
-  const named = await findByName(client, reference, options)
-  const matches = named.length > 0 ? named : await findByIdPrefix(client, reference, options)
+  const matches = await findAmong((query) => client.artifact.list({ ...query, ...options }), reference)
+  if (matches.length === 0 && options.namespace === undefined) {
+    const { signal } = options
+    matches.push(...(await findAmong((query) => client.artifact.listShared({ ...query, signal }), reference)))
+  }
   const [only] = matches
   if (only === undefined) {
     throw new ArtifactHubError('NOT_FOUND', `no artifact has the id or the name "${escapeControls(reference)}" here`, {
@@ -40,34 +43,28 @@ export async function resolveArtifactId(
   return only.id
 }
 
-async function findByName(
-  client: Client,
-  name: string,
-  options: { namespace: string | undefined; signal: AbortSignal },
-): Promise<Artifact[]> {
+type List = (query: ListOptions) => AsyncIterable<Artifact>
+
+async function findAmong(list: List, reference: string): Promise<Artifact[]> {
+  const named = await findByName(list, reference)
+  return named.length > 0 ? named : await findByIdPrefix(list, reference)
+}
+
+async function findByName(list: List, name: string): Promise<Artifact[]> {
   const found: Artifact[] = []
   const order = { by: 'name', direction: 'asc' } as const
   // In name order the name itself comes before everything that only starts with it.
-  for await (const artifact of client.artifact.list({
-    namePrefix: name,
-    order,
-    limit: maxCandidates + 1,
-    ...options,
-  })) {
+  for await (const artifact of list({ namePrefix: name, order, limit: maxCandidates + 1 })) {
     if (artifact.name !== name || found.push(artifact) > maxCandidates) break
   }
   return found
 }
 
-async function findByIdPrefix(
-  client: Client,
-  reference: string,
-  options: { namespace: string | undefined; signal: AbortSignal },
-): Promise<Artifact[]> {
+async function findByIdPrefix(list: List, reference: string): Promise<Artifact[]> {
   const prefix = reference.startsWith('art_') ? reference : `art_${reference}`
   if (prefix.length < 'art_'.length + minPrefixCharacters || !/^art_[a-z0-9]+$/i.test(prefix)) return []
   const found: Artifact[] = []
-  for await (const artifact of client.artifact.list({ limit: pageItems, ...options })) {
+  for await (const artifact of list({ limit: pageItems })) {
     if (artifact.id.startsWith(prefix) && found.push(artifact) > maxCandidates) break
   }
   return found

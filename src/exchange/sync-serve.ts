@@ -102,6 +102,8 @@ export interface ServedRound extends Readonly<SyncTally> {
 export interface SyncServiceCounters {
   /** Streams answered. */
   streams: number
+  /** Questions of agents who are no members about single artifacts of which they took the answer, a denial too. */
+  followed: number
   /** Streams cut, for that agent had too many or their vectors were too long together. */
   floods: number
   /** Requests of agents that may not read what they asked for. */
@@ -121,7 +123,7 @@ const plainDenial: DeniedMessage = { type: 'denied', reason: undefined, evidence
  * and the same answer whether or not there is such a namespace. What one agent may have open, and how often, is bounded.
  */
 export class SyncService implements AsyncDisposable {
-  readonly counters: SyncServiceCounters = { streams: 0, floods: 0, denied: 0, failed: 0 }
+  readonly counters: SyncServiceCounters = { streams: 0, followed: 0, floods: 0, denied: 0, failed: 0 }
   readonly #options: SyncServiceOptions
   readonly #stop: () => void
   readonly #ending = new AbortController()
@@ -231,6 +233,7 @@ export class SyncService implements AsyncDisposable {
       const following: SyncMessage | undefined = next === 'ask' ? await stream.receive() : next
       if (following !== undefined && !isRound(following))
         return stream.misbehaved('bad-frame', `${following.type} where a hello was due`)
+      if (message.type === 'follow') this.counters.followed += 1
       message = following
     }
   }

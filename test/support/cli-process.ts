@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { withCompileCache } from './compile-cache.ts'
 
@@ -75,6 +77,43 @@ export class CliPlace implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.folder, { recursive: true, force: true })
+  }
+}
+
+/** A command that stays until it is told to stop, and the lines of JSON that it prints. */
+export class Staying implements AsyncDisposable {
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+  readonly #ended: Promise<unknown[]>
+
+  constructor(place: CliPlace, args: readonly string[], options?: { env?: Record<string, string> }) {
+    this.#child = place.start([...args, '--json'], options)
+    this.#child.stderr?.pipe(process.stderr)
+    this.#ended = once(this.#child, 'close')
+    this.#lines = createInterface(this.#child.stdout as NodeJS.ReadableStream)[Symbol.asyncIterator]()
+  }
+
+  async next<T>(): Promise<T> {
+    const { value, done } = await this.#lines.next()
+    if (done) throw new Error('it ended')
+    return JSON.parse(value) as T
+  }
+
+  async until<T>(wanted: (line: T) => boolean): Promise<T> {
+    for (;;) {
+      const line = await this.next<T>()
+      if (wanted(line)) return line
+    }
+  }
+
+  /** Sends the signal; its exit code. */
+  async stop(signal: NodeJS.Signals): Promise<number> {
+    this.#child.kill(signal)
+    return (await this.#ended)[0] as number
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop('SIGKILL')
   }
 }
 

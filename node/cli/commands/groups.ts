@@ -110,7 +110,7 @@ async function members(session: Session, _options: unknown, group: string): Prom
     { title: 'ROLE', cell: (row) => row.role },
     {
       title: 'NAME',
-      cell: (row) => (row.did === client.did ? `${row.name ?? ''}(this agent)` : (row.name ?? '')),
+      cell: (row) => (row.did === client.did ? [row.name, '(this agent)'].join(' ').trim() : (row.name ?? '')),
       shrinkTo: 14,
     },
     { title: 'SINCE', cell: (row) => formatTime(row.since, 'short') },

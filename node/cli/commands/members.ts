@@ -80,7 +80,7 @@ async function members(session: Session): Promise<void> {
     { title: 'ROLE', cell: (row) => row.role },
     {
       title: 'NAME',
-      cell: (row) => (row.did === client.did ? `${row.name ?? ''}(this agent)` : (row.name ?? '')),
+      cell: (row) => (row.did === client.did ? [row.name, '(this agent)'].join(' ').trim() : (row.name ?? '')),
       shrinkTo: 14,
     },
     { title: 'SINCE', cell: (row) => formatTime(row.since, 'short') },

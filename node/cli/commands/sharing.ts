@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { Option } from 'commander'
 import type { ArtifactRef } from '../../../sdk/client.ts'
 import type { Access, InboxRequest, Recipient, Share, SharedArtifact } from '../../../sdk/sharing-client.ts'
@@ -6,12 +7,18 @@ import { awaitReached } from '../await-sync.ts'
 import { type CommandGroup, collect } from '../command.ts'
 import { resolveArtifactId } from '../resolve-artifact.ts'
 import type { Session } from '../session.ts'
-import { type Column, fieldLines, formatBytes, formatTime, parseDuration } from '../text/index.ts'
+import { type Column, fieldLines, formatBytes, formatTime, parseDurationMs } from '../text/index.ts'
 import { artifactJson } from './artifact-json.ts'
 import { artifactColumns, type FindOptions, finding, paged, pageLimit, queryFrom, showPages } from './pages.ts'
 
 /** How long a change of shares waits for those it is about to be reached, milliseconds. What they miss they get when they connect. */
 const tellMs = 5_000
+
+/** How long whoever was told of a share takes at most to be given what it is of, milliseconds. */
+const giveMs = 1_500
+
+/** Milliseconds between two looks at who was told. */
+const lookEveryMs = 100
 
 /** One artifact for agents and groups: `share`, `unshare`, `shared`, `access`, `inbox …`. */
 export const sharingCommands: CommandGroup = (program, act) => {
@@ -85,6 +92,7 @@ async function share(
   const expiresIn = options.expires === undefined ? undefined : seconds(options.expires)
   const { client } = await session.online()
   const artifact = await refOf(session, reference)
+  const before = await followed(session)
   const shares = await client.artifact.share({
     ...artifact,
     withAgents: options.with,
@@ -93,7 +101,8 @@ async function share(
     fromNow: options.fromNow,
     message: options.message,
   })
-  await reach(session, options.with ?? [])
+  await Promise.all([reach(session, options.with ?? []), deliver(session, artifact, shares)])
+  await give(session, before)
   await showShares(session, shares)
 }
 
@@ -102,7 +111,7 @@ async function unshare(session: Session, options: WithOptions, reference: string
   const { client } = await session.online()
   const artifact = await refOf(session, reference)
   const ended = await client.artifact.unshare({ ...artifact, agents: options.with, groups: options.group })
-  await reach(session, options.with ?? [])
+  noteLate(session, await reach(session, options.with ?? []))
   await showShares(session, ended)
   session.note('the next version stores its full size again, under a key that they never had')
 }
@@ -174,17 +183,58 @@ async function refOf(session: Session, reference: string): Promise<ArtifactRef> 
   return { artifactId: await resolveArtifactId(client, reference, { namespace, signal }), namespace, signal }
 }
 
-/** Stays until the agents that can be reached are connected, within a bound: what they are owed goes over the connection by itself. */
-async function reach(session: Session, agents: readonly string[]): Promise<void> {
-  if (!session.isOnline) return
+/** Stays until the agents that can be reached are connected, within a bound: what they are owed goes over the connection by itself. Gives the others. */
+async function reach(session: Session, agents: readonly string[]): Promise<string[]> {
+  if (!session.isOnline) return []
   const node = await session.online()
   const { signal } = session
   const found = await Promise.allSettled(
     agents.map((agent) => awaitReached(node, { agent, timeoutMs: tellMs, signal })),
   )
   signal.throwIfAborted()
-  const missed = agents.filter((_, at) => found[at]?.status === 'rejected')
-  if (missed.length > 0) session.note(`not reached now, and told when they connect: ${missed.join(', ')}`)
+  return agents.filter((_, at) => found[at]?.status === 'rejected')
+}
+
+/** Stays until those whom something was shared with have taken it, or refused, within a bound; of a group somebody, who writes it down for all. */
+async function deliver(session: Session, artifact: ArtifactRef, shares: readonly Share[]): Promise<void> {
+  if (!session.isOnline) return
+  const { client } = await session.online()
+  const recipients = new Map(shares.map((share) => [share.id, share.with]))
+  const waiting = await looking(session, tellMs, async () => {
+    const rows = await client.artifact.access(artifact)
+    return rows.flatMap(({ shareId = '', told }) => (told === 'waiting' ? (recipients.get(shareId) ?? []) : []))
+  })
+  noteLate(session, waiting.map(nameOf))
+}
+
+/** Stays until somebody was given what is shared, within a bound: who is told asks at once, and perhaps nobody else can be asked for a while. */
+async function give(session: Session, before: number): Promise<void> {
+  if (session.isOnline)
+    await looking(session, giveMs, async () => ((await followed(session)) > before ? [] : ['nobody']))
+}
+
+/** How often others have been given what single artifacts are. */
+async function followed(session: Session): Promise<number> {
+  const node = await session.node()
+  return (await node.status({ signal: session.signal })).counters.syncServed?.followed ?? 0
+}
+
+/** Looks until nothing is left to wait for, or the time is up. Gives what is. */
+async function looking<T>(
+  { signal }: Session,
+  timeoutMs: number,
+  look: () => Promise<readonly T[]>,
+): Promise<readonly T[]> {
+  const endMs = performance.now() + timeoutMs
+  for (;;) {
+    const left = await look()
+    if (left.length === 0 || performance.now() >= endMs) return left
+    await delay(lookEveryMs, undefined, { signal })
+  }
+}
+
+function noteLate(session: Session, names: readonly string[]): void {
+  if (names.length > 0) session.note(`not reached now, and told when they connect: ${names.join(', ')}`)
 }
 
 async function showShares(session: Session, shares: readonly Share[]): Promise<void> {
@@ -204,8 +254,11 @@ function requireSomebody({ with: agents = [], group = [] }: WithOptions): void {
     throw new ArtifactHubError('INVALID_ARGUMENT', 'say with whom: --with AGENT or --group GROUP')
 }
 
+/** No timer waits for it: it may be years. */
 function seconds(text: string): number {
-  return Math.max(1, Math.round(parseDuration(text, '--expires') / 1_000))
+  const ms = parseDurationMs(text)
+  if (ms !== undefined && ms >= 1_000) return Math.round(ms / 1_000)
+  throw new ArtifactHubError('INVALID_ARGUMENT', `--expires must be a duration like 1h, 7d or 52w, not "${text}"`)
 }
 
 function shareJson(share: Share): Record<string, unknown> {

@@ -6,6 +6,7 @@ export {
   parseBytes,
   parseCount,
   parseDuration,
+  parseDurationMs,
   parseMoment,
   parseRange,
   parseVersion,
