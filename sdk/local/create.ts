@@ -99,8 +99,7 @@ async function storeFirst(
   await using held = await holdContent(env, namespace, upload.key, content, true, options, file)
   const { name, metadata = {} } = description
   const contentType = description.contentType ?? (await guessContentType(name, held.head))
-  const { root } = held.content
-  const rows = held.leaves === undefined ? [] : await leafRowChanges(namespace.log, upload, root, held.leaves)
+  const rows = await leafRowChanges(namespace.log, upload, held.content)
   options.signal?.throwIfAborted()
   const record = await writeFirstVersion(namespace.log, {
     handle: upload,

@@ -1,4 +1,4 @@
-import { ingestContent, isPositioned, type LeafTable, openSource, sealInline } from '../../src/content/index.ts'
+import { ingestContent, isPositioned, openSource, sealInline } from '../../src/content/index.ts'
 import { toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import { maxContentBytes, maxInlineBytes, minChunkBytes } from '../../src/limits.ts'
@@ -26,8 +26,6 @@ export interface HeldContent extends AsyncDisposable {
   readonly reservation: Reservation
   /** The first bytes of the plaintext. */
   readonly head: Uint8Array
-  /** Its leaves, to be remembered; `undefined` of inline content. */
-  readonly leaves: LeafTable | undefined
 }
 
 /** Stores content: what fits an entry is only sealed, the rest is cut, encrypted and made durable. */
@@ -88,10 +86,9 @@ async function storeContent(env: LocalEnvironment, options: StoreContentOptions)
       keyId: key.id,
     }
     return {
-      content: { root, sha256, leaf: undefined },
+      content: { root, sha256, leaf: undefined, leaves: known.met },
       head,
       reservation,
-      leaves: known.met,
       [Symbol.asyncDispose]: dispose,
     }
   } catch (error) {
@@ -113,7 +110,6 @@ function holdInline(
     content: { root, sha256, leaf },
     head,
     reservation,
-    leaves: undefined,
     [Symbol.asyncDispose]: dispose,
   }
 }

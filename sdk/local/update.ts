@@ -69,8 +69,7 @@ async function writeUpdate(
   // Under its old name an artifact keeps its type; a new name with new content is as good as a new artifact.
   const guessed =
     held === undefined || given.name === undefined ? undefined : await guessContentType(given.name, held.head)
-  const rows =
-    held?.leaves === undefined ? [] : await leafRowChanges(namespace.log, handle, held.content.root, held.leaves)
+  const rows = held === undefined ? [] : await leafRowChanges(namespace.log, handle, held.content)
   const next = await writeNextVersion(namespace.log, {
     handle,
     expectedVersion,

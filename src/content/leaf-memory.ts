@@ -36,10 +36,12 @@ export class LeafTable {
 
   find(nonce: Uint8Array): KnownLeaf | undefined {
     const place = this.#places.get(nameOf(nonce))
-    if (place === undefined) return undefined
-    const at = place * rememberedLeafBytes + nonceBytes
-    const digest = new Uint8Array(this.#packed.subarray(at, at + digestBytes))
-    return { digest, leafBytes: this.#packed.readUInt32BE(at + digestBytes) }
+    return place === undefined ? undefined : this.#leafAt(place)
+  }
+
+  /** All of them, in the order in which they were added. */
+  *[Symbol.iterator](): Generator<KnownLeaf> {
+    for (let place = 0; place < this.size; place++) yield this.#leafAt(place)
   }
 
   /** Gives whether it was not there yet; what is there stays. */
@@ -65,6 +67,12 @@ export class LeafTable {
       const end = Math.min(first + maxLeaves, this.size)
       yield this.#packed.subarray(first * rememberedLeafBytes, end * rememberedLeafBytes)
     }
+  }
+
+  #leafAt(place: number): KnownLeaf {
+    const at = place * rememberedLeafBytes + nonceBytes
+    const digest = new Uint8Array(this.#packed.subarray(at, at + digestBytes))
+    return { digest, leafBytes: this.#packed.readUInt32BE(at + digestBytes) }
   }
 }
 

@@ -112,9 +112,9 @@ function canHold(leaves: number, leafBytes: number): boolean {
 }
 
 async function* walkSubtree(subtree: Subtree, options: WalkOptions): AsyncGenerator<TreeBlock, void, undefined> {
-  const { digest, offset } = subtree
+  const { digest } = subtree
   if (subtree.level === 0) {
-    yield { kind: 'leaf', digest, blockBytes: subtree.leafBytes, offset }
+    yield leafOf(subtree)
     return
   }
   const { signal, blocks, range, memory } = options
@@ -131,8 +131,13 @@ async function* walkSubtree(subtree: Subtree, options: WalkOptions): AsyncGenera
   for (const child of node.children) {
     const end = child.offset + child.leafBytes - child.leaves * leafOverheadBytes
     if (range !== undefined && (end <= range.start || child.offset >= range.end)) continue
-    yield* walkSubtree(child, options)
+    if (child.level === 0) yield leafOf(child)
+    else yield* walkSubtree(child, options)
   }
+}
+
+function leafOf({ digest, leafBytes, offset }: Subtree): TreeBlock {
+  return { kind: 'leaf', digest, blockBytes: leafBytes, offset }
 }
 
 /**

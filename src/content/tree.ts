@@ -27,6 +27,16 @@ const maxVarintScale = 2 ** 49
 /** What is in a node beside its children, bytes: less than this. */
 const maxFrameBytes = 32
 
+// What stands between what differs. Of PBNode.Links (2): Hash (1), a CIDv1 of 36 bytes; Name (2), empty; Tsize (3).
+const link = Uint8Array.of(0x12)
+const hashAndVersion = Uint8Array.of(0x0a, 36, 0x01)
+const sha2256 = Uint8Array.of(0x12, 32)
+const nameAndTsize = Uint8Array.of(0x12, 0, 0x18)
+// Of PBNode.Data (1): UnixFS Type (1) = File (2), filesize (3), blocksizes (4).
+const data = Uint8Array.of(0x0a)
+const typeAndFileSize = Uint8Array.of(0x08, 2, 0x18)
+const blockSize = Uint8Array.of(0x20)
+
 /**
  * The bytes of the UnixFS file node over these children (dag-pb: links without names, Tsize the bytes of the DAG below;
  * UnixFS data: type file, one blocksize a child, no inline data). One list of children has one encoding.
@@ -38,34 +48,36 @@ const maxFrameBytes = 32
 export function encodeTreeNode(children: readonly TreeLink[]): Uint8Array {
   const bytes = new Uint8Array(maxFrameBytes + children.length * maxChildBytes)
   let at = 0
-  const putBytes = (...values: readonly number[]): void => {
-    for (const value of values) bytes[at++] = value
+  const putAll = (some: Uint8Array): void => {
+    bytes.set(some, at)
+    at += some.length
   }
   const putVarint = (value: number): void => {
     varint.encodeTo(value, bytes, at)
     at += varint.encodingLength(value)
   }
-  // PBNode.Links (2): Hash (1), a CIDv1 of 36 bytes; Name (2), empty; Tsize (3).
   for (const { digest, codec, dagBytes } of children) {
-    putBytes(0x12, 41 + varint.encodingLength(dagBytes), 0x0a, 36, 0x01, codec, 0x12, 32)
-    bytes.set(digest, at)
-    at += 32
-    putBytes(0x12, 0, 0x18)
+    putAll(link)
+    bytes[at++] = 41 + varint.encodingLength(dagBytes)
+    putAll(hashAndVersion)
+    bytes[at++] = codec
+    putAll(sha2256)
+    putAll(digest)
+    putAll(nameAndTsize)
     putVarint(dagBytes)
   }
-  // PBNode.Data (1): UnixFS Type (1) = File (2), filesize (3), blocksizes (4).
   let fileSize = 0
   let dataLength = 3
   for (const { leafBytes } of children) {
     fileSize += leafBytes
     dataLength += 1 + varint.encodingLength(leafBytes)
   }
-  putBytes(0x0a)
+  putAll(data)
   putVarint(dataLength + varint.encodingLength(fileSize))
-  putBytes(0x08, 2, 0x18)
+  putAll(typeAndFileSize)
   putVarint(fileSize)
   for (const { leafBytes } of children) {
-    putBytes(0x20)
+    putAll(blockSize)
     putVarint(leafBytes)
   }
   return bytes.slice(0, at)
@@ -77,8 +89,10 @@ export function encodeTreeNode(children: readonly TreeLink[]): Uint8Array {
  */
 export function decodeTreeNode(bytes: Uint8Array): TreeLink[] {
   let at = 0
-  const skip = (...values: readonly number[]): void => {
-    for (const value of values) if (bytes[at++] !== value) throw new RangeError('not what is written here')
+  const skip = (some: Uint8Array): void => {
+    for (let skipped = 0; skipped < some.length; skipped++) {
+      if (bytes[at++] !== some[skipped]) throw new RangeError('not what is written here')
+    }
   }
   const takeVarint = (): number => {
     let value = 0
@@ -91,23 +105,23 @@ export function decodeTreeNode(bytes: Uint8Array): TreeLink[] {
   }
   const links: { readonly digest: Uint8Array; readonly codec: number; leafBytes: number; readonly dagBytes: number }[] =
     []
-  while (bytes[at] === 0x12) {
+  while (bytes[at] === link[0]) {
     // Past what follows from the rest: how long the link is.
     at += 2
-    skip(0x0a, 36, 0x01)
+    skip(hashAndVersion)
     const codec = bytes[at++] ?? 0
-    skip(0x12, 32)
+    skip(sha2256)
     const digest = bytes.slice(at, at + 32)
     at += 32
-    skip(0x12, 0, 0x18)
+    skip(nameAndTsize)
     links.push({ digest, codec, leafBytes: 0, dagBytes: takeVarint() })
   }
-  skip(0x0a)
+  skip(data)
   takeVarint()
-  skip(0x08, 2, 0x18)
+  skip(typeAndFileSize)
   takeVarint()
   for (const link of links) {
-    skip(0x20)
+    skip(blockSize)
     link.leafBytes = takeVarint()
   }
   if (at !== bytes.length) throw new RangeError('more than is written here')

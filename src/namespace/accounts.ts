@@ -1,5 +1,5 @@
 import type { ContentRoot } from '../catalog/index.ts'
-import { rawCodec, walkTree } from '../content/index.ts'
+import { type LeafTable, rawCodec, walkTree } from '../content/index.ts'
 import {
   bytesText,
   concatBytes,
@@ -33,9 +33,9 @@ const maxRowBytes = 64
 /** After the count in the row of a root whose leaves are not counted one by one. */
 const estimatedMark = 1
 
-/** One leaf: its digest and its block's length. */
+/** One leaf: the key of its row, and its block's length. */
 interface Leaf {
-  readonly digest: Uint8Array
+  readonly key: Uint8Array
   readonly blockBytes: number
 }
 
@@ -64,7 +64,7 @@ export class Accounts {
   #entries: number
   #changed = false
   /** The last tree that was whole: what a version would add is asked right before it is held, and large trees take long. */
-  #lastWalk: { readonly root: ContentRoot; readonly leaves: Leaf[] } | undefined
+  #lastWalk: { readonly artifact: Uint8Array; readonly root: ContentRoot; readonly leaves: readonly Leaf[] } | undefined
 
   constructor(init: AccountsInit) {
     this.#init = init
@@ -103,13 +103,20 @@ export class Accounts {
     this.#changed = true
   }
 
-  /** Bytes of leaves that a live version with this root would add. */
-  async wouldAdd(artifact: Uint8Array, root: ContentRoot): Promise<number> {
-    const held = await this.#row(artifact, root.digest, root.storedBytes)
+  /**
+   * Bytes of leaves that a live version with this root would add.
+   * @param stored the root's leaves, where this node has just stored them: spares reading its tree, here and in `hold`
+   */
+  async wouldAdd(artifact: Uint8Array, root: ContentRoot, stored?: LeafTable): Promise<number> {
+    const held = await this.#row(artifact, this.#keyOfRoot(artifact, root))
     if (held !== undefined) return 0
     if (root.codec === rawCodec) return root.storedBytes
+    if (stored !== undefined) {
+      const leaves = Array.from(stored, ({ digest, leafBytes }) => this.#leaf(artifact, digest, leafBytes))
+      this.#lastWalk = { artifact, root, leaves }
+    }
     let bytes = 0
-    for (const batch of batches((await this.#walk(root)).leaves)) {
+    for (const batch of batches((await this.#walk(artifact, root)).leaves)) {
       const rows = await this.#rows(artifact, batch)
       batch.forEach(({ blockBytes }, at) => {
         if (rows[at] === undefined) bytes += blockBytes
@@ -121,57 +128,57 @@ export class Accounts {
   /** A version with this root became live. */
   async hold(artifact: Uint8Array, root: ContentRoot): Promise<void> {
     this.#changed = true
-    const { digest, storedBytes } = root
-    const row = await this.#row(artifact, digest, storedBytes)
+    const key = this.#keyOfRoot(artifact, root)
+    const row = await this.#row(artifact, key)
     if (root.codec === rawCodec) {
-      const isHere = root.inline || (row === undefined ? await this.#isHere(artifact, root) : !isEstimate(row))
-      this.#changeLeaf(artifact, { digest, blockBytes: storedBytes }, 1, row, !isHere)
+      const isHere = root.inline || (row === undefined ? await this.#isHere(key, root) : !isEstimate(row))
+      this.#changeLeaf({ key, blockBytes: root.storedBytes }, 1, row, !isHere)
       return
     }
     if (row !== undefined) {
-      this.#write(artifact, digest, storedBytes, readCount(row) + 1, isEstimate(row))
+      this.#write(key, readCount(row) + 1, isEstimate(row))
       return
     }
-    const known = await this.#knownEstimate(artifact, root)
-    const tree = known === true ? undefined : await this.#walk(root)
+    const known = await this.#knownEstimate(key)
+    const tree = known === true ? undefined : await this.#walk(artifact, root)
     // What was whole here and is not any more is damage, which a fetch may not be taken to mend: gc must see it.
     const isCounted = tree !== undefined && (tree.whole || known === false)
-    this.#write(artifact, digest, storedBytes, 1, !isCounted)
+    this.#write(key, 1, !isCounted)
     if (isCounted) await this.#changeLeaves(artifact, tree.leaves, 1)
-    else this.#leafBytes += BigInt(storedBytes)
+    else this.#leafBytes += BigInt(root.storedBytes)
   }
 
   /** A version with this root ended. */
   async release(artifact: Uint8Array, root: ContentRoot): Promise<void> {
     this.#changed = true
-    const { digest, storedBytes } = root
-    const row = await this.#row(artifact, digest, storedBytes)
+    const key = this.#keyOfRoot(artifact, root)
+    const row = await this.#row(artifact, key)
     if (root.codec === rawCodec) {
-      this.#changeLeaf(artifact, { digest, blockBytes: storedBytes }, -1, row, isEstimate(row))
+      this.#changeLeaf({ key, blockBytes: root.storedBytes }, -1, row, isEstimate(row))
       return
     }
     const count = readCount(row) - 1
-    this.#write(artifact, digest, storedBytes, count, isEstimate(row))
+    this.#write(key, count, isEstimate(row))
     if (count > 0) return
-    if (isEstimate(row)) this.#leafBytes -= BigInt(storedBytes)
-    else await this.#changeLeaves(artifact, (await this.#walk(root)).leaves, -1)
+    if (isEstimate(row)) this.#leafBytes -= BigInt(root.storedBytes)
+    else await this.#changeLeaves(artifact, (await this.#walk(artifact, root)).leaves, -1)
   }
 
   /** Counts the leaves of a root that was estimated. `false` when it is not, or its tree is still not whole here. */
   async settle(artifact: Uint8Array, root: ContentRoot): Promise<boolean> {
-    const { digest, storedBytes } = root
-    const row = await this.#row(artifact, digest, storedBytes)
+    const key = this.#keyOfRoot(artifact, root)
+    const row = await this.#row(artifact, key)
     if (row === undefined || !isEstimate(row)) return false
     if (root.codec === rawCodec) {
-      if ((await this.#init.blocks.has([digest]))[0] !== true) return false
-      this.#write(artifact, digest, storedBytes, readCount(row), false)
+      if ((await this.#init.blocks.has([root.digest]))[0] !== true) return false
+      this.#write(key, readCount(row), false)
       return true
     }
-    const { leaves, whole } = await this.#walk(root)
+    const { leaves, whole } = await this.#walk(artifact, root)
     if (!whole) return false
     this.#changed = true
-    this.#write(artifact, digest, storedBytes, readCount(row), false)
-    this.#leafBytes -= BigInt(storedBytes)
+    this.#write(key, readCount(row), false)
+    this.#leafBytes -= BigInt(root.storedBytes)
     await this.#changeLeaves(artifact, leaves, 1)
     return true
   }
@@ -180,33 +187,35 @@ export class Accounts {
     for (const batch of batches(leaves)) {
       const rows = await this.#rows(artifact, batch)
       batch.forEach((leaf, at) => {
-        this.#changeLeaf(artifact, leaf, by, rows[at], false)
+        this.#changeLeaf(leaf, by, rows[at], false)
       })
     }
   }
 
-  #changeLeaf(artifact: Uint8Array, leaf: Leaf, by: 1 | -1, row: Uint8Array | undefined, estimated: boolean): void {
+  #changeLeaf({ key, blockBytes }: Leaf, by: 1 | -1, row: Uint8Array | undefined, estimated: boolean): void {
     const count = readCount(row)
-    if (by === 1 ? count === 0 : count === 1) this.#leafBytes += BigInt(by * leaf.blockBytes)
-    this.#write(artifact, leaf.digest, leaf.blockBytes, count + by, estimated)
+    if (by === 1 ? count === 0 : count === 1) this.#leafBytes += BigInt(by * blockBytes)
+    this.#write(key, count + by, estimated)
   }
 
   /** Whether the one block of content that is a single leaf is here. */
-  async #isHere(artifact: Uint8Array, root: ContentRoot): Promise<boolean> {
-    const known = await this.#knownEstimate(artifact, root)
+  async #isHere(key: Uint8Array, root: ContentRoot): Promise<boolean> {
+    const known = await this.#knownEstimate(key)
     return known === undefined ? (await this.#init.blocks.has([root.digest]))[0] === true : !known
   }
 
   /** Whether a root was estimated when it was counted before; `undefined` when it was not. */
-  async #knownEstimate(artifact: Uint8Array, { digest, storedBytes }: ContentRoot): Promise<boolean | undefined> {
+  async #knownEstimate(key: Uint8Array): Promise<boolean | undefined> {
     const { keys, isEstimated } = this.#init
-    return await isEstimated?.(keys.rest(this.#key(artifact, digest, storedBytes)))
+    return await isEstimated?.(keys.rest(key))
   }
 
   /** A tree's distinct leaves, and whether all of its nodes are here; without one, the leaves up to it. */
-  async #walk(root: ContentRoot): Promise<{ leaves: readonly Leaf[]; whole: boolean }> {
+  async #walk(artifact: Uint8Array, root: ContentRoot): Promise<{ leaves: readonly Leaf[]; whole: boolean }> {
     const last = this.#lastWalk
-    if (last !== undefined && isSameTree(last.root, root)) return { leaves: last.leaves, whole: true }
+    if (last !== undefined && equalBytes(last.artifact, artifact) && isSameTree(last.root, root)) {
+      return { leaves: last.leaves, whole: true }
+    }
     const seen = new Set<string>()
     const leaves: Leaf[] = []
     try {
@@ -214,37 +223,44 @@ export class Accounts {
         const name = bytesText(block.digest)
         if (block.kind === 'node' || seen.has(name)) continue
         seen.add(name)
-        leaves.push({ digest: block.digest, blockBytes: block.blockBytes })
+        leaves.push(this.#leaf(artifact, block.digest, block.blockBytes))
       }
     } catch (error) {
       if (!isHubError(error, 'UNAVAILABLE') && !isHubError(error, 'CORRUPT')) throw error
       return { leaves, whole: false }
     }
-    this.#lastWalk = { root, leaves }
+    this.#lastWalk = { artifact, root, leaves }
     return { leaves, whole: true }
   }
 
-  #row(artifact: Uint8Array, digest: Uint8Array, bytes: number): Promise<Uint8Array | undefined> {
-    return this.#init.overlay.get(this.#key(artifact, digest, bytes), this.#init.isNew(artifact))
+  #row(artifact: Uint8Array, key: Uint8Array): Promise<Uint8Array | undefined> {
+    return this.#init.overlay.get(key, this.#init.isNew(artifact))
   }
 
   #rows(artifact: Uint8Array, leaves: readonly Leaf[]): Promise<(Uint8Array | undefined)[]> {
-    const keys = leaves.map(({ digest, blockBytes }) => this.#key(artifact, digest, blockBytes))
+    const keys = leaves.map(({ key }) => key)
     return this.#init.overlay.getMany(keys, this.#init.isNew(artifact))
   }
 
-  #write(artifact: Uint8Array, digest: Uint8Array, bytes: number, count: number, estimated: boolean): void {
-    const key = this.#key(artifact, digest, bytes)
-    if (count <= 0) this.#init.overlay.del(key)
-    else this.#init.overlay.put(key, estimated ? concatBytes(orderedUint64(count), mark) : orderedUint64(count))
+  #write(key: Uint8Array, count: number, estimated: boolean): void {
+    const { overlay } = this.#init
+    if (count <= 0) overlay.del(key)
+    else if (estimated) overlay.put(key, concatBytes(orderedUint64(count), mark))
+    else overlay.put(key, count === 1 ? one : orderedUint64(count))
   }
 
   /** The size is in the key, for a hostile version may lie about it: what each says is counted by itself. */
-  #key(artifact: Uint8Array, digest: Uint8Array, bytes: number): Uint8Array {
-    return referenceKey(this.#init.keys, artifact, { digest, storedBytes: bytes })
+  #keyOfRoot(artifact: Uint8Array, root: ContentRoot): Uint8Array {
+    return referenceKey(this.#init.keys, artifact, root)
+  }
+
+  #leaf(artifact: Uint8Array, digest: Uint8Array, blockBytes: number): Leaf {
+    return { key: referenceKey(this.#init.keys, artifact, { digest, storedBytes: blockBytes }), blockBytes }
   }
 }
 
+/** Most rows are this: not one for each of the leaves of a large content. */
+const one = orderedUint64(1)
 const mark = Uint8Array.of(estimatedMark)
 
 function isSameTree(a: ContentRoot, b: ContentRoot): boolean {

@@ -1,4 +1,5 @@
 import type { ArtifactState, ContentRoot, VersionRecord, VersionRef } from '../catalog/index.ts'
+import type { LeafTable } from '../content/index.ts'
 import { equalBytes, formatArtifactId } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxBoxesInEntry, maxLabelledBoxesInPut, maxVersionHeads } from '../limits.ts'
@@ -22,6 +23,8 @@ export interface StoredContent {
   readonly sha256: Uint8Array
   /** The leaf of inline content. */
   readonly leaf: Uint8Array | undefined
+  /** All leaves of content that was stored just now: spares reading its tree. */
+  readonly leaves?: LeafTable | undefined
 }
 
 interface WriteOptions {
@@ -48,7 +51,7 @@ export function writeFirstVersion(namespace: Namespace, options: FirstVersionOpt
   return namespace.commit(async (tx, mark) => {
     requireWriter(tx)
     if (options.isNew) tx.beginArtifact(handle.artifact)
-    const takeReservation = await checkQuota(tx, options, content.root)
+    const takeReservation = await checkQuota(tx, options, content)
     mark()
     takeReservation()
     for (const change of also) tx.add(change)
@@ -89,7 +92,7 @@ export function writeNextVersion(namespace: Namespace, options: NextVersionOptio
     if (base === undefined) throw noSuchVersion(artifact, restore)
     const { state, content: fresh } = options.next(base)
     const content = fresh ?? (await sameContent(namespace, tx, base))
-    const takeReservation = await checkQuota(tx, options, content.root)
+    const takeReservation = await checkQuota(tx, options, content)
     const heads = await tx.catalog.versionHeads(artifact)
     mark()
     takeReservation()
@@ -248,9 +251,9 @@ async function checkExpected(tx: Transaction, current: VersionRecord, expected: 
 async function checkQuota(
   tx: Transaction,
   { handle, quota, reservation }: WriteOptions,
-  root: ContentRoot,
+  { root, leaves }: StoredContent,
 ): Promise<() => void> {
-  const bytes = await tx.accounts.wouldAdd(handle.artifact, root)
+  const bytes = await tx.accounts.wouldAdd(handle.artifact, root, leaves)
   quota.checkTotal(bytes, reservation?.bytes ?? 0, tx.unreservedLeafBytes)
   return () => reservation && tx.take(reservation, bytes)
 }

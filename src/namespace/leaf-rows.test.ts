@@ -43,7 +43,7 @@ function version(count: number): { leaves: LeafTable; root: ContentRoot } {
 }
 
 async function write({ leaves, root }: ReturnType<typeof version>): Promise<void> {
-  await store.batch(await leafRowChanges(namespace, { artifact, key }, root, leaves), { sync: true })
+  await store.batch(await leafRowChanges(namespace, { artifact, key }, { root, leaves }), { sync: true })
 }
 
 const load = async (): Promise<Buffer[]> =>

@@ -1,10 +1,11 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 import type { ContentRoot } from '../catalog/index.ts'
-import { type LeafTable, rememberedLeafBytes } from '../content/index.ts'
+import { rememberedLeafBytes } from '../content/index.ts'
 import { concatBytes, equalBytes, formatArtifactId, prefixEnd, toHex } from '../encoding/index.ts'
 import { leafOverheadBytes, leavesInRow, minLeavesInRows } from '../limits.ts'
 import type { ArtifactKey } from '../sharing/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
+import type { StoredContent } from './artifact-writes.ts'
 import type { Namespace } from './namespace.ts'
 import type { TableName } from './tables.ts'
 
@@ -32,10 +33,9 @@ export interface LeafRowsOf {
 export async function leafRowChanges(
   namespace: Namespace,
   { artifact, key }: LeafRowsOf,
-  root: ContentRoot,
-  leaves: LeafTable,
+  { root, leaves }: Pick<StoredContent, 'root' | 'leaves'>,
 ): Promise<KeyValueChange[]> {
-  if (!isRemembered(root)) return []
+  if (leaves === undefined || !isRemembered(root)) return []
   const sealingKey = key.leafRowsKey()
   const changes: KeyValueChange[] = []
   const written = new Set<string>()
