@@ -1,6 +1,8 @@
 import { type FileHandle, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { seededBytes, testKeys } from '../../src/content/content.test-helper.ts'
 import { type LeafFiles, type OutputFile, type PlacedLeaf, sealLeaf } from '../../src/content/index.ts'
@@ -57,6 +59,23 @@ test('a leaf is on this thread until a worker has started', async () => {
   await expect(cold.inFiles(1_000_000)?.read(leaf())).rejects.toMatchObject({ code: 'CLOSED' })
 })
 
+/** As an upload does. By itself, for a function that waits holds on to all that it had. */
+async function sealSome(): Promise<void> {
+  const chunks = Array.from({ length: 4 }, () => pool.allocate(2 * 1024 * 1024))
+  const blocks = chunks.map((memory) => pool.allocate(memory.length))
+  await Promise.all(
+    blocks.map((into, at) => pool.seal((chunks[at] as Uint8Array).subarray(0, 700_000), testKeys, { into })),
+  )
+  for (const memory of [...chunks, ...blocks]) pool.free(memory)
+}
+
+/** Of all threads, when what nobody in this one refers to any more is gone. */
+function arrayBufferBytes(): number {
+  setFlagsFromString('--expose-gc')
+  ;(runInNewContext('gc') as () => void)()
+  return process.memoryUsage().arrayBuffers
+}
+
 const parts: [number, number][] = [
   [0, chunk.length],
   [1, 2],
@@ -75,6 +94,14 @@ test.each(parts)('bytes %i to %i of a leaf are read in pieces that own all of th
     expect(length).toBeGreaterThan(0)
     expect(buffer.byteLength).toBeLessThanOrEqual(256 * 1024)
   }
+})
+
+test('reading a leaf has all threads let go of the memory that uploads left', async () => {
+  const before = arrayBufferBytes()
+  await sealSome()
+  expect(arrayBufferBytes() - before).toBeGreaterThan(48 * 1024 * 1024)
+  await files.read(leaf())
+  while (arrayBufferBytes() - before > 16 * 1024 * 1024) await new Promise((resolve) => setImmediate(resolve))
 })
 
 test.each(parts)('bytes %i to %i of a leaf are copied to their place, and nothing else is', async (from, to) => {

@@ -28,6 +28,8 @@ export type Job =
   | { readonly kind: 'read-leaf'; readonly leaf: PlacedLeaf }
   /** Answered with nothing. */
   | { readonly kind: 'copy-leaf'; readonly leaf: PlacedLeaf; readonly descriptor: number; readonly offset: number }
+  /** Answered with nothing, once what stood for shared memory that was let go of is collected. */
+  | { readonly kind: 'collect' }
   /** The block's memory is moved here and back. */
   | { readonly kind: 'digest'; readonly block: Uint8Array<ArrayBuffer> }
 

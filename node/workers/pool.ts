@@ -43,7 +43,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   readonly #files: LeafFiles = {
     read: async (leaf) => {
       // A stream hands out memory of its own; what uploads left would only stand beside it.
-      if (this.#openScans === 0) this.#memory.drop()
+      if (this.#openScans === 0 && this.#memory.drop()) this.#collect()
       return await this.#run({ kind: 'read-leaf', leaf: withoutRest(leaf) })
     },
     copy: async (leaf, { descriptor, path }, offset) => {
@@ -191,6 +191,10 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     if (this.#closing !== undefined || this.#slots.some((slot) => slot.isReady)) return false
     for (const slot of this.#slots) slot.start()
     return true
+  }
+
+  #collect(): void {
+    for (const slot of this.#slots) if (slot.isReady) this.#run({ kind: 'collect' }, slot).catch(() => {})
   }
 
   get #openScans(): number {

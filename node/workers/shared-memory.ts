@@ -43,9 +43,11 @@ export class SharedMemory {
     if (!isKept) this.#regions = this.#regions.filter((one) => one !== region)
   }
 
-  /** Lets go of all that is not lent. */
-  drop(): void {
+  /** Lets go of all that is not lent; gives whether there was any. */
+  drop(): boolean {
+    const before = this.#regions.length
     this.#regions = this.#regions.filter(({ lent }) => lent > 0)
+    return this.#regions.length < before
   }
 
   #withRoom(bytes: number): Region | undefined {

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto'
-import { parentPort } from 'node:worker_threads'
+import { parentPort, resourceLimits } from 'node:worker_threads'
 // Not from the index: the rest of it takes a worker longer to load than these.
 import { ScanState } from '../../src/content/engine.ts'
 import { nonceOf, openLeaf, sealLeaf } from '../../src/content/leaf.ts'
@@ -46,6 +46,8 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
     }
     case 'copy-leaf':
       return copyLeaf(job.leaf, job.descriptor, job.offset)
+    case 'collect':
+      return collectYoung()
     case 'digest':
       transfer.push(job.block.buffer)
       return { block: job.block, digest: hash('sha256', job.block, 'buffer') }
@@ -60,6 +62,15 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
       scans.delete(job.scan)
       return undefined
   }
+}
+
+/**
+ * Makes garbage until the collector was here twice: shared memory stays as long as an object of some message that stood for it, of which
+ * the collector knows only that it is small, and such objects live through one collection at most.
+ */
+function collectYoung(): void {
+  const youngBytes = (resourceLimits.maxYoungGenerationSizeMb ?? 0) * 1024 * 1024
+  for (let made = 0; made < 2 * youngBytes; made += 8 * 1024) new Array(1024).fill(made)
 }
 
 function scanOf(scan: number): ScanState {
