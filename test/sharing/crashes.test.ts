@@ -1,0 +1,122 @@
+import { expect, test } from 'vitest'
+import type { KeyValueStore } from '../../src/storage/index.ts'
+import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
+import { eventually } from '../replication/nodes.ts'
+
+type Image = readonly (readonly [Uint8Array, Uint8Array])[]
+
+async function imageOf(store: KeyValueStore): Promise<Image> {
+  const everything = { gte: new Uint8Array(0), lt: new Uint8Array(80).fill(0xff) }
+  return await Array.fromAsync(store.entries(everything), ([key, value]) => [key.slice(), value.slice()] as const)
+}
+
+/** Does something, and gives what an agent's disk was before, and after each batch meanwhile. */
+async function imagesDuring({ env: { store } }: LocalAgent, work: () => Promise<unknown>): Promise<Image[]> {
+  const images = [await imageOf(store)]
+  const batch = store.batch
+  store.batch = async (...changes) => {
+    await batch.apply(store, changes)
+    images.push(await imageOf(store))
+  }
+  await work()
+  store.batch = batch
+  return images
+}
+
+/** Has an agent start again with the disk as it was then, and meet another. */
+async function startFrom(agent: LocalAgent, image: Image, other: LocalAgent): Promise<void> {
+  const { store } = agent.env
+  await agent.stop()
+  const before = (await imageOf(store)).map(([key]) => ({ type: 'del' as const, key }))
+  const after = image.map(([key, value]) => ({ type: 'put' as const, key, value }))
+  await store.batch([...before, ...after], { sync: true })
+  await agent.start()
+  agent.network.addAddresses(other.id, other.network.addresses())
+  await agent.network.ping(other.id)
+}
+
+/** Alice, who shares, and Bob, who know each other; something else of hers is shared with him all the while. */
+async function pair(agents: LocalAgents) {
+  const [alice, bob] = [await agents.start(), await agents.start()]
+  await alice.client.agent.add({ name: 'bob', ticket: await bob.client.agent.ticket() })
+  await bob.client.agent.add({ name: 'alice', ticket: await alice.client.agent.ticket() })
+  const { artifact } = alice.client
+  const { id: artifactId } = await artifact.create({ name: 'report', data: Buffer.from('one') })
+  const { id: other } = await artifact.create({ name: 'other', data: Buffer.from('beside') })
+  const text = async (id: string) => Buffer.from(await bob.client.artifact.download({ artifactId: id })).toString()
+  const listed = async () => (await bob.client.artifact.listShared()).items.map(({ name }) => name).sort()
+  const isRead = () =>
+    eventually(async () => {
+      expect([await text(artifactId), await text(other)]).toEqual(['one', 'beside'])
+      expect(await listed()).toEqual(['other', 'report'])
+    })
+  const isRefused = () =>
+    eventually(async () => {
+      await expect(text(artifactId)).rejects.toThrow()
+      expect([await text(other), await listed()]).toEqual(['beside', ['other']])
+    })
+  await artifact.share({ artifactId: other, withAgents: ['bob'] })
+  await isRefused()
+  return { alice, bob, artifactId, isRead, isRefused }
+}
+
+test.each(['directly', 'through a group'])(
+  'who is stopped at any step of being given something %s, of losing it, and of being given it again, has what it should have',
+  async (how) => {
+    await using agents = new LocalAgents()
+    const { alice, bob, artifactId, isRead, isRefused } = await pair(agents)
+    const { artifact, group } = alice.client
+    let [give, take] = [
+      (): Promise<unknown> => artifact.share({ artifactId, withAgents: ['bob'] }),
+      (): Promise<unknown> => artifact.unshare({ artifactId, agents: ['bob'] }),
+    ]
+    if (how === 'through a group') {
+      await group.create({ name: 'team' })
+      await artifact.share({ artifactId, withGroups: ['team'] })
+      give = () => group.add({ group: 'team', agents: ['bob'] })
+      take = () => group.remove({ group: 'team', agents: ['bob'] })
+    }
+    for (const [deed, check] of [
+      [give, isRead],
+      [take, isRefused],
+      [give, isRead],
+    ] as const) {
+      const images = await imagesDuring(bob, async () => {
+        await deed()
+        await check()
+      })
+      expect(images.length).toBeGreaterThan(1)
+      // What he said that he has taken he has on his disk: without it nobody would tell him again.
+      const from = deed === give && how === 'directly' ? 1 : 0
+      for (const image of [...images.slice(from), images.at(-1) as Image]) {
+        await startFrom(bob, image, alice)
+        await check()
+      }
+    }
+  },
+  600_000,
+)
+
+test('who is stopped at any step of sharing something or of taking it back has done it, or has not', async () => {
+  await using agents = new LocalAgents()
+  const { alice, bob, artifactId, isRead, isRefused } = await pair(agents)
+  for (const [deed, done, undone] of [
+    [() => alice.client.artifact.share({ artifactId, withAgents: ['bob'] }), isRead, isRefused],
+    [() => alice.client.artifact.unshare({ artifactId, agents: ['bob'] }), isRefused, isRead],
+  ] as const) {
+    const before = await imageOf(bob.env.store)
+    const images = await imagesDuring(alice, async () => {
+      await deed()
+      await done()
+    })
+    expect(images.length).toBeGreaterThan(1)
+    const after = await imageOf(bob.env.store)
+    for (const image of [...images, images.at(-1) as Image]) {
+      // Nobody else had heard of it.
+      if (image === images[0]) await startFrom(bob, before, alice)
+      await startFrom(alice, image, bob)
+      await (image === images[0] ? undone : done)()
+    }
+    await startFrom(bob, after, alice)
+  }
+}, 600_000)
