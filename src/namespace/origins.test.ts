@@ -329,6 +329,33 @@ describe('what a former admin did before its cut', () => {
   })
 })
 
+test('what a writer wrote before its chain forked is believed of who only stores: it may write as much still', async () => {
+  const setting = await setUp({ genuine: 'genuine' })
+  const { time, owner, writer, other, ns, wanted } = setting
+  const replica = await new NamespaceNode(4, time).join(owner)
+  await owner.ns.grant({ agent: replica.id, role: 'replica' })
+  const twin = await new NamespaceNode(2, time, { copyOf: writer }).open(writer.ns.id)
+  await converge(owner, other, replica)
+  await tell(setting, replica)
+  expect(await current(ns, wanted)).toBe('genuine')
+  for (const [at, node] of [writer, twin].entries()) await node.write(`of copy ${at}`)
+  await converge(owner, other, replica, writer, twin)
+  expect(owner.ns.membership.forks).toHaveLength(1)
+  expect(await current(owner.ns, wanted)).toBe('genuine')
+  let removed = 0
+  ns.subscribe((change) => {
+    removed += change.removed
+  })
+  // What proves the fork goes together.
+  const auth = await Array.fromAsync(replica.ns.authEntries(), ({ bytes }) => bytes)
+  await ns.receive(auth, { from: replica.id })
+  expect(ns.membership.forks).toHaveLength(1)
+  expect(await current(ns, wanted)).toBe('genuine')
+  expect(removed).toBe(0)
+  expect((await ns.authIds()).hash).toEqual((await replica.ns.authIds()).hash)
+  expect(await differences(ns)).toEqual([])
+})
+
 describe('what a former writer wrote before its cut', () => {
   test('is believed of who only stores, once a writer has gone on from it', async () => {
     const setting = await setUp({ genuine: 'genuine' })

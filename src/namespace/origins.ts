@@ -14,7 +14,9 @@ type Placed = Pick<Entry, 'header' | 'hash'>
  */
 export function isDoubtful(membership: Membership, entry: Placed, from: Uint8Array): boolean {
   const { header, hash } = entry
-  if (membership.shownOf({ ...header, grant: header.grant ?? hash }) === undefined) return false
+  const grant = header.grant ?? hash
+  // A chain without a cut ends at a fork, whose author may write all of it now.
+  if (membership.grantOf(grant)?.live === true || membership.shownOf({ ...header, grant }) === undefined) return false
   if (!isOfWeight(membership, entry)) return false
   const role = membership.roleOf(from)
   if (role !== undefined && rankOf(role) >= rankOf(header.data === undefined ? 'admin' : 'writer')) return false
