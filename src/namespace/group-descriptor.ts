@@ -1,4 +1,4 @@
-import { toHex } from '../encoding/index.ts'
+import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxClockAheadMs, maxDescriptorsRecorded, maxProofBytes, maxProofEntries } from '../limits.ts'
 import { decodeUnverifiedEntry, encodeAuthBody, encodeEntry, type GroupRole } from '../log/index.ts'
@@ -49,11 +49,16 @@ export async function shownDescriptor(
   return { group: id, proof }
 }
 
+interface Told {
+  readonly facts: ProofFacts
+  readonly shown: ShownDescriptor
+}
+
 /** What one node knows of groups in a namespace: what its log records, and what it was told and may not record. */
 export class KnownDescriptors {
   readonly #ledger: Ledger
   /** By group in hex, the newest, of those that were not written down. */
-  readonly #told = new Map<string, ProofFacts>()
+  readonly #told = new Map<string, Told>()
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
@@ -63,11 +68,31 @@ export class KnownDescriptors {
   newest(group: Uint8Array): GroupDescriptor | undefined {
     const told = this.#told.get(toHex(group))
     const recorded = this.#ledger.membership.groups.proofsOf(group)
-    return newestDescriptor(told === undefined ? recorded : [...recorded, told])
+    return newestDescriptor(told === undefined ? recorded : [...recorded, told.facts])
   }
 
-  /** See `Namespace.recordDescriptor`. */
-  async record({ group, proof }: ShownDescriptor, role: GroupRole | undefined): Promise<boolean> {
+  /** Whether what the log records of a group is known here to be gone by: nothing is to be sealed by it. */
+  isBehind(group: Uint8Array): boolean {
+    if (!this.#told.has(toHex(group))) return false
+    const recorded = newestDescriptor(this.#ledger.membership.groups.proofsOf(group))
+    const newest = this.newest(group)
+    return newest !== undefined && (recorded === undefined || !equalBytes(recorded.rotate, newest.rotate))
+  }
+
+  /** Writes down what was only remembered, however much was of late: something is about to be written, and who reads it has to be right. */
+  async writeDown(): Promise<void> {
+    for (const [name, { shown }] of [...this.#told]) {
+      if (this.isBehind(shown.group)) await this.record(shown, undefined, true)
+      if (!this.isBehind(shown.group)) this.#told.delete(name)
+    }
+  }
+
+  /**
+   * See `Namespace.recordDescriptor`.
+   * @param isNeeded whether it is written down though there is no room for more
+   */
+  async record(shown: ShownDescriptor, role: GroupRole | undefined, isNeeded = false): Promise<boolean> {
+    const { group, proof } = shown
     const facts = readProof(group, proof)
     return await this.#ledger.commit(async (tx, mark) => {
       const { groups } = tx.membership
@@ -77,15 +102,16 @@ export class KnownDescriptors {
       const mayWrite = own !== undefined && rankOf(own) >= 1
       const recorded = groups.proofsOf(group)
       const told = this.#told.get(toHex(group))
-      const known = mayWrite || told === undefined ? recorded : [...recorded, told]
+      const known = mayWrite || told === undefined ? recorded : [...recorded, told.facts]
       if (newestDescriptor([...known, facts]) === undefined)
         throw new ArtifactHubError('CORRUPT', 'this proves no epoch of the group')
       const isNews = isNewsOf(known, facts)
       if (!isNews && role === undefined) return false
-      if (!mayWrite || (role === undefined && !this.#hasRoomFor(tx, group, facts))) {
+      const hasRoom = isNeeded || role !== undefined || this.#hasRoomFor(tx, group, facts)
+      if (!mayWrite || !hasRoom) {
         // Nobody fills the memory with groups that are nothing here.
         if (recorded.length === 0) return false
-        this.#told.set(toHex(group), facts)
+        this.#told.set(toHex(group), { facts, shown })
         return true
       }
       mark()

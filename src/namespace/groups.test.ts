@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
-import { forge } from '../../test/support/sharing-nodes.ts'
+import { forge, groupOf, recordGroup } from '../../test/support/sharing-nodes.ts'
 import { isGroupMemberProof, proveGroupMember } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { AgentKey, openSealed, Sealer } from '../identity/index.ts'
@@ -336,6 +336,76 @@ describe('the removal of admins', () => {
       expect(await ns.recordDescriptor(claim)).toBe(false)
       expect(ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
     }
+  })
+})
+
+describe('a group whose epochs changed more often than is written down', () => {
+  test('has nothing sealed to one that whoever writes knows to be over', async () => {
+    const { time, owner, others } = await group('writer', 'writer')
+    const [member, other] = others
+    const sharer = await new NamespaceNode(60, time).create()
+    const writer = await new NamespaceNode(61, time).join(sharer)
+    await sharer.ns.grant({ agent: writer.id, role: 'writer' })
+    await converge(sharer, writer)
+    const audience = [groupOf(owner)]
+    await recordGroup(sharer, owner)
+    const [artifact, later] = [await sharer.write('one'), await sharer.write('two')]
+    await sharer.ns.share({ artifact, audience })
+    for (let round = 0; round < 2 * maxDescriptorsRecorded.count; round++) {
+      await owner.ns.rotate()
+      await recordGroup(sharer, owner)
+    }
+    await converge(owner, member, other)
+    await owner.ns.revoke({ agent: member.id })
+    await recordGroup(sharer, owner)
+    const before = sharer.ns.entries
+    await sharer.update(artifact, 'one again')
+    await sharer.ns.share({ artifact: later, audience })
+    // The version, the share, and once the epoch that both go by.
+    expect(sharer.ns.entries - before).toBe(3)
+    await converge(sharer, writer)
+    for (const node of [sharer, writer]) expect(await node.ns.heal()).toBe(0)
+    for (const id of [artifact, later]) {
+      const entries = await Array.fromAsync(sharer.ns.allEntries(), ({ bytes }) => decodeEntry(bytes))
+      const root = (await sharer.ns.catalog.get(id))?.root.keyId ?? expect.fail('it is there')
+      const boxes = entries.flatMap(({ keys }) => keys?.boxes.filter(({ keyId }) => equalBytes(keyId, root)) ?? [])
+      expect(boxes.map(({ label }) => toHex(label?.epoch ?? new Uint8Array(0)))).toEqual([toHex(epochOf(owner).epoch)])
+    }
+    expect(writer.ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
+  })
+
+  test('has what others wrote given to it by who knows of the last, once that is written down', async () => {
+    const { time, owner, others } = await group('writer', 'writer')
+    const [member] = others
+    const sharer = await new NamespaceNode(60, time).create()
+    const writer = await new NamespaceNode(61, time).join(sharer)
+    await sharer.ns.grant({ agent: writer.id, role: 'writer' })
+    await recordGroup(sharer, owner)
+    const artifact = await sharer.write('one')
+    await converge(sharer, writer)
+    await sharer.ns.share({ artifact, audience: [groupOf(owner)] })
+    for (let round = 0; round < 2 * maxDescriptorsRecorded.count; round++) {
+      await owner.ns.rotate()
+      await recordGroup(sharer, owner)
+    }
+    await converge(owner, member)
+    await owner.ns.revoke({ agent: member.id })
+    await recordGroup(sharer, owner)
+    await converge(sharer, writer)
+    // Its author has not heard of the share that follows.
+    await writer.update(artifact, 'two')
+    await sharer.ns.unshare({ artifact, audience: [groupOf(owner)] })
+    await sharer.update(artifact, 'two beside')
+    await sharer.ns.share({ artifact, audience: [groupOf(owner)] })
+    await owner.ns.rotate()
+    await recordGroup(sharer, owner)
+    await converge(sharer, writer)
+    expect(await sharer.ns.heal()).toBe(0)
+    expect(sharer.ns.isHealPutOff).toBe(true)
+    time.nowMs += maxDescriptorsRecorded.duringMs
+    await recordGroup(sharer, owner)
+    expect(await sharer.ns.heal()).toBeGreaterThan(0)
+    expect(sharer.ns.isHealPutOff).toBe(false)
   })
 })
 

@@ -116,9 +116,9 @@ export class Namespace implements NamespaceParts {
     this.partial = partial
     this.#ledger = ledger
     this.#revealer = new Revealer(ledger)
-    this.#healer = new ShareHealer(ledger)
-    this.#ownShares = new OwnShares(ledger)
     this.#descriptors = new KnownDescriptors(ledger)
+    this.#healer = new ShareHealer(ledger, (group) => this.#descriptors.isBehind(group))
+    this.#ownShares = new OwnShares(ledger)
   }
 
   /**
@@ -450,6 +450,7 @@ export class Namespace implements NamespaceParts {
    * @throws NOT_FOUND; ACCESS_DENIED below writer; UNAVAILABLE for a group of which no descriptor is recorded; INVALID_ARGUMENT, TOO_LARGE
    */
   async share(options: ShareOptions): Promise<Share[]> {
+    await this.#descriptors.writeDown()
     return await writeShares(this.#ledger, options)
   }
 
@@ -639,6 +640,7 @@ export class Namespace implements NamespaceParts {
    * @throws ACCESS_DENIED, CORRUPT when the log lacks its entry
    */
   async handleOf(version: Pick<VersionRecord, 'artifact' | 'entry'>): Promise<ArtifactHandle> {
+    await this.#descriptors.writeDown()
     return await handleOf(this, this.membership, version)
   }
 

@@ -20,6 +20,8 @@ interface Healed {
 interface Lacking {
   readonly artifactSalt: Uint8Array
   readonly items: readonly SealingItem[]
+  /** Groups (32 bytes) among those whom it is for. */
+  readonly groups: readonly Uint8Array[]
 }
 
 /** Artifacts that are seen to in one go. */
@@ -32,13 +34,16 @@ const maxArtifacts = 20_000
 export class ShareHealer {
   readonly #ledger: Ledger
   readonly #knowledge: AuthorKnowledge
+  readonly #isBehind: (group: Uint8Array) => boolean
   /** By artifact as text; `undefined`: every artifact with a share. */
   #unseen: Map<string, Uint8Array> | undefined
   /** By group in hex, how many of the epochs that were recorded of it do not count, where any do not. */
   readonly #void = new Map<string, number>()
 
-  constructor(ledger: Ledger) {
+  /** @param isBehind whether what the log records of a group is gone by: nothing is sealed to that */
+  constructor(ledger: Ledger, isBehind: (group: Uint8Array) => boolean) {
     this.#ledger = ledger
+    this.#isBehind = isBehind
     this.#knowledge = new AuthorKnowledge(ledger.parts)
     ledger.subscribe((change) => this.#note(change))
   }
@@ -77,7 +82,7 @@ export class ShareHealer {
     let isPutOff = false
     try {
       for await (const artifact of unseen?.values() ?? this.#shared()) {
-        const healed = await healArtifact(this.#ledger, this.#knowledge, artifact)
+        const healed = await healArtifact(this.#ledger, this.#knowledge, this.#isBehind, artifact)
         written += healed.written
         isPutOff ||= healed.isPutOff
         if (healed.isPutOff) this.#unseen?.set(bytesText(artifact), artifact)
@@ -100,12 +105,18 @@ export class ShareHealer {
   }
 }
 
-async function healArtifact(ledger: Ledger, knowledge: AuthorKnowledge, artifact: Uint8Array): Promise<Healed> {
+async function healArtifact(
+  ledger: Ledger,
+  knowledge: AuthorKnowledge,
+  isBehind: (group: Uint8Array) => boolean,
+  artifact: Uint8Array,
+): Promise<Healed> {
   const view = SharingView.stored(ledger.parts, ledger.membership)
   const owed = await lackingOf(ledger, view, artifact)
   if (owed.length === 0) return { written: 0, isPutOff: false }
   const waiting = await knowledge.keysToWaitFor(artifact)
-  const mayBeGiven = ({ items }: Lacking) => items.every(({ key }) => !waiting.has(toHex(key.id)))
+  const mayBeGiven = ({ items, groups }: Lacking) =>
+    items.every(({ key }) => !waiting.has(toHex(key.id))) && !groups.some(isBehind)
   const isPutOff = !owed.every(mayBeGiven)
   if (!owed.some(mayBeGiven)) return { written: 0, isPutOff }
   const written = await ledger.commit(async (tx, mark) => {
@@ -145,7 +156,9 @@ async function lackingOf({ parts }: Ledger, view: SharingView, artifact: Uint8Ar
     const lacking = await lackingShares(view, artifact, keyId, some)
     const key = lacking.length === 0 ? undefined : await openArtifactKey(view.secrets, artifact, keyId, [])
     const items = key === undefined ? [] : itemsFor(key, lacking, view)
-    if (items.length > 0) found.push({ artifactSalt: first.artifactSalt, items })
+    const audiences = lacking.flatMap(({ claims }) => claims.audience)
+    const groups = audiences.filter(({ kind }) => kind === 'group').map(({ id }) => id)
+    if (items.length > 0) found.push({ artifactSalt: first.artifactSalt, items, groups })
   }
   return found
 }
