@@ -49,7 +49,7 @@ async function openSource(path: string): Promise<SourceFile> {
 
 async function openTarget(
   path: string,
-  { overwrite, content, sizeBytes }: { overwrite: boolean; content: string; sizeBytes: number },
+  { overwrite, content }: { overwrite: boolean; content: string },
 ): Promise<TargetFile> {
   const absolute = resolve(path)
   const existing = await stat(absolute).catch((cause) => {
@@ -70,8 +70,7 @@ async function openTarget(
     throw targetError(path, cause)
   })
   // A download that was killed may have left gaps before the end: see `keep`.
-  const sure = Math.max(0, claim.heldBytes - maxUnorderedBytes)
-  const heldBytes = sure <= sizeBytes ? sure : 0
+  const heldBytes = Math.max(0, claim.heldBytes - maxUnorderedBytes)
   return new Target({ ...claim, path, absolute, replaces: existing !== undefined, overwrite, heldBytes })
 }
 
@@ -168,18 +167,22 @@ class Target implements TargetFile {
     await setMode(this.#handle, mode)
     // Else a power cut could leave neither the old file nor the new one.
     if (replaces) await this.#disk(this.#handle.datasync())
+    const whole = await this.#disk(this.#handle.stat())
     await this.#close()
     if (overwrite) {
-      await this.#disk(rename(partial, absolute))
+      await rename(partial, absolute).catch(async (cause) => {
+        // Another process wrote the same into the same file, and was done first.
+        const there = systemCode(cause) === 'ENOENT' ? await lstat(absolute).catch(() => undefined) : undefined
+        if (there === undefined || !isSame(whole, there)) throw diskError(cause, `write ${path}`)
+      })
       return
     }
     // A link refuses to replace what appeared meanwhile; a rename would not.
-    await link(partial, absolute).catch(async (cause) => {
-      if (systemCode(cause) === 'EEXIST') {
-        await chmod(partial, partialMode).catch(() => {})
-        throw alreadyThere(path)
-      }
-      await this.#disk(rename(partial, absolute))
+    await link(partial, absolute).catch(async () => {
+      const isThere = (await lstat(absolute).catch(() => undefined)) !== undefined
+      if (!isThere) return await this.#disk(rename(partial, absolute))
+      await chmod(partial, partialMode).catch(() => {})
+      throw alreadyThere(path)
     })
     await unlink(partial).catch(() => {})
   }
@@ -187,14 +190,23 @@ class Target implements TargetFile {
   async [Symbol.asyncDispose](): Promise<void> {
     const { partial, isOwn } = this.#place
     try {
-      // As long as a download may be that was killed here: so the length alone says what is sure to be there.
-      const length = this.#end === 0 ? 0 : this.#end + maxUnorderedBytes
-      if (this.#closing === undefined) await this.#handle.truncate(length).catch(() => {})
+      if (this.#closing === undefined && !isOwn) await this.#leave().catch(() => {})
       await this.#close()
       if (isOwn) await unlink(partial).catch(() => {})
     } finally {
       partialsInUse.delete(partial)
     }
+  }
+
+  /**
+   * Makes it as long as that of a download may be that was killed here: so the length alone says what is sure to be there. Another process
+   * may go on with the same file, and be further, or have made it its target: then it stays as it is.
+   */
+  async #leave(): Promise<void> {
+    if (this.#end === 0) return
+    const length = this.#end + maxUnorderedBytes
+    const held = await this.#handle.stat()
+    if (held.size < length && isSame(held, await lstat(this.#place.partial))) await this.#handle.truncate(length)
   }
 
   #close(): Promise<void> {
@@ -244,6 +256,11 @@ const foreignCodes: ReadonlySet<string> = new Set(['ELOOP', 'EACCES', 'EPERM', '
 /** One with a second name may be another's file, or the target itself when its first download was cut off at the end. */
 function isOurs(held: Stats): boolean {
   return held.isFile() && held.nlink === 1 && (process.getuid === undefined || held.uid === process.getuid())
+}
+
+/** Whether both are one file under one name. */
+function isSame(held: Stats, there: Stats): boolean {
+  return held.ino === there.ino && held.dev === there.dev && there.nlink === 1
 }
 
 /** Some file systems have no modes: what they cannot set says nothing about the bytes. */

@@ -36,6 +36,7 @@ test('a file forgotten while it is used serves its user and is closed after', as
   })
   await packs.use('/1', (file) => file.size())
   packs.forget('/1')
+  await new Promise((resolve) => setImmediate(resolve))
   expect(open).toBe(1)
   go.resolve()
   expect(await using).toBe(0)

@@ -81,6 +81,7 @@ export class PackReader {
         const { offset, length } = location
         return await this.#init.openPacks.use(path, (file) => use(file, offset + recordHeaderBytes, length))
       } catch (error) {
+        signal?.throwIfAborted()
         const damage = readDamage(error)
         if (!damage) throw diskError(error, 'read a pack file')
         // Compaction moves a block and then removes its pack; a block that never was durable can be cut off with a pack
@@ -90,7 +91,6 @@ export class PackReader {
         }
         failed = location
       }
-      signal?.throwIfAborted()
     }
   }
 

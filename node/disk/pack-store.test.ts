@@ -117,6 +117,17 @@ test('names the place of a block in an open file, and again when that was not to
     throw ours
   })
   await expect(theirs).rejects.toBe(ours)
+  const stop = new AbortController()
+  const reason = new DOMException('enough', 'AbortError')
+  const ended = namespace.inPlace(
+    digestOf(block),
+    async () => {
+      stop.abort(reason)
+      throw reason
+    },
+    { signal: stop.signal },
+  )
+  await expect(ended).rejects.toBe(reason)
 })
 
 test('has no place for a block on a disk without descriptors', async () => {

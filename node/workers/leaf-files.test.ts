@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { seededBytes, testKeys } from '../../src/content/content.test-helper.ts'
 import { type LeafFiles, type OutputFile, type PlacedLeaf, sealLeaf } from '../../src/content/index.ts'
 import { isHubError } from '../../src/errors.ts'
+import { maxBlockBytes } from '../../src/limits.ts'
 import { WorkerPool } from './pool.ts'
 
 const chunk = seededBytes('chunk', 700_000)
@@ -75,6 +76,14 @@ function arrayBufferBytes(): number {
   ;(runInNewContext('gc') as () => void)()
   return process.memoryUsage().arrayBuffers
 }
+
+test('of thousands asked for before a worker has started, those over a bound wait for it', async () => {
+  await using cold = new WorkerPool(1)
+  const here = Array.from({ length: 1_000 }, () => cold.inFiles(maxBlockBytes)).filter((place) => place === undefined)
+  expect(here.length * maxBlockBytes).toBe(64 * 1024 * 1024)
+  const pieces = await cold.inFiles(maxBlockBytes)?.read(leaf())
+  expect(Buffer.compare(Buffer.concat(pieces ?? []), chunk)).toBe(0)
+})
 
 const parts: [number, number][] = [
   [0, chunk.length],
@@ -152,6 +161,21 @@ test('what cannot be written is STORAGE_FAILED or STORAGE_FULL, with the path', 
     code: 'STORAGE_FULL',
     message: expect.stringContaining('/a/path'),
   })
+})
+
+test('what is still waiting when its signal is aborted is not begun', async () => {
+  const stop = new AbortController()
+  const reason = new Error('enough')
+  const copies = Array.from({ length: 60 }, (_, at) => files.copy(leaf(), output, at * chunk.length, stop.signal))
+  const read = files.read(leaf(), stop.signal)
+  const outcomes = Promise.allSettled([...copies, read])
+  stop.abort(reason)
+  const rejected = (await outcomes).filter(({ status }) => status === 'rejected')
+  // Two workers have two each by now.
+  expect(rejected).toHaveLength(57)
+  for (const outcome of rejected) expect(outcome).toMatchObject({ reason })
+  expect(await readFile(output.path)).toHaveLength(4 * chunk.length)
+  expect(await files.read(leaf({ from: 0, to: 1 }))).toHaveLength(1)
 })
 
 test('when a call has failed because the pool was closed, nothing is written any more', async () => {

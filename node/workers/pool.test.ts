@@ -165,6 +165,23 @@ describe('the worker pool', () => {
     )
   })
 
+  test('when a job has failed because the pool was closed, its memory is not written to any more', async () => {
+    const pool = openPool(2)
+    await warm(pool)
+    const chunk = new Uint8Array(new SharedArrayBuffer(16 * MiB))
+    const memory = [0, 1].map(() => new Uint8Array(new SharedArrayBuffer(chunk.length + 28)))
+    const jobs = memory.map((into) => pool.seal(chunk, testKeys, { into }))
+    // The ciphertext of zeros is none: it is being written when some of it is there.
+    while (memory.every((into) => into[1_000] === 0 && into[1_001] === 0))
+      await new Promise((resolve) => setImmediate(resolve))
+    const closing = pool.close()
+    const outcomes = await Promise.allSettled(jobs)
+    const left = memory.map((into) => into.slice())
+    await closing
+    expect(outcomes).toContainEqual({ status: 'rejected', reason: withCode('CLOSED') })
+    for (const [at, into] of memory.entries()) expect(Buffer.compare(into, left[at] as Uint8Array)).toBe(0)
+  })
+
   test('fails the jobs of a worker that dies with INTERNAL, and replaces it', async () => {
     const pool = openPool(1)
     const jobs = [deadlyJob(pool), pool.seal(new Uint8Array(100_000), testKeys)]

@@ -22,10 +22,19 @@ import { type PendingJob, WorkerSlot } from './slot.ts'
 const inThreadBytes = 64 * 1024
 /** Jobs at a worker: one running, one ready when that ends. */
 const jobsPerWorker = 2
+/** Leaves that are opened here while the workers start, bytes: more than is done in that time, and no more memory than an upload takes. */
+const coldLeafBytes = 64 * 1024 * 1024
 /** Parts of scans at their worker: all the rest of an upload waits for the scan, which is not to wait for this thread. */
 const scansPerWorker = 4
 /** Workers that start with a scan: there will be chunks to seal as soon as it has found the first ones, and a start takes 0.1 s. */
 const startedWithScan = 4
+
+interface RunOptions {
+  /** Where it must run. Default wherever there is room. */
+  readonly slot?: WorkerSlot | undefined
+  readonly transfer?: readonly ArrayBuffer[]
+  readonly signal?: AbortSignal | undefined
+}
 
 /**
  * The content engine over worker threads, as many as there are cores and at least two. They start with the first
@@ -41,18 +50,20 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   readonly #scans = new Map<WorkerSlot, number>()
   readonly #memory = new SharedMemory()
   readonly #files: LeafFiles = {
-    read: async (leaf) => {
+    read: async (leaf, signal) => {
       // A stream hands out memory of its own; what uploads left would only stand beside it.
       if (this.#openScans === 0 && this.#memory.drop()) this.#collect()
-      return await this.#run({ kind: 'read-leaf', leaf: withoutRest(leaf) })
+      return await this.#run({ kind: 'read-leaf', leaf: withoutRest(leaf) }, { signal })
     },
-    copy: async (leaf, { descriptor, path }, offset) => {
-      await this.#run({ kind: 'copy-leaf', leaf: withoutRest(leaf), descriptor, offset }).catch((error) => {
+    copy: async (leaf, { descriptor, path }, offset, signal) => {
+      const job: Job = { kind: 'copy-leaf', leaf: withoutRest(leaf), descriptor, offset }
+      await this.#run(job, { signal }).catch((error) => {
         throw error instanceof FileError && error.doing === 'write' ? diskError(error, `write ${path}`) : error
       })
     },
   }
   #nextScan = 0
+  #coldBytes = 0
   #closing: Promise<void> | undefined
 
   constructor(size = Math.max(2, availableParallelism())) {
@@ -78,10 +89,10 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
         slot = this.#slotForScan()
         deaths = slot.deaths
         // Fails only with its worker, and then the job behind it fails too.
-        this.#run({ kind: 'scan-open', scan, chunkingKey }, slot).catch(() => {})
+        this.#run({ kind: 'scan-open', scan, chunkingKey }, { slot }).catch(() => {})
       }
       if (deaths !== slot.deaths) throw new ArtifactHubError('INTERNAL', 'The worker thread of a scan died')
-      return this.#run<T>(job, slot)
+      return this.#run<T>(job, { slot })
     }
     return {
       update: async (bytes) => {
@@ -98,7 +109,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
         if (closed || slot === undefined) return
         closed = true
         this.#scans.set(slot, (this.#scans.get(slot) ?? 1) - 1)
-        if (deaths === slot.deaths) this.#run({ kind: 'scan-close', scan }, slot).catch(() => {})
+        if (deaths === slot.deaths) this.#run({ kind: 'scan-close', scan }, { slot }).catch(() => {})
       },
     }
   }
@@ -123,13 +134,16 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   ): Promise<Uint8Array<ArrayBuffer>> {
     if (leaf.length <= inThreadBytes || this.#isCold) return await inThreadEngine.open(leaf, digest, encryptionKey)
     const own = leaf.length === leaf.buffer.byteLength ? leaf : leaf.slice()
-    return await this.#run({ kind: 'open', leaf: own, ...withoutRest({ digest, encryptionKey }) }, undefined, [
-      own.buffer,
-    ])
+    const job: Job = { kind: 'open', leaf: own, ...withoutRest({ digest, encryptionKey }) }
+    return await this.#run(job, { transfer: [own.buffer] })
   }
 
   inFiles(leafBytes: number): LeafFiles | undefined {
-    return leafBytes <= inThreadBytes || this.#isCold ? undefined : this.#files
+    if (leafBytes <= inThreadBytes) return undefined
+    if (!this.#isCold) return this.#files
+    // Those who ask for thousands at once have the rest wait for the workers: read here, they would all be in memory together.
+    this.#coldBytes += leafBytes
+    return this.#coldBytes > coldLeafBytes ? this.#files : undefined
   }
 
   async digest(block: Uint8Array<ArrayBuffer>): Promise<DigestedBlock> {
@@ -139,7 +153,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
       if (block.length > inThreadBytes) slot.start()
       return await inThreadEngine.digest(block)
     }
-    return await this.#run({ kind: 'digest', block }, slot, [block.buffer])
+    return await this.#run({ kind: 'digest', block }, { slot, transfer: [block.buffer] })
   }
 
   /** Stops the workers; what they were doing fails with CLOSED. Idempotent. */
@@ -160,10 +174,10 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     await Promise.all(this.#slots.map((slot) => slot.stop(error)))
   }
 
-  #run<T>(job: Job, slot?: WorkerSlot, transfer: readonly ArrayBuffer[] = []): Promise<T> {
+  #run<T>(job: Job, { slot, transfer = [], signal }: RunOptions = {}): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#closing !== undefined) return reject(closedError())
-      const pending: PendingJob = { job, transfer, resolve: resolve as (result: unknown) => void, reject }
+      const pending: PendingJob = { job, transfer, signal, resolve: resolve as (result: unknown) => void, reject }
       if (slot === undefined) this.#queue.push(pending)
       else if (this.#pinned.has(slot)) this.#pinned.get(slot)?.push(pending)
       else this.#pinned.set(slot, [pending])
@@ -179,7 +193,9 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     while (this.#queue.length > 0) {
       const slot = this.#slots.reduce((least, other) => (other.load < least.load ? other : least))
       if (slot.load >= jobsPerWorker) return
-      slot.send(this.#queue.shift() as PendingJob)
+      const pending = this.#queue.shift() as PendingJob
+      if (pending.signal?.aborted === true) pending.reject(pending.signal.reason)
+      else slot.send(pending)
     }
   }
 
@@ -194,7 +210,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   }
 
   #collect(): void {
-    for (const slot of this.#slots) if (slot.isReady) this.#run({ kind: 'collect' }, slot).catch(() => {})
+    for (const slot of this.#slots) if (slot.isReady) this.#run({ kind: 'collect' }, { slot }).catch(() => {})
   }
 
   get #openScans(): number {

@@ -17,6 +17,8 @@ const resourceLimits = { maxYoungGenerationSizeMb: 2 }
 export interface PendingJob {
   readonly job: Job
   readonly transfer: readonly ArrayBuffer[]
+  /** Once aborted it need not be begun. */
+  readonly signal: AbortSignal | undefined
   readonly resolve: (result: unknown) => void
   readonly reject: (error: unknown) => void
 }

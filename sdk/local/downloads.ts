@@ -67,7 +67,7 @@ export async function downloadFile(
 ): Promise<void> {
   const { root, state } = found.record
   const { sizeBytes } = root
-  await using target = await env.files.openTarget(path, { overwrite, content: toHex(root.digest), sizeBytes })
+  await using target = await env.files.openTarget(path, { overwrite, content: toHex(root.digest) })
   const held = Math.min(target.heldBytes, sizeBytes)
   await fill(env, found, target, held, onProgress, signal)
   // What an earlier try left was written by this program, but a power cut may have eaten from it.

@@ -20,7 +20,7 @@ export interface SourceFile extends PositionedSource, AsyncDisposable {
  * before it is committed or closed.
  */
 export interface TargetFile extends OutputFile, AsyncDisposable {
-  /** Bytes from its beginning that an earlier, interrupted download left. */
+  /** Bytes from its beginning that an earlier, interrupted download left, if nobody has changed them. More than the content has when they are of something else. */
   readonly heldBytes: number
   write(bytes: Uint8Array, position: number): Promise<void>
   /** All before `end` is written, and nothing further than `maxUnorderedBytes` past it: should this download end here, the next goes on there. */
@@ -40,7 +40,7 @@ export interface LocalFiles {
    * @param content names the bytes, so that only a partial download of the same is resumed
    * @throws ALREADY_EXISTS, NOT_FOUND for a folder that is not there, INVALID_ARGUMENT
    */
-  openTarget(path: string, options: { overwrite: boolean; content: string; sizeBytes: number }): Promise<TargetFile>
+  openTarget(path: string, options: { overwrite: boolean; content: string }): Promise<TargetFile>
 }
 
 /** All that a local client needs of the node that it is in. */

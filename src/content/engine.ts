@@ -57,14 +57,15 @@ export interface OutputFile {
 export interface LeafFiles {
   /**
    * The part, in pieces that are the caller's own, with all of their memory.
-   * @throws CORRUPT as `openLeaf`; as `NamespaceBlocks.inPlace` says where the file cannot be read
+   * @throws CORRUPT as `openLeaf`; as `NamespaceBlocks.inPlace` says where the file cannot be read; the signal's reason when it was
+   *   aborted before the work began
    */
-  read(leaf: PlacedLeaf): Promise<Uint8Array<ArrayBuffer>[]>
+  read(leaf: PlacedLeaf, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>[]>
   /**
    * Writes the part at `offset` of another file, once the leaf is verified.
    * @throws as `read`; STORAGE_FULL or STORAGE_FAILED where it cannot be written
    */
-  copy(leaf: PlacedLeaf, output: OutputFile, offset: number): Promise<void>
+  copy(leaf: PlacedLeaf, output: OutputFile, offset: number, signal?: AbortSignal): Promise<void>
 }
 
 /** A block and its SHA-256, 32 bytes. */

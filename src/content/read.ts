@@ -49,7 +49,7 @@ export async function* readContent(
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
   const read = async (wanted: WantedLeaf, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>[]> => {
     const files = options.engine.inFiles?.(wanted.leaf.blockBytes)
-    const pieces = files && (await inPlace(wanted, options, signal, (leaf) => files.read(leaf)))
+    const pieces = files && (await inPlace(wanted, options, signal, (leaf) => files.read(leaf, signal)))
     return pieces ?? [await openHere(wanted, options, signal)]
   }
   for await (const { result: pieces } of inOrder(options, streamAheadBytes, read)) {
@@ -80,7 +80,7 @@ export async function copyContent(options: CopyContentOptions): Promise<void> {
     const isCopied =
       files !== undefined &&
       (await inPlace(wanted, options, signal, async (leaf) => {
-        await files.copy(leaf, output, wanted.offset)
+        await files.copy(leaf, output, wanted.offset, signal)
         return true
       })) === true
     return isCopied ? undefined : await openHere(wanted, options, signal)
