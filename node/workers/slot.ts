@@ -9,9 +9,10 @@ const entry = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worke
 
 /**
  * A worker makes few objects, and memory that it shares with us stays until the objects that stood for it are collected: with more
- * room for young ones than this it keeps tens of megabytes that nobody uses.
+ * room for young ones than this it keeps tens of megabytes that nobody uses. In all it has 12 MB of them; the other limit is for `collect` in
+ * worker.ts.
  */
-const resourceLimits = { maxYoungGenerationSizeMb: 2 }
+const resourceLimits = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 128 }
 
 /** A job on its way. */
 export interface PendingJob {

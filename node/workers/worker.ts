@@ -47,7 +47,7 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
     case 'copy-leaf':
       return copyLeaf(job.leaf, job.descriptor, job.offset)
     case 'collect':
-      return collectYoung()
+      return collect()
     case 'digest':
       transfer.push(job.block.buffer)
       return { block: job.block, digest: hash('sha256', job.block, 'buffer') }
@@ -65,12 +65,15 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
 }
 
 /**
- * Makes garbage until the collector was here twice: shared memory stays as long as an object of some message that stood for it, of which
- * the collector knows only that it is small, and such objects live through one collection at most.
+ * Shared memory stays as long as an object of some message that stood for it, of which the collector knows only that it is small. It collects
+ * everything, at once (10 ms), when more than half of what the heap may have is asked for outside of it. No page of that is touched.
  */
-function collectYoung(): void {
-  const youngBytes = (resourceLimits.maxYoungGenerationSizeMb ?? 0) * 1024 * 1024
-  for (let made = 0; made < 2 * youngBytes; made += 8 * 1024) new Array(1024).fill(made)
+function collect(): void {
+  try {
+    new ArrayBuffer((resourceLimits.maxOldGenerationSizeMb ?? 0) * 1024 * 1024)
+  } catch {
+    // Where there is no room for it either, the collector has been there in vain.
+  }
 }
 
 function scanOf(scan: number): ScanState {

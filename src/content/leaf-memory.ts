@@ -36,10 +36,12 @@ export class LeafTable {
 
   find(nonce: Uint8Array): KnownLeaf | undefined {
     const place = this.#places.get(nameOf(nonce))
-    return place === undefined ? undefined : this.#leafAt(place)
+    if (place === undefined) return undefined
+    const { digest, leafBytes } = this.#leafAt(place)
+    return { digest: new Uint8Array(digest), leafBytes }
   }
 
-  /** All of them, in the order in which they were added. */
+  /** All of them, in the order in which they were added. Their digests are parts of memory of the table. */
   *[Symbol.iterator](): Generator<KnownLeaf> {
     for (let place = 0; place < this.size; place++) yield this.#leafAt(place)
   }
@@ -71,8 +73,10 @@ export class LeafTable {
 
   #leafAt(place: number): KnownLeaf {
     const at = place * rememberedLeafBytes + nonceBytes
-    const digest = new Uint8Array(this.#packed.subarray(at, at + digestBytes))
-    return { digest, leafBytes: this.#packed.readUInt32BE(at + digestBytes) }
+    return {
+      digest: this.#packed.subarray(at, at + digestBytes),
+      leafBytes: this.#packed.readUInt32BE(at + digestBytes),
+    }
   }
 }
 

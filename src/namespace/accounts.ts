@@ -108,12 +108,11 @@ export class Accounts {
    * @param stored the root's leaves, where this node has just stored them: spares reading its tree, here and in `hold`
    */
   async wouldAdd(artifact: Uint8Array, root: ContentRoot, stored?: LeafTable): Promise<number> {
-    const held = await this.#row(artifact, this.#keyOfRoot(artifact, root))
+    const held = await this.#row(artifact, this.#key(artifact, root))
     if (held !== undefined) return 0
     if (root.codec === rawCodec) return root.storedBytes
     if (stored !== undefined) {
-      const leaves = Array.from(stored, ({ digest, leafBytes }) => this.#leaf(artifact, digest, leafBytes))
-      this.#lastWalk = { artifact, root, leaves }
+      this.#lastWalk = { artifact, root, leaves: this.#leavesIn(artifact, stored) }
     }
     let bytes = 0
     for (const batch of batches((await this.#walk(artifact, root)).leaves)) {
@@ -128,7 +127,7 @@ export class Accounts {
   /** A version with this root became live. */
   async hold(artifact: Uint8Array, root: ContentRoot): Promise<void> {
     this.#changed = true
-    const key = this.#keyOfRoot(artifact, root)
+    const key = this.#key(artifact, root)
     const row = await this.#row(artifact, key)
     if (root.codec === rawCodec) {
       const isHere = root.inline || (row === undefined ? await this.#isHere(key, root) : !isEstimate(row))
@@ -151,7 +150,7 @@ export class Accounts {
   /** A version with this root ended. */
   async release(artifact: Uint8Array, root: ContentRoot): Promise<void> {
     this.#changed = true
-    const key = this.#keyOfRoot(artifact, root)
+    const key = this.#key(artifact, root)
     const row = await this.#row(artifact, key)
     if (root.codec === rawCodec) {
       this.#changeLeaf({ key, blockBytes: root.storedBytes }, -1, row, isEstimate(row))
@@ -166,7 +165,7 @@ export class Accounts {
 
   /** Counts the leaves of a root that was estimated. `false` when it is not, or its tree is still not whole here. */
   async settle(artifact: Uint8Array, root: ContentRoot): Promise<boolean> {
-    const key = this.#keyOfRoot(artifact, root)
+    const key = this.#key(artifact, root)
     const row = await this.#row(artifact, key)
     if (row === undefined || !isEstimate(row)) return false
     if (root.codec === rawCodec) {
@@ -223,7 +222,8 @@ export class Accounts {
         const name = bytesText(block.digest)
         if (block.kind === 'node' || seen.has(name)) continue
         seen.add(name)
-        leaves.push(this.#leaf(artifact, block.digest, block.blockBytes))
+        const { digest, blockBytes } = block
+        leaves.push({ key: this.#key(artifact, { digest, storedBytes: blockBytes }), blockBytes })
       }
     } catch (error) {
       if (!isHubError(error, 'UNAVAILABLE') && !isHubError(error, 'CORRUPT')) throw error
@@ -250,12 +250,24 @@ export class Accounts {
   }
 
   /** The size is in the key, for a hostile version may lie about it: what each says is counted by itself. */
-  #keyOfRoot(artifact: Uint8Array, root: ContentRoot): Uint8Array {
-    return referenceKey(this.#init.keys, artifact, root)
+  #key(artifact: Uint8Array, block: Pick<ContentRoot, 'digest' | 'storedBytes'>): Uint8Array {
+    return referenceKey(this.#init.keys, artifact, block)
   }
 
-  #leaf(artifact: Uint8Array, digest: Uint8Array, blockBytes: number): Leaf {
-    return { key: referenceKey(this.#init.keys, artifact, { digest, storedBytes: blockBytes }), blockBytes }
+  /** Their keys are parts of one piece of memory: a large content has a hundred thousand, and all are needed at once. */
+  #leavesIn(artifact: Uint8Array, stored: LeafTable): Leaf[] {
+    const first = this.#key(artifact, { digest: new Uint8Array(32), storedBytes: 0 })
+    const [digestAt, sizeAt] = [first.length - 40, first.length - 8]
+    const keys = new ArrayBuffer(first.length * stored.size)
+    const leaves: Leaf[] = []
+    for (const { digest, leafBytes } of stored) {
+      const key = new Uint8Array(keys, leaves.length * first.length, first.length)
+      key.set(first)
+      key.set(digest, digestAt)
+      key.set(orderedUint64(leafBytes), sizeAt)
+      leaves.push({ key, blockBytes: leafBytes })
+    }
+    return leaves
   }
 }
 
