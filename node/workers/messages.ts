@@ -24,8 +24,12 @@ export type Job =
       readonly digest: Uint8Array
       readonly encryptionKey: Uint8Array
     }
-  /** Answered with pieces. */
-  | { readonly kind: 'read-leaf'; readonly leaf: PlacedLeaf }
+  | {
+      readonly kind: 'read-leaf'
+      readonly leaf: PlacedLeaf
+      /** Memory for what is wanted of it, as long together. Moved here and back. */
+      readonly into: readonly Uint8Array<ArrayBuffer>[]
+    }
   /** Answered with nothing. */
   | { readonly kind: 'copy-leaf'; readonly leaf: PlacedLeaf; readonly descriptor: number; readonly offset: number }
   /** Answered with nothing, once what stood for shared memory that was let go of is collected. */
