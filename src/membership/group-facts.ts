@@ -72,11 +72,13 @@ export class GroupFacts {
     return this.recordsOf(group).map(({ facts }) => facts)
   }
 
-  /** As `proofsOf`, with the hashes and times of the entries. */
-  recordsOf(group: Uint8Array): { entry: Uint8Array; clock: ClockReading; facts: ProofFacts }[] {
+  /** As `proofsOf`, with the hashes and times of the entries, and whether they count: those that do not every member need not hold. */
+  recordsOf(group: Uint8Array): { entry: Uint8Array; clock: ClockReading; facts: ProofFacts; counts: boolean }[] {
     return this.#statements.descriptors.get(toHex(group)).flatMap(({ entry, clock, proof }) => {
       const { facts } = proof
-      return facts === undefined ? [] : [{ entry: fromHex(entry.hash), clock, facts }]
+      return facts === undefined
+        ? []
+        : [{ entry: fromHex(entry.hash), clock, facts, counts: this.#standing.counts(entry) }]
     })
   }
 

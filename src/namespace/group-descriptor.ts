@@ -100,7 +100,9 @@ export class KnownDescriptors {
       if (role !== undefined)
         requireAbove(tx, rankOf(role === 'none' ? 'writer' : role), `give a group the role ${role}`)
       const mayWrite = own !== undefined && rankOf(own) >= 1
-      const recorded = groups.proofsOf(group)
+      const records = groups.recordsOf(group)
+      // What stands beyond a cut others do not have.
+      const recorded = records.filter(({ counts }) => counts || !mayWrite).map(({ facts }) => facts)
       const told = this.#told.get(toHex(group))
       const known = mayWrite || told === undefined ? recorded : [...recorded, told.facts]
       if (newestDescriptor([...known, facts]) === undefined)
@@ -110,7 +112,7 @@ export class KnownDescriptors {
       const hasRoom = isNeeded || role !== undefined || this.#hasRoomFor(tx, group, facts)
       if (!mayWrite || !hasRoom) {
         // Nobody fills the memory with groups that are nothing here.
-        if (recorded.length === 0) return false
+        if (records.length === 0) return false
         this.#told.set(toHex(group), { facts, shown })
         return true
       }

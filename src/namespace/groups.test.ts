@@ -339,6 +339,30 @@ describe('the removal of admins', () => {
   })
 })
 
+test('what only somebody recorded who had been removed by then is recorded again, for those who do not have it', async () => {
+  const { time, owner } = await group('writer')
+  const sharer = await new NamespaceNode(60, time).create()
+  const [former, writer] = [
+    await new NamespaceNode(61, time).join(sharer),
+    await new NamespaceNode(62, time).join(sharer),
+  ]
+  for (const { id } of [former, writer]) await sharer.ns.grant({ agent: id, role: 'writer' })
+  await recordGroup(sharer, owner)
+  await converge(sharer, former, writer)
+  await sharer.ns.revoke({ agent: former.id })
+  await owner.ns.rotate()
+  await recordGroup(former, owner)
+  const [entry] = (await Array.fromAsync(former.ns.allEntries(), ({ bytes }) => bytes)).filter(
+    (bytes) =>
+      decodeEntry(bytes).header.kind === 'descriptor' && equalBytes(decodeEntry(bytes).header.author, former.id),
+  )
+  expect(await sharer.ns.receive([entry ?? expect.fail('it wrote it')])).toMatchObject({ stored: 1 })
+  expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
+  expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(false)
+  await writer.pull(sharer)
+  for (const { ns } of [sharer, writer]) expect(ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
+})
+
 describe('a group whose epochs changed more often than is written down', () => {
   test('has nothing sealed to one that whoever writes knows to be over', async () => {
     const { time, owner, others } = await group('writer', 'writer')
