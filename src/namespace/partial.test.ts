@@ -303,3 +303,7 @@ test('no more is taken of artifacts than a follower has room for, and who may do
   expect(ns.totals.entryBytes).toBeLessThan(10_000)
   expect(ns.roleOf(writer.id)).toBe(undefined)
 })
+
+test('a follower has room for a gigabyte of a namespace', () => {
+  expect(new FollowedArtifacts().maxBytes).toBe(1024 ** 3)
+})

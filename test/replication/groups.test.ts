@@ -74,6 +74,9 @@ test('a stranger’s group waits until it is joined; who left is not brought bac
   await client.group.add({ group: 'other', agents: ['ann'] })
   // News of both came over one connection: the other group’s after.
   await eventually(async () => expect(await groups(ann)).toEqual(['other']))
+  // Nor by anything that was still under way then, nor is there anything to accept.
+  for (let round = 0; round < 20; round++) await owner.node.ping('ann')
+  expect([await groups(ann), await ann.node.client.inbox.list()]).toEqual([['other'], []])
   expect(await ann.node.client.group.join({ ticket, name: 'again' })).toMatchObject({ name: 'again' })
 })
 

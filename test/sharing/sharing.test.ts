@@ -136,6 +136,25 @@ test('unsharing stops it, says why, and the next version is under another key', 
   expect(text(await bob.node.client.artifact.download({ artifactId }))).toBe('two')
 })
 
+test('of two artifacts of one namespace, the one that is taken back is listed no more, and the other goes on', async () => {
+  await using nodes = new TestNodes()
+  const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]
+  await acquaint(alice, bob)
+  const { artifact } = alice.node.client
+  const { id: artifactId } = await artifact.create({ name: 'report', data: Buffer.from('one') })
+  const { id: other } = await artifact.create({ name: 'other', data: Buffer.from('stays') })
+  for (const one of [artifactId, other]) await artifact.share({ artifactId: one, withAgents: ['bob'] })
+  await eventually(async () => expect((await shared(bob)).sort()).toEqual(['other', 'report']))
+  await artifact.unshare({ artifactId, agents: ['bob'] })
+  await eventually(async () => expect(await shared(bob)).toEqual(['other']))
+  await failureOf(bob.node.client.artifact.download({ artifactId }), 'ACCESS_DENIED')
+  await artifact.update({ artifactId: other, data: Buffer.from('goes on') })
+  await eventually(async () =>
+    expect(text(await bob.node.client.artifact.download({ artifactId: other }))).toBe('goes on'),
+  )
+  expect(await shared(bob)).toEqual(['other'])
+})
+
 test('a stranger’s share waits until it is accepted, and does not come again once it was dropped', async () => {
   await using nodes = new TestNodes()
   const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]

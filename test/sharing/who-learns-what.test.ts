@@ -281,6 +281,17 @@ describe('a gateway', () => {
     // Nor does the URL serve anybody else who holds it as an agent.
     expect(await asks(stranger, owner, wanted, token)).toEqual(nothing)
   })
+
+  test('with a URL of one version has nothing of the next', async () => {
+    const older = await write('older')
+    const gateways = [{ agent: gateway.client.did, url: 'https://gateway.example' }]
+    const token = tokenOf((await owner.client.artifact.getSignedUrl({ artifactId: older.id, gateways })).url)
+    const data = Buffer.from('content-of-newer'.padEnd(40_000, ', content-of-newer'))
+    await owner.client.artifact.update({ artifactId: older.id, data })
+    const newer = await newest(older.id, ['content-of-newer'])
+    expect(await asks(gateway, owner, older, token)).toEqual(itsContent)
+    expect(await asks(gateway, owner, newer, token)).toEqual(nothing)
+  })
 })
 
 describe('a share’s recipient', () => {
