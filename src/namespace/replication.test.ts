@@ -171,6 +171,23 @@ describe('removing a member', () => {
     expect(await reader.read(later)).toBe('later')
   })
 
+  test('seals the next epoch to who reads, and not to a replica', async () => {
+    const { owner, others } = await setUp(3)
+    const [writer, reader, replica] = others
+    for (const [{ id }, role] of [
+      [writer, 'writer'],
+      [reader, 'reader'],
+      [replica, 'replica'],
+    ] as const)
+      await owner.ns.grant({ agent: id, role })
+    await converge(owner, writer, reader, replica)
+    await owner.ns.revoke({ agent: writer.id })
+    const artifact = await owner.write('since')
+    await converge(owner, reader, replica)
+    expect(await reader.read(artifact)).toBe('since')
+    expect([replica.ns.keyring.size, await replica.names()]).toEqual([0, []])
+  })
+
   test('goes on under the old key and epoch where nobody left', async () => {
     const { owner } = await setUp(0)
     const artifact = await owner.write('one')

@@ -5,6 +5,8 @@ import { acquaint, eventually, type TestNode, TestNodes } from '../replication/n
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString()
 const shared = async ({ node }: TestNode) =>
   (await Array.fromAsync(node.client.artifact.listShared())).map(({ name }) => name)
+const byId = (one: { artifactId?: string } | undefined, two: { artifactId?: string } | undefined) =>
+  (one?.artifactId ?? '') < (two?.artifactId ?? '') ? -1 : 1
 const groupsOf = async ({ node }: TestNode) => (await node.client.group.list()).map(({ name }) => name)
 
 test('a group of two reads what an outsider shares with it; one who joins later too; one who is removed no more', async () => {
@@ -72,9 +74,69 @@ test('what is shared with a group that the sharer is in itself reaches the other
   expect(await shared(bob)).toEqual([])
   const { id: other } = await ann.node.client.artifact.create({ name: 'mine', data: Buffer.from('from ann') })
   await ann.node.client.artifact.share({ artifactId: other, withGroups: ['data-team'] })
-  await eventually(async () => expect(await shared(bob)).toEqual(['mine']))
+  const events = bob.node.client.artifact.watch()[Symbol.asyncIterator]()
+  const { id: third } = await ann.node.client.artifact.create({ name: 'third', data: Buffer.from('from ann too') })
+  await ann.node.client.artifact.share({ artifactId: third, withGroups: ['data-team'] })
+  let begun = (await events.next()).value
+  while (begun?.artifactId !== third) begun = (await events.next()).value
+  const { cursor } = begun
+  await eventually(async () => expect((await shared(bob)).sort()).toEqual(['mine', 'third']))
+  const ticket = await ann.node.client.group.ticket({ group: 'data-team' })
   await bob.node.client.group.leave({ group: 'data-team' })
   await eventually(async () => expect(await shared(bob)).toEqual([]))
+  const gone = [other, third].map((one) => ({ kind: 'unshared', artifactId: one, reason: 'LEFT' })).sort(byId)
+  const last = [(await events.next()).value, (await events.next()).value]
+  const [, newest] = last
+  expect(last.toSorted(byId)).toMatchObject(gone)
+  await events.return?.()
+
+  // After a restart as well, for who goes on from before it; who goes on from after it is not told again.
+  await bob.stop()
+  await bob.start()
+  const { artifact: his, group } = bob.node.client
+  const failure = await failureOf(his.get({ artifactId: other }), 'ACCESS_DENIED')
+  expect(failure.details).toMatchObject({ reason: 'LEFT' })
+  const again = his.watch({ cursor })[Symbol.asyncIterator]()
+  expect([(await again.next()).value, (await again.next()).value].sort(byId)).toMatchObject(gone)
+  const after = his.watch({ cursor: newest?.cursor ?? '' })[Symbol.asyncIterator]()
+  const next = after.next()
+  await bob.node.ping('ann')
+  await group.join({ ticket })
+  await eventually(async () => expect((await shared(bob)).sort()).toEqual(['mine', 'third']))
+  expect((await next).value).toMatchObject({ kind: 'shared' })
+  for (const one of [again, after]) await one.return?.()
+})
+
+test('who is removed from a group is told what it lost by that, after a restart too, and has it back when it is added again', async () => {
+  await using nodes = new TestNodes()
+  const [ann, bob] = [await nodes.start('ann'), await nodes.start('bob')]
+  await acquaint(ann, bob)
+  const { group, artifact } = ann.node.client
+  await group.create({ name: 'data-team' })
+  await group.add({ group: 'data-team', agents: ['bob'] })
+  await eventually(async () => expect(await groupsOf(bob)).toEqual(['data-team']))
+  const events = bob.node.client.artifact.watch()[Symbol.asyncIterator]()
+  const begun = events.next()
+  const { id: artifactId } = await artifact.create({ name: 'figures', data: Buffer.from('one') })
+  await artifact.share({ artifactId, withGroups: ['data-team'] })
+  const first = (await begun).value ?? expect.fail('it was shared')
+  await group.remove({ group: 'data-team', agents: ['bob'] })
+  const gone = { kind: 'unshared', artifactId, reason: 'GROUP_EPOCH' }
+  const last = (await events.next()).value ?? expect.fail('it was lost')
+  expect(last).toMatchObject(gone)
+  await events.return?.()
+  await eventually(async () => expect(await groupsOf(bob)).toEqual([]))
+  await bob.stop()
+  await bob.start()
+  const before = bob.node.client.artifact.watch({ cursor: first.cursor })[Symbol.asyncIterator]()
+  expect((await before.next()).value).toMatchObject(gone)
+  const after = bob.node.client.artifact.watch({ cursor: last.cursor })[Symbol.asyncIterator]()
+  const next = after.next()
+  await bob.node.ping('ann')
+  await group.add({ group: 'data-team', agents: ['bob'] })
+  await eventually(async () => expect(await shared(bob)).toEqual(['figures']))
+  expect((await next).value).toMatchObject({ kind: 'shared', artifactId })
+  for (const one of [before, after]) await one.return?.()
 })
 
 test('what somebody shares with a group that nobody there knows waits for each of its members', async () => {

@@ -27,6 +27,8 @@ export interface FollowEntry {
   unheard?: readonly string[] | undefined
   /** Whether this agent was told that it gives nothing any more. */
   isOut: boolean
+  /** When it was told last, milliseconds since 1970. */
+  outMs?: number | undefined
   /** What the replicator was last told of it. */
   following: Following | undefined
 }

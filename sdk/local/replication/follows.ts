@@ -104,6 +104,9 @@ interface FollowsOptions {
   readonly chance: () => number
 }
 
+/** Why what is shared with a group alone ended for this agent, until it is in the group again: others removed it, or it left. */
+const outside = ['GROUP_EPOCH', 'LEFT'] as const
+
 /** How long what is followed anew waits for more of it, milliseconds. */
 const refreshDelayMs = 10
 /** A timer is set for no longer than this, milliseconds. */
@@ -182,7 +185,7 @@ export class Follows implements ReadRights, FetchRights {
     }
     follows.#stopObserving = namespaces.observe({
       opened: (namespace) => follows.#onOpened(namespace),
-      closing: async ({ log }) => follows.#onClosing(log),
+      closing: async ({ log, row }, isKept) => follows.#onClosing(log, row.kind === 'group', isKept),
     })
     const stopHearing = env.network.onPeer((agent, isConnected) => {
       if (isConnected) follows.#inBackground(follows.#askAfterAll(agent))
@@ -312,9 +315,7 @@ export class Follows implements ReadRights, FetchRights {
       const entry = this.#book.get(capabilityName(claims))
       if (entry === undefined) return
       if (entry.isKept) await this.#options.env.store.batch([deleteFollowRow(claims)], { sync: true })
-      const wasReadable = this.#isReadable(entry)
       this.#book.remove(entry)
-      if (wasReadable) this.#noteLost(entry, 'LEFT')
     })
     await this.#settle(toHex(claims.namespace), [])
   }
@@ -326,7 +327,8 @@ export class Follows implements ReadRights, FetchRights {
 
   /** Whether the capability of that name was followed and has ended for good. */
   hasEnded(name: Uint8Array): boolean {
-    return this.#book.get(name)?.ended !== undefined
+    const entry = this.#book.get(name)
+    return entry?.ended !== undefined && !isOutside(entry)
   }
 
   /** Whether the capability of that name was followed and has ended, but not by what this node holds itself: it may be in force again. */
@@ -460,6 +462,7 @@ export class Follows implements ReadRights, FetchRights {
   /** Whether what this node holds by now says that it is in force, though it ended. */
   #isBack(entry: FollowEntry): boolean {
     const { claims } = entry.capability
+    if (isOutside(entry)) return this.#refusal({ ...entry, ended: undefined }) === undefined
     const isIssued = this.logOf(claims.namespace)?.isIssued(claims) === true
     return isIssued && this.#mayRevive(entry) && this.#refusal({ ...entry, ended: undefined }) === undefined
   }
@@ -610,7 +613,7 @@ export class Follows implements ReadRights, FetchRights {
     }
   }
 
-  #onClosing({ id, partial }: Namespace): void {
+  #onClosing({ id, partial }: Namespace, isGroup: boolean, isKept: boolean): void {
     const name = toHex(id)
     this.#listening.get(name)?.()
     this.#listening.delete(name)
@@ -619,9 +622,27 @@ export class Follows implements ReadRights, FetchRights {
       return
     }
     const { namespaces } = this.#options
-    this.#inBackground(namespaces.settled().then(() => this.#groupsChanged()))
+    const changed = async (): Promise<void> => {
+      await namespaces.settled()
+      // Kept it is when others removed this agent.
+      if (isGroup) await this.#leaveGroup(id, isKept ? 'GROUP_EPOCH' : 'LEFT')
+      this.#groupsChanged()
+    }
+    this.#inBackground(changed())
     // A member that leaves may still follow what is shared with it.
     if (this.#isAnyLive(name)) this.#inBackground(namespaces.settled().then(() => this.#refresh(name)))
+  }
+
+  /** What this agent has by way of a group alone ends with its being in it, and is in force again when it is back. */
+  async #leaveGroup(group: Uint8Array, reason: (typeof outside)[number]): Promise<void> {
+    const isOther = ({ kind, id }: CapabilityClaims['audience'][number]): boolean =>
+      kind === 'group' ? !equalBytes(id, group) : equalBytes(id, this.#self)
+    const entries = [...this.#book.all()].filter(
+      ({ capability, ended }) => ended === undefined && !capability.claims.audience.some(isOther),
+    )
+    await this.#end(entries.map((entry) => ({ entry, reason })))
+    for (const name of new Set(entries.map(({ capability }) => toHex(capability.claims.namespace))))
+      await this.#settle(name, [])
   }
 
   /** Has the log open what was sealed for these capabilities. */
@@ -672,7 +693,7 @@ export class Follows implements ReadRights, FetchRights {
       else if (reason === 'GROUP_EPOCH') {
         // Who leaves a group may come back, in another epoch of it.
         entry.refusedEpoch = this.#epochOf(entry.capability.claims)
-        if (!entry.isOut) this.#noteLost(entry, reason)
+        if (!entry.isOut) this.#noteLost(entry, reason, this.#nextEndMs())
         entry.isOut = true
       } else if (entry.ended === undefined) ends.push({ entry, reason })
     }
@@ -692,27 +713,32 @@ export class Follows implements ReadRights, FetchRights {
     const { env } = this.#options
     for (let at = 0; at < ends.length; at += batchRows) {
       const some = ends.slice(at, at + batchRows)
-      for (const { entry, reason } of some) {
-        this.#lastEndMs = Math.max(env.now(), this.#lastEndMs + 1)
-        this.#book.end(entry, { reason, atMs: this.#lastEndMs })
-      }
+      // What was told as lost is not told again.
+      for (const { entry, reason } of some)
+        this.#book.end(entry, { reason, atMs: (entry.isOut ? entry.outMs : undefined) ?? this.#nextEndMs() })
       const rows = some.flatMap(({ entry }) => (entry.isKept ? [rowOf(entry)] : []))
       if (rows.length > 0) await env.store.batch(rows, { sync: true })
       for (const { entry, reason } of some) {
         for (const { ended } of this.#observers) ended?.(this.#present(entry))
-        if (!entry.isOut) this.#noteLost(entry, reason)
+        if (!entry.isOut) this.#noteLost(entry, reason, entry.ended?.atMs ?? this.#lastEndMs)
         entry.isOut = true
       }
     }
     if (this.#book.ended.size > maxEndedFollows) this.#forgetEnded()
   }
 
-  #noteLost({ capability, scope, ended }: FollowEntry, reason: string): void {
-    const { kind, namespace, artifact } = capability.claims
-    if (kind !== 'share' || scope !== 'artifact') return
+  /** No two are the same. */
+  #nextEndMs(): number {
+    this.#lastEndMs = Math.max(this.#options.env.now(), this.#lastEndMs + 1)
+    return this.#lastEndMs
+  }
+
+  #noteLost(entry: FollowEntry, reason: string, atMs: number): void {
+    const { kind, namespace, artifact } = entry.capability.claims
+    entry.outMs = atMs
+    if (kind !== 'share' || entry.scope !== 'artifact') return
     // By another capability it may be readable still.
     for (const other of this.#book.about(artifact)) if (this.#isReadable(other)) return
-    const atMs = ended?.atMs ?? this.#lastEndMs
     for (const { lost } of this.#observers) lost?.({ namespace, artifact, reason, atMs })
   }
 
@@ -789,6 +815,10 @@ function endedBy(entries: Iterable<Entry>): Set<string> | undefined {
     else if (auth?.kind !== 'rotate' && auth?.kind !== 'keys') return undefined
   }
   return isOfAuth ? jtis : undefined
+}
+
+function isOutside({ ended }: FollowEntry): boolean {
+  return outside.some((reason) => reason === ended?.reason)
 }
 
 function isForGroup({ capability }: FollowEntry): boolean {

@@ -101,7 +101,7 @@ export class Sharing implements AsyncDisposable {
     const stopFollows = replication.follows.observe({ ended: () => this.#madeRoom() })
     const stopNamespaces = namespaces.observe({
       opened: (namespace) => this.#opened(namespace),
-      closing: async (namespace, isKept) => await this.#closing(namespace, isKept),
+      closing: async (namespace) => await this.#closing(namespace),
     })
     this.#stopObserving = () => {
       stopFollows()
@@ -203,7 +203,7 @@ export class Sharing implements AsyncDisposable {
     else this.#background.run(() => this.#outbox.look(log))
   }
 
-  async #closing({ log, row }: OpenNamespace, isKept: boolean): Promise<void> {
+  async #closing({ log, row }: OpenNamespace): Promise<void> {
     this.#subscriptions.get(log)?.()
     this.#subscriptions.delete(log)
     this.#background.run(() => this.#outbox.forget(log))
@@ -211,13 +211,6 @@ export class Sharing implements AsyncDisposable {
     this.#leftOut.delete(log)
     this.#looks.get(log)?.stop()
     this.#looks.delete(log)
-    // Of one that ended it is known what was shared with it: that says why it cannot be read any more.
-    if (isKept) return
-    // What is followed lets go of namespaces of its own, one change at a time: after this one.
-    this.#background.run(async () => {
-      await this.groups.replication.namespaces.settled()
-      await this.#leaveGroup(log.id)
-    })
   }
 
   /** Has what is shared with a group followed, now or after the look under way: members may write as much as they like of what comes to nothing. */
@@ -276,17 +269,6 @@ export class Sharing implements AsyncDisposable {
     if (log.closed || leftOut === 0) this.#leftOut.delete(log)
     else this.#leftOut.set(log, leftOut)
     return vain
-  }
-
-  /** What was shared with a group alone is no longer this agent's once it has left. */
-  async #leaveGroup(group: Uint8Array): Promise<void> {
-    const { follows, env } = this.groups.replication
-    for (const { capability } of follows.followed()) {
-      const { audience } = capability.claims
-      const isOther = ({ kind, id }: (typeof audience)[number]): boolean =>
-        kind === 'group' ? !equalBytes(id, group) : equalBytes(id, env.agent.publicKey)
-      if (!audience.some(isOther)) await follows.unfollow(capability.claims)
-    }
   }
 
   /** Who can be asked for what is in a namespace: this node, and members of whom it is known where they may be dialled. */
