@@ -1,4 +1,4 @@
-import type { ContentKeys, PlacedLeaf } from '../../src/content/index.ts'
+import type { PlacedLeaf, SealingKeys } from '../../src/content/index.ts'
 import type { ErrorCode, ErrorDetails } from '../../src/errors.ts'
 import type { FileFailure } from './file-error.ts'
 
@@ -12,7 +12,7 @@ export type Job =
   | {
       readonly kind: 'seal'
       readonly chunk: Uint8Array
-      readonly keys: ContentKeys
+      readonly keys: SealingKeys
       readonly nonce: Uint8Array | undefined
       /** Shared memory for the block; the answer is the block's digest. */
       readonly into: Uint8Array

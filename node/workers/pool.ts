@@ -127,7 +127,9 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     const length = chunk.length + leafOverheadBytes
     const { nonce, into = new Uint8Array(new SharedArrayBuffer(length)) } = options
     if (chunk.length <= inThreadBytes || !isShared(into)) return await inThreadEngine.seal(chunk, keys, options)
-    const job: Job = { kind: 'seal', chunk: inSharedMemory(chunk), keys, nonce, into }
+    // What is sent are an object's own members, and a key may derive its own when they are asked for.
+    const sent = { encryption: keys.encryption, nonce: keys.nonce }
+    const job: Job = { kind: 'seal', chunk: inSharedMemory(chunk), keys: sent, nonce, into }
     return { digest: await this.#run(job), block: into.subarray(0, length) }
   }
 

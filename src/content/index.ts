@@ -11,7 +11,7 @@ export {
   type PlacedLeaf,
 } from './engine.ts'
 export { type IngestedContent, type IngestOptions, type InlineContent, ingestContent, sealInline } from './ingest.ts'
-export type { ContentKeys } from './keys.ts'
+export type { ContentKeys, SealingKeys } from './keys.ts'
 export { type SealedLeaf, type SealOptions, sealLeaf } from './leaf.ts'
 export { LeafMemory, LeafTable, rememberedLeafBytes } from './leaf-memory.ts'
 export { type CopyContentOptions, copyContent, type ReadContentOptions, readContent } from './read.ts'

@@ -9,3 +9,6 @@ export interface ContentKeys {
   /** K_chunk: seeds the gear table, so that chunk sizes do not fingerprint known files. */
   readonly chunking: Uint8Array
 }
+
+/** What a leaf is sealed with. */
+export type SealingKeys = Pick<ContentKeys, 'encryption' | 'nonce'>

@@ -3,7 +3,7 @@ import { ArtifactHubError } from '../errors.ts'
 import { leafOverheadBytes, maxBlockBytes } from '../limits.ts'
 import { cidOf, rawCodec } from './cid.ts'
 import { copyBytes } from './copy-bytes.ts'
-import type { ContentKeys } from './keys.ts'
+import type { SealingKeys } from './keys.ts'
 
 /** A leaf begins with its nonce, bytes. */
 export const leafNonceBytes = 12
@@ -64,7 +64,7 @@ export function nonceOf(chunk: Uint8Array, nonceKey: Uint8Array): Uint8Array {
  */
 export function sealLeaf(
   chunk: Uint8Array,
-  keys: ContentKeys,
+  keys: SealingKeys,
   { nonce = nonceOf(chunk, keys.nonce), into = new Uint8Array(chunk.length + leafOverheadBytes) }: SealOptions = {},
 ): SealedLeaf {
   const block = into.subarray(0, chunk.length + leafOverheadBytes)

@@ -35,12 +35,7 @@ export class AgentKey {
 
   /** As `sign`, beside this thread: of many at once each costs it a third. */
   signBeside(domain: SigningDomain, statement: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
-    return new Promise((resolve, reject) => {
-      sign(null, signedBytes(domain, statement), this.#signing, (error, signature) => {
-        if (error === null) resolve(new Uint8Array(signature))
-        else reject(new ArtifactHubError('INTERNAL', 'signing failed', { cause: error }))
-      })
-    })
+    return signed(signedBytes(domain, statement), this.#signing)
   }
 
   /** X25519 with another's public agreement key, 32 bytes. @throws CORRUPT for a low-order point */
@@ -85,9 +80,24 @@ export async function verifySignatureBeside(
 ): Promise<boolean> {
   const key = publicKeyOf(author)
   if (key === undefined || signature.length !== 64) return false
-  return await new Promise((resolve) => {
-    verify(null, signedBytes(domain, statement), key, signature, (error, isValid) => resolve(error === null && isValid))
+  return await verified(signedBytes(domain, statement), key, signature)
+}
+
+// In functions of their own: what Node makes for such a job lives with old objects, and with it all that the functions around the callback hold.
+
+function signed(bytes: Uint8Array, key: KeyObject): Promise<Uint8Array<ArrayBuffer>> {
+  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array<ArrayBuffer>>()
+  sign(null, bytes, key, (error, signature) => {
+    if (error === null) resolve(new Uint8Array(signature))
+    else reject(new ArtifactHubError('INTERNAL', 'signing failed', { cause: error }))
   })
+  return promise
+}
+
+function verified(bytes: Uint8Array, key: KeyObject, signature: Uint8Array): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  verify(null, bytes, key, signature, (error, isValid) => resolve(error === null && isValid))
+  return promise
 }
 
 function publicKeyOf(author: Uint8Array): KeyObject | undefined {

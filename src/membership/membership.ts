@@ -131,7 +131,7 @@ export class Membership {
 
   /** Whether a held entry counts: its author had, at that place in its chain, the right to say it. */
   counts(entry: EntryPlace): boolean {
-    return this.#isOfNamespace(entry) && this.#counts(lazyPlace(entry))
+    return this.#isOfNamespace(entry) && this.#counts(new HeldPlace(entry))
   }
 
   /** Which entries of a chain count, whatever their kinds. */
@@ -469,19 +469,32 @@ interface Naming {
 /** What of an entry's place decides whether it counts. */
 type StandingPlace = Pick<Place, 'hash' | 'kind' | 'author' | 'grant' | 'incarnation' | 'seq'>
 
-/** As `placeOf`, but of most entries incarnation and hash are never asked for. */
-function lazyPlace({ hash, header }: EntryPlace): StandingPlace {
-  return {
-    kind: header.kind,
-    author: toHex(header.author),
-    grant: toHex(header.grant ?? hash),
-    seq: header.seq,
-    get incarnation() {
-      return toHex(header.incarnation)
-    },
-    get hash() {
-      return toHex(hash)
-    },
+/**
+ * As `placeOf`, but of most entries incarnation and hash are never asked for. A class: what is made for each getter of an object literal lives with
+ * old objects, and keeps the entry until these are collected.
+ */
+class HeldPlace implements StandingPlace {
+  readonly kind: StandingPlace['kind']
+  readonly author: string
+  readonly grant: string
+  readonly seq: number
+  readonly #entry: EntryPlace
+
+  constructor(entry: EntryPlace) {
+    const { hash, header } = entry
+    this.kind = header.kind
+    this.author = toHex(header.author)
+    this.grant = toHex(header.grant ?? hash)
+    this.seq = header.seq
+    this.#entry = entry
+  }
+
+  get incarnation(): string {
+    return toHex(this.#entry.header.incarnation)
+  }
+
+  get hash(): string {
+    return toHex(this.#entry.hash)
   }
 }
 

@@ -41,23 +41,12 @@ export class Quota {
 
   /** Keeps room for new leaves, bytes. @throws QUOTA_EXCEEDED */
   reserve(bytes: number): Reservation {
-    let held = 0
-    const grow = (more: number): void => {
-      this.checkTotal(more, 0)
-      held += more
+    const reservation = new Held((more) => {
+      if (more > 0) this.checkTotal(more, 0)
       this.#reservedBytes += more
-    }
-    grow(bytes)
-    return {
-      get bytes() {
-        return held
-      },
-      grow,
-      release: () => {
-        this.#reservedBytes -= held
-        held = 0
-      },
-    }
+    })
+    reservation.grow(bytes)
+    return reservation
   }
 
   /**
@@ -90,4 +79,28 @@ export class Quota {
 /** An upper bound of the leaves' bytes of content of that size, were none of its chunks alike. */
 export function leafBytesOf(sizeBytes: number, minChunkBytes: number): number {
   return sizeBytes + leafOverheadBytes * (Math.floor(sizeBytes / minChunkBytes) + 1)
+}
+
+/** A class: the getter of an object literal would live with old objects, and the reservation with it. */
+class Held implements Reservation {
+  readonly #add: (more: number) => void
+  #bytes = 0
+
+  constructor(add: (more: number) => void) {
+    this.#add = add
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  grow(more: number): void {
+    this.#add(more)
+    this.#bytes += more
+  }
+
+  release(): void {
+    this.#add(-this.#bytes)
+    this.#bytes = 0
+  }
 }

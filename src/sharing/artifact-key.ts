@@ -15,40 +15,70 @@ export function keyIdOf(secret: Uint8Array): Uint8Array<ArrayBuffer> {
   return hkdfExpand(hkdfExtract(secret, secretSalt), keyIdInfo, keyIdBytes)
 }
 
+/** Derives 32 bytes for a label from one artifact key, bound to its namespace and artifact. */
+class Derivation {
+  readonly #key: HmacKey
+  readonly #namespace: Uint8Array
+  readonly #artifact: Uint8Array
+
+  constructor(key: HmacKey, namespace: Uint8Array, artifact: Uint8Array) {
+    this.#key = key
+    this.#namespace = namespace
+    this.#artifact = artifact
+  }
+
+  derive(label: string): Uint8Array {
+    return hkdfExpand(this.#key, encodeCanonical([label, this.#namespace, this.#artifact]))
+  }
+}
+
+/** Whoever only reads what versions say needs none of these, and only what is longer than one chunk needs the last. */
+class LazyContentKeys implements ContentKeys {
+  readonly #derivation: Derivation
+  #encryption: Uint8Array | undefined
+  #nonce: Uint8Array | undefined
+  #chunking: Uint8Array | undefined
+
+  constructor(derivation: Derivation) {
+    this.#derivation = derivation
+  }
+
+  get encryption(): Uint8Array {
+    this.#encryption ??= this.#derivation.derive('content/enc')
+    return this.#encryption
+  }
+
+  get nonce(): Uint8Array {
+    this.#nonce ??= this.#derivation.derive('content/nonce')
+    return this.#nonce
+  }
+
+  get chunking(): Uint8Array {
+    this.#chunking ??= this.#derivation.derive('content/chunk')
+    return this.#chunking
+  }
+}
+
 /** All that is derived from one artifact key, bound to its namespace and artifact. */
 export class ArtifactKey {
   /** The random 32 bytes themselves: to wrap and to seal. */
   readonly secret: Uint8Array
   readonly id: Uint8Array
   readonly content: ContentKeys
-  /** Gives the key, 32 bytes, of what a node writes down for itself of its leaves: `src/namespace/leaf-rows.ts`. */
-  readonly leafRowsKey: () => Uint8Array
-  readonly #deriveBody: () => Uint8Array
+  readonly #derivation: Derivation
   #bodyKey: Uint8Array | undefined
 
   constructor(secret: Uint8Array, namespace: Uint8Array, artifact: Uint8Array) {
     const pseudorandomKey = hkdfExtract(secret, secretSalt)
-    const derive = (label: string) => hkdfExpand(pseudorandomKey, encodeCanonical([label, namespace, artifact]))
     this.secret = secret
     this.id = hkdfExpand(pseudorandomKey, keyIdInfo, keyIdBytes)
-    // Whoever only reads what versions say needs none of these, and only what is longer than one chunk needs the last.
-    const derived: { encryption?: Uint8Array; nonce?: Uint8Array; chunking?: Uint8Array } = {}
-    this.content = {
-      get encryption() {
-        derived.encryption ??= derive('content/enc')
-        return derived.encryption
-      },
-      get nonce() {
-        derived.nonce ??= derive('content/nonce')
-        return derived.nonce
-      },
-      get chunking() {
-        derived.chunking ??= derive('content/chunk')
-        return derived.chunking
-      },
-    }
-    this.leafRowsKey = () => derive('leaf-rows')
-    this.#deriveBody = () => derive('body')
+    this.#derivation = new Derivation(pseudorandomKey, namespace, artifact)
+    this.content = new LazyContentKeys(this.#derivation)
+  }
+
+  /** Gives the key, 32 bytes, of what a node writes down for itself of its leaves: `src/namespace/leaf-rows.ts`. */
+  leafRowsKey(): Uint8Array {
+    return this.#derivation.derive('leaf-rows')
   }
 
   /**
@@ -67,7 +97,7 @@ export class ArtifactKey {
   }
 
   get #body(): Uint8Array {
-    this.#bodyKey ??= this.#deriveBody()
+    this.#bodyKey ??= this.#derivation.derive('body')
     return this.#bodyKey
   }
 

@@ -1,10 +1,11 @@
-import { toHex } from '../encoding/index.ts'
+import { bytesText, concatBytes, toHex } from '../encoding/index.ts'
 import { type AgentKey, type HmacKey, openSealed, Sealer, unwrapKey, wrapKey, wrappingKey } from '../identity/index.ts'
 import type { BoxLabel, KeySection, KeyWrap } from '../log/index.ts'
 import { ArtifactKey, keyIdOf } from './artifact-key.ts'
 import { HeldCapabilities } from './held-capabilities.ts'
 
-const maxCachedKeys = 4_096
+/** Artifact keys kept at hand, some 250 bytes each. */
+const maxKeptSecrets = 4_096
 const noSubject = new Uint8Array(0)
 
 /** An epoch's secret, as its holder knows it. */
@@ -32,7 +33,8 @@ export class Keyring {
   readonly #epochs = new Map<string, EpochSecret>()
   /** Epoch secrets wrapped under an epoch, by that epoch's id. */
   readonly #wrapped = new Map<string, KeyWrap[]>()
-  readonly #opened = new Map<string, ArtifactKey>()
+  /** Of artifact keys that were opened of late. What is derived of them is a kilobyte more, and made again in 10 µs. */
+  readonly #secrets = new Map<string, Uint8Array>()
   /** Boxes that are for this agent as a recipient of shares. */
   readonly capabilities = new HeldCapabilities()
 
@@ -130,8 +132,8 @@ export class Keyring {
 
   /** The artifact key of that id, if it was opened of late, or out of its wraps; `undefined` when none of them opens. */
   open(artifact: Uint8Array, keyId: Uint8Array, wraps: readonly KeyWrap[]): ArtifactKey | undefined {
-    const cached = this.#opened.get(toHex(artifact) + toHex(keyId))
-    if (cached !== undefined) return cached
+    const secret = this.#secrets.get(secretName(artifact, keyId))
+    if (secret !== undefined) return new ArtifactKey(secret, this.#namespace, artifact)
     for (const { keyId: wrapped, under, box } of wraps) {
       const epoch = this.#epochs.get(toHex(under))
       if (epoch === undefined || toHex(wrapped) !== toHex(keyId)) continue
@@ -158,8 +160,8 @@ export class Keyring {
 
   /** Keeps an opened key at hand. */
   remember(artifact: Uint8Array, key: ArtifactKey): void {
-    if (this.#opened.size >= maxCachedKeys) this.#opened.delete(this.#opened.keys().next().value as string)
-    this.#opened.set(toHex(artifact) + toHex(key.id), key)
+    if (this.#secrets.size >= maxKeptSecrets) this.#secrets.delete(this.#secrets.keys().next().value as string)
+    this.#secrets.set(secretName(artifact, key.id), key.secret)
   }
 
   /** Whether it is the key of that id is for the caller to look at. */
@@ -204,4 +206,8 @@ export class Keyring {
     this.#epochs.set(toHex(keyId), epoch)
     return epoch
   }
+}
+
+function secretName(artifact: Uint8Array, keyId: Uint8Array): string {
+  return bytesText(concatBytes(artifact, keyId))
 }
