@@ -123,6 +123,7 @@ test('finds what a truncated pack lost, refuses it as corrupt, and never writes 
     ['outside-pack', 3],
   ])
   expect(await readable()).toEqual([0, 5, 6, 7, 8, 9, 10])
+  await expect(packs.read((blocks[2] as (typeof blocks)[0]).digest)).rejects.toMatchObject({ code: 'CORRUPT' })
   const before = await readFile(packPath(3))
   await expectRepairable()
   expect((await readFile(packPath(3))).equals(before)).toBe(true)
@@ -134,6 +135,7 @@ test('takes a missing pack for damage, not for absence', async () => {
   expect((await findings(false)).map(({ kind }) => kind)).toEqual(Array(5).fill('missing-pack'))
   expect(await packs.has([(blocks[5] as (typeof blocks)[0]).digest])).toEqual([true])
   expect(await readable()).toEqual([0, 1, 2, 3, 4, 10, 11])
+  await expect(packs.read((blocks[5] as (typeof blocks)[0]).digest)).rejects.toMatchObject({ code: 'CORRUPT' })
   // It may come back: nothing of it is forgotten.
   expect(await packs.quarantine(await findings(), { directory: join(dir, 'quarantine') })).toEqual([])
   await rename(join(dir, 'away'), packPath(2))
