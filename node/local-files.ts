@@ -269,7 +269,7 @@ async function setMode(handle: FileHandle, mode: number): Promise<void> {
 }
 
 function alreadyThere(path: string): ArtifactHubError {
-  return new ArtifactHubError('ALREADY_EXISTS', `${path} is there already; pass overwrite to replace it`, {
+  return new ArtifactHubError('ALREADY_EXISTS', `${path} is there already, and was not to be replaced`, {
     details: { path },
   })
 }

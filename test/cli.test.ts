@@ -175,6 +175,12 @@ describe('failures through the CLI', () => {
     expect(traced.stderr).toMatch(/\n +at .+\.ts:/)
   })
 
+  test('a data directory with no name is refused, and the folder it runs in does not become one', async () => {
+    const line = 'mkdir bare && cd bare && "$0" "$1" ls --data-dir "" --json; code=$?; ls -A; exit $code'
+    const done = await place.runInShell(line, [])
+    expect([done.exitCode, done.stdout.toString(), errorOf(done).code]).toEqual([2, '', 'INVALID_ARGUMENT'])
+  })
+
   test('what changed meanwhile, a range outside, a full output and a folder are told apart', async () => {
     const { id } = await place.json<Shown>(['put', '-', '--name', 'small'], { input: 'abc' })
     expect((await place.run(['update', id, '--name', 'x', '--expect', '9'])).exitCode).toBe(6)

@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { styleText } from 'node:util'
 import type { Client } from '../../sdk/client.ts'
+import { ArtifactHubError } from '../../src/errors.ts'
 import type { ArtifactHubNode, StartNodeOptions } from '../node-types.ts'
 import { type Need, type NetworkOptions, networkStart } from './network-options.ts'
 import { openNode } from './open-node.ts'
@@ -117,7 +118,10 @@ export class Session implements AsyncDisposable {
   }
 
   async #open(need: Need, extra: OnlineExtra): Promise<ArtifactHubNode> {
-    const dataDir = resolve(this.#options.dataDir ?? (process.env.ARTIFACT_HUB_DIR || join(homedir(), '.artifact-hub')))
+    const given = this.#options.dataDir
+    // As of a variable that is not set: it would be the folder that the command runs in.
+    if (given === '') throw new ArtifactHubError('INVALID_ARGUMENT', '--data-dir must be a path')
+    const dataDir = resolve(given ?? (process.env.ARTIFACT_HUB_DIR || join(homedir(), '.artifact-hub')))
     const fresh = !existsSync(dataDir)
     const network = await networkStart(this.#options, need)
     this.#isOnline = network.network !== 'offline'
