@@ -660,3 +660,25 @@ describe('an admin who goes to extremes', () => {
     expect(owner.ns.membership.groups.hasRole(id)).toBe(true)
   })
 })
+
+test('a group of a thousand begins its next epoch for all who stay, and for nobody who goes; sharing with it is one box', async () => {
+  const { time, owner, others } = await group('writer', 'writer')
+  const [stays, goes] = others
+  await owner.ns.grantAll({ agents: agents(1_000), role: 'writer' })
+  await owner.ns.revoke({ agent: goes.id })
+  expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+  const { epoch } = owner.ns.newestDescriptor(owner.ns.id) ?? owner.ns.membership.groups.epoch ?? expect.fail()
+  for (const node of [stays, goes]) await node.pull(owner)
+  const last = new AgentKey(Buffer.alloc(32, 'agent 999 of many '))
+  const member = await new NamespaceNode(99, time, { agent: last }).join(owner)
+  await member.pull(owner)
+  expect([stays, member, goes].map(({ ns }) => ns.groupKey(epoch) !== undefined)).toEqual([true, true, false])
+
+  const host = await new NamespaceNode(100, time).create()
+  const artifact = await host.write('for all of them')
+  await recordGroup(host, owner)
+  const [share] = await host.ns.share({ artifact, audience: [groupOf(owner)] })
+  const bytes = await host.ns.entryBytes(share?.entry ?? expect.fail())
+  const { keys } = decodeEntry(bytes ?? expect.fail())
+  expect(keys?.boxes.filter(({ label }) => label !== undefined)).toHaveLength(1)
+})
