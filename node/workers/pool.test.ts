@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { inPieces, MemoryBlocks, seededBytes, testKeys } from '../../src/content/content.test-helper.ts'
@@ -163,6 +163,17 @@ describe('the worker pool', () => {
         expect(Buffer.compare(Buffer.concat(pieces), bytes)).toBe(0)
       }),
     )
+  })
+
+  test.skipIf(process.platform !== 'linux')('has as many threads as there are cores, and at least two', async () => {
+    const pool = openPool()
+    const threads = async (): Promise<number> => {
+      const names = (await readdir('/proc/self/task')).map((task) => readFile(`/proc/self/task/${task}/comm`, 'utf8'))
+      return (await Promise.all(names)).filter((name) => name.startsWith('artifact-hub')).length
+    }
+    expect(await threads()).toBe(0)
+    await Promise.all(Array.from({ length: 400 }, () => pool.seal(new Uint8Array(100_000), testKeys)))
+    expect(await threads()).toBe(Math.max(2, availableParallelism()))
   })
 
   test('when a job has failed because the pool was closed, its memory is not written to any more', async () => {
