@@ -1,6 +1,6 @@
 import { readSync, writeSync } from 'node:fs'
 import type { PlacedLeaf } from '../../src/content/engine.ts'
-import { openLeaf, openLeafInto } from '../../src/content/leaf.ts'
+import { openLeaf, openPieces } from '../../src/content/leaf.ts'
 import { maxBlockBytes } from '../../src/limits.ts'
 import { FileError, type FileFailure } from './file-error.ts'
 
@@ -13,9 +13,9 @@ new ArrayBuffer(4 * 1024 * 1024).transfer(0)
 /** Leaves are read into here, one after another: it stays in the processor's cache, and no page of it is fresh. */
 let memory: Uint8Array<ArrayBuffer> | undefined
 
-/** Writes what is wanted of a leaf into pieces, which are as long together. @throws CORRUPT, FileError */
-export function readLeaf({ place, digest, encryptionKey, part }: PlacedLeaf, pieces: readonly Uint8Array[]): void {
-  openLeafInto(blockAt(place), digest, encryptionKey, part, pieces)
+/** What is wanted of a leaf, in pieces. @throws CORRUPT, FileError */
+export function readLeaf({ place, digest, encryptionKey, part }: PlacedLeaf): Uint8Array<ArrayBuffer>[] {
+  return openPieces(blockAt(place), digest, encryptionKey, part)
 }
 
 /** Writes what is wanted of a leaf at `offset` of the file that `descriptor` is. @throws CORRUPT, FileError */

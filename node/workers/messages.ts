@@ -24,12 +24,8 @@ export type Job =
       readonly digest: Uint8Array
       readonly encryptionKey: Uint8Array
     }
-  | {
-      readonly kind: 'read-leaf'
-      readonly leaf: PlacedLeaf
-      /** Memory for what is wanted of it, as long together. Moved here and back. */
-      readonly into: readonly Uint8Array<ArrayBuffer>[]
-    }
+  /** Answered with pieces. */
+  | { readonly kind: 'read-leaf'; readonly leaf: PlacedLeaf }
   /** Answered with nothing. */
   | { readonly kind: 'copy-leaf'; readonly leaf: PlacedLeaf; readonly descriptor: number; readonly offset: number }
   /** Answered with nothing, once what stood for shared memory that was let go of is collected. */

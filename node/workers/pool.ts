@@ -26,8 +26,6 @@ const jobsPerWorker = 2
 const coldLeafBytes = 64 * 1024 * 1024
 /** Parts of scans at their worker: all the rest of an upload waits for the scan, which is not to wait for this thread. */
 const scansPerWorker = 4
-/** What a stream hands out at a time: one size, so that the memory of pieces that its consumer has dropped serves for others. */
-const pieceBytes = 256 * 1024
 /** Workers that start with a scan: there will be chunks to seal as soon as it has found the first ones, and a start takes 0.1 s. */
 const startedWithScan = 4
 
@@ -55,9 +53,7 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     read: async (leaf, signal) => {
       // A stream hands out memory of its own; what uploads left would only stand beside it.
       if (this.#openScans === 0 && this.#memory.drop()) this.#collect()
-      const into = newPieces(leaf.part.to - leaf.part.from)
-      const transfer = into.map(({ buffer }) => buffer)
-      return await this.#run({ kind: 'read-leaf', leaf: withoutRest(leaf), into }, { transfer, signal })
+      return await this.#run({ kind: 'read-leaf', leaf: withoutRest(leaf) }, { signal })
     },
     copy: async (leaf, { descriptor, path }, offset, signal) => {
       const job: Job = { kind: 'copy-leaf', leaf: withoutRest(leaf), descriptor, offset }
@@ -232,18 +228,6 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     for (const other of this.#slots.slice(0, startedWithScan)) other.start()
     return slot
   }
-}
-
-/**
- * Memory for pieces of a stream, which are its consumer's own. Made in this thread, where they become garbage: the collector looks at what memory
- * there is as it is asked for more, and does so less when it comes ready made from another thread, whose allocator's arena it then lies in, too.
- */
-function newPieces(bytes: number): Uint8Array<ArrayBuffer>[] {
-  const pieces: Uint8Array<ArrayBuffer>[] = []
-  for (let left = bytes; left > 0; left -= pieceBytes) {
-    pieces.push(new Uint8Array(Buffer.allocUnsafeSlow(Math.min(left, pieceBytes)).buffer))
-  }
-  return pieces
 }
 
 /** Other memory is copied when it is sent, and all of the buffer that it is a part of. */

@@ -40,9 +40,9 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
       return openLeaf(job.leaf, job.digest, job.encryptionKey)
     }
     case 'read-leaf': {
-      for (const { buffer } of job.into) transfer.push(buffer)
-      readLeaf(job.leaf, job.into)
-      return job.into
+      const pieces = readLeaf(job.leaf)
+      for (const { buffer } of pieces) transfer.push(buffer)
+      return pieces
     }
     case 'copy-leaf':
       return copyLeaf(job.leaf, job.descriptor, job.offset)

@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 import { isHubError } from '../errors.ts'
 import { leafOverheadBytes, maxBlockBytes, maxChunkBytes } from '../limits.ts'
 import { seededBytes, testKeys } from './content.test-helper.ts'
-import { openLeaf, openLeafInto, sealLeaf } from './leaf.ts'
+import { openLeaf, sealLeaf } from './leaf.ts'
 
 function blockOf(chunk: Uint8Array): { block: Uint8Array; digest: Uint8Array } {
   return sealLeaf(chunk, testKeys)
@@ -81,22 +81,4 @@ describe('a leaf', () => {
     const error = failureOf(() => openLeaf(block.subarray(1), digest, testKeys.encryption))
     expect(isHubError(error) && error.details.cid).toMatch(/^bafkrei[a-z2-7]{52}$/)
   })
-})
-
-test('a part is written into pieces of any length, and pieces that would not be filled are refused', () => {
-  const chunk = seededBytes('chunk', 200_000)
-  const { block, digest } = sealLeaf(chunk, testKeys)
-  const part = { from: 1_000, to: 190_000 }
-  const open = (...lengths: number[]): Uint8Array => {
-    const pieces = lengths.map((length) => new Uint8Array(length))
-    openLeafInto(block, digest, testKeys.encryption, part, pieces)
-    return Buffer.concat(pieces)
-  }
-  const wanted = chunk.subarray(part.from, part.to)
-  for (const lengths of [[189_000], [1, 64_535, 1, 124_463], [100_000, 89_000]]) {
-    expect(Buffer.compare(open(...lengths), wanted)).toBe(0)
-  }
-  expect(() => open(189_001)).toThrow(RangeError)
-  expect(() => open(189_000, 1)).toThrow(RangeError)
-  expect(Buffer.compare(openLeaf(block, digest, testKeys.encryption), chunk)).toBe(0)
 })

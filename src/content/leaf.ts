@@ -17,6 +17,9 @@ const zeroIv = new Uint8Array(leafNonceBytes)
  */
 const sliceBytes = 64 * 1024
 
+/** Decrypted at a time where what the cipher gives is handed on: one size, so that what a consumer has dropped serves again. */
+const pieceBytes = 256 * 1024
+
 /** Bytes of a chunk, `to` exclusive. */
 export interface ChunkPart {
   readonly from: number
@@ -95,40 +98,41 @@ export function openLeaf<M extends ArrayBufferLike>(
   digest: Uint8Array,
   encryptionKey: Uint8Array,
 ): Uint8Array<M> {
-  decryptLeaf(leaf, digest, encryptionKey, (slice, at) => copyBytes(slice, leaf, leafNonceBytes + at))
+  decryptLeaf(leaf, digest, encryptionKey, sliceBytes, (slice, at) => {
+    copyBytes(slice, leaf, leafNonceBytes + at)
+    giveBack(slice)
+  })
   return chunkIn(leaf)
 }
 
 /**
- * As `openLeaf`, but writes the bytes `from` to `to` of the chunk into `pieces`, which are as long together, and leaves the leaf as it is.
- * Of a leaf that fails, nothing in there may be used.
+ * As `openLeaf`, but gives the bytes `from` to `to` of the chunk, in order, in pieces that are memory of their own, and leaves the leaf as
+ * it is.
  */
-export function openLeafInto(
+export function openPieces(
   leaf: Uint8Array,
   digest: Uint8Array,
   encryptionKey: Uint8Array,
   { from, to }: ChunkPart,
-  pieces: readonly Uint8Array[],
-): void {
-  const left = [...pieces]
-  decryptLeaf(leaf, digest, encryptionKey, (slice, at) => {
-    let rest = slice.subarray(Math.max(0, from - at), Math.max(0, to - at))
-    while (rest.length > 0) {
-      const into = left.shift() as Uint8Array
-      into.set(rest.subarray(0, into.length))
-      if (into.length > rest.length) left.unshift(into.subarray(rest.length))
-      rest = rest.subarray(into.length)
-    }
+): Uint8Array<ArrayBuffer>[] {
+  const pieces: Uint8Array<ArrayBuffer>[] = []
+  decryptLeaf(leaf, digest, encryptionKey, pieceBytes, (slice, at) => {
+    const piece = new Uint8Array(slice.buffer, slice.byteOffset, slice.length).subarray(
+      Math.max(0, from - at),
+      Math.max(0, to - at),
+    )
+    if (piece.length > 0) pieces.push(piece)
+    else giveBack(slice)
   })
-  // Whoever made them need not have wiped what was in there before.
-  if (left.length > 0) throw new RangeError('the pieces are longer than what is wanted')
+  return pieces
 }
 
-/** Calls `take` with what it decrypts, in order: `slice` begins at `at` in the chunk, and is gone afterwards. */
+/** Calls `take` with what it decrypts, in order: `slice` begins at `at` in the chunk. */
 function decryptLeaf(
   leaf: Uint8Array,
   digest: Uint8Array,
   encryptionKey: Uint8Array,
+  bytes: number,
   take: (slice: Buffer<ArrayBuffer>, at: number) => void,
 ): void {
   verifyBlock(leaf, digest, rawCodec)
@@ -137,11 +141,9 @@ function decryptLeaf(
   const decipher = createDecipheriv('aes-256-gcm', createSecretKey(encryptionKey), nonce, { authTagLength: tagBytes })
   decipher.setAuthTag(leaf.slice(leaf.length - tagBytes))
   const chunkBytes = leaf.length - leafOverheadBytes
-  for (let at = 0; at < chunkBytes; at += sliceBytes) {
-    const end = Math.min(at + sliceBytes, chunkBytes)
-    const slice = decipher.update(leaf.subarray(leafNonceBytes + at, leafNonceBytes + end))
-    take(slice, at)
-    giveBack(slice)
+  for (let at = 0; at < chunkBytes; at += bytes) {
+    const end = Math.min(at + bytes, chunkBytes)
+    take(decipher.update(leaf.subarray(leafNonceBytes + at, leafNonceBytes + end)), at)
   }
   try {
     decipher.final()
