@@ -219,7 +219,7 @@ async function openLevel(path: string): Promise<Level<Uint8Array, Uint8Array>> {
     keyEncoding: 'view',
     valueEncoding: 'view',
     cacheSize: 32 * 1024 * 1024,
-    writeBufferSize: 8 * 1024 * 1024,
+    writeBufferSize: 16 * 1024 * 1024,
   } as object)
   try {
     await level.open()

@@ -1,5 +1,5 @@
 import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
-import { isHubError } from '../../../src/errors.ts'
+import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { groupJoinRetryMs, groupJoinsAtOnce } from '../../../src/limits.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
@@ -84,9 +84,14 @@ export class GroupNamespaces {
   /**
    * Leaves a namespace (32 bytes), which it may be about to join, to somebody here who names it: it counts as the node's own once that is done.
    * @param work not disturbed by this while it runs
+   * @throws CONFLICT while it is left to somebody already: who came first must not lose it; what `work` throws
    */
   async leaveTo<T>(namespace: Uint8Array, work: () => Promise<T>): Promise<T> {
     const key = toHex(namespace)
+    if (this.#claimed.has(key))
+      throw new ArtifactHubError('CONFLICT', 'this namespace is being joined or left already', {
+        details: { namespace: formatNamespaceId(namespace) },
+      })
     this.#claimed.add(key)
     try {
       const awaited = this.#awaited.get(key)
