@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isHubError } from '../../src/errors.ts'
 import type { ArtifactHubNode, LogStatus } from '../node-types.ts'
 
-/** Milliseconds between two looks at the state of a node: nothing tells of a round that is through. */
+/** Milliseconds between two looks at the state of a node: nothing tells of a round that is through, or of who was told. */
 const lookEveryMs = 100
 
 type SyncState = Pick<LogStatus, 'members' | 'contentsToFetch' | 'sync'>
@@ -67,7 +67,8 @@ export function syncedWith(row: Pick<LogStatus, 'sync'>, since: Date): string[] 
     .map(({ did }) => did)
 }
 
-async function looking<T>(
+/** Looks until it is done, or the time is up. Gives what the last look found. @throws what a look throws; the signal's reason */
+export async function looking<T>(
   { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
   look: (isLast: boolean) => Promise<{ done: boolean; value: T }>,
 ): Promise<T> {

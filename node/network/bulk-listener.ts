@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Listener, MultiaddrConnection, StreamMessageEvent, Transport, Upgrader } from '@libp2p/interface'
+import { OpenCount } from '../../src/exchange/open-count.ts'
 import { bulkHandshakeMs, maxSilentConnections, maxSilentConnectionsPerHost } from '../../src/limits.ts'
 import type { BulkStreams } from './bulk-streams.ts'
 import { type Gate, hostOf } from './gate.ts'
@@ -27,24 +28,16 @@ export function withBulkStreams<Components>(
 }
 
 function looking(upgrader: Upgrader, bulk: BulkStreams, gate: Gate): Upgrader {
-  let waiting = 0
-  const waitingOf = new Map<string, number>()
+  const waiting = new OpenCount()
   const upgradeInbound: Upgrader['upgradeInbound'] = async (connection, options) => {
     const socket = socketOf(connection)
     const host = hostOf(connection.remoteAddr) ?? ''
-    const before = waitingOf.get(host) ?? 0
-    if (socket === undefined || waiting >= maxSilentConnections || before >= maxSilentConnectionsPerHost) {
+    const isFull = waiting.total >= maxSilentConnections || waiting.of(host) >= maxSilentConnectionsPerHost
+    if (socket === undefined || isFull) {
       await upgrader.upgradeInbound(connection, options)
       return
     }
-    waiting++
-    waitingOf.set(host, before + 1)
-    const isBulk = await beginsWithTls(connection, socket).finally(() => {
-      waiting--
-      const left = (waitingOf.get(host) ?? 0) - 1
-      if (left > 0) waitingOf.set(host, left)
-      else waitingOf.delete(host)
-    })
+    const isBulk = await beginsWithTls(connection, socket).finally(waiting.add(host))
     if (!isBulk) await upgrader.upgradeInbound(connection, options)
     else if (gate.denyBulkHost(connection)) throw new Error('too many from that address')
     else await bulk.accept(connection, socket)

@@ -1,5 +1,6 @@
 import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
+import { OpenCount } from '../../src/exchange/open-count.ts'
 import {
   maxBulkStreamsOfAgent,
   maxConnectionsPerAgent,
@@ -113,7 +114,7 @@ class Rate {
 /** Inbound connections by whom they are from, counted from before the handshake until they close. */
 class Places {
   readonly #max: number
-  readonly #taken = new Map<string, number>()
+  readonly #taken = new OpenCount()
 
   constructor(max: number) {
     this.#max = max
@@ -122,17 +123,9 @@ class Places {
   take(whose: string, connection: MultiaddrConnection): boolean {
     // It would never be told of: what comes of it is nothing.
     if (connection.timeline.close !== undefined) return true
-    const taken = this.#taken.get(whose) ?? 0
-    if (taken >= this.#max) return false
-    this.#taken.set(whose, taken + 1)
-    connection.addEventListener('close', () => this.#free(whose), { once: true })
+    if (this.#taken.of(whose) >= this.#max) return false
+    connection.addEventListener('close', this.#taken.add(whose), { once: true })
     return true
-  }
-
-  #free(whose: string): void {
-    const left = (this.#taken.get(whose) ?? 0) - 1
-    if (left > 0) this.#taken.set(whose, left)
-    else this.#taken.delete(whose)
   }
 }
 

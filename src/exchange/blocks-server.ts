@@ -5,6 +5,7 @@ import { maxBlockStreams, maxBlockStreamsOfAgent } from '../limits.ts'
 import { type BlockServerCounters, Flood, Idle, type ServedNamespace, serveStream } from './blocks-session.ts'
 import { blocksProtocol } from './frames.ts'
 import { Newcomers } from './newcomers.ts'
+import { OpenCount } from './open-count.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -45,7 +46,7 @@ export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeB
     floods: 0,
   }
   const stop = new AbortController()
-  const streamsOf = new Map<string, number>()
+  const open = new OpenCount()
   const newcomers = new Newcomers()
   const running = new Set<Promise<void>>()
 
@@ -62,12 +63,11 @@ export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeB
 
   const serve = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
     const agent = toHex(stream.agent)
-    const streams = streamsOf.get(agent) ?? 0
     try {
-      if (streams >= maxBlockStreamsOfAgent) throw new Flood('more streams than one agent may have')
+      if (open.of(agent) >= maxBlockStreamsOfAgent) throw new Flood('more streams than one agent may have')
       const full = new ArtifactHubError('UNAVAILABLE', 'Too many streams are open here')
       if (running.size >= maxBlockStreams && !newcomers.makeRoom(full)) throw full
-      streamsOf.set(agent, streams + 1)
+      const done = open.add(agent)
       const own = newcomers.add()
       try {
         await serveStream({
@@ -82,9 +82,7 @@ export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeB
         })
       } finally {
         own.settle()
-        const left = (streamsOf.get(agent) ?? 1) - 1
-        if (left === 0) streamsOf.delete(agent)
-        else streamsOf.set(agent, left)
+        done()
       }
     } catch (error) {
       count(error, stream)

@@ -1,11 +1,10 @@
-import { capabilityName } from '../capability/index.ts'
 import { artifactIdOf, equalBytes, toHex } from '../encoding/index.ts'
 import { maxFollowedScopes } from '../limits.ts'
 import { type Entry, encodeEntry, publicBytes } from '../log/index.ts'
 import { afterOf, mayRead } from './may-read.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { LogChange, ReplicatedLog } from './sync-log.ts'
-import type { FollowedScope } from './sync-serve.ts'
+import { type FollowedScope, followedName } from './sync-serve.ts'
 
 interface FollowerNewsOptions {
   readonly scheduler: Scheduler
@@ -43,7 +42,7 @@ export class FollowerNews {
     const follower: Follower = this.#followers.get(name) ?? { agent: Uint8Array.from(agent), ...none }
     this.#followers.set(name, follower)
     const { scopes, byArtifact, byJti } = follower
-    const key = `${followed.scope.kind} ${toHex(capabilityName(followed.presentation.capability.claims))}`
+    const key = followedName(followed)
     // Set again: the one unheard of for longest makes way.
     remove(follower, key)
     scopes.set(key, followed)

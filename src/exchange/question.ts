@@ -2,6 +2,7 @@ import { decodeCanonical, encodeCanonical, requireFormatVersion, toHex } from '.
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { syncFrameTimeoutMs } from '../limits.ts'
 import { Newcomers } from './newcomers.ts'
+import { OpenCount } from './open-count.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -44,7 +45,7 @@ export function answerQuestions(protocol: QuestionProtocol, options: AnswerOptio
   const { network, scheduler, maxOfAgent, maxInAll } = options
   const stop = new AbortController()
   const running = new Set<Promise<void>>()
-  const ofAgent = new Map<string, number>()
+  const open = new OpenCount()
   const newcomers = new Newcomers()
 
   const answer = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
@@ -67,23 +68,20 @@ export function answerQuestions(protocol: QuestionProtocol, options: AnswerOptio
 
   const serve = async (stream: PeerStream, signal: AbortSignal): Promise<void> => {
     const agent = toHex(stream.agent)
-    const open = ofAgent.get(agent) ?? 0
     const full = new ArtifactHubError('UNAVAILABLE', 'too many questions are open here')
-    if (open >= maxOfAgent) {
+    if (open.of(agent) >= maxOfAgent) {
       network.penalise(stream.agent, 'flood')
       throw full
     }
     if (running.size >= maxInAll && !newcomers.makeRoom(full)) throw full
-    ofAgent.set(agent, open + 1)
+    const done = open.add(agent)
     try {
       await answer(stream, AbortSignal.any([signal, stop.signal]))
     } catch (error) {
       if (isHubError(error, 'CORRUPT') || isHubError(error, 'TOO_LARGE')) network.penalise(stream.agent, 'bad-frame')
       throw error
     } finally {
-      const left = (ofAgent.get(agent) ?? 1) - 1
-      if (left === 0) ofAgent.delete(agent)
-      else ofAgent.set(agent, left)
+      done()
     }
   }
 

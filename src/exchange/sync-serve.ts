@@ -17,6 +17,7 @@ import { elapsed } from './elapsed.ts'
 import { batchHash, viewBy } from './follow-batch.ts'
 import { type Asker, afterOf, mayRead, type Permission, type ReadSubject } from './may-read.ts'
 import { type Newcomer, Newcomers } from './newcomers.ts'
+import { OpenCount } from './open-count.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import { Rates } from './rates.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -80,6 +81,11 @@ export interface FollowedScope {
   readonly presentation: Presentation
 }
 
+/** What was served to somebody, by what right: no two things that may be followed have one. */
+export function followedName({ scope, presentation }: FollowedScope): string {
+  return `${scope.kind} ${toHex(capabilityName(presentation.capability.claims))}`
+}
+
 /** What begins a round. */
 type RoundMessage = HelloMessage | FollowMessage
 
@@ -129,8 +135,8 @@ export class SyncService implements AsyncDisposable {
   readonly #ending = new AbortController()
   readonly #running = new Set<Promise<void>>()
   /** By agent, streams that are not of pushes, and those that are. */
-  readonly #rounds = new StreamCount()
-  readonly #pushing = new StreamCount()
+  readonly #rounds = new OpenCount()
+  readonly #pushing = new OpenCount()
   readonly #newcomers = new Newcomers()
   readonly #vectors = new VectorRoom(() => {
     this.counters.floods += 1
@@ -205,7 +211,10 @@ export class SyncService implements AsyncDisposable {
       // It may stay open and idle: it takes no place from rounds.
       notRound()
       newcomer.settle()
-      return await this.#pushing.during(stream, () => this.#pushes(stream, first))
+      const name = toHex(stream.agent)
+      if (this.#pushing.of(name) >= maxPushStreamsPerPeer) stream.misbehaved('flood', 'another stream of pushes')
+      const done = this.#pushing.add(name)
+      return await this.#pushes(stream, first).finally(done)
     }
     if (first.type === 'offer') return await this.#offer(stream, first.rows)
     if (first.type === 'claim') return this.#options.onClaim?.(first.namespace, stream.agent, first.entries)
@@ -264,7 +273,7 @@ export class SyncService implements AsyncDisposable {
         denied.push(at)
         continue
       }
-      const name = `${scope.kind} ${toHex(capabilityName(presentation.capability.claims))}`
+      const name = followedName({ scope, presentation })
       if (names.has(name)) return stream.misbehaved('bad-frame', 'one thing asked for twice in one message')
       names.add(name)
       newcomer.settle()
@@ -480,41 +489,4 @@ async function* entriesForFollower(
 /** Whoever is no member brings nothing. */
 async function noEntries(stream: SyncStream): Promise<Uint8Array> {
   return (await stream.expect('end')).hash
-}
-
-/** Open streams of a kind, by agent. */
-class StreamCount {
-  readonly #open = new Map<string, number>()
-  total = 0
-
-  of(name: string): number {
-    return this.#open.get(name) ?? 0
-  }
-
-  /** Counts a stream until the returned function is called, once or more. */
-  add(name: string): () => void {
-    this.#open.set(name, this.of(name) + 1)
-    this.total += 1
-    let isOpen = true
-    return () => {
-      if (!isOpen) return
-      isOpen = false
-      this.total -= 1
-      const left = this.of(name) - 1
-      if (left === 0) this.#open.delete(name)
-      else this.#open.set(name, left)
-    }
-  }
-
-  /** Counts a stream of pushes while `work` runs. @throws CORRUPT when that agent has too many (held against it), what `work` throws */
-  async during(stream: SyncStream, work: () => Promise<void>): Promise<void> {
-    const name = toHex(stream.agent)
-    if (this.of(name) >= maxPushStreamsPerPeer) stream.misbehaved('flood', 'another stream of pushes')
-    const done = this.add(name)
-    try {
-      await work()
-    } finally {
-      done()
-    }
-  }
 }

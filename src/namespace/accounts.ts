@@ -112,7 +112,7 @@ export class Accounts {
     if (held !== undefined) return 0
     if (root.codec === rawCodec) return root.storedBytes
     if (stored !== undefined) {
-      this.#lastWalk = { artifact, root, leaves: this.#leavesIn(artifact, stored) }
+      this.#lastWalk = { artifact, root, leaves: leavesIn(this.#init.keys, artifact, stored) }
     }
     let bytes = 0
     for (const batch of batches((await this.#walk(artifact, root)).leaves)) {
@@ -253,22 +253,6 @@ export class Accounts {
   #key(artifact: Uint8Array, block: Pick<ContentRoot, 'digest' | 'storedBytes'>): Uint8Array {
     return referenceKey(this.#init.keys, artifact, block)
   }
-
-  /** Their keys are parts of one piece of memory: a large content has a hundred thousand, and all are needed at once. */
-  #leavesIn(artifact: Uint8Array, stored: LeafTable): Leaf[] {
-    const first = this.#key(artifact, { digest: new Uint8Array(32), storedBytes: 0 })
-    const [digestAt, sizeAt] = [first.length - 40, first.length - 8]
-    const keys = new ArrayBuffer(first.length * stored.size)
-    const leaves: Leaf[] = []
-    for (const { digest, leafBytes } of stored) {
-      const key = new Uint8Array(keys, leaves.length * first.length, first.length)
-      key.set(first)
-      key.set(digest, digestAt)
-      key.set(orderedUint64(leafBytes), sizeAt)
-      leaves.push({ key, blockBytes: leafBytes })
-    }
-    return leaves
-  }
 }
 
 /** Most rows are this: not one for each of the leaves of a large content. */
@@ -291,6 +275,23 @@ function referenceKey(
   { digest, storedBytes }: Pick<ContentRoot, 'digest' | 'storedBytes'>,
 ): Uint8Array {
   return keys.key('references', artifact, digest, orderedUint64(storedBytes))
+}
+
+/** Leaves with their keys, which are parts of one piece of memory: a large content has a hundred thousand, and all are needed at once. */
+function leavesIn(keys: NamespaceKeys, artifact: Uint8Array, stored: LeafTable): Leaf[] {
+  // Digest and size are its end.
+  const first = referenceKey(keys, artifact, { digest: new Uint8Array(32), storedBytes: 0 })
+  const [digestAt, sizeAt] = [first.length - 40, first.length - 8]
+  const memory = new ArrayBuffer(first.length * stored.size)
+  const leaves: Leaf[] = []
+  for (const { digest, leafBytes } of stored) {
+    const key = new Uint8Array(memory, leaves.length * first.length, first.length)
+    key.set(first)
+    key.set(digest, digestAt)
+    key.set(orderedUint64(leafBytes), sizeAt)
+    leaves.push({ key, blockBytes: leafBytes })
+  }
+  return leaves
 }
 
 /** Whether the leaves of a live root are not counted one by one, for its tree was not whole here when it became live. */

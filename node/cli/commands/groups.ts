@@ -1,9 +1,9 @@
-import type { Group, GroupMember } from '../../../sdk/group-client.ts'
+import type { Group } from '../../../sdk/group-client.ts'
 import { awaitSync } from '../await-sync.ts'
 import type { CommandGroup } from '../command.ts'
 import type { Session } from '../session.ts'
-import { fieldLines, formatTime } from '../text/index.ts'
-import { isToldOf, tellMs, tellOf, toLeave } from './members.ts'
+import { fieldLines } from '../text/index.ts'
+import { isToldOf, memberJson, showMembers, tellMs, tellOf, toLeave } from './members.ts'
 import { mustConfirm } from './remove.ts'
 
 /** Agents that `group add` tries to reach, all at once: the others learn of it when they connect. */
@@ -106,18 +106,7 @@ async function remove(session: Session, _options: unknown, group: string, agents
 async function members(session: Session, _options: unknown, group: string): Promise<void> {
   const client = await session.client()
   const found = await client.group.members({ group, signal: session.signal })
-  const table = session.table<GroupMember>([
-    { title: 'ROLE', cell: (row) => row.role },
-    {
-      title: 'NAME',
-      cell: (row) => (row.did === client.did ? [row.name, '(this agent)'].join(' ').trim() : (row.name ?? '')),
-      shrinkTo: 14,
-    },
-    { title: 'SINCE', cell: (row) => formatTime(row.since, 'short') },
-    ...(session.isOnline ? [{ title: 'CONNECTED', cell: (row: GroupMember) => (row.connected ? 'yes' : '') }] : []),
-    { title: 'DID', cell: (row) => row.did },
-  ])
-  await session.result(found.map(memberJson), table.render(found))
+  await showMembers(session, client.did, found)
 }
 
 async function list(session: Session): Promise<void> {
@@ -162,8 +151,4 @@ async function leave(session: Session, options: { yes?: boolean }, group: string
 
 function groupJson({ id, name, owner, role, members: count, createdAt }: Group): Record<string, unknown> {
   return { id, name, owner, role, members: count, createdAt: createdAt.toISOString() }
-}
-
-function memberJson({ did, role, name, since, connected }: GroupMember): Record<string, unknown> {
-  return { did, role, name: name ?? null, since: since.toISOString(), connected }
 }

@@ -1,5 +1,6 @@
 import { Argument, type Command, Option } from 'commander'
 import type { Client } from '../../../sdk/client.ts'
+import type { GroupMember } from '../../../sdk/group-client.ts'
 import type { GrantableRole, Member } from '../../../sdk/peer-client.ts'
 import { isHubError } from '../../../src/errors.ts'
 import type { ArtifactHubNode } from '../../node-types.ts'
@@ -76,18 +77,29 @@ async function members(session: Session): Promise<void> {
   const client = await session.client()
   const { namespace, signal } = session
   const found = await client.namespace.members({ namespace, signal })
-  const table = session.table<Member>([
-    { title: 'ROLE', cell: (row) => row.role },
+  await showMembers(session, client.did, found)
+}
+
+/** The members of a namespace or group, and which of them this agent is. */
+export async function showMembers(
+  session: Session,
+  self: string,
+  members: readonly (Member | GroupMember)[],
+): Promise<void> {
+  const table = session.table<Member | GroupMember>([
+    { title: 'ROLE', cell: ({ role }) => role },
     {
       title: 'NAME',
-      cell: (row) => (row.did === client.did ? [row.name, '(this agent)'].join(' ').trim() : (row.name ?? '')),
+      cell: ({ did, name }) => (did === self ? [name, '(this agent)'].join(' ').trim() : (name ?? '')),
       shrinkTo: 14,
     },
-    { title: 'SINCE', cell: (row) => formatTime(row.since, 'short') },
-    ...(session.isOnline ? [{ title: 'CONNECTED', cell: (row: Member) => (row.connected ? 'yes' : '') }] : []),
-    { title: 'DID', cell: (row) => row.did },
+    { title: 'SINCE', cell: ({ since }) => formatTime(since, 'short') },
+    ...(session.isOnline
+      ? [{ title: 'CONNECTED', cell: ({ connected }: Member | GroupMember) => (connected ? 'yes' : '') }]
+      : []),
+    { title: 'DID', cell: ({ did }) => did },
   ])
-  await session.result(found.map(memberJson), table.render(found))
+  await session.result(members.map(memberJson), table.render(members))
 }
 
 async function grant(
@@ -238,6 +250,6 @@ async function policy(session: Session, options: { maxSize?: string }, fetch: st
   await session.result({ fetch, maxBytes: maxBytes ?? null }, fieldLines([['fetch', fetch]]))
 }
 
-function memberJson({ did, role, name, since, connected }: Member): Record<string, unknown> {
+export function memberJson({ did, role, name, since, connected }: Member | GroupMember): Record<string, unknown> {
   return { did, role, name: name ?? null, since: since.toISOString(), connected }
 }

@@ -1,9 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { Option } from 'commander'
 import type { ArtifactRef } from '../../../sdk/client.ts'
 import type { Access, InboxRequest, Recipient, Share, SharedArtifact } from '../../../sdk/sharing-client.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
-import { awaitReached } from '../await-sync.ts'
+import { awaitReached, looking } from '../await-sync.ts'
 import { type CommandGroup, collect } from '../command.ts'
 import { resolveArtifactId } from '../resolve-artifact.ts'
 import type { Session } from '../session.ts'
@@ -16,9 +15,6 @@ const tellMs = 5_000
 
 /** How long whoever was told of a share takes at most to be given what it is of, milliseconds. */
 const giveMs = 1_500
-
-/** Milliseconds between two looks at who was told. */
-const lookEveryMs = 100
 
 /** One artifact for agents and groups: `share`, `unshare`, `shared`, `access`, `inbox …`. */
 export const sharingCommands: CommandGroup = (program, act) => {
@@ -200,37 +196,27 @@ async function deliver(session: Session, artifact: ArtifactRef, shares: readonly
   if (!session.isOnline) return
   const { client } = await session.online()
   const recipients = new Map(shares.map((share) => [share.id, share.with]))
-  const waiting = await looking(session, tellMs, async () => {
+  const waiting = await looking({ timeoutMs: tellMs, signal: session.signal }, async () => {
     const rows = await client.artifact.access(artifact)
-    return rows.flatMap(({ shareId = '', told }) => (told === 'waiting' ? (recipients.get(shareId) ?? []) : []))
+    const value = rows.flatMap(({ shareId = '', told }) => (told === 'waiting' ? (recipients.get(shareId) ?? []) : []))
+    return { done: value.length === 0, value }
   })
   noteLate(session, waiting.map(nameOf))
 }
 
 /** Stays until somebody was given what is shared, within a bound: who is told asks at once, and perhaps nobody else can be asked for a while. */
 async function give(session: Session, before: number): Promise<void> {
-  if (session.isOnline)
-    await looking(session, giveMs, async () => ((await followed(session)) > before ? [] : ['nobody']))
+  if (!session.isOnline) return
+  await looking({ timeoutMs: giveMs, signal: session.signal }, async () => {
+    const value = await followed(session)
+    return { done: value > before, value }
+  })
 }
 
 /** How often others have been given what single artifacts are. */
 async function followed(session: Session): Promise<number> {
   const node = await session.node()
   return (await node.status({ signal: session.signal })).counters.syncServed?.followed ?? 0
-}
-
-/** Looks until nothing is left to wait for, or the time is up. Gives what is. */
-async function looking<T>(
-  { signal }: Session,
-  timeoutMs: number,
-  look: () => Promise<readonly T[]>,
-): Promise<readonly T[]> {
-  const endMs = performance.now() + timeoutMs
-  for (;;) {
-    const left = await look()
-    if (left.length === 0 || performance.now() >= endMs) return left
-    await delay(lookEveryMs, undefined, { signal })
-  }
 }
 
 function noteLate(session: Session, names: readonly string[]): void {

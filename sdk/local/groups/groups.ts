@@ -271,7 +271,7 @@ export class Groups implements AsyncDisposable {
     return group
   }
 
-  /** Forgets a namespace, all of it: no group brings it back. @throws NOT_FOUND; CONFLICT for the current one */
+  /** Forgets a namespace, all of it: no group brings it back. @throws NOT_FOUND; CONFLICT for the current one, and for one that is being joined or left */
   async leaveNamespace(nameOrId: string): Promise<void> {
     const { namespaces, env } = this.replication
     const { id } = namespaces.findKept('namespace', nameOrId).row
