@@ -6,7 +6,7 @@ import type { LocalEnvironment } from '../environment.ts'
 import type { LocalNamespaces } from '../namespaces.ts'
 import type { FollowEntry } from './follow-book.ts'
 
-interface BeginningsOptions {
+export interface BeginningsOptions {
   readonly env: LocalEnvironment
   readonly namespaces: LocalNamespaces
   readonly chance: () => number

@@ -194,6 +194,11 @@ export class FollowBook {
   }
 }
 
+/** Whether it is for members of a group. */
+export function isForGroup({ capability }: FollowEntry): boolean {
+  return capability.claims.audience.some(({ kind }) => kind === 'group')
+}
+
 /** What is counted of an entry. */
 type Counted = Pick<FollowEntry, 'capability' | 'by'>
 

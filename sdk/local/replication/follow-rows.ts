@@ -1,4 +1,4 @@
-import { capabilityName } from '../../../src/capability/index.ts'
+import { type Capability, capabilityName } from '../../../src/capability/index.ts'
 import { decodeCanonical, encodeCanonical, requireFormatVersion } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer } from '../../../src/exchange/index.ts'
@@ -30,6 +30,10 @@ export interface FollowRow {
   readonly by: Uint8Array | undefined
 }
 
+interface FollowedBy extends Partial<Pick<FollowRow, 'by'>> {
+  readonly capability: Capability
+}
+
 /** By what a capability is known. */
 export type FollowedClaims = Parameters<typeof capabilityName>[0]
 
@@ -47,6 +51,11 @@ export function putFollowRow(claims: FollowedClaims, { token, peers, ended, mess
   const told = { message: message ?? null, by: by ?? null }
   const value = encodeCanonical({ v: formatVersion, token, peers: rows, ended: end, ...told })
   return { type: 'put', key: keyOf(claims), value }
+}
+
+/** As `putFollowRow`, of something that is followed. */
+export function putFollow({ capability, by, ...row }: Omit<FollowRow, 'token' | 'by'> & FollowedBy): KeyValueChange {
+  return putFollowRow(capability.claims, { ...row, by, token: capability.token })
 }
 
 /** The change that forgets one. */

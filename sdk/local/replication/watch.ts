@@ -14,7 +14,7 @@ import { endedError } from '../ended.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
 import type { LocalNamespaces, ReadRights } from '../namespaces.ts'
 import { presentArtifact } from '../present.ts'
-import type { FollowObserver, LostArtifact } from './follows.ts'
+import type { FollowObserver, LostArtifact } from './follow-ends.ts'
 
 /** What is watched. */
 export interface WatchTarget {
