@@ -178,7 +178,7 @@ export const maxSyncFrameBytes = 256 * KiB
 export const syncFrameTimeoutMs = 30_000
 /** How long a stream of pushed entries may be idle, milliseconds. */
 export const syncPushIdleMs = 120_000
-/** Rows of one side's vector in a round: about 6 MB. Room for 10,000 members with ten incarnations each. */
+/** Rows of one side's vector in a round: about 6 MB. Room for 10,000 members with ten incarnations each; whoever may write can begin any number. */
 export const maxSyncVectorRows = 100_000
 /** Rows of others' vectors, beyond the first page of each, that all served rounds hold at once: some 700 bytes each in memory. */
 export const maxServedVectorRows = 200_000
@@ -198,7 +198,14 @@ export const maxSyncStreams = 64
 export const maxPushStreamsPerPeer = 8
 /** Sync streams that one agent may open in a burst, and then a second: who is brought `maxLogsByAgent` groups at once needs some five for each. */
 export const syncStreamBurst = 600
-export const syncStreamsPerSecond = 20
+export const syncStreamsPerSecond = 40
+/**
+ * Sync streams other than of pushes that a node opens to one agent in a burst, then a second, and at once: well below what the other side allows. A node that
+ * starts anew has a burst again, an agent may have two machines, and ends are seen late.
+ */
+export const syncPace = { burst: 100, perSecond: 15, atOnce: 8 }
+/** Namespaces of one node up to which each is compared every `syncEveryMs`; of more each is more seldom, so that rounds that something calls for need not wait. */
+export const maxLogsInStep = 225
 /** What one push of new entries holds, bytes, beyond the first entry: soon committed, and fair to the others on the stream. */
 export const maxPushBytes = 64 * KiB
 /** New entries of one namespace that wait for a slow agent, bytes; beyond that a round is cheaper. */
@@ -302,6 +309,10 @@ export const maxPeerDataBytes = 32 * MiB
 export const maxHintBytes = 64 * KiB
 /** Hints a second that one peer may tell, of which there are two in each namespace that it writes to or hears of without pause. */
 export const maxHintsPerSecond = 200
+/** Hints a second that this node tells, of the rest the latest of each topic a little later: less than half of what is taken, for seconds begin elsewhere at other times. */
+export const maxOwnHintsPerSecond = 80
+/** Topics that a node listens to hints on: who connects is told of all of them in one frame, 72 bytes each, which must not be longer than one with the longest hint. */
+export const maxHintTopics = 900
 /** Penalty points at which a peer is refused; points halve every `penaltyHalfLifeMs`. */
 export const maxPenalty = 100
 /** Time in which penalty points halve, milliseconds. */
@@ -328,12 +339,18 @@ export const maxHoldingWaitMs = 60_000
 /** Questions that wait at a node, of one agent and in all: a writer with many writes under way has one each. */
 export const maxHoldingQuestionsOfAgent = 30
 export const maxHoldingQuestions = 512
+/** Questions that a node has open at one agent: well below what the other side allows, for ends are seen late there. */
+export const maxHoldingQuestionsToAgent = 16
 /** How long a write waits for its replicas when the caller does not say, milliseconds. */
 export const replicaTimeoutMs = 30_000
 /** Replicas that a write can ask for. */
 export const maxReplicas = 1_000
 /** Members that are asked at once whether they hold a content. */
 export const maxHoldersAsked = 16
+/** Of these, members that are not connected: each may take `openTimeoutMs` to dial, and must not keep out whoever is there. */
+export const maxHoldersDialled = 8
+/** How long one member is asked before another has its turn, milliseconds: there may be more of them than are asked at once. */
+export const holderTurnMs = 5_000
 /** Contents that a node which fetches eagerly fetches at once, in each namespace: one fills the connection, the others its gaps. */
 export const maxEagerFetches = 3
 /** Waits of an eager fetch that failed, and of a node that waits to be granted a role, milliseconds: doubled from the first to the last. */
@@ -343,6 +360,8 @@ export const joinPauseMs = { from: 50, to: 1_000 }
 /** Questions about groups that are open at a node, of one agent and in all: each may hold a proof, so 4 MiB. */
 export const maxGroupQuestionsOfAgent = 8
 export const maxGroupQuestions = 64
+/** Groups that a node asks one agent about at once: well below what the other side allows. */
+export const maxGroupQuestionsToAgent = 4
 /** Questions about groups that one agent may ask in a burst, and then a second. */
 export const groupQuestionBurst = 200
 export const groupQuestionsPerSecond = 20

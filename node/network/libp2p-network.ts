@@ -324,6 +324,7 @@ export class Libp2pNetwork implements Network {
     // Cut first: libp2p would end them as if all had been said.
     for (const stream of [...this.#streams]) stream.abort(closedError())
     this.#init.bulk?.close(closedError())
+    this.#hints.close()
     await this.libp2p.stop()
     this.#peerListeners.clear()
   }

@@ -9,6 +9,7 @@ import {
   maxConnectionsPerHost,
   maxHintBytes,
   maxHintsPerSecond,
+  maxHintTopics,
   maxStreamsPerProtocol,
   refusalMs,
 } from '../../src/limits.ts'
@@ -192,8 +193,45 @@ describe('hints', () => {
     )
   })
 
-  test('are dropped above their rate, and the neighbour is held to account', async () => {
+  test('reach one who listens to more topics than others can be told of, on those that it can', async () => {
     const a = await nodes.start()
+    const b = await nodes.start()
+    const heard = new Set<string>()
+    const stops = Array.from({ length: 3 * maxHintTopics }, (_, at) =>
+      b.network.onHint(`topic ${at}`.padEnd(64, '.'), () => heard.add(`topic ${at}`)),
+    )
+    a.network.addAddresses(b.agent, b.network.addresses())
+    await a.network.ping(b.agent)
+    const hintOf = (at: number) => {
+      a.network.hint(`topic ${at}`.padEnd(64, '.'), Buffer.from('news'))
+      expect(heard).toContain(`topic ${at}`)
+    }
+    await eventually(() => hintOf(0))
+    await eventually(() => hintOf(maxHintTopics - 1))
+    // There is room for another once one is let go.
+    stops[0]?.()
+    await eventually(() => hintOf(maxHintTopics))
+  })
+
+  test('on any number of topics at once are told at a rate that others take, the latest of each', async () => {
+    const { a, b } = await nodes.pair()
+    const topics = Array.from({ length: 3 * maxHintsPerSecond }, (_, at) => `topic ${at}`)
+    const heard = new Map<string, string>()
+    for (const one of topics) b.network.onHint(one, (payload) => heard.set(one, Buffer.from(payload).toString()))
+    await a.network.ping(b.agent)
+    await eventually(() => {
+      a.network.hint('topic 0', Buffer.from('first'))
+      expect(heard.get('topic 0')).toBe('first')
+    })
+    for (const text of ['older', 'newer']) for (const one of topics) a.network.hint(one, Buffer.from(text))
+    await eventually(() => expect([...heard.values()].filter((text) => text === 'newer')).toHaveLength(topics.length))
+    expect(b.network.status().misbehaviour.flood).toBe(0)
+  })
+
+  test('are dropped above their rate, and the neighbour is held to account', async () => {
+    // Its seconds go by as fast as it tells hints, so that it knows no measure.
+    let seconds = 0
+    const a = await nodes.start({ monotonic: () => 1_000 * seconds++ })
     const b = await nodes.start({ monotonic: () => 0 })
     a.network.addAddresses(b.agent, b.network.addresses())
     let heard = 0

@@ -46,6 +46,7 @@ export async function noOpRound(agent: AgentKey, ticketText: string): Promise<Sy
   const { log } = await joinNamespace({
     network,
     scheduler,
+    self: agent.publicKey,
     id,
     providers: [provider],
     create: async (genesis) => await Namespace.join(env, id, genesis, () => []),

@@ -13,8 +13,8 @@ import type { Replication } from './replication/replication.ts'
 import { updateArtifact } from './update.ts'
 
 /** The artifact calls over this process's own namespaces. */
-export function createArtifactApi({ env, namespaces }: Replication, calls: OpenCalls): ArtifactApi {
-  const confirming = { ...env, self: env.agent.publicKey }
+export function createArtifactApi({ env, namespaces, holdings }: Replication, calls: OpenCalls): ArtifactApi {
+  const confirming = { ...env, self: env.agent.publicKey, holdings }
   const written = async (found: Found, call: ReplicaOptions & CallOptions): Promise<WrittenArtifact> => {
     const replicas = await confirmReplicas(confirming, found, call)
     return replicas === undefined ? present(found) : { ...present(found), replicas }

@@ -1,6 +1,6 @@
 import type { VersionRecord } from '../../src/catalog/index.ts'
 import { parseArtifactId, toHex } from '../../src/encoding/index.ts'
-import { askHolding, type Holds } from '../../src/exchange/index.ts'
+import type { Holds } from '../../src/exchange/index.ts'
 import { formatDid } from '../../src/identity/index.ts'
 import { maxHoldersAsked } from '../../src/limits.ts'
 import type { ArtifactStatus, ReplicationApi } from '../peer-client.ts'
@@ -53,7 +53,7 @@ async function statusOf(
   const { env } = replication
   const { log } = namespace
   const self = env.agent.publicKey
-  const { network, scheduler } = env
+  const { network } = env
   const { items } = await log.catalog.listVersions(record.artifact, { limit: maxVersions, signal })
   // Several versions may have one content.
   const roots = new Map(items.map(({ root }) => [toHex(root.digest), root.digest]))
@@ -73,7 +73,7 @@ async function statusOf(
           log.partial === undefined ? [] : replication.follows.present(log.id, record.artifact, agent)
         for (const [key, root] of roots) {
           const question = { namespace: log.id, artifact: record.artifact, root, waitMs: 0, presentation }
-          said.set(key, await askHolding({ network, scheduler, signal }, agent, question))
+          said.set(key, await replication.holdings.ask(agent, question, signal))
         }
         answers.set(did, said)
       } catch {

@@ -2,7 +2,7 @@ import { Gate } from './gate.ts'
 import type { Scheduler } from './scheduler.ts'
 
 /** Resolves after that many milliseconds. @throws the signal's reason */
-export async function elapsed(scheduler: Scheduler, delayMs: number, signal: AbortSignal): Promise<void> {
+export async function elapsed(scheduler: Scheduler, delayMs: number, signal: AbortSignal | undefined): Promise<void> {
   const gate = new Gate()
   const stop = scheduler.setTimer(delayMs, () => gate.open())
   try {

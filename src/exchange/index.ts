@@ -1,4 +1,5 @@
 /** Between agents: keeping logs in step, fetching blocks, and what the core asks of a network. */
+export { AgentTurns } from './agent-turns.ts'
 export { type BlockServer, type ServeBlocksOptions, serveBlocks } from './blocks-server.ts'
 export type { BlockServerCounters, ServedNamespace } from './blocks-session.ts'
 export { durableShare } from './durable-share.ts'
@@ -9,9 +10,11 @@ export {
   type ServeHoldingOptions,
   serveHolding,
 } from './holding.ts'
+export { HoldingAsker } from './holding-asker.ts'
 export type { HoldingQuestion, Holds } from './holding-codec.ts'
 export { type Delivery, deliver, type Receipt, type ServeInboxOptions, serveInbox } from './inbox.ts'
 export { afterOf, type NamespaceRoots, type ReadableNamespace } from './may-read.ts'
+export { Pace } from './pace.ts'
 export type { Misbehaviour, PeerNetwork, PeerStream, StreamHandler } from './peer-network.ts'
 export type { QuestionServer } from './question.ts'
 export { type KnownPeer, Replicator, type ReplicatorOptions } from './replicator.ts'

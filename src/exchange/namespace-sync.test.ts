@@ -41,12 +41,18 @@ class Members {
     return scheduler.until(runSync({ network: this.peerOf(from), scheduler, log: from.ns, agent: to.id, ...more }))
   }
 
-  join(node: NamespaceNode, id: Uint8Array, provider: Uint8Array, onOpen: (ns: Namespace) => void = () => {}) {
+  join(
+    node: NamespaceNode,
+    id: Uint8Array,
+    provider: Uint8Array | readonly Uint8Array[],
+    onOpen: (ns: Namespace) => void = () => {},
+  ) {
     const joining = joinNamespace({
       network: this.peerOf(node),
       scheduler: this.scheduler,
+      self: node.id,
       id,
-      providers: [{ agent: provider, addresses: [] }],
+      providers: [provider].flat().map((agent) => ({ agent, addresses: [] })),
       create: async (genesis) => {
         await (await Namespace.join(node.env, id, genesis, () => [])).close()
         const { ns } = await node.open(id)
@@ -87,6 +93,31 @@ describe('namespaces', () => {
     expect(round.result).toBe('same')
     expect(round.sentBytes + round.receivedBytes).toBeLessThan(150)
     await until(() => members.network.openStreams === 0)
+  })
+
+  it('are joined in spite of one who has no role there any more and gives the beginning alone', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const [former, reader] = [new NamespaceNode(2, time), new NamespaceNode(3, time)]
+    members.serve(owner)
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
+    const rounds: string[] = []
+    members.peerOf(former).handle(syncProtocol, async (stream) => {
+      const raw = new RawStream(stream)
+      const hello = await raw.receive()
+      rounds.push(hello?.type === 'hello' && hello.hash === undefined ? 'beginning' : 'round')
+      if (rounds.at(-1) === 'beginning') return await raw.send({ type: 'entries', entries: [genesis] })
+      await raw.send({ type: 'vector', same: false, rows: [], ids: [], wants: [], more: false })
+      await raw.receive()
+      await raw.send({ type: 'end', hash: new Uint8Array(32) })
+      while ((await raw.receive())?.type !== 'end') {}
+      await raw.send({ type: 'done', hash: new Uint8Array(32), stored: 0, unlinked: 0 })
+    })
+    await members.join(reader, owner.ns.id, [former.id, owner.id])
+    expect(rounds).toEqual(['beginning', 'round'])
+    expect(reader.ns.roleOf(reader.id)).toBe('reader')
   })
 
   it('are readable while they come: a newcomer has the keys ahead of a long log', async () => {
@@ -166,6 +197,35 @@ describe('namespaces', () => {
     expect(told).not.toContain(since)
     // But that it was removed, and by whom.
     expect(sent.at(-1)).toBe(revoke)
+    expect(sent).not.toContain(since)
+  })
+
+  it('are sent on to nobody who is removed meanwhile, by who began the round either', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const reader = new NamespaceNode(2, time)
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    for (let at = 0; at < 200; at++) await owner.write(`number ${at} ${'x'.repeat(4_000)}`)
+    const sent: string[] = []
+    let since = ''
+    members.peerOf(reader).handle(syncProtocol, async (stream) => {
+      const raw = new RawStream(stream)
+      await raw.receive()
+      await raw.send({ type: 'vector', same: false, rows: [], ids: [], wants: [], more: false })
+      await raw.receive()
+      await raw.send({ type: 'end', hash: new Uint8Array(32) })
+      for (let more = await raw.receive(); more?.type === 'entries'; more = await raw.receive()) {
+        sent.push(...more.entries.map((bytes) => toHex(decodeEntry(bytes).hash)))
+        if (since !== '') continue
+        await owner.ns.revoke({ agent: reader.id })
+        await owner.write('not for it')
+        since = toHex((owner.ns.vector()[0] as { hash: Uint8Array }).hash)
+      }
+    })
+    await expect(members.sync(owner, reader)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    expect(sent.length).toBeGreaterThan(30)
+    expect(sent.length).toBeLessThan(200)
     expect(sent).not.toContain(since)
   })
 

@@ -18,8 +18,10 @@ export interface ReplicatorContext {
   readonly random: () => number
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
-  /** Runs a round when there is room for it. @throws the signal's reason */
-  readonly inTurn: <T>(signal: AbortSignal, work: () => Promise<T>) => Promise<T>
+  /** Runs a round with an agent when there is room for it, and the agent takes another. @throws the signal's reason */
+  readonly inTurn: <T>(agent: Uint8Array, signal: AbortSignal, work: () => Promise<T>) => Promise<T>
+  /** How many times as seldom as one alone each of all logs is compared with somebody, so that all together are not too much. */
+  readonly stretch: () => number
   /** Sends new entries to a connected agent. */
   readonly push: (agent: Uint8Array, log: ReplicatedLog, entries: readonly Uint8Array[]) => void
   /** Who has a role may have changed. */
@@ -248,7 +250,7 @@ export class ReplicatedNamespace {
     const name = toHex(agent)
     const onBehind = (entries: number): void => void this.#behind.set(name, entries)
     try {
-      return await this.#context.inTurn(signal, () =>
+      return await this.#context.inTurn(agent, signal, () =>
         runSync({ network, scheduler, log: this.log, agent, wants, onBehind, signal }),
       )
     } finally {
@@ -319,7 +321,7 @@ export class ReplicatedNamespace {
 
   #every(): void {
     const { from, to } = syncEveryMs
-    this.#timers.set('every', from + this.#context.random() * (to - from), () => {
+    this.#timers.set('every', (from + this.#context.random() * (to - from)) * this.#context.stretch(), () => {
       const members = this.connectedMembers()
       const agent = members[Math.floor(this.#context.random() * members.length)]
       if (agent === undefined) this.dial()

@@ -218,7 +218,7 @@ export class ReplicatedPartial {
 
   #every(): void {
     const { from, to } = syncEveryMs
-    this.#timers.set('every', from + this.#context.random() * (to - from), () => {
+    this.#timers.set('every', (from + this.#context.random() * (to - from)) * this.#context.stretch(), () => {
       const [agent] = this.#shuffled(this.#connected())
       if (agent !== undefined) this.request(agent)
       this.#askConnected()
@@ -230,7 +230,7 @@ export class ReplicatedPartial {
     peer.again = false
     const run = async (): Promise<void> => {
       try {
-        const isTold = await this.#context.inTurn(this.#ending.signal, () =>
+        const isTold = await this.#context.inTurn(peer.agent, this.#ending.signal, () =>
           this.#rounds(peer.agent, this.#ending.signal),
         )
         if (isTold) this.#worked(peer)

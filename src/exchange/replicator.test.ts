@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
-import { toHex } from '../encoding/index.ts'
+import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
+import { syncStreamBurst } from '../limits.ts'
 import { agentOf, MemoryLog } from './memory-log.test-helper.ts'
 import { Replicator, type ReplicatorOptions } from './replicator.ts'
 import type { SyncMessage } from './sync-codec.ts'
@@ -128,6 +129,25 @@ describe('connected members', () => {
     await world.work()
     expect(b.hashes).toEqual(a.hashes)
   })
+
+  it('of any number of namespaces keep them in step without being taken for a flood', async () => {
+    const pairs = Array.from({ length: syncStreamBurst + 50 }, two)
+    const [one, other] = [world.add(owner), world.add(agentOf(1))]
+    for (const [a, b] of pairs) {
+      one.replicator.follow(a)
+      other.replicator.follow(b)
+      b.put()
+    }
+    const inStep = (): boolean => pairs.every(([a, b]) => equalBytes(a.vectorHash, b.vectorHash))
+    world.connect(one, other)
+    for (let seconds = 0; seconds < 60 && !inStep(); seconds += 5) await world.pass(5_000, 1_000)
+    expect(inStep()).toBe(true)
+    const before = world.streams
+    await world.pass(3 * 60_000, 10_000)
+    // Nothing happens, and each looks all the same.
+    expect(world.streams - before).toBeGreaterThan(pairs.length)
+    expect([...one.peer.penalties, ...other.peer.penalties]).toEqual([])
+  }, 60_000)
 
   it('that already have the same on connecting only say so', async () => {
     const [a, b] = two()

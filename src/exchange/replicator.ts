@@ -1,6 +1,7 @@
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxSyncOffers, maxSyncRounds } from '../limits.ts'
+import { maxLogsInStep, maxSyncOffers, maxSyncRounds, syncPace } from '../limits.ts'
+import { Pace } from './pace.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import { type NamespaceSyncStatus, ReplicatedNamespace, type ReplicatorContext } from './replicator-log.ts'
 import { type Following, ReplicatedPartial } from './replicator-partial.ts'
@@ -21,6 +22,8 @@ export interface ReplicatorOptions {
   readonly random: () => number
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
+  /** How fast streams are opened to one agent, where others open some as well. */
+  readonly pace?: Pace | undefined
   /** An agent says that this one has a role in a namespace (32 bytes) that is not followed here. Anyone may say so, and again. */
   readonly onInvited?: ((namespace: Uint8Array, from: Uint8Array) => void) | undefined
 }
@@ -55,8 +58,11 @@ export class Replicator implements AsyncDisposable {
   readonly #links = new Map<string, PushLink>()
   /** By connected agent, the namespaces that it was offered on this connection. */
   readonly #offered = new Map<string, Set<string>>()
+  /** Agents in hex that are about to be offered something. */
+  readonly #offering = new Set<string>()
   readonly #running = new Set<Promise<void>>()
   readonly #rounds = new Turns(maxSyncRounds)
+  readonly #pace: Pace
   readonly #graces = new Set<() => void>()
   readonly #stopPeers: () => void
   #stopOffering: (() => void) | undefined
@@ -64,6 +70,7 @@ export class Replicator implements AsyncDisposable {
   constructor(options: ReplicatorOptions) {
     this.#options = options
     const { network, scheduler } = options
+    this.#pace = options.pace ?? new Pace(scheduler, syncPace)
     this.#service = new SyncService({
       network,
       scheduler,
@@ -216,10 +223,15 @@ export class Replicator implements AsyncDisposable {
       scheduler,
       random,
       self,
-      inTurn: (signal, work) => this.#rounds.run(signal, work),
+      inTurn: (agent, signal, work) => this.#inTurn(agent, signal, work),
+      stretch: () => Math.max(1, (this.#followed.size + this.#partial.size) / maxLogsInStep),
       push: (agent, from, entries) => this.#link(agent).push(from, entries),
       onAuthChanged: () => this.#offerSoon(),
     }
+  }
+
+  async #inTurn<T>(agent: Uint8Array, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    return await this.#pace.run(agent, signal, () => this.#rounds.run(signal, work))
   }
 
   #of(log: ReplicatedLog): ReplicatedNamespace | undefined {
@@ -273,41 +285,59 @@ export class Replicator implements AsyncDisposable {
     if (this.#stopOffering !== undefined || this.#ending.signal.aborted) return
     this.#stopOffering = this.#options.scheduler.setTimer(offerDelayMs, () => {
       this.#stopOffering = undefined
-      for (const agent of this.#options.network.connected()) this.#offer(agent)
+      for (const agent of this.#options.network.connected()) this.#keep(this.#offer(agent).catch(() => {}))
     })
   }
 
-  /** Offers what that agent has a role in and was not offered before on this connection. */
-  #offer(agent: Uint8Array): void {
-    const { network, scheduler, self } = this.#options
-    const offered = this.#offered.get(toHex(agent))
-    if (offered === undefined || equalBytes(agent, self)) return
-    const logs = [...this.#followed]
-      .filter(([id, { log }]) => !offered.has(id) && log.roleOf(agent) !== undefined)
-      .slice(0, maxSyncOffers)
-    if (logs.length === 0) return
+  /** Offers what that agent has a role in and was not offered before on this connection; what comes while that waits for its turn goes along. */
+  async #offer(agent: Uint8Array): Promise<void> {
+    const name = toHex(agent)
+    if (this.#offering.has(name) || equalBytes(agent, this.#options.self)) return
+    this.#offering.add(name)
+    const began = (): boolean => this.#offering.delete(name)
+    const offering = this.#pace.run(agent, this.#ending.signal, async () => {
+      began()
+      const logs = this.#toOffer(name, agent)
+      if (logs.length > 0) await this.#sendOffer(agent, logs)
+    })
+    await offering.finally(began)
+  }
+
+  #toOffer(name: string, agent: Uint8Array): ReplicatedLog[] {
+    const offered = this.#offered.get(name)
+    if (offered === undefined) return []
+    const due = [...this.#followed].filter(([id, { log }]) => !offered.has(id) && log.roleOf(agent) !== undefined)
+    if (due.length > maxSyncOffers) this.#offerSoon()
+    const logs = due.slice(0, maxSyncOffers)
     for (const [id] of logs) offered.add(id)
+    return logs.map(([, { log }]) => log)
+  }
+
+  async #sendOffer(agent: Uint8Array, logs: readonly ReplicatedLog[]): Promise<void> {
+    const { network, scheduler, self } = this.#options
     const { signal } = this.#ending
-    const all = logs.map(([, { log }]) => log)
-    this.#keep(
-      sendOffer({ network, scheduler, self, signal }, agent, all).then(
-        ({ inStep, unknown }) => {
-          for (const log of inStep) this.#of(log)?.heardFrom(agent, 'same')
-          // It may have the log all the same, and not know that this agent has a role.
-          for (const log of unknown) this.#keep(claimRole({ network, scheduler, log, agent, signal }).catch(() => {}))
-        },
-        () => {
-          // A round says why that agent cannot be talked to.
-          for (const [, followed] of logs) followed.request(agent)
-        },
-      ),
-    )
-    if (logs.length === maxSyncOffers) this.#offerSoon()
+    try {
+      const { inStep, unknown } = await sendOffer({ network, scheduler, self, signal }, agent, logs)
+      for (const log of inStep) this.#of(log)?.heardFrom(agent, 'same')
+      // It may have the log all the same, and not know that this agent has a role.
+      for (const log of unknown) {
+        const claiming = this.#inTurn(agent, signal, () => claimRole({ network, scheduler, log, agent, signal }))
+        this.#keep(claiming.catch(() => {}))
+      }
+    } catch {
+      // A round says why that agent cannot be talked to.
+      for (const log of logs) this.#of(log)?.request(agent)
+    }
   }
 
   #onOffer(agent: Uint8Array, rows: readonly OfferRow[]): { same: number[]; unknown: number[] } {
     const { self } = this.#options
-    const logs = new Map([...this.#followed.values()].map((f) => [toHex(offerTag(f.log.id, self, agent)), f]))
+    // Each tag is a hash: a stranger has none made.
+    const logs = new Map(
+      [...this.#followed.values()]
+        .filter(({ log }) => log.roleOf(agent) !== undefined || log.hadRole?.(agent) === true)
+        .map((followed) => [toHex(offerTag(followed.log.id, self, agent)), followed]),
+    )
     const same: number[] = []
     const unknown: number[] = []
     rows.forEach(({ tag, state }, index) => {
@@ -315,7 +345,7 @@ export class Replicator implements AsyncDisposable {
       // A stranger who knows an id is not told whether the namespace is here.
       if (followed === undefined || followed.log.roleOf(agent) === undefined) {
         if (unknown.length < maxUnknownOffers && this.#options.onInvited !== undefined) unknown.push(index)
-        if (followed?.log.hadRole?.(agent) === true) followed.request(agent)
+        followed?.request(agent)
         return
       }
       const { log } = followed

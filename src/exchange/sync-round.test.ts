@@ -41,6 +41,7 @@ describe('a round', () => {
     const { log, outcome } = await joinNamespace({
       network: world.peer(ann),
       scheduler: world.scheduler,
+      self: ann.publicKey,
       id: a.id,
       providers: [
         { agent: bob.publicKey, addresses: [] },
@@ -159,6 +160,7 @@ describe('a round', () => {
       joinNamespace({
         network: world.peer(eve),
         scheduler: world.scheduler,
+        self: eve.publicKey,
         id: a.id,
         providers: providers.map((agent) => ({ agent, addresses: [] })),
         create: async () => a,

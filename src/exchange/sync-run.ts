@@ -19,6 +19,7 @@ import {
   sendVector,
   tipsByChain,
   wantsOf,
+  whileAllowed,
 } from './sync-transfer.ts'
 import { type SyncContents, viewOf } from './sync-view.ts'
 
@@ -119,7 +120,7 @@ async function runRound(
     const due = theirs.same
       ? undefined
       : isMember()
-        ? entriesFor(log, view, ours, theirs, stream)
+        ? whileAllowed(isMember, entriesFor(log, view, ours, theirs, stream))
         : farewell(theirs.rows)
     const sent = due === undefined ? 0 : await sendEntries(stream, due)
     await stream.send({ type: 'end', hash: await ownHash() })

@@ -43,6 +43,7 @@ import {
   sendEntries,
   sendVector,
   type TheirVector,
+  whileAllowed,
 } from './sync-transfer.ts'
 import { type ArtifactView, viewOf } from './sync-view.ts'
 import { VectorRoom, type VectorShare } from './vector-room.ts'
@@ -444,14 +445,6 @@ async function denialOf(log: ReplicatedLog | undefined, permission: Permission):
     if (evidence.length < maxDenialEvidence) evidence.push(bytes)
   }
   return { type: 'denied', reason: permission.reason, evidence }
-}
-
-/** Ends with an error as soon as the agent may read no more. */
-async function* whileAllowed(isAllowed: () => boolean, entries: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  for await (const entry of entries) {
-    if (!isAllowed()) throw new ArtifactHubError('ACCESS_DENIED', 'this agent may not read any more')
-    yield entry
-  }
 }
 
 /** Whether a message begins a round. */

@@ -1,4 +1,5 @@
 import { toHex } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
 import { maxSyncVectorRows, maxSyncWants, maxUselessSyncBatches } from '../limits.ts'
 import { entriesRoomBytes, roomOf, rowsInPage } from './sync-codec.ts'
 import type { Received, ReplicatedLog, VectorRow } from './sync-log.ts'
@@ -73,6 +74,17 @@ export async function receiveVector(
 
 function expectVector(stream: SyncStream) {
   return stream.expect('vector')
+}
+
+/** Ends with an error as soon as the agent may read no more. */
+export async function* whileAllowed(
+  isAllowed: () => boolean,
+  entries: AsyncIterable<Uint8Array>,
+): AsyncIterable<Uint8Array> {
+  for await (const entry of entries) {
+    if (!isAllowed()) throw new ArtifactHubError('ACCESS_DENIED', 'this agent may not read any more')
+    yield entry
+  }
 }
 
 /** Sends entries in frames as large as may be. Resolves with how many. */

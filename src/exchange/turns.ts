@@ -9,8 +9,8 @@ export class Turns {
   }
 
   /** Runs `work` when it is its turn. @throws what `work` throws; the signal's reason while it waits */
-  async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    signal.throwIfAborted()
+  async run<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    signal?.throwIfAborted()
     if (this.#running < this.#max) this.#running += 1
     else await this.#wait(signal)
     try {
@@ -23,17 +23,17 @@ export class Turns {
     }
   }
 
-  async #wait(signal: AbortSignal): Promise<void> {
+  async #wait(signal: AbortSignal | undefined): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const end = (settle: () => void) => (): void => {
         this.#waiting.delete(go)
-        signal.removeEventListener('abort', stop)
+        signal?.removeEventListener('abort', stop)
         settle()
       }
       const go = end(resolve)
-      const stop = end(() => reject(signal.reason))
+      const stop = end(() => reject(signal?.reason))
       this.#waiting.add(go)
-      signal.addEventListener('abort', stop, { once: true })
+      signal?.addEventListener('abort', stop, { once: true })
     })
   }
 }

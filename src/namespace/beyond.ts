@@ -21,7 +21,7 @@ export async function* entriesBeyond(
     const name = bytesText(row.chain)
     theirTips.set(name, [...(theirTips.get(name) ?? []), row])
   }
-  for (const tips of inOrder(parts.id, membership, chains)) {
+  for (const tips of inOrder(membership, chains)) {
     signal?.throwIfAborted()
     const [first] = tips
     if (first === undefined) continue
@@ -84,15 +84,32 @@ async function ancestorsOf(
   return wanted
 }
 
+/**
+ * So many of these rows: whoever may write can begin any number of chains, and keeps nobody's else, nor what ends its role, from being told of. Of what is not
+ * told the other side gives what it has once more.
+ */
+export function rowsWithin(rows: readonly Tip[], membership: Membership, max: number): readonly Tip[] {
+  if (rows.length <= max) return rows
+  const byGrant = Map.groupBy(rows, ({ grant }) => bytesText(grant))
+  const grants = [...byGrant.values()].map((tips) => ({ tips, rank: rankOfGrant(membership, (tips[0] as Tip).grant) }))
+  const inTurn = grants.sort((a, b) => b.rank - a.rank || a.tips.length - b.tips.length)
+  const told = new Set(inTurn.flatMap(({ tips }) => tips).slice(0, max))
+  return rows.filter((row) => told.has(row))
+}
+
+function rankOfGrant(membership: Membership, grant: Uint8Array): number {
+  if (equalBytes(grant, membership.namespace)) return 3
+  const { role } = membership.grantOf(grant) ?? {}
+  return role === undefined ? 0 : rankOf(role)
+}
+
 /** The tips of each chain: the owner's chains first, then admins', then the others', for who stands in one was granted it in one before. */
-function inOrder(id: Uint8Array, membership: Membership, chains: Chains): (readonly Tip[])[] {
+function inOrder(membership: Membership, chains: Chains): (readonly Tip[])[] {
   const byChain = new Map<string, { tips: readonly Tip[]; rank: number }>()
   for (const tip of chains.all()) {
     const name = bytesText(tip.chain)
     if (byChain.has(name)) continue
-    const grant = membership.grantOf(tip.grant)
-    const rank = equalBytes(tip.grant, id) ? 3 : grant === undefined ? 0 : rankOf(grant.role)
-    byChain.set(name, { tips: chains.shownTipsOf(tip.chain), rank })
+    byChain.set(name, { tips: chains.shownTipsOf(tip.chain), rank: rankOfGrant(membership, tip.grant) })
   }
   return [...byChain.values()].sort((a, b) => b.rank - a.rank).map(({ tips }) => tips)
 }

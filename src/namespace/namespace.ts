@@ -3,6 +3,7 @@ import type { ArtifactState, Catalog, ContentRoot, VersionRecord } from '../cata
 import { artifactIdOf, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
+import { maxSyncVectorRows } from '../limits.ts'
 import {
   decodeEntry,
   type Entry,
@@ -19,7 +20,7 @@ import { isEstimatedRoot, type Totals } from './accounts.ts'
 import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
 import { unreadGenesis } from './auth-log.ts'
 import { AuthPart, type EntryIds } from './auth-part.ts'
-import { entriesBeyond } from './beyond.ts'
+import { entriesBeyond, rowsWithin } from './beyond.ts'
 import { type CapabilityQuestion, checkCapability, isIssuedHere } from './capability-check.ts'
 import { writeRevokeCapabilities } from './capability-writes.ts'
 import { chainOf, type Tip } from './chains.ts'
@@ -262,9 +263,12 @@ export class Namespace implements NamespaceParts {
     return this.#ledger.chains.vector.hash
   }
 
-  /** The tips of all chains, ascending by chain, then hash: of a bounded one those of what is within its limit or proves a fork. */
+  /**
+   * The tips of all chains, ascending by chain, then hash: of a bounded one those of what is within its limit or proves a fork. No more than a round has room
+   * for: those of who decides on members first, and of the others first of whoever has few.
+   */
   vector(): readonly Tip[] {
-    return this.#ledger.chains.vector.rows
+    return rowsWithin(this.#ledger.chains.vector.rows, this.membership, maxSyncVectorRows)
   }
 
   /** Every entry held that none follows, beyond the limit of its chain too, in no order: what an adopt can name. */

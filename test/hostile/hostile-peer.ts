@@ -61,7 +61,7 @@ export class HostilePeer implements AsyncDisposable {
   async join(id: Uint8Array): Promise<void> {
     const providers = [{ agent: this.victim, addresses: [] }]
     const create = (genesis: Uint8Array) => this.log.joinFrom(id, genesis)
-    await joinNamespace({ network: this.network, scheduler, id, providers, create })
+    await joinNamespace({ network: this.network, scheduler, self: this.log.id, id, providers, create })
   }
 
   /** An honest round. */

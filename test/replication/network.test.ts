@@ -106,7 +106,7 @@ test('a stranger gets no entry, no block and no word about what is held', async 
   // It knows all ids, and hears what it would hear of a namespace that does not exist.
   for (const namespace of [parseNamespaceId(secret.id), new Uint8Array(32)]) {
     await failureOf(
-      joinNamespace({ ...common, id: namespace, providers: [{ agent, addresses: [] }], create: never }),
+      joinNamespace({ ...common, self: agent, id: namespace, providers: [{ agent, addresses: [] }], create: never }),
       'ACCESS_DENIED',
     )
     const question = { namespace, artifact: parseArtifactId(written.id), root, waitMs: 0 }

@@ -165,7 +165,7 @@ test('who relays all that two agents share learns that they talk, and neither wh
   const { network } = relay.agent
   const asked = joinNamespace({
     ...{ network, scheduler, signal: new AbortController().signal },
-    ...{ id: alice.namespace('personal').log.id, providers: [alice.peer] },
+    ...{ self: relay.agent.id, id: alice.namespace('personal').log.id, providers: [alice.peer] },
     create: () => expect.fail('it was given the beginning'),
   })
   await failureOf(asked, 'ACCESS_DENIED')

@@ -137,7 +137,7 @@ async function asks(agent: LocalAgent, provider: LocalAgent, { artifact, root }:
   agent.network.addAddresses(provider.id, provider.peer.addresses)
   const presentation = token && encodePresentation(token, undefined)
   const create = () => expect.fail('it was given the beginning')
-  const join = joinNamespace({ ...common, id: namespace, providers: [provider.peer], create })
+  const join = joinNamespace({ ...common, self: agent.id, id: namespace, providers: [provider.peer], create })
   const question = { namespace, artifact, root: root.digest, waitMs: 0, presentation }
   await using transfers = new Transfers({ ...common, engine: inThreadEngine })
   await using transfer = transfers.open({
@@ -378,7 +378,7 @@ describe('who holds a group’s ticket', () => {
       expect([lead, plain].map(({ id }) => told.includes(raw(id)))).toEqual([true, false])
       for (const bytes of proof) expect(decodeUnverifiedEntry(bytes, { partial: true }).keys).toBeUndefined()
       const create = () => expect.fail('it was given the beginning')
-      const joining = joinNamespace({ ...common, id: group, providers: [one.peer], create })
+      const joining = joinNamespace({ ...common, self: stranger.id, id: group, providers: [one.peer], create })
       expect(await codeOf(joining)).toBe('ACCESS_DENIED')
     }
     expect(await askDescriptor(common, lead.id, new Uint8Array(32))).toBeUndefined()

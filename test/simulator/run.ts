@@ -165,6 +165,7 @@ export class Run {
       await joinNamespace({
         network: this.endpoint,
         scheduler: this.scheduler,
+        self: this.machine.id,
         id,
         providers: [{ agent: from, addresses: [] }],
         create: async (genesis) => {

@@ -1,7 +1,13 @@
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
 import { isHubError } from '../../../src/errors.ts'
-import { askDescriptor, type QuestionServer, serveGroups, tellDescriptor } from '../../../src/exchange/index.ts'
-import { groupAskMs, groupConfirmMs, groupRefreshMs } from '../../../src/limits.ts'
+import {
+  AgentTurns,
+  askDescriptor,
+  type QuestionServer,
+  serveGroups,
+  tellDescriptor,
+} from '../../../src/exchange/index.ts'
+import { groupAskMs, groupConfirmMs, groupRefreshMs, maxGroupQuestionsToAgent } from '../../../src/limits.ts'
 import type { ShownDescriptor } from '../../../src/namespace/index.ts'
 import type { Replication } from '../replication/replication.ts'
 import { Background } from './background.ts'
@@ -22,6 +28,7 @@ export class GroupNews {
   readonly #background: Background
   readonly #server: QuestionServer | undefined
   readonly #stopListening: () => void
+  readonly #asking = new AgentTurns(maxGroupQuestionsToAgent)
   /** By group in hex: one piece of news after the other. */
   readonly #turns = new Map<string, Promise<void>>()
   /** By connected agent in hex, groups in hex that it was asked about: it tells of what comes. */
@@ -118,7 +125,8 @@ export class GroupNews {
   async #askOne(agent: Uint8Array, group: Uint8Array, signal: AbortSignal): Promise<ShownDescriptor | undefined> {
     const { network, scheduler } = this.#replication.env
     try {
-      const shown = await askDescriptor({ network, scheduler, signal }, agent, group)
+      const ask = () => askDescriptor({ network, scheduler, signal }, agent, group)
+      const shown = await this.#asking.run(agent, signal, ask)
       if (shown !== undefined && (await this.descriptors.hear(shown))) this.spread(group)
       return shown
     } catch (error) {

@@ -1,10 +1,9 @@
-import { toHex } from '../../../src/encoding/index.ts'
-import { askHolding, type PeerNetwork, type Scheduler } from '../../../src/exchange/index.ts'
+import type { HoldingAsker, PeerNetwork, Scheduler } from '../../../src/exchange/index.ts'
 import { formatDid } from '../../../src/identity/index.ts'
-import { replicaTimeoutMs as defaultTimeoutMs, maxHoldersAsked, maxHoldingWaitMs } from '../../../src/limits.ts'
+import { replicaTimeoutMs as defaultTimeoutMs, holderTurnMs } from '../../../src/limits.ts'
 import type { ReplicaOptions, ReplicaReport } from '../../peer-client.ts'
 import type { Found } from '../lookup.ts'
-import { membersByReach } from './members-by-reach.ts'
+import { Holders } from './holders.ts'
 
 interface ConfirmOptions {
   readonly network: PeerNetwork
@@ -13,6 +12,7 @@ interface ConfirmOptions {
   readonly monotonic: () => number
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
+  readonly holdings: HoldingAsker
 }
 
 /** An agent that does not answer is asked again after this, milliseconds. */
@@ -29,8 +29,7 @@ export async function confirmReplicas(
   { replicas, replicaTimeoutMs = defaultTimeoutMs, signal }: ReplicaOptions & { signal?: AbortSignal | undefined },
 ): Promise<ReplicaReport | undefined> {
   if (replicas === undefined || replicas === 0) return undefined
-  const { network, scheduler, monotonic } = options
-  const confirmed = new Map<string, Uint8Array>()
+  const { network, scheduler, monotonic, holdings } = options
   const end = monotonic() + replicaTimeoutMs
   const done = new AbortController()
   const over = Promise.withResolvers<void>()
@@ -40,49 +39,48 @@ export async function confirmReplicas(
   }
   const stopTimer = scheduler.setTimer(replicaTimeoutMs, finish)
   signal?.addEventListener('abort', finish, { once: true })
-  const asking = new Map<string, Promise<void>>()
+  const holders = new Holders(log, options)
+  const asking = new Set<Promise<void>>()
   const ask = async (agent: Uint8Array): Promise<void> => {
-    while (!done.signal.aborted) {
-      const waitMs = Math.max(0, Math.min(maxHoldingWaitMs, Math.ceil(end - monotonic())))
-      const question = { namespace: log.id, artifact: record.artifact, root: record.root.digest, waitMs }
-      const holds = await askHolding({ network, scheduler, signal: done.signal }, agent, question).catch(
-        () => undefined,
-      )
-      if (holds === 'all') {
-        confirmed.set(toHex(agent), agent)
-        if (confirmed.size >= replicas) finish()
-        return
-      }
-      await pause(scheduler, askAgainMs, done.signal)
-    }
+    const began = monotonic()
+    const waitMs = Math.max(0, Math.min(holderTurnMs, Math.ceil(end - began)))
+    const question = { namespace: log.id, artifact: record.artifact, root: record.root.digest, waitMs }
+    holders.told(agent, await holdings.ask(agent, question, done.signal).catch(() => undefined))
+    if (holders.confirmed.length >= replicas) finish()
+    await pause(scheduler, began + askAgainMs - monotonic(), done.signal)
+    holders.release(agent)
   }
   const askMembers = (): void => {
-    for (const agent of membersByReach(log, options)) {
-      if (done.signal.aborted || asking.size >= maxHoldersAsked) return
-      const key = toHex(agent)
-      if (!asking.has(key)) asking.set(key, ask(agent))
+    if (done.signal.aborted) return
+    for (let agent = holders.next(); agent !== undefined; agent = holders.next()) {
+      const asked = ask(agent).finally(() => {
+        asking.delete(asked)
+        askMembers()
+      })
+      asking.add(asked)
     }
   }
-  const stopListening = network.onPeer((_, isConnected) => {
-    if (isConnected) askMembers()
-  })
+  const stops = [
+    network.onPeer((_, isConnected) => isConnected && askMembers()),
+    log.subscribe(({ authChanged }) => authChanged && askMembers()),
+  ]
   try {
     if (signal?.aborted === true) finish()
     askMembers()
     await over.promise
   } finally {
     stopTimer()
-    stopListening()
+    for (const stop of stops) stop()
     signal?.removeEventListener('abort', finish)
     finish()
-    await Promise.all(asking.values())
+    await Promise.all(asking)
   }
   signal?.throwIfAborted()
-  return { requested: replicas, confirmed: [...confirmed.values()].map(formatDid) }
+  return { requested: replicas, confirmed: holders.confirmed.map(formatDid) }
 }
 
 async function pause(scheduler: Scheduler, delayMs: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return
+  if (signal.aborted || delayMs <= 0) return
   const over = Promise.withResolvers<void>()
   const stop = scheduler.setTimer(delayMs, over.resolve)
   const onAbort = (): void => over.resolve()

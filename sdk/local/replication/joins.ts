@@ -1,6 +1,12 @@
 import { equalBytes, formatNamespaceId, parseNamespaceId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
-import { joinNamespace, type KnownPeer, type PeerNetwork, type Scheduler } from '../../../src/exchange/index.ts'
+import {
+  joinNamespace,
+  type KnownPeer,
+  type Pace,
+  type PeerNetwork,
+  type Scheduler,
+} from '../../../src/exchange/index.ts'
 import { formatDid } from '../../../src/identity/index.ts'
 import { joinPauseMs, maxInvitations, maxTicketPeers, retryBackoffMs } from '../../../src/limits.ts'
 import type { LogKind, Namespace } from '../../../src/namespace/index.ts'
@@ -11,6 +17,7 @@ import { type Discovery, discoveryKey } from './discovery.ts'
 interface JoinsOptions {
   readonly network: PeerNetwork
   readonly scheduler: Scheduler
+  readonly pace: Pace
   readonly discovery: Discovery
   /** A number from 0 up to 1, for jitter. */
   readonly chance: () => number
@@ -155,26 +162,33 @@ export class Joins {
     told: ReadonlySet<string>,
     signal: AbortSignal | undefined,
   ): Promise<OpenNamespace> {
-    const { network, scheduler, namespaces, self } = this.#options
+    const { network, scheduler, pace, namespaces, self } = this.#options
     const { id, kind, name, peers } = target
-    const others = [...told].map((agent) => ({ agent: new Uint8Array(Buffer.from(agent, 'hex')), addresses: [] }))
-    const providers = [...others, ...peers.filter(({ agent }) => !told.has(toHex(agent)))]
+    const connected = new Set(network.connected().map(toHex))
+    const isThere = ({ agent }: KnownPeer): boolean => connected.has(toHex(agent))
+    // Whom the ticket names before whoever says so; and these, whose word is the newest first, before those who must be dialled.
+    const others = [...told]
+      .reverse()
+      .map((agent) => ({ agent: new Uint8Array(Buffer.from(agent, 'hex')), addresses: [] }))
+    const named = peers.filter(({ agent }) => !told.has(toHex(agent)))
+    const providers = [...named.filter(isThere), ...others, ...named.filter((peer) => !isThere(peer))]
     let joined: OpenNamespace | undefined
     const before = namespaces.endingOf(id)
     const create = async (genesis: Uint8Array): Promise<Namespace> => {
       joined = await namespaces.join({ id, kind, name, genesis })
       return joined.log
     }
+    const by = { network, scheduler, pace, self, id, create, signal }
     let failure: unknown
     try {
-      await joinNamespace({ network, scheduler, id, providers, create, signal })
+      await joinNamespace({ ...by, providers })
     } catch (error) {
       failure = error
       // Whom the ticket names are away; others may have come since.
       const more =
         joined === undefined && isHubError(error, 'UNAVAILABLE') ? await this.#find(id, providers, signal) : []
       if (more.length > 0) {
-        await joinNamespace({ network, scheduler, id, providers: more, create, signal }).catch((later) => {
+        await joinNamespace({ ...by, providers: more }).catch((later) => {
           signal?.throwIfAborted()
           // That somebody is there who serves nothing to this agent says more.
           if (isHubError(later, 'ACCESS_DENIED')) failure = later

@@ -3,10 +3,12 @@ import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import {
   type BlockServer,
   durableShare,
+  HoldingAsker,
   type Holds,
   type KnownPeer,
   type NamespaceRoots,
   type NamespaceSyncStatus,
+  Pace,
   type QuestionServer,
   Replicator,
   type SyncServiceCounters,
@@ -14,7 +16,7 @@ import {
   serveHolding,
 } from '../../../src/exchange/index.ts'
 import { parseTicket, type Ticket, ticketKindText } from '../../../src/identity/index.ts'
-import { gcGraceMs } from '../../../src/limits.ts'
+import { gcGraceMs, syncPace } from '../../../src/limits.ts'
 import type { Namespace } from '../../../src/namespace/index.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
 import type { LocalEnvironment } from '../environment.ts'
@@ -57,6 +59,8 @@ export class Replication implements AsyncDisposable {
   readonly namespaces: LocalNamespaces
   readonly contacts: Contacts
   readonly joins: Joins
+  /** What other nodes hold. */
+  readonly holdings: HoldingAsker
   #follows: Follows | undefined
   readonly #replicator: Replicator | undefined
   readonly #blockServer: BlockServer | undefined
@@ -79,8 +83,10 @@ export class Replication implements AsyncDisposable {
     this.contacts = contacts
     this.#settings = settings
     const self = agent.publicKey
+    this.holdings = new HoldingAsker(env)
     const chance = (): number => this.chance()
-    this.joins = new Joins({ network, scheduler, discovery: env.discovery, chance, self, namespaces })
+    const pace = new Pace(scheduler, syncPace)
+    this.joins = new Joins({ network, scheduler, pace, discovery: env.discovery, chance, self, namespaces })
     if (isOnline) {
       const lookup = (id: Uint8Array) => this.#followed.get(toHex(id))
       this.#replicator = new Replicator({
@@ -88,6 +94,7 @@ export class Replication implements AsyncDisposable {
         scheduler,
         random: chance,
         self,
+        pace,
         onInvited: (namespace, from) => this.joins.invited(namespace, from),
       })
       this.#blockServer = serveBlocks({

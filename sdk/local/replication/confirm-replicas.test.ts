@@ -1,0 +1,91 @@
+import { describe, expect, test } from 'vitest'
+import { HoldingAsker, serveHolding } from '../../../src/exchange/index.ts'
+import { AgentKey, formatDid } from '../../../src/identity/index.ts'
+import { maxHoldersAsked, maxHoldingQuestionsOfAgent } from '../../../src/limits.ts'
+import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../../test/support/memory-network.ts'
+import { NamespaceNode, TestTime } from '../../../test/support/namespace-nodes.ts'
+import type { Found } from '../lookup.ts'
+import { confirmReplicas } from './confirm-replicas.ts'
+
+/** An owner who writes, and members whose nodes say what they hold. */
+class World {
+  readonly scheduler = new ManualScheduler()
+  readonly network = new MemoryNetwork()
+  readonly owner = new NamespaceNode(1, new TestTime())
+  readonly peer = this.network.join(this.owner.id)
+  readonly holdings = new HoldingAsker({ network: this.peer, scheduler: this.scheduler })
+  found: Found | undefined
+  #members = 0
+
+  async start(): Promise<this> {
+    const { ns } = await this.owner.create()
+    const record = await ns.catalog.get(await this.owner.write('content'))
+    this.found = { namespace: { log: ns }, record } as Found
+    return this
+  }
+
+  /** A member whose node holds all of it, or none, and is not connected. */
+  async member(role: 'reader' | 'replica', holds: () => boolean): Promise<MemoryPeer> {
+    const agent = new AgentKey(new Uint8Array(32).fill(++this.#members + 10)).publicKey
+    await this.owner.ns.grant({ agent, role })
+    const network = this.network.join(agent)
+    serveHolding({
+      network,
+      scheduler: this.scheduler,
+      self: agent,
+      lookup: () => ({
+        roleOf: () => 'owner',
+        rootOf: () => undefined,
+        holds: async () => (holds() ? 'all' : 'none'),
+        onMore: () => () => {},
+      }),
+    })
+    return network
+  }
+
+  confirm(replicas: number) {
+    const { peer: network, scheduler, holdings } = this
+    const options = { network, scheduler, holdings, monotonic: () => scheduler.now(), self: this.owner.id }
+    return confirmReplicas(options, this.found as Found, { replicas })
+  }
+}
+
+describe('copies of a write', () => {
+  test('are counted on a replica that comes late, however many members are there who fetch nothing', async () => {
+    const world = await new World().start()
+    for (let at = 0; at < 2 * maxHoldersAsked; at++) {
+      world.network.connect(world.peer, await world.member('reader', () => false))
+    }
+    const replica = await world.member('replica', () => true)
+    const confirming = world.confirm(1)
+    world.scheduler.setTimer(3_000, () => world.network.connect(world.peer, replica))
+    const report = await world.scheduler.until(confirming)
+    expect(report).toEqual({ requested: 1, confirmed: [formatDid(replica.agent)] })
+  })
+
+  test('are counted on any member, though replicas that are there never have it', async () => {
+    const world = await new World().start()
+    for (let at = 0; at < 2 * maxHoldersAsked; at++) {
+      world.network.connect(world.peer, await world.member('replica', () => false))
+    }
+    const reader = await world.member('reader', () => true)
+    world.network.connect(world.peer, reader)
+    const report = await world.scheduler.until(world.confirm(1))
+    expect(report).toEqual({ requested: 1, confirmed: [formatDid(reader.agent)] })
+  })
+
+  test('of many writes at once are asked for within the bounds of who holds them', async () => {
+    const world = await new World().start()
+    let isThere = false
+    const replica = await world.member('replica', () => isThere)
+    world.network.connect(world.peer, replica)
+    const writes = Array.from({ length: 4 * maxHoldingQuestionsOfAgent }, () => world.confirm(1))
+    world.scheduler.setTimer(8_000, () => {
+      isThere = true
+    })
+    for (const report of await world.scheduler.until(Promise.all(writes), 200)) {
+      expect(report?.confirmed).toEqual([formatDid(replica.agent)])
+    }
+    expect(replica.penalties).toEqual([])
+  })
+})
