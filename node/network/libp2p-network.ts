@@ -202,7 +202,12 @@ export class Libp2pNetwork implements Network {
   }
 
   addresses(): string[] {
-    return this.#closed === undefined ? this.libp2p.getMultiaddrs().map(String) : []
+    if (this.#closed !== undefined) return []
+    const { libp2p } = this
+    const own = libp2p.services.own.all().map(String)
+    const self = `/p2p/${libp2p.peerId}`
+    const whole = own.map((address) => (address.endsWith(self) ? address : address + self))
+    return [...new Set([...libp2p.getMultiaddrs().map(String), ...whole])]
   }
 
   penalise(agent: Uint8Array, misbehaviour: Misbehaviour): void {

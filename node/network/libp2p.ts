@@ -39,6 +39,7 @@ import { withBulkStreams } from './bulk-listener.ts'
 import type { BulkStreams } from './bulk-streams.ts'
 import type { Gate } from './gate.ts'
 import type { NetworkMode } from './network.ts'
+import { OwnAddresses } from './own-addresses.ts'
 import { RelayListeners } from './relay-listeners.ts'
 import { formatSwarmKey } from './swarm-key.ts'
 import { tlsOnSocket } from './tls-on-socket.ts'
@@ -49,12 +50,13 @@ const publicKadProtocol = '/ipfs/kad/1.0.0'
 /** Under the name that libp2p uses by default every IPFS node near would be asked. */
 const mdnsService = '_artifact-hub._udp.local'
 
-/** libp2p's services; this node uses the first four by name. */
+/** libp2p's services; this node uses the first five by name. */
 export type Services = {
   dht: KadDHT
   pubsub: GossipSub
   ping: Ping
   relays: RelayListeners
+  own: OwnAddresses
   identify: unknown
   identifyPush: unknown
   dcutr: unknown
@@ -217,6 +219,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
           }
         : {}),
       relays: ({ transportManager }) => new RelayListeners(transportManager),
+      own: (components) => new OwnAddresses(components, mode !== 'public'),
     },
   })
   return await starting.catch((cause: unknown) => {

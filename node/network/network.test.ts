@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { Libp2p } from '@libp2p/interface'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { AgentKey, formatDid } from '../../src/identity/index.ts'
 import {
@@ -429,6 +430,18 @@ describe('starting', () => {
     `
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code])
     expect(JSON.parse(stdout)).toEqual([true, 0, true])
+  })
+
+  test('a public network has the DHT of IPFS and asks others whether it can be dialled, others have a DHT of their own', async () => {
+    const spoken = async (mode: 'lan' | 'public') => {
+      const libp2p = (await nodes.start({ mode, bootstrap: [] })).network.libp2p as Libp2p<{
+        dht: { protocol: string }
+      }>
+      const asksBack = libp2p.getProtocols().some((name) => name.includes('autonat'))
+      return { dht: libp2p.services.dht.protocol, asksBack }
+    }
+    expect(await spoken('public')).toEqual({ dht: '/ipfs/kad/1.0.0', asksBack: true })
+    expect(await spoken('lan')).toEqual({ dht: '/artifact-hub/kad/1.0.0', asksBack: false })
   })
 
   test('is given up when its caller does', async () => {

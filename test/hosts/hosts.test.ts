@@ -180,6 +180,44 @@ onHost('a node behind NAT reaches others, and is reached and read from through a
   expect(hosts.counted(router)).toBeGreaterThan(0)
 })
 
+onHost('two who meet through a relay find a way without it where there is one', async () => {
+  using hosts = new Hosts()
+  const [relayHost, router, hidden, far] = ['relay', 'router', 'hidden', 'far'].map((name) => hosts.host(name)) as [
+    Host,
+    Host,
+    Host,
+    Host,
+  ]
+  // Addresses that anybody could have: to others nobody is asked to find a way.
+  hosts.wire('outside', [
+    [relayHost, '8.9.7.1/24'],
+    [router, '8.9.7.2/24'],
+    [far, '8.9.7.3/24'],
+  ])
+  hosts.wire('inside', [
+    [router, '192.168.78.1/24'],
+    [hidden, '192.168.78.2/24'],
+  ])
+  hosts.gateway(hidden, '192.168.78.1')
+  hosts.gateway(far, '8.9.7.2')
+  hosts.forward(router)
+  hosts.firewall(
+    router,
+    'type nat hook postrouting priority 100\nip saddr 192.168.78.0/24 masquerade',
+    'type filter hook forward priority 0; policy drop;\nip saddr 192.168.78.0/24 accept\nct state established,related accept',
+  )
+  await using relay = await nodeOn(relayHost, { listen: ['/ip4/8.9.7.1/tcp/4001'], relay: true })
+  const relays = (await relay.status()).addresses
+  await using bob = await nodeOn(hidden, { relays })
+  await using carol = await nodeOn(far, { listen: ['/ip4/8.9.7.3/tcp/4001'] })
+  await eventually(async () => expect((await bob.status()).relays).toMatchObject([{ reserved: true }]))
+  await eventually(async () => expect(await bob.call<string>('client.agent.ticket')).toBeDefined())
+  // Carol alone knows where the other is to be found, and cannot get there but through the relay.
+  await eventually(async () => carol.call('ping', await bob.call<string>('client.agent.ticket')))
+  await eventually(async () => expect(await reachOf(carol, bob)).toBe('direct'))
+  expect(await reachOf(bob, carol)).toBe('direct')
+})
+
 onHost('two on one network find each other with nothing said but who they are', async () => {
   using hosts = new Hosts()
   const [a, b, router] = [hosts.host('a'), hosts.host('b'), hosts.host('router')]
