@@ -162,6 +162,22 @@ describe('a server of blocks', () => {
     expect(asker.kinds).toEqual(['accept', 'leaf', 'end', 'refuse'])
   })
 
+  test('stops serving one who is a member no more in the middle of a request', async () => {
+    await using swarm = new TestSwarm()
+    const provider = swarm.provider('a', content)
+    const asker = await ask(swarm, provider)
+    asker.send(credit, request({ runs: [{ first: 0, count: 40 }] }))
+    await settle()
+    const sent = provider.server.counters.sentBytes
+    swarm.members.clear()
+    asker.send({ kind: 'credit', bytes: blockCreditBytes })
+    await until(() => asker.isOver)
+    expect(asker.kinds).not.toContain('end')
+    expect(asker.kinds.filter((kind) => kind === 'leaf').length).toBeLessThan(40)
+    // What had been read for it may have gone.
+    expect(provider.server.counters.sentBytes - sent).toBeLessThanOrEqual(blockReadAheadBytes + maxBlockBytes)
+  })
+
   test('says which leaves are missing, and sends the others', async () => {
     await using swarm = new TestSwarm()
     const held = new Map([...content.blocks].filter(([key]) => key !== content.leaves[1]))

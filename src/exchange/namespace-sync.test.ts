@@ -229,6 +229,30 @@ describe('namespaces', () => {
     expect(sent).not.toContain(since)
   })
 
+  it('are served on to nobody who is removed meanwhile', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const reader = new NamespaceNode(2, time)
+    members.serve(owner)
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    for (let at = 0; at < 200; at++) await owner.write(`number ${at} ${'x'.repeat(4_000)}`)
+    const raw = new RawStream(await members.peerOf(reader).open(owner.id, syncProtocol))
+    const scope = { kind: 'namespace' } as const
+    await raw.send({ type: 'hello', namespace: owner.ns.id, scope, hash: new Uint8Array(32), presentation: undefined })
+    expect(await raw.receive()).toMatchObject({ type: 'vector', same: false })
+    await raw.send({ type: 'vector', same: false, rows: [], ids: [], wants: [], more: false })
+    expect(await raw.receive()).toMatchObject({ type: 'entries' })
+    await owner.ns.revoke({ agent: reader.id })
+    await owner.write('not for it')
+    let frames = 0
+    const rest = (async () => {
+      for (; (await raw.receive())?.type === 'entries'; frames++) {}
+    })()
+    await expect(rest).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(frames).toBeLessThan(2)
+  })
+
   it('are brought up by a member whom they do not know yet, from where they are', async () => {
     const members = new Members()
     const time = new TestTime()

@@ -4,7 +4,7 @@ import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/supp
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
-import { syncStreamBurst } from '../limits.ts'
+import { maxPushPeers, syncStreamBurst } from '../limits.ts'
 import { agentOf, MemoryLog } from './memory-log.test-helper.ts'
 import { Replicator, type ReplicatorOptions } from './replicator.ts'
 import type { SyncMessage } from './sync-codec.ts'
@@ -148,6 +148,32 @@ describe('connected members', () => {
     expect(world.streams - before).toBeGreaterThan(pairs.length)
     expect([...one.peer.penalties, ...other.peer.penalties]).toEqual([])
   }, 60_000)
+
+  it('are told of what is new by pushes up to a number, and all others by hints', async () => {
+    const logs = logsOf(maxPushPeers + 9)
+    const [first, ...others] = logs.map((log) => world.follow(log)) as [Node, ...Node[]]
+    for (const other of others) world.connect(first, other)
+    await world.pass(200)
+    const before = first.opened.streams
+    logs[0]?.put()
+    await world.work()
+    expect(first.opened.streams - before).toBe(maxPushPeers)
+    await world.pass(3_000, 20)
+    for (const log of logs) expect(log.hashes).toEqual(logs[0]?.hashes)
+  })
+
+  it('in two groups that know of each other meet, though none of them is alone', async () => {
+    const logs = logsOf(4)
+    const [a, b, c, d] = logs.map((log) => world.follow(log)) as [Node, Node, Node, Node]
+    world.connect(a, b)
+    world.connect(c, d)
+    await world.pass(1_000, 100)
+    for (const one of [a, b, c, d])
+      for (const other of [a, b, c, d]) one.peer.addAddresses(other.peer.agent, other.peer.addresses())
+    logs[0]?.put()
+    await world.pass(3 * 60_000, 1_000)
+    for (const log of logs) expect(log.hashes).toEqual(logs[0]?.hashes)
+  })
 
   it('that already have the same on connecting only say so', async () => {
     const [a, b] = two()

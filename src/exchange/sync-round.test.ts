@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { artifactIdOf, toHex } from '../encoding/index.ts'
-import { maxSyncFrameBytes } from '../limits.ts'
+import { blockRefusalMs, maxSyncFrameBytes } from '../limits.ts'
 import { decodeEntry } from '../log/index.ts'
 import { MemoryLog } from './memory-log.test-helper.ts'
 import { joinNamespace } from './replicator-join.ts'
@@ -150,6 +150,33 @@ describe('a round', () => {
     const { scheduler } = world
     const fetching = fetchGenesis({ network: stranger, scheduler, namespace: a.id, agent: owner.publicKey })
     await expect(scheduler.until(fetching)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+  })
+
+  it('answers a stranger after one time, whether or not there is such a namespace', async () => {
+    const world = new SyncWorld()
+    const [a] = threeMembers()
+    world.add(a)
+    const stranger = world.peer(eve)
+    const settled = async () => {
+      for (let turn = 0; turn < 60; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
+    }
+    for (const namespace of [a.id, new Uint8Array(32)]) {
+      const raw = await RawStream.open(stranger, owner.publicKey)
+      const scope = { kind: 'namespace' } as const
+      await raw.send({ type: 'hello', namespace, scope, hash: a.vectorHash, presentation: undefined })
+      let answer: string | undefined
+      void raw.receive().then((message) => {
+        answer = message?.type
+      })
+      await settled()
+      world.scheduler.advance(blockRefusalMs - 1)
+      await settled()
+      expect(answer).toBeUndefined()
+      world.scheduler.advance(1)
+      await settled()
+      expect(answer).toBe('denied')
+      await raw.stream.close()
+    }
   })
 
   it('joining says who was asked and what each answered', async () => {
