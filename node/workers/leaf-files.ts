@@ -1,6 +1,6 @@
 import { readSync, writeSync } from 'node:fs'
 import type { PlacedLeaf } from '../../src/content/engine.ts'
-import { openLeaf, openPieces } from '../../src/content/leaf.ts'
+import { leafNonceBytes, openLeaf, openPieces } from '../../src/content/leaf.ts'
 import { maxBlockBytes } from '../../src/limits.ts'
 import { FileError, type FileFailure } from './file-error.ts'
 
@@ -10,17 +10,22 @@ import { FileError, type FileFailure } from './file-error.ts'
  */
 new ArrayBuffer(4 * 1024 * 1024).transfer(0)
 
+/** Of what is written, the first byte is as far behind a multiple of it in memory as in the file: the kernel then copies it in a fifth less time. */
+const alignment = 64
+
 /** Leaves are read into here, one after another: it stays in the processor's cache, and no page of it is fresh. */
 let memory: Uint8Array<ArrayBuffer> | undefined
 
 /** What is wanted of a leaf, in pieces. @throws CORRUPT, FileError */
 export function readLeaf({ place, digest, encryptionKey, part }: PlacedLeaf): Uint8Array<ArrayBuffer>[] {
-  return openPieces(blockAt(place), digest, encryptionKey, part)
+  return openPieces(blockAt(place, 0), digest, encryptionKey, part)
 }
 
 /** Writes what is wanted of a leaf at `offset` of the file that `descriptor` is. @throws CORRUPT, FileError */
 export function copyLeaf({ place, digest, encryptionKey, part }: PlacedLeaf, descriptor: number, offset: number): void {
-  const bytes = openLeaf(blockAt(place), digest, encryptionKey).subarray(part.from, part.to)
+  const firstByte = leafNonceBytes + part.from
+  const block = blockAt(place, (((offset - firstByte) % alignment) + alignment) % alignment)
+  const bytes = openLeaf(block, digest, encryptionKey).subarray(part.from, part.to)
   for (let done = 0; done < bytes.length; ) {
     const count = using('write', () => writeSync(descriptor, bytes, done, bytes.length - done, offset + done))
     if (count === 0) throw new FileError({ doing: 'write', code: 'EIO', message: 'the disk took no bytes' })
@@ -28,16 +33,21 @@ export function copyLeaf({ place, digest, encryptionKey, part }: PlacedLeaf, des
   }
 }
 
-/** The block, until the next call. */
-function blockAt({ descriptor, offset, length }: PlacedLeaf['place']): Uint8Array<ArrayBuffer> {
-  memory ??= new Uint8Array(maxBlockBytes)
+/** The block, that far behind a multiple of `alignment`, until the next call. */
+function blockAt({ descriptor, offset, length }: PlacedLeaf['place'], behind: number): Uint8Array<ArrayBuffer> {
+  memory ??= pages(maxBlockBytes + alignment)
+  const block = memory.subarray(behind, behind + length)
   for (let done = 0; done < length; ) {
-    const into = memory
-    const count = using('read', () => readSync(descriptor, into, done, length - done, offset + done))
+    const count = using('read', () => readSync(descriptor, block, done, length - done, offset + done))
     if (count === 0) throw new FileError({ doing: 'read', code: 'EOF', message: 'the file ends inside the block' })
     done += count
   }
-  return memory.subarray(0, length)
+  return block
+}
+
+/** Memory that begins with a page: what could change its size V8 maps by itself. */
+function pages(bytes: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(new ArrayBuffer(bytes, { maxByteLength: bytes }), 0, bytes)
 }
 
 function using(doing: FileFailure['doing'], work: () => number): number {
