@@ -20,7 +20,7 @@ export function presentArtifact(namespace: string, record: VersionRecord): Artif
     createdAt: new Date(record.createdAt.wallMs),
     updatedAt: new Date(record.updatedAt.wallMs),
     createdBy: formatDid(record.createdBy),
-    cid: cidOf(root.digest, root.codec).toString(),
+    cid: cidOf(root.digest, root.codec),
   }
 }
 

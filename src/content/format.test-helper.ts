@@ -52,7 +52,7 @@ async function describeTree(leaves: number): Promise<unknown> {
   return {
     leaves,
     leaf: "leaf i: digest seeded('leaf ' + i, 32), size 600000 + i",
-    root: cidOf(root.digest, root.codec).toString(),
+    root: cidOf(root.digest, root.codec),
     leafBytes: root.leafBytes,
     dagBytes: root.dagBytes,
     nodes: leaves === 2 ? nodes : nodes.length,
@@ -67,7 +67,7 @@ async function describeContent(): Promise<unknown> {
   const walked = await Array.fromAsync(walkTree({ root: result, blocks: store }))
   return {
     plaintext: "seeded('content', 5 MiB)",
-    root: cidOf(result.digest, result.codec).toString(),
+    root: cidOf(result.digest, result.codec),
     sizeBytes: result.sizeBytes,
     storedBytes: result.storedBytes,
     sha256: hex(result.sha256),

@@ -162,10 +162,10 @@ export function verifyBlock(bytes: Uint8Array, digest: Uint8Array, codec: number
   const fits = bytes.length <= maxBlockBytes
   if (fits && Buffer.compare(hash('sha256', bytes, 'buffer'), digest) === 0) return
   throw new ArtifactHubError('CORRUPT', 'A block’s bytes are not the ones that its CID names', {
-    details: { cid: cidOf(digest, codec).toString() },
+    details: { cid: cidOf(digest, codec) },
   })
 }
 
 function corrupt(message: string, digest: Uint8Array, cause?: unknown): ArtifactHubError {
-  return new ArtifactHubError('CORRUPT', message, { details: { cid: cidOf(digest, rawCodec).toString() }, cause })
+  return new ArtifactHubError('CORRUPT', message, { details: { cid: cidOf(digest, rawCodec) }, cause })
 }

@@ -49,7 +49,7 @@ function link(index: number, more: Partial<TreeLink> = {}): TreeLink {
 function pbLinks(count: number): PBNode['Links'] {
   return Array.from({ length: count }, (_, index) => ({
     Name: '',
-    Hash: cidOf(seededBytes(`link ${index}`, 32), rawCodec),
+    Hash: CID.parse(cidOf(seededBytes(`link ${index}`, 32), rawCodec)),
     Tsize: leafBytes,
   }))
 }
@@ -94,7 +94,7 @@ describe('a walk', () => {
   test('names the missing node', async () => {
     const { blocks, root } = await treeOf(2)
     blocks.blocks.clear()
-    const cid = cidOf(root.digest, dagPbCodec).toString()
+    const cid = cidOf(root.digest, dagPbCodec)
     await expect(collect({ root, blocks })).rejects.toMatchObject({ code: 'UNAVAILABLE', details: { cid } })
   })
 

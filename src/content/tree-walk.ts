@@ -188,11 +188,11 @@ function decodeLinks(parent: Subtree, bytes: Uint8Array<ArrayBuffer>): TreeLink[
 
 /** The error for a block that nobody has. */
 export function missingBlock(digest: Uint8Array, codec: number): ArtifactHubError {
-  const cid = cidOf(digest, codec).toString()
+  const cid = cidOf(digest, codec)
   return new ArtifactHubError('UNAVAILABLE', 'A block of the content is not here', { details: { cid } })
 }
 
 function malformed(node: { digest: Uint8Array; codec: number }, problem: string, cause?: unknown): ArtifactHubError {
-  const cid = cidOf(node.digest, node.codec === rawCodec ? rawCodec : dagPbCodec).toString()
+  const cid = cidOf(node.digest, node.codec === rawCodec ? rawCodec : dagPbCodec)
   return new ArtifactHubError('CORRUPT', `The content’s tree is malformed: ${problem}`, { details: { cid }, cause })
 }

@@ -13,7 +13,7 @@ import { walkTree } from './tree-walk.ts'
 async function build(leaves: readonly Uint8Array[]): Promise<{ root: TreeLink; nodes: Map<string, Uint8Array> }> {
   const nodes = new Map<string, Uint8Array>()
   const builder = new TreeBuilder(async ({ digest, bytes }) => {
-    nodes.set(cidOf(digest, dagPbCodec).toString(), bytes)
+    nodes.set(cidOf(digest, dagPbCodec), bytes)
   })
   for (const leaf of leaves) await builder.add(sha256(leaf), leaf.length)
   return { root: await builder.finish(), nodes }
@@ -34,7 +34,7 @@ async function catWithHelia(root: TreeLink, blocks: Map<string, Uint8Array>): Pr
   }
   const pieces: Uint8Array[] = []
   const fs = unixfs({ blockstore } as unknown as Parameters<typeof unixfs>[0])
-  for await (const piece of fs.cat(cidOf(root.digest, root.codec))) pieces.push(piece)
+  for await (const piece of fs.cat(CID.parse(cidOf(root.digest, root.codec)))) pieces.push(piece)
   return Buffer.concat(pieces)
 }
 
@@ -55,7 +55,11 @@ test.each([
   const node = decode(bytes)
   expect(encode(node)).toEqual(bytes)
   expect(node.Links).toEqual(
-    children.map(({ digest, codec, dagBytes }) => ({ Hash: cidOf(digest, codec), Name: '', Tsize: dagBytes })),
+    children.map(({ digest, codec, dagBytes }) => ({
+      Hash: CID.parse(cidOf(digest, codec)),
+      Name: '',
+      Tsize: dagBytes,
+    })),
   )
   const { type, data, blockSizes } = UnixFS.unmarshal(node.Data as Uint8Array)
   expect({ type, data }).toEqual({ type: 'file', data: undefined })
@@ -109,17 +113,14 @@ describe('the tree builder', () => {
     const leafBytes = leaves.reduce((sum, leaf) => sum + leaf.length, 0)
     expect(root.leafBytes).toBe(leafBytes)
     expect(root.dagBytes).toBe([...nodes.values()].reduce((sum, node) => sum + node.length, leafBytes))
-    const blocks = new Map([
-      ...nodes,
-      ...leaves.map((leaf) => [cidOf(sha256(leaf), rawCodec).toString(), leaf] as const),
-    ])
+    const blocks = new Map([...nodes, ...leaves.map((leaf) => [cidOf(sha256(leaf), rawCodec), leaf] as const)])
     expect(Buffer.compare(await catWithHelia(root, blocks), Buffer.concat(leaves))).toBe(0)
   })
 
   test('over one leaf makes that leaf the root', async () => {
     const [leaf] = seededLeaves(1) as [Uint8Array]
     const { root } = await build([leaf])
-    expect(cidOf(root.digest, root.codec).toString()).toBe(cidOf(sha256(leaf), rawCodec).toString())
+    expect(cidOf(root.digest, root.codec)).toBe(cidOf(sha256(leaf), rawCodec))
   })
 
   test('names its nodes by their SHA-256', async () => {
@@ -159,7 +160,7 @@ describe('a tree of large content', () => {
   ])('says its sizes right at %i bytes', async (storedBytes) => {
     const nodes = new Map<string, Uint8Array<ArrayBuffer>>()
     const builder = new TreeBuilder(async ({ digest, bytes }) => {
-      nodes.set(cidOf(digest, dagPbCodec).toString(), new Uint8Array(bytes))
+      nodes.set(cidOf(digest, dagPbCodec), new Uint8Array(bytes))
     })
     const leafBytes = storedBytes > 2_500 * mebibyte ? 2 * mebibyte : mebibyte
     const leaves = Math.ceil(storedBytes / leafBytes)
@@ -168,12 +169,12 @@ describe('a tree of large content', () => {
       await builder.add(digest, Math.min(leafBytes, storedBytes - at * leafBytes))
     }
     const root = await builder.finish()
-    const blocks = { read: async (digest: Uint8Array) => nodes.get(cidOf(digest, dagPbCodec).toString())?.slice() }
+    const blocks = { read: async (digest: Uint8Array) => nodes.get(cidOf(digest, dagPbCodec))?.slice() }
     let walked = 0
     const ref = { ...root, storedBytes, sizeBytes: storedBytes - 28 * leaves }
     for await (const block of walkTree({ root: ref, blocks })) if (block.kind === 'leaf') walked += block.blockBytes
     expect(walked).toBe(storedBytes)
-    const bytes = nodes.get(cidOf(root.digest, root.codec).toString()) as Uint8Array<ArrayBuffer>
+    const bytes = nodes.get(cidOf(root.digest, root.codec)) as Uint8Array<ArrayBuffer>
     expect(UnixFS.unmarshal(decode(bytes).Data as Uint8Array).fileSize()).toBe(BigInt(storedBytes))
   })
 })

@@ -108,7 +108,7 @@ function linkJson(claims: LinkClaims, nowMs: number): Record<string, unknown> {
 }
 
 function contentJson({ root, sha256 }: NonNullable<LinkClaims['pinned']>): Record<string, unknown> {
-  return { cid: cidOf(root.digest, root.codec).toString(), sizeBytes: root.sizeBytes, sha256: toHex(sha256) }
+  return { cid: cidOf(root.digest, root.codec), sizeBytes: root.sizeBytes, sha256: toHex(sha256) }
 }
 
 function invalid(why: string, cause?: unknown): ArtifactHubError {

@@ -60,7 +60,7 @@ export function createLinkApi(replication: Replication, links: Links, calls: Ope
               link: presentLink(row, record?.state.name),
               artifactId: formatArtifactId(claims.artifact),
               namespace: formatNamespaceId(claims.namespace),
-              cid: pinned && cidOf(pinned.root.digest, pinned.root.codec).toString(),
+              cid: pinned && cidOf(pinned.root.digest, pinned.root.codec),
               filename: name,
               gateways: claims.audience.map(({ id }) => formatDid(id)),
               ip,
