@@ -78,6 +78,7 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
     })
     signal?.throwIfAborted()
     node.replicate(replicate)
+    engine.startSoon()
     return node
   } catch (error) {
     await cleanUp.disposeAsync()

@@ -33,6 +33,12 @@ function deadlyJob(pool: WorkerPool): Promise<unknown> {
   return pool.seal(new Uint8Array(new SharedArrayBuffer(100_000)), { ...testKeys, encryption: new Uint8Array(5) })
 }
 
+/** Workers of this process. */
+async function threads(): Promise<number> {
+  const names = (await readdir('/proc/self/task')).map((task) => readFile(`/proc/self/task/${task}/comm`, 'utf8'))
+  return (await Promise.all(names)).filter((name) => name.startsWith('artifact-hub')).length
+}
+
 const withCode = (code: 'INTERNAL' | 'CLOSED' | 'CORRUPT'): unknown =>
   expect.toSatisfy((error) => isHubError(error, code))
 
@@ -171,13 +177,20 @@ describe('the worker pool', () => {
 
   test.skipIf(process.platform !== 'linux')('has as many threads as there are cores, and at least two', async () => {
     const pool = openPool()
-    const threads = async (): Promise<number> => {
-      const names = (await readdir('/proc/self/task')).map((task) => readFile(`/proc/self/task/${task}/comm`, 'utf8'))
-      return (await Promise.all(names)).filter((name) => name.startsWith('artifact-hub')).length
-    }
     expect(await threads()).toBe(0)
     await Promise.all(Array.from({ length: 400 }, () => pool.seal(new Uint8Array(100_000), testKeys)))
     expect(await threads()).toBe(Math.max(2, availableParallelism()))
+  })
+
+  test.skipIf(process.platform !== 'linux')('has two workers start without work, when it was asked to', async () => {
+    const pool = openPool(3)
+    pool.startSoon()
+    while ((await threads()) < 2) await new Promise((resolve) => setImmediate(resolve))
+    // Those will do for one job after the other; the third starts when they have enough.
+    for (let job = 0; job < 5; job++) await pool.seal(new Uint8Array(100_000), testKeys)
+    expect(await threads()).toBe(2)
+    await Promise.all(Array.from({ length: 400 }, () => pool.seal(new Uint8Array(100_000), testKeys)))
+    expect(await threads()).toBe(3)
   })
 
   test('when a job has failed because the pool was closed, its memory is not written to any more', async () => {

@@ -88,8 +88,10 @@ export class WorkerSlot {
     let cause: unknown
     worker.unref()
     worker.on('message', (response: Response) => {
-      if (worker === this.#worker) this.#ready = true
+      const starts = worker === this.#worker && !this.#ready
+      if (starts) this.#ready = true
       this.#settle(worker, response)
+      if (starts) this.#onSettled()
     })
     worker.on('error', (error) => {
       cause = error
