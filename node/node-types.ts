@@ -22,6 +22,11 @@ export interface StartNodeOptions {
    * picks. Empty: it dials and is not dialled. There is no multicast when all of them are loopback addresses.
    */
   readonly listen?: readonly string[] | undefined
+  /**
+   * Multiaddrs that others reach this node by and that are none of this machine's own (`/dns4/hub.example.org/tcp/4001`): behind a router or in a cloud that passes
+   * a port on. They go into tickets beside those that it listens on.
+   */
+  readonly announce?: readonly string[] | undefined
   /** Nodes to stay connected to, multiaddrs ending in `/p2p/…`; they help to find others. */
   readonly bootstrap?: readonly string[] | undefined
   /** 32 bytes that all nodes of a `private` network share; there and nowhere else. */

@@ -33,6 +33,7 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
       agent,
       mode,
       listen: options.listen,
+      announce: options.announce,
       bootstrap: options.bootstrap,
       networkKey: options.networkKey,
       relay: options.relay,
@@ -96,7 +97,7 @@ function checkedOptions(options: StartNodeOptions): StartNodeOptions {
   if (passphrase !== undefined && (typeof passphrase !== 'string' || passphrase === ''))
     return refuse('passphrase must be a non-empty string')
   if (!modes.includes(network)) return refuse(`network must be one of ${modes.join(', ')}`)
-  for (const name of ['listen', 'bootstrap', 'relays', 'replicate'] as const) {
+  for (const name of ['listen', 'announce', 'bootstrap', 'relays', 'replicate'] as const) {
     const list = options[name] ?? []
     if (!Array.isArray(list) || !list.every((text) => typeof text === 'string' && text !== ''))
       return refuse(`${name} must be a list of texts`)
@@ -106,7 +107,9 @@ function checkedOptions(options: StartNodeOptions): StartNodeOptions {
   if ((network === 'private') !== (networkKey !== undefined))
     return refuse('a private network needs a networkKey, and others take none')
   if (relay !== undefined && typeof relay !== 'boolean') return refuse('relay must be true or false')
-  const asked = [options.listen, options.bootstrap, options.relays, options.replicate].some((list) => list?.length)
+  const asked = [options.listen, options.announce, options.bootstrap, options.relays, options.replicate].some(
+    (list) => list?.length,
+  )
   if (network === 'offline' && (asked === true || relay === true))
     return refuse('an offline node listens, dials, relays and replicates nothing')
   for (const ticket of options.replicate ?? []) namespaceTicket(ticket)

@@ -40,7 +40,7 @@ const hints: Partial<Record<ErrorCode, string>> = {
   ACCESS_DENIED:
     'an identity with a passphrase needs it: on a terminal, or in a file that ARTIFACT_HUB_PASSPHRASE_FILE names; in a namespace an owner or admin gives rights with `artifact-hub ns grant`',
   NOT_FOUND:
-    'check the spelling; `artifact-hub ls` shows the artifacts, `artifact-hub ns ls` the namespaces, `artifact-hub group ls` the groups, `artifact-hub agent ls` the names of others',
+    'check the spelling, and whether it is in another namespace (--ns); `artifact-hub ls` shows the artifacts, `artifact-hub ns ls` the namespaces, `artifact-hub group ls` the groups, `artifact-hub agent ls` the names of others',
   ALREADY_EXISTS: 'choose another name, or replace what is there with --force where the command has it',
   CONFLICT: 'look at the current version with `artifact-hub info`, then try again',
   QUOTA_EXCEEDED: '`artifact-hub ns usage` shows the figures; `artifact-hub ns plan NAME PLAN` raises the limit',

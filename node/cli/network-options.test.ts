@@ -10,6 +10,7 @@ const listen = ['/ip4/127.0.0.1/tcp/4001']
 const everything = {
   ARTIFACT_HUB_NETWORK: 'public',
   ARTIFACT_HUB_LISTEN: '/ip4/127.0.0.1/tcp/1  /ip4/127.0.0.1/tcp/2',
+  ARTIFACT_HUB_ANNOUNCE: '/dns4/hub.example.org/tcp/4001',
   ARTIFACT_HUB_BOOTSTRAP: '/ip4/127.0.0.1/tcp/3/p2p/x',
 }
 
@@ -37,7 +38,10 @@ describe('the network that a command starts with', () => {
 
   test('takes from the environment what the options do not say', async () => {
     const start = await networkStart({ listen }, 'peers', everything)
-    expect(start).toMatchObject({ network: 'public', listen, bootstrap: ['/ip4/127.0.0.1/tcp/3/p2p/x'] })
+    const announce = ['/dns4/hub.example.org/tcp/4001']
+    expect(start).toMatchObject({ network: 'public', listen, announce, bootstrap: ['/ip4/127.0.0.1/tcp/3/p2p/x'] })
+    const elsewhere = ['/ip4/203.0.113.7/tcp/1']
+    expect(await networkStart({ announce: elsewhere }, 'disk', everything)).toMatchObject({ announce: elsewhere })
     const { listen: both } = await networkStart({}, 'peers', everything)
     expect(both).toEqual(['/ip4/127.0.0.1/tcp/1', '/ip4/127.0.0.1/tcp/2'])
     expect(await codeOf(networkStart({}, 'peers', { ARTIFACT_HUB_NETWORK: 'moon' }))).toBe('INVALID_ARGUMENT')

@@ -10,6 +10,7 @@ export const networkModes = ['offline', 'lan', 'private', 'public'] as const sat
 export interface NetworkOptions {
   readonly network?: NetworkMode | undefined
   readonly listen?: readonly string[] | undefined
+  readonly announce?: readonly string[] | undefined
   readonly bootstrap?: readonly string[] | undefined
   /** Relays to be reachable through. */
   readonly viaRelay?: readonly string[] | undefined
@@ -21,7 +22,10 @@ export interface NetworkOptions {
 export type Need = 'disk' | 'peers'
 
 /** What `startNode` is told about the network. */
-export type NetworkStart = Pick<StartNodeOptions, 'network' | 'listen' | 'bootstrap' | 'relays' | 'networkKey'>
+export type NetworkStart = Pick<
+  StartNodeOptions,
+  'network' | 'listen' | 'announce' | 'bootstrap' | 'relays' | 'networkKey'
+>
 
 /**
  * The network that a command's node starts with. Any network option asks for one; otherwise there is one only for commands
@@ -41,19 +45,21 @@ export async function networkStart(
     if (Object.keys(given).length > 1) throw invalid('--network offline goes with no other option of the network')
     return { network: 'offline' }
   }
-  const { network, listen, bootstrap, viaRelay: relays, networkKeyFile } = { ...fromEnvironment(environment), ...given }
+  const asked = { ...fromEnvironment(environment), ...given }
+  const { network, listen, announce, bootstrap, viaRelay: relays, networkKeyFile } = asked
   const mode = network ?? (networkKeyFile === undefined ? 'lan' : 'private')
   if (mode === 'offline') return { network: 'offline' }
   if ((mode === 'private') !== (networkKeyFile !== undefined))
     throw invalid('--network private needs --network-key-file, and nothing else takes it')
   const networkKey = networkKeyFile === undefined ? undefined : await readNetworkKey(networkKeyFile)
-  return { network: mode, listen, bootstrap, relays, networkKey }
+  return { network: mode, listen, announce, bootstrap, relays, networkKey }
 }
 
-function givenOf({ network, listen, bootstrap, viaRelay, networkKeyFile }: NetworkOptions): NetworkOptions {
+function givenOf({ network, listen, announce, bootstrap, viaRelay, networkKeyFile }: NetworkOptions): NetworkOptions {
   return {
     ...(network !== undefined && { network }),
     ...(listen !== undefined && { listen }),
+    ...(announce !== undefined && { announce }),
     ...(bootstrap !== undefined && { bootstrap }),
     ...(viaRelay !== undefined && { viaRelay }),
     ...(networkKeyFile !== undefined && { networkKeyFile }),
@@ -68,6 +74,7 @@ function fromEnvironment(environment: Readonly<Record<string, string | undefined
   return {
     network: mode,
     listen: words(environment.ARTIFACT_HUB_LISTEN),
+    announce: words(environment.ARTIFACT_HUB_ANNOUNCE),
     bootstrap: words(environment.ARTIFACT_HUB_BOOTSTRAP),
     networkKeyFile: environment.ARTIFACT_HUB_NETWORK_KEY_FILE || undefined,
   }

@@ -37,6 +37,11 @@ export function buildProgram(act: Act): Command {
       ).choices(networkModes),
     )
     .option('--listen <multiaddr>', 'where to be dialled: /ip4/0.0.0.0/tcp/4001; may be given again', collect)
+    .option(
+      '--announce <multiaddr>',
+      'where others reach it, behind a router or cloud that passes a port on; may be given again',
+      collect,
+    )
     .option('--bootstrap <multiaddr>', 'a node to stay connected to, ending in /p2p/…; may be given again', collect)
     .option('--via-relay <multiaddr>', 'a relay to be reachable through, behind NAT; may be given again', collect)
     .option('--network-key-file <path>', 'the key of a private network (made by network-key)')
@@ -80,8 +85,8 @@ Environment:
   ARTIFACT_HUB_DIR              the data directory
   ARTIFACT_HUB_PASSPHRASE_FILE  a file whose first line is the passphrase of the identity
                                 (given the first time, it protects the identity from then on)
-  ARTIFACT_HUB_NETWORK, ARTIFACT_HUB_LISTEN, ARTIFACT_HUB_BOOTSTRAP, ARTIFACT_HUB_NETWORK_KEY_FILE
-                                what --network, --listen, --bootstrap and --network-key-file
+  ARTIFACT_HUB_NETWORK, ARTIFACT_HUB_LISTEN, ARTIFACT_HUB_ANNOUNCE, ARTIFACT_HUB_BOOTSTRAP,
+  ARTIFACT_HUB_NETWORK_KEY_FILE what --network, --listen, --announce, --bootstrap and --network-key-file
                                 are for commands that start the network (lists: space between)
   ARTIFACT_HUB_DEBUG            print stack traces
   NO_COLOR                      no colours

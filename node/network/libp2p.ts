@@ -68,6 +68,8 @@ export interface Libp2pParts {
   readonly privateKey: PrivateKey
   readonly mode: Exclude<NetworkMode, 'offline'>
   readonly listen: readonly string[]
+  /** Told of beside those that it listens on. */
+  readonly announce: readonly string[]
   /** Whether an address that cannot be listened on is an error. */
   readonly mustListen: boolean
   /** Whether to look for other nodes by multicast. */
@@ -103,7 +105,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
     privateKey: parts.privateKey,
     nodeInfo: { name: 'artifact-hub', version, userAgent: `artifact-hub/${version}` },
     datastore: parts.datastore,
-    addresses: { listen: [...parts.listen] },
+    addresses: { listen: [...parts.listen], appendAnnounce: [...parts.announce] },
     transportManager: { faultTolerance: parts.mustListen ? FaultTolerance.FATAL_ALL : FaultTolerance.NO_FATAL },
     transports: [
       parts.bulk === undefined ? plainTcp : withBulkStreams(plainTcp, parts.bulk, parts.gate),

@@ -10,6 +10,8 @@ export interface StartNetworkOptions {
   readonly mode: NetworkMode
   /** Multiaddrs to listen on; by default TCP and WebSocket on all addresses. Empty: dials only. No multicast when all are loopback. */
   readonly listen?: readonly string[] | undefined
+  /** Multiaddrs that others reach this node by, beside those that it listens on. */
+  readonly announce?: readonly string[] | undefined
   /** Nodes to stay connected to, multiaddrs ending in `/p2p/…`; `public` has the IPFS network's by default. */
   readonly bootstrap?: readonly string[] | undefined
   /** Relays to be reachable through, for a node behind NAT; written like `bootstrap`. */
@@ -37,6 +39,7 @@ export interface OnlineOptions extends Omit<StartNetworkOptions, 'mode' | 'logge
   readonly listen: readonly string[]
   /** Whether `listen` was asked for, so that an address that cannot be listened on is an error. */
   readonly mustListen: boolean
+  readonly announce: readonly string[]
   readonly bootstrap: readonly string[]
   readonly relays: readonly string[]
   readonly relay: boolean

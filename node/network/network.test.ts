@@ -397,10 +397,22 @@ describe('starting', () => {
     ['an address beside one that is none', { listen: ['/ip4/127.0.0.1/tcp/0', 'nonsense'] }],
     ['addresses that are not this machine’s', { listen: ['/ip4/203.0.113.1/tcp/0'] }],
     ['a bootstrap node without its peer id', { bootstrap: ['/ip4/127.0.0.1/tcp/1'] }],
+    ['an address to announce that is none', { announce: ['hub.example.org:4001'] }],
+    ['an offline node that announces', { mode: 'offline', listen: [], announce: ['/dns4/hub.example.org/tcp/4001'] }],
     ['no encryption', { encryption: [] }],
     ['an offline node that listens', { mode: 'offline' }],
   ] as const)('refuses %s', async (_, options) => {
     await expect(nodes.start(options)).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  })
+
+  test('tells of addresses that it is reached by and does not have', async () => {
+    const { a, b } = await nodes.pair({ announce: ['/dns4/hub.example.org/tcp/4001'] })
+    const announced = `/dns4/hub.example.org/tcp/4001/p2p/${a.network.libp2p?.peerId}`
+    expect(a.network.addresses()).toEqual([expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+\/p2p/), announced])
+    const learned: string[] = []
+    b.network.onLearned((_, addresses) => learned.push(...addresses))
+    await a.network.ping(b.agent)
+    await eventually(() => expect(learned).toContain(announced))
   })
 
   test('refuses a port that is taken', async () => {

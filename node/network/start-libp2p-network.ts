@@ -1,5 +1,5 @@
 import type { PeerInfo } from '@libp2p/interface'
-import { multiaddr } from '@multiformats/multiaddr'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { privateKeyOf } from './agent-peer.ts'
 import { BoundedDatastore } from './bounded-datastore.ts'
@@ -28,6 +28,7 @@ export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2p
     privateKey,
     mode,
     listen,
+    announce: options.announce.map((text) => addressOf(text, 'announce').toString()),
     multicast: loopback.includes(false),
     mustListen: options.mustListen,
     networkKey: options.networkKey,
@@ -53,11 +54,16 @@ export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2p
 
 /** @throws INVALID_ARGUMENT for a text that is no multiaddr */
 function isLoopback(listen: string): boolean {
+  return addressOf(listen, 'listen')
+    .getComponents()
+    .some(({ name, value }) => (name === 'ip4' && value?.startsWith('127.')) || (name === 'ip6' && value === '::1'))
+}
+
+/** @throws INVALID_ARGUMENT for a text that is no multiaddr */
+function addressOf(text: string, what: string): Multiaddr {
   try {
-    return multiaddr(listen)
-      .getComponents()
-      .some(({ name, value }) => (name === 'ip4' && value?.startsWith('127.')) || (name === 'ip6' && value === '::1'))
+    return multiaddr(text)
   } catch (cause) {
-    throw new ArtifactHubError('INVALID_ARGUMENT', `listen: ${listen} is no multiaddr`, { cause })
+    throw new ArtifactHubError('INVALID_ARGUMENT', `${what}: ${text} is no multiaddr`, { cause })
   }
 }

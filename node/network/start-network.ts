@@ -31,7 +31,9 @@ export async function startNetwork(options: StartNetworkOptions): Promise<Networ
     refuse('a private network needs a networkKey, others take none')
   if (networkKey !== undefined && networkKey.length !== 32) refuse('a networkKey has 32 bytes')
   if (mode === 'offline') {
-    const asked = [options.listen, options.bootstrap, options.relays].some((list) => (list?.length ?? 0) > 0)
+    const asked = [options.listen, options.announce, options.bootstrap, options.relays].some(
+      (list) => (list?.length ?? 0) > 0,
+    )
     if (asked || options.relay === true) refuse('an offline node listens, dials and relays nothing')
     return new OfflineNetwork()
   }
@@ -42,6 +44,7 @@ export async function startNetwork(options: StartNetworkOptions): Promise<Networ
     mode,
     listen: options.listen ?? defaultListen,
     mustListen: options.listen !== undefined,
+    announce: options.announce ?? [],
     bootstrap: options.bootstrap ?? (mode === 'public' ? publicBootstrap : []),
     relays: options.relays ?? [],
     relay: options.relay ?? false,

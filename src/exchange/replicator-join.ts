@@ -1,5 +1,5 @@
-import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
+import { formatDid } from '../identity/index.ts'
 import type { Pace } from './pace.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import type { KnownPeer } from './replicator.ts'
@@ -58,7 +58,7 @@ export async function joinNamespace<Log extends ReplicatedLog>(
       if (!isHubError(error) || !isAnswer.some((code) => code === error.code)) throw error
       isDenied ||= error.code === 'ACCESS_DENIED'
       const { reason } = error.details
-      asked.push(`${toHex(agent)}: ${error.code}${typeof reason === 'string' ? ` (${reason})` : ''}`)
+      asked.push(`${formatDid(agent)}: ${error.code}${typeof reason === 'string' ? ` (${reason})` : ''}`)
     }
   }
   const message = isDenied
