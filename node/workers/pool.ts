@@ -42,7 +42,7 @@ interface RunOptions {
 
 /**
  * The content engine over worker threads, as many as there are cores and at least two. They start with the first
- * work, do not keep the process alive once idle, and are replaced when they die.
+ * work or when `startSoon` says, do not keep the process alive once idle, and are replaced when they die.
  *
  * Every job fails with INTERNAL when its worker dies, and with CLOSED once the pool is closed.
  */

@@ -31,7 +31,7 @@ export interface Contender {
   open(folder: string): Promise<FileStore>
 }
 
-/** Ours, embedded: a process that runs a node. The process's start is not counted, nor that of the node. */
+/** Ours, embedded: a process that runs a node. The process's start is not counted, nor that of the node and of the workers that it has ready after a second. */
 export const hub: Contender = {
   name: 'artifact-hub',
   guarantees:

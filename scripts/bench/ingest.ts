@@ -26,7 +26,7 @@ export const ingest: Section = {
       title: `Ingest of a ${fileBytes / 2 ** 20} MiB random file, from the call to its return`,
       ...transferRows('ingest', fileBytes, done, { restic: 2.5, helia: 2.5, copy: 0.4 }),
       notes: [
-        'the file is in the page cache for everybody; a new store each time, its making not counted; all dirty pages are written out and free memory is touched before each',
+        'the file is in the page cache for everybody; a new store each time, its making not counted (nor the start of the workers that a node of ours has ready after a second); all dirty pages are written out and free memory is touched before each',
         ...contenders.map(({ name, guarantees }) => `${name}: ${guarantees}`),
       ],
     }

@@ -38,7 +38,7 @@ export const readBack: Section = {
       title: `The same ${fileBytes / 2 ** 20} MiB out to a new file, every byte verified`,
       ...transferRows('read back', fileBytes, done, { restic: 2.5, helia: 5, copy: 0.4 }),
       notes: [
-        'what a store holds is in the page cache for everybody; a process of its own and a reopened store each time; nobody fsyncs the output',
+        'what a store holds is in the page cache for everybody; a process of its own and a reopened store each time, which have been there for a second or more; nobody fsyncs the output',
         'each output is compared with the source, outside the time; a run with a wrong byte fails the bench',
       ],
     }
