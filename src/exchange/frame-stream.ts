@@ -1,6 +1,7 @@
 import { ArtifactHubError } from '../errors.ts'
 import { type FrameParts, frameForm, malformed, type RawFrame } from './frames.ts'
 import type { PeerStream } from './peer-network.ts'
+import { release } from './release.ts'
 
 /** A part up to this many bytes goes out in one write with what is before it. */
 const joinedBytes = 64 * 1024
@@ -105,11 +106,6 @@ function fresh(length: number): Uint8Array<ArrayBuffer> {
 
 function assertWhole(bytes: Uint8Array, got: number): void {
   if (got < bytes.length) throw new ArtifactHubError('UNAVAILABLE', 'The stream ended inside a frame')
-}
-
-/** Gives back memory that a stream gave and that is copied: the collector would let many of these pile up, and then run at length. */
-function release({ buffer, byteLength }: Uint8Array): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0)
 }
 
 /** Puts frames on a stream, whole and in the order of the calls. */

@@ -1,6 +1,7 @@
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { maxSyncFrameBytes, syncFrameTimeoutMs, syncPushIdleMs } from '../limits.ts'
 import type { Misbehaviour, PeerNetwork, PeerStream } from './peer-network.ts'
+import { release } from './release.ts'
 import type { Scheduler } from './scheduler.ts'
 import { decodeSyncMessage, encodeSyncMessage, type SyncMessage } from './sync-codec.ts'
 
@@ -26,6 +27,9 @@ export class SyncStream {
   readonly #ended = new AbortController()
   readonly #onAbort: () => void
   #buffered: Uint8Array[] = []
+  /** Bytes of the first of them that were taken. */
+  #begun = 0
+  /** Of all of them, not taken yet. */
   #bufferedBytes = 0
   /** Bytes of frames, both ways. */
   readonly traffic = { sentBytes: 0, receivedBytes: 0 }
@@ -73,6 +77,9 @@ export class SyncStream {
       } catch (error) {
         if (!isHubError(error, 'UNSUPPORTED_FORMAT')) this.#options.network.penalise(this.agent, 'bad-frame')
         throw error
+      } finally {
+        // What was decoded shares no memory with it.
+        release(payload)
       }
     })
   }
@@ -101,6 +108,7 @@ export class SyncStream {
   async end(error?: unknown): Promise<void> {
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     this.#buffered = []
+    this.#begun = 0
     this.#bufferedBytes = 0
     if (error === undefined) await this.#inTime(syncFrameTimeoutMs, () => this.#stream.close()).catch(() => {})
     else this.#stream.abort(error instanceof Error ? error : cut())
@@ -141,11 +149,14 @@ export class SyncStream {
     const taken = new Uint8Array(count)
     for (let at = 0; at < count; ) {
       const first = this.#buffered[0] as Uint8Array
-      const part = first.subarray(0, count - at)
+      const part = first.subarray(this.#begun, this.#begun + count - at)
       taken.set(part, at)
       at += part.length
-      if (part.length === first.length) this.#buffered.shift()
-      else this.#buffered[0] = first.subarray(part.length)
+      this.#begun += part.length
+      if (this.#begun < first.length) break
+      this.#buffered.shift()
+      this.#begun = 0
+      release(first)
     }
     this.#bufferedBytes -= count
     return taken
