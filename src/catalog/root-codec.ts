@@ -1,4 +1,4 @@
-import type { Reader } from '../encoding/index.ts'
+import { type Reader, record } from '../encoding/index.ts'
 import { leafOverheadBytes, maxContentBytes, maxInlineBytes } from '../limits.ts'
 import type { ContentRoot } from './operation.ts'
 
@@ -15,14 +15,14 @@ export function encodeRoot(root: ContentRoot): unknown[] {
 
 /** @param reader of a list of `rootMembers`  @throws CORRUPT for what no content has */
 export function decodeRoot(reader: Reader): ContentRoot {
-  const root: ContentRoot = {
+  const root = record<ContentRoot>({
     digest: reader.bytes(0, 32),
     codec: reader.integer(1, 0, 0xff),
     inline: reader.boolean(2),
     sizeBytes: reader.integer(3, 0, maxContentBytes),
     storedBytes: reader.integer(4, leafOverheadBytes, 2 * maxContentBytes),
     keyId: reader.bytes(5, 16),
-  }
+  })
   if (root.codec !== rawCodec && root.codec !== dagPbCodec) throw reader.malformed('a root is raw or dag-pb')
   if (root.codec === rawCodec && root.storedBytes !== root.sizeBytes + leafOverheadBytes) {
     throw reader.malformed('sizes of a leaf disagree')

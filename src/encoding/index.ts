@@ -16,3 +16,4 @@ export {
   parseNamespaceId,
 } from './ids.ts'
 export { Reader } from './reader.ts'
+export { record } from './record.ts'

@@ -4,6 +4,7 @@ import {
   encodeCanonical,
   equalBytes,
   Reader,
+  record,
   requireFormatVersion,
   sha256,
 } from '../encoding/index.ts'
@@ -130,7 +131,7 @@ export function decodeUnverifiedEntry(bytes: Uint8Array, { partial = false }: De
   const keys = keysBytes === undefined ? undefined : decodeKeys(keysBytes)
   const auth = decodeAuthBody(header, body)
   if (keys !== undefined) checkKeys(header, auth, keys)
-  return { hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, auth, body, leaf }
+  return record({ hash: sha256(headerBytes), header, headerBytes, signature, keys, keysBytes, auth, body, leaf })
 }
 
 /**
@@ -172,7 +173,7 @@ function decodeHeader(bytes: Uint8Array, signature: Uint8Array): EntryHeader {
     throw new ArtifactHubError('UNSUPPORTED_FORMAT', 'this entry is of a kind that a newer release brought')
   }
   const clock = reader.array('clock', 2, 2)
-  const header: EntryHeader = {
+  const header = record<EntryHeader>({
     kind,
     namespace: reader.optionalBytes('ns', 32),
     author,
@@ -181,12 +182,12 @@ function decodeHeader(bytes: Uint8Array, signature: Uint8Array): EntryHeader {
     seq: reader.integer('seq', 0, Number.MAX_SAFE_INTEGER),
     previous: reader.optionalBytes('prev', 32),
     heads: reader.bytesArray('heads', 32, maxParentHeads),
-    clock: { wallMs: clock.integer(0, 0, 2 ** 48 - 1), counter: clock.integer(1, 0, 2 ** 32 - 1) },
+    clock: record({ wallMs: clock.integer(0, 0, 2 ** 48 - 1), counter: clock.integer(1, 0, 2 ** 32 - 1) }),
     keysHash: reader.optionalBytes('keys', 32),
     bodyHash: reader.optionalBytes('body', 32),
     keyId: reader.optionalBytes('key', 16),
     data: decodeData(reader.optionalMap('data'), kind),
-  }
+  })
   reader.end()
   checkHeader(header)
   return header
@@ -222,14 +223,14 @@ function decodeData(reader: Reader | undefined, kind: EntryKind): DataHeader | u
   if (reader === undefined) return undefined
   const roots = reader.array('roots', 0, 1)
   const isPut = kind === 'put'
-  const data: DataHeader = {
+  const data = record<DataHeader>({
     artifactSalt: reader.bytes('art', 16),
     parents: reader.bytesArray('from', 32, maxVersionHeads),
     gen: reader.integer('gen', isPut ? 1 : 0, isPut ? 2 ** 32 - 1 : 0),
     root: roots.length === 0 ? undefined : decodeRoot(roots.list(0, rootMembers)),
     versions: reader.bytesArray('drops', 32, maxVersionHeads),
     jti: reader.optionalBytes('jti', jtiBytes),
-  }
+  })
   reader.end()
   if ((kind === 'share') !== (data.jti !== undefined)) throw malformed('a share, and only a share, names a capability')
   if (isPut !== (data.root !== undefined)) throw malformed('a put has one root')
@@ -245,20 +246,18 @@ function decodeKeys(bytes: Uint8Array): KeySection {
   const wraps = reader.array('wraps', 0, maxBoxesInEntry)
   const boxes = reader.array('boxes', 0, maxBoxesInEntry)
   const labels = decodeLabels(reader.array('for', 0, maxBoxesInEntry), boxes.length)
-  const section: KeySection = {
+  const section = record<KeySection>({
     ephemeral: reader.optionalBytes('eph', 32),
-    wraps: wraps.mapLists(3, (row) => ({
-      keyId: row.bytes(0, 16),
-      under: row.bytes(1, 16),
-      box: row.bytes(2, boxedKeyBytes),
-    })),
+    wraps: wraps.mapLists(3, (row) =>
+      record({ keyId: row.bytes(0, 16), under: row.bytes(1, 16), box: row.bytes(2, boxedKeyBytes) }),
+    ),
     boxes: boxes.mapLists(3, (row, at) => ({
       keyId: row.bytes(0, 16),
       tag: row.bytes(1, boxTagBytes),
       box: row.bytes(2, boxedKeyBytes),
       label: labels[at],
     })),
-  }
+  })
   reader.end()
   if ((section.ephemeral === undefined) !== (section.boxes.length === 0))
     throw malformed('boxes come with an ephemeral key')

@@ -1,4 +1,4 @@
-import { artifactIdOf, bytesText, equalBytes, prefixEnd, toHex } from '../encoding/index.ts'
+import { artifactIdOf, bytesText, equalBytes, prefixEnd, record, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { maxSiblingEntries, maxSurplusBytes, maxSurplusEntries } from '../limits.ts'
 import {
@@ -143,7 +143,8 @@ function decodeBatch(
       // Whoever followed an artifact before it became a member may be told as a follower for a while: nobody's fault.
       else if (partial === undefined && header.keysHash !== undefined && keys === undefined)
         refused.push({ hash, code: 'void', why: 'it came without its keys' })
-      else if (partsIn(entry) > partsIn(found.get(bytesText(hash))?.entry)) found.set(bytesText(hash), { entry, bytes })
+      else if (partsIn(entry) > partsIn(found.get(bytesText(hash))?.entry))
+        found.set(bytesText(hash), record({ entry, bytes }))
     } catch (error) {
       if (!isHubError(error)) throw error
       refused.push({ hash: undefined, code: error.code, why: error.message })

@@ -1,4 +1,4 @@
-import { bytesText } from '../encoding/index.ts'
+import { bytesText, record } from '../encoding/index.ts'
 import type { KeyValueChange, KeyValueStore } from './key-value.ts'
 
 /**
@@ -22,7 +22,7 @@ export class Overlay {
 
   /** `text` spares making the `bytesText` of the key when it is at hand. */
   put(key: Uint8Array, value: Uint8Array, text?: string): void {
-    this.add({ type: 'put', key, value }, text)
+    this.add(record({ type: 'put', key, value }), text)
   }
 
   del(key: Uint8Array, text?: string): void {
