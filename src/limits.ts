@@ -174,6 +174,11 @@ export const gcGraceMs = 7 * 24 * 3600_000
 
 /** A frame of log sync, bytes: what a receiver holds of a stream, and what it commits in one batch. */
 export const maxSyncFrameBytes = 256 * KiB
+/**
+ * What a sender puts in one frame of entries, bytes, beyond the first entry. Receiving an entry leaves some 90 KB of garbage: a batch of four times as many
+ * outlives two collections of V8's young objects, and all of it ends among the old ones, at the same processor time.
+ */
+export const syncBatchBytes = 64 * KiB
 /** How long a frame of log sync may take to be taken or to come whole, milliseconds; slower peers are dropped. */
 export const syncFrameTimeoutMs = 30_000
 /** How long a stream of pushed entries may be idle, milliseconds. */
@@ -189,7 +194,7 @@ export const maxClaimEntries = 2
 /** Namespaces that one offer tells of: a frame has room for them. */
 export const maxSyncOffers = 2_048
 /** Batches in a row of which nothing was new: enough for a fork in a chain of 10,000s of entries, an end for floods. */
-export const maxUselessSyncBatches = 256
+export const maxUselessSyncBatches = 1_024
 /** Sync streams other than of pushes that one agent may have open here: the rounds it begins at once, and offers. */
 export const maxSyncStreamsPerPeer = 16
 /** Sync streams other than of pushes served at once in all; each may hold one frame and one batch, so 32 MiB. */

@@ -2,7 +2,7 @@ import type { CapabilityClaims } from '../capability/index.ts'
 import { equalBytes, sha256 } from '../encoding/index.ts'
 import { maxFollowsInFrame, maxIdsOfFollows } from '../limits.ts'
 import { afterOf } from './may-read.ts'
-import { entriesRoomBytes, type FollowMessageRow, roomOfFollow } from './sync-codec.ts'
+import { type FollowMessageRow, frameRoomBytes, roomOfFollow } from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
 import type { SyncStream } from './sync-stream.ts'
 import { receiveEntries, type SyncTally, sendVector, wantsOf } from './sync-transfer.ts'
@@ -96,7 +96,7 @@ export function viewBy(log: ReplicatedLog, scope: FollowMessageRow['scope'], cla
 /** As many as there is room for in one frame, and in the vector that may follow; at least one. */
 async function someOf(log: ReplicatedLog, items: readonly FollowItem[]) {
   const some: { readonly item: FollowItem; readonly view: ArtifactView; readonly ids: readonly Uint8Array[] }[] = []
-  let roomBytes = entriesRoomBytes
+  let roomBytes = frameRoomBytes
   let roomIds = maxIdsOfFollows
   for (const item of items.slice(0, maxFollowsInFrame)) {
     roomBytes -= roomOfFollow(item)

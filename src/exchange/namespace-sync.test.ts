@@ -224,8 +224,8 @@ describe('namespaces', () => {
       }
     })
     await expect(members.sync(owner, reader)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    expect(sent.length).toBeGreaterThan(30)
-    expect(sent.length).toBeLessThan(200)
+    expect(sent.length).toBeGreaterThan(10)
+    expect(sent.length).toBeLessThan(100)
     expect(sent).not.toContain(since)
   })
 
@@ -250,7 +250,8 @@ describe('namespaces', () => {
       for (; (await raw.receive())?.type === 'entries'; frames++) {}
     })()
     await expect(rest).rejects.toMatchObject({ code: 'UNAVAILABLE' })
-    expect(frames).toBeLessThan(2)
+    // Of 64 KiB each: what was on its way already.
+    expect(frames).toBeLessThan(4)
   })
 
   it('are brought up by a member whom they do not know yet, from where they are', async () => {

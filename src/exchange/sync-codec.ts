@@ -206,8 +206,8 @@ export function roomOfFollow({ presentation }: Pick<FollowMessageRow, 'presentat
   return presentation.length + 64
 }
 
-/** The room for entries in one frame, bytes. */
-export const entriesRoomBytes = maxSyncFrameBytes - frameOverheadBytes
+/** The room in one frame for the rows of a message, bytes. */
+export const frameRoomBytes = maxSyncFrameBytes - frameOverheadBytes
 
 /** A message as canonical DAG-CBOR: a list whose first item is the code of its type. Layouts: README. */
 export function encodeSyncMessage(message: SyncMessage): Uint8Array<ArrayBuffer> {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { artifactIdOf, toHex } from '../encoding/index.ts'
-import { blockRefusalMs, maxSyncFrameBytes } from '../limits.ts'
+import { blockRefusalMs, maxEntryBytes, syncBatchBytes } from '../limits.ts'
 import { decodeEntry } from '../log/index.ts'
 import { MemoryLog } from './memory-log.test-helper.ts'
 import { joinNamespace } from './replicator-join.ts'
@@ -306,14 +306,25 @@ describe('rounds between random logs, cut anywhere', () => {
     )
   })
 
-  it('never commit more than a frame at once, and send no entry twice without a fork', async () => {
+  it('never commit more than a batch at once, and send no entry twice without a fork', async () => {
     const world = new SyncWorld()
     const [a, b] = threeMembers()
     const [one, two] = [world.add(a), world.add(b)]
     a.putMany(1_500, 700)
     expect(await world.sync(two, one)).toMatchObject({ stored: 1_500, known: 0 })
     expect(b.seen.entries).toBe(1_500)
-    expect(b.seen.largestBatch).toBeLessThan(maxSyncFrameBytes / 700)
+    expect(b.seen.largestBatch).toBeLessThan(syncBatchBytes / 700)
+    expect(b.seen.largestBatch).toBeGreaterThan(syncBatchBytes / 2_000)
     expect(decodeEntry((await b.entryBytes(b.id)) as Uint8Array).header.kind).toBe('genesis')
+  })
+
+  it('bring entries as large as they may be, each alone', async () => {
+    const world = new SyncWorld()
+    const [a, b] = threeMembers()
+    const [one, two] = [world.add(a), world.add(b)]
+    const hashes = a.putMany(3, maxEntryBytes - 1_000)
+    expect((await a.entryBytes(hashes[0] as Uint8Array))?.length).toBeGreaterThan(maxEntryBytes - 600)
+    expect(await world.sync(two, one)).toMatchObject({ stored: 3, known: 0 })
+    expect(b.seen).toMatchObject({ batches: 3, largestBatch: 1 })
   })
 })

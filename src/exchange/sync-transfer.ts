@@ -1,7 +1,7 @@
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxSyncVectorRows, maxSyncWants, maxUselessSyncBatches } from '../limits.ts'
-import { entriesRoomBytes, roomOf, rowsInPage } from './sync-codec.ts'
+import { maxSyncVectorRows, maxSyncWants, maxUselessSyncBatches, syncBatchBytes } from '../limits.ts'
+import { roomOf, rowsInPage } from './sync-codec.ts'
 import type { Received, ReplicatedLog, VectorRow } from './sync-log.ts'
 import type { SyncStream } from './sync-stream.ts'
 import type { SyncContents, SyncView } from './sync-view.ts'
@@ -87,16 +87,16 @@ export async function* whileAllowed(
   }
 }
 
-/** Sends entries in frames as large as may be. Resolves with how many. */
+/** Sends entries, in frames of `syncBatchBytes`. Resolves with how many. */
 export async function sendEntries(stream: SyncStream, entries: AsyncIterable<Uint8Array>): Promise<number> {
   let sent = 0
   let batch: Uint8Array[] = []
-  let room = entriesRoomBytes
+  let room = syncBatchBytes
   for await (const entry of entries) {
-    if (roomOf(entry) > room) {
+    if (batch.length > 0 && roomOf(entry) > room) {
       await stream.send({ type: 'entries', entries: batch })
       batch = []
-      room = entriesRoomBytes
+      room = syncBatchBytes
     }
     batch.push(entry)
     room -= roomOf(entry)
