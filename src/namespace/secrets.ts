@@ -60,7 +60,10 @@ export async function openArtifactKey(
   if (labelled !== undefined) return labelled
   const ways = readKeyRow(await reader.get(keys.key('artifactKeys', artifact, keyId)), keyId)
   const key = keyring.open(artifact, keyId, ways.wraps)
-  if (key !== undefined) return key
+  if (key !== undefined) {
+    keyring.remember(artifact, key)
+    return key
+  }
   for (const hash of ways.boxed) {
     const section = await reader.keysIn(hash)
     const sealed = section && keyring.openSealed(artifact, keyId, section)

@@ -130,7 +130,10 @@ export class Keyring {
     return { wraps: [], ephemeral: items.length === 0 ? undefined : sealer.ephemeral, boxes }
   }
 
-  /** The artifact key of that id, if it was opened of late, or out of its wraps; `undefined` when none of them opens. */
+  /**
+   * The artifact key of that id, if it is kept at hand, or out of its wraps; `undefined` when none of them opens. It is not kept: whoever receives
+   * a log opens every key in it once.
+   */
   open(artifact: Uint8Array, keyId: Uint8Array, wraps: readonly KeyWrap[]): ArtifactKey | undefined {
     const secret = this.#secrets.get(secretName(artifact, keyId))
     if (secret !== undefined) return new ArtifactKey(secret, this.#namespace, artifact)
@@ -145,7 +148,7 @@ export class Keyring {
   }
 
   /**
-   * The artifact key of that id out of a box sealed to this agent, or to a group by a key of it; `undefined` when none is.
+   * The artifact key of that id out of a box sealed to this agent, or to a group by a key of it, kept at hand from then on; `undefined` when none is.
    *
    * @param recipient whose box it is, when it is a group's
    */
@@ -155,7 +158,9 @@ export class Keyring {
     section: KeySection,
     recipient = this.#agent,
   ): ArtifactKey | undefined {
-    return this.#keyOf(artifact, keyId, this.#openBox('artifact', artifact, keyId, section, recipient))
+    const key = this.#keyOf(artifact, keyId, this.#openBox('artifact', artifact, keyId, section, recipient))
+    if (key !== undefined) this.remember(artifact, key)
+    return key
   }
 
   /** Keeps an opened key at hand. */
@@ -180,9 +185,7 @@ export class Keyring {
   #keyOf(artifact: Uint8Array, keyId: Uint8Array, secret: Uint8Array | undefined): ArtifactKey | undefined {
     if (secret === undefined) return undefined
     const key = new ArtifactKey(secret, this.#namespace, artifact)
-    if (toHex(key.id) !== toHex(keyId)) return undefined
-    this.remember(artifact, key)
-    return key
+    return toHex(key.id) === toHex(keyId) ? key : undefined
   }
 
   #admitWrap(wrap: KeyWrap): void {

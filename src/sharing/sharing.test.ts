@@ -106,6 +106,20 @@ describe('keyrings', () => {
     expect(elsewhere.open(new Uint8Array(20), key.id, [wrap])).toBeUndefined()
   })
 
+  it('keeps artifact keys at hand that it was told to, however many are opened out of a log meanwhile', () => {
+    const { keyId, keys } = rotate(randomBytes(32), owner)
+    const keyring = new Keyring(namespace, owner)
+    keyring.admit(keyId, keys, true)
+    const epoch = keyring.epoch(keyId) as EpochSecret
+    const kept = new ArtifactKey(randomBytes(32), namespace, artifact)
+    keyring.remember(artifact, kept)
+    for (let received = 0; received < 4_200; received++) {
+      const key = new ArtifactKey(randomBytes(32), namespace, artifact)
+      keyring.open(artifact, key.id, [keyring.wrap(key, artifact, epoch)])
+    }
+    expect(keyring.open(artifact, kept.id, [])?.secret).toEqual(kept.secret)
+  })
+
   it('does not admit an epoch that is sealed to another, or whose id is not its key’s', () => {
     const { keyId, keys } = rotate(randomBytes(32), owner)
     expect(new Keyring(namespace, stranger).admit(keyId, keys, true)).toBe(false)
