@@ -7,20 +7,32 @@ export interface Member {
   readonly jobs: JobProcess<MemberJobs>
   readonly did: string
   close(): Promise<void>
+  /** Ends the process and starts another on the same data: in place of this one. */
+  restarted(): Promise<Member>
 }
 
 /** Starts a node on a new data directory, which goes when the node is closed. */
 export async function startMember({ workspace }: Pick<Bench, 'workspace'>): Promise<Member> {
-  const dataDir = workspace.newPath('member')
+  return await memberOn(workspace.newPath('member'), workspace)
+}
+
+async function memberOn(dataDir: string, workspace: Bench['workspace']): Promise<Member> {
   const jobs = new JobProcess<MemberJobs>(new URL('./member-process.ts', import.meta.url))
   const { result: did } = await jobs.run('open', dataDir)
+  const stop = async () => {
+    await jobs.run('close', undefined as never)
+    await jobs.close()
+  }
   return {
     jobs,
     did,
     async close() {
-      await jobs.run('close', undefined as never)
-      await jobs.close()
+      await stop()
       await workspace.remove(dataDir)
+    },
+    async restarted() {
+      await stop()
+      return await memberOn(dataDir, workspace)
     },
   }
 }
