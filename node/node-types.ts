@@ -153,6 +153,11 @@ export interface LogStatus {
     readonly rotation: boolean
     /** DIDs of members who still lack the current key. */
     readonly boxes: readonly string[]
+    /**
+     * DIDs of who wrote or shared something under a key that others were not given: that of an admin who had been removed, of which the author had not heard, or one
+     * that was sealed to the members of its time. The author’s node gives it to them, or that of any other writer who has it.
+     */
+    readonly keys: readonly string[]
   }
 }
 

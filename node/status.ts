@@ -46,7 +46,7 @@ export async function nodeStatus(
     namespaces: await Promise.all(
       replication.namespaces.all.map((namespace) => namespaceStatus(replication, namespace)),
     ),
-    groups: replication.namespaces.groups.map((group) => logStatus(replication, group)),
+    groups: await Promise.all(replication.namespaces.groups.map((group) => logStatus(replication, group))),
     ended: replication.namespaces.ended.map(endedStatus),
     vouched: vouchedStatus(groups),
     peers: await peersOf(node, signal),
@@ -99,7 +99,7 @@ async function namespaceStatus(replication: Replication, namespace: OpenNamespac
   const { row, log } = namespace
   const { artifacts } = await log.catalog.counts()
   return {
-    ...logStatus(replication, namespace),
+    ...(await logStatus(replication, namespace)),
     current: replication.namespaces.isCurrent(namespace),
     plan: row.plan,
     artifacts,
@@ -108,8 +108,10 @@ async function namespaceStatus(replication: Replication, namespace: OpenNamespac
   }
 }
 
-function logStatus(replication: Replication, namespace: OpenNamespace): LogStatus {
+async function logStatus(replication: Replication, namespace: OpenNamespace): Promise<LogStatus> {
   const { row, log } = namespace
+  const role = log.roleOf(replication.env.agent.publicKey)
+  const keys = role === undefined ? [] : await log.owedKeys()
   const sync = replication.syncStatus(namespace)
   const { rotation, boxes } = log.owed
   return {
@@ -117,7 +119,7 @@ function logStatus(replication: Replication, namespace: OpenNamespace): LogStatu
     name: row.name,
     entries: log.entries,
     logHash: toHex(log.vectorHash),
-    role: log.roleOf(replication.env.agent.publicKey),
+    role,
     removed: removalOf(namespace),
     members: log.membership.members.length,
     contentsToFetch: replication.missing(namespace),
@@ -132,7 +134,7 @@ function logStatus(replication: Replication, namespace: OpenNamespace): LogStatu
       })),
     },
     forks: forksOf(namespace),
-    owed: { rotation, boxes: boxes.map(({ agent }) => formatDid(agent)) },
+    owed: { rotation, boxes: boxes.map(({ agent }) => formatDid(agent)), keys: keys.map(formatDid) },
   }
 }
 

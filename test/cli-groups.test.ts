@@ -41,7 +41,7 @@ describe('groups through the CLI', () => {
     const status = await place.json<{ groups: { name: string }[] }>(['status', ...offline])
     expect(status.groups.find(({ name }) => name === 'ml-team')).toMatchObject({
       members: 1,
-      owed: { rotation: false, boxes: [] },
+      owed: { rotation: false, boxes: [], keys: [] },
     })
     expect((await place.run(['group', 'leave', 'ml-team'])).exitCode).toBe(2)
     await place.json(['group', 'leave', 'ml-team', '--yes'])

@@ -143,7 +143,7 @@ describe('a namespace shared through the CLI', () => {
         role: 'reader',
         members: 2,
         forks: [],
-        owed: { rotation: false, boxes: [] },
+        owed: { rotation: false, boxes: [], keys: [] },
       }),
     )
     expect((await reader.run(['put', 'copy.bin', '--ns', 'ours'])).exitCode).toBe(3)

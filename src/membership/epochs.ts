@@ -49,8 +49,9 @@ export class Epochs {
   readonly #statements: Statements
   readonly #standing: Standing
   #ordered: readonly EpochState[] | undefined
+  #places: ReadonlyMap<string, number> | undefined
   readonly #good = new Map<string, boolean>()
-  #above: ReadonlyMap<string, ReadonlySet<string>> | undefined
+  #above: ReadonlyMap<string, ReadonlyMap<string, number>> | undefined
 
   constructor(statements: Statements, standing: Standing) {
     this.#statements = statements
@@ -61,6 +62,28 @@ export class Epochs {
   get ordered(): readonly Epoch[] {
     this.#ordered ??= orderEpochs([...this.#begun()])
     return this.#ordered
+  }
+
+  /** Whether a rotate that counts brings the secret. */
+  isBegun(id: Uint8Array): boolean {
+    return this.#placeOf(toHex(id)) !== undefined
+  }
+
+  /**
+   * Ids of the epochs that entries which count say it to be wrapped under: of those begun by a rotate that counts, the ones before it in the order, so
+   * that no two stand above each other.
+   */
+  above(id: Uint8Array): readonly Uint8Array[] {
+    const key = toHex(id)
+    const place = this.#placeOf(key) ?? Number.POSITIVE_INFINITY
+    const isBetter = (above: string) => (this.#placeOf(above) ?? place) < place
+    return [...(this.#wrappedUnder.get(key)?.keys() ?? [])].filter(isBetter).map(fromHex)
+  }
+
+  /** Hashes of all rotates that are held and bring the secret, whether or not they count. */
+  rotatesOf(id: Uint8Array): readonly Uint8Array[] {
+    const sealings = this.#statements.sealings.get(toHex(id))
+    return sealings.flatMap(({ entry }) => (entry.kind === 'rotate' ? [fromHex(entry.hash)] : []))
   }
 
   /** Whether the rotate counts and everyone that the secret was sealed to, or one that it is wrapped under, is a member still. */
@@ -85,7 +108,7 @@ export class Epochs {
     return new Set(sealings.flatMap(({ to }) => to.map(toHex)))
   }
 
-  /** @param rank below which sealings are passed over */
+  /** @param rank below which what is said of boxes and wraps is passed over */
   #isGood(key: string, rank: number): boolean {
     if (!this.#sealings(key).some(({ entry }) => entry.kind === 'rotate')) return false
     // Who was given an epoch has those that it wraps, from before their time.
@@ -96,22 +119,33 @@ export class Epochs {
         const mayStand = by < rulingRank ? this.#areNotEnded : this.#areLive
         if (by >= rank && !to.every((prefix) => mayStand(toHex(prefix)))) return false
       }
-      for (const above of this.#wrappedUnder.get(one) ?? []) opening.add(above)
+      for (const [above, by] of this.#wrappedUnder.get(one) ?? []) if (by >= rank) opening.add(above)
     }
     return true
   }
 
-  /** By epoch, those that it is wrapped under by entries that count. */
-  get #wrappedUnder(): ReadonlyMap<string, ReadonlySet<string>> {
+  /** By epoch, those that entries which count say it to be wrapped under, each with the highest rank of who says so. */
+  get #wrappedUnder(): ReadonlyMap<string, ReadonlyMap<string, number>> {
     if (this.#above !== undefined) return this.#above
-    const above = new Map<string, Set<string>>()
+    const above = new Map<string, Map<string, number>>()
     for (const key of this.#statements.sealings.keys()) {
-      for (const wrapped of this.#sealings(key).flatMap(({ wraps }) => wraps)) {
-        above.set(wrapped, (above.get(wrapped) ?? new Set()).add(key))
+      for (const { entry, wraps } of this.#sealings(key)) {
+        if (wraps.length === 0) continue
+        const by = this.#standing.rankUnder(entry)
+        for (const wrapped of wraps) {
+          const known = above.get(wrapped) ?? new Map<string, number>()
+          above.set(wrapped, known.set(key, Math.max(known.get(key) ?? 0, by)))
+        }
       }
     }
     this.#above = above
     return above
+  }
+
+  /** Where an epoch stands among those that a counting rotate began, 0 for the best. */
+  #placeOf(key: string): number | undefined {
+    this.#places ??= new Map(this.ordered.map(({ id }, at) => [toHex(id), at]))
+    return this.#places.get(key)
   }
 
   readonly #areLive = (prefix: string): boolean => {

@@ -316,6 +316,31 @@ export class Membership {
     return this.#epochs.ordered
   }
 
+  /** Whether a rotate that counts began the epoch of that id: others need not hold what does not count. */
+  isEpoch(id: Uint8Array): boolean {
+    return this.#epochs.isBegun(id)
+  }
+
+  /** Ids of the epochs that entries which count say an epoch, one of `epochs` or another, to be wrapped under: better ones of `epochs`. */
+  epochsAbove(id: Uint8Array): readonly Uint8Array[] {
+    return this.#epochs.above(id)
+  }
+
+  /** Hashes of the rotates that are held and bring the epoch of that id, whether or not they count. */
+  rotatesOf(id: Uint8Array): readonly Uint8Array[] {
+    return this.#epochs.rotatesOf(id)
+  }
+
+  /** Whether a chain is known to be forked, or part of one to be adopted. */
+  get hasForks(): boolean {
+    return !this.#statements.links.isEmpty
+  }
+
+  /** Whether anything was ever ended or forked: until then all that was said counts. */
+  get hasBounds(): boolean {
+    return !this.#statements.revokes.isEmpty || this.hasForks
+  }
+
   /** Whether the epoch of that id excludes everyone who is known to be no member. */
   isGoodEpoch(id: Uint8Array): boolean {
     return this.#epochs.isGood(id)

@@ -25,18 +25,22 @@ export class AuthorKnowledge {
    * come, so the wait is bounded, as for epochs.
    */
   async keysToWaitFor(artifact: Uint8Array): Promise<ReadonlySet<string>> {
-    const { catalog, log, env } = this.#parts
+    const { catalog, log } = this.#parts
     const hashes: Uint8Array[] = []
     for await (const { entry } of catalog.liveRoots(artifact)) hashes.push(entry.slice())
     for await (const { entry } of catalog.endedVersions(artifact)) hashes.push(entry.slice())
     const waiting = new Set<string>()
     for (const put of await log.unverifiedMany(hashes)) {
-      const isWhole = await this.#isWhole(put)
-      if (!this.#waits.mustWait(put.hash, isWhole, env.clock.nowMs)) continue
+      if (!(await this.mustWaitFor(put))) continue
       const { keyId, data } = put.header
       for (const id of [keyId, data?.root?.keyId]) if (id !== undefined) waiting.add(toHex(id))
     }
     return waiting
+  }
+
+  /** As `keysToWaitFor`, for what is under the key of one entry. */
+  async mustWaitFor(entry: Entry): Promise<boolean> {
+    return this.#waits.mustWait(entry.hash, await this.#isWhole(entry), this.#parts.env.clock.nowMs)
   }
 
   async #isWhole({ header, ...rest }: Entry): Promise<boolean> {

@@ -53,3 +53,9 @@ export function labelledBoxesOf({ keys }: Pick<Entry, 'keys'>): (KeyBox & { read
   }
   return [...found.values()]
 }
+
+/** The ids of the keys that an entry seals by name, each once. */
+export function keysSealedByName({ keys }: Pick<Entry, 'keys'>): Uint8Array[] {
+  const named = keys?.boxes.filter(({ label }) => label === undefined) ?? []
+  return [...new Map(named.map(({ keyId }) => [bytesText(keyId), keyId])).values()]
+}

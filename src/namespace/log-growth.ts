@@ -6,7 +6,7 @@ import type { ArtifactChanges } from './artifact-changes.ts'
 import { type Chains, chainOf, type Tip, tipChange, tipKey, tipOf, withPartialTip, withTip } from './chains.ts'
 import type { FollowedArtifacts } from './followed.ts'
 import { addKeyRow, wayOf } from './key-rows.ts'
-import { labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
+import { keysSealedByName, labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
 import type { MembershipGrowth } from './membership-growth.ts'
 import { decodeStored, StoredLog } from './stored-log.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
@@ -173,7 +173,7 @@ export class LogGrowth {
     }
     const wayKey = (keyId: Uint8Array) => keys.key('artifactKeys', artifact, keyId)
     for (const wrap of entry.keys?.wraps ?? []) await this.#addWay(artifact, wayKey(wrap.keyId), wrap, entry)
-    for (const keyId of distinctKeyIds(entry)) await this.#addWay(artifact, wayKey(keyId), undefined, entry)
+    for (const keyId of keysSealedByName(entry)) await this.#addWay(artifact, wayKey(keyId), undefined, entry)
     for (const { keyId, label } of labelledBoxesOf(entry)) {
       await this.#addWay(artifact, labelledBoxesKey(keys, artifact, keyId, label), undefined, entry)
     }
@@ -212,9 +212,4 @@ export class LogGrowth {
     const after = addKeyRow(before, wayOf(header.grant ?? hash, hash, wrap))
     if (after !== undefined) this.#overlay.put(key, after)
   }
-}
-
-function distinctKeyIds({ keys }: Entry): Uint8Array[] {
-  const named = keys?.boxes.filter(({ label }) => label === undefined) ?? []
-  return [...new Map(named.map(({ keyId }) => [bytesText(keyId), keyId])).values()]
 }

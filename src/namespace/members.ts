@@ -157,13 +157,13 @@ export async function appendRotate(tx: Transaction): Promise<EpochSecret> {
 }
 
 /**
- * The epochs that this agent can open and that no other one of these wraps: those whose rotate counts first, the best of them
+ * The epochs that this agent can open and that whoever is given better ones could not: those whose rotate counts first, the best of them
  * first. Anyone who ever had the right to can bring any number of others.
  */
-function openHeads(tx: Transaction): EpochSecret[] {
-  const heads = new Map(tx.keyring.epochHeads().map((head) => [bytesText(head.id), head]))
-  const counting = tx.membership.epochs.flatMap(({ id }) => heads.get(bytesText(id)) ?? [])
-  return [...new Set([...counting, ...[...heads.values()].reverse()])]
+function openHeads({ keyring, membership }: Transaction): EpochSecret[] {
+  const counting = membership.epochs.flatMap(({ id }) => keyring.epoch(id) ?? [])
+  const all = new Set([...counting, ...[...keyring.epochs].reverse()])
+  return [...all].filter(({ id }) => !membership.epochsAbove(id).some((above) => keyring.isWrapped(id, above)))
 }
 
 /**
@@ -184,6 +184,15 @@ export async function appendLackingBoxes(tx: Transaction): Promise<boolean> {
     else await appendBoxes(tx, one, lacking)
   }
   return isPutOff
+}
+
+/** Wraps epochs under one that members have, which is sealed to this agent once more, for no entry carries wraps alone. */
+export async function appendWraps(tx: Transaction, epoch: EpochSecret, older: readonly EpochSecret[]): Promise<void> {
+  const own = { agent: tx.agent.publicKey, role: 'writer' as const, grants: tx.membership.grantsOf(tx.agent.publicKey) }
+  for (let at = 0; at < older.length; at += maxBoxesInEntry) {
+    const wraps = older.slice(at, at + maxBoxesInEntry).map((one) => tx.keyring.wrapEpoch(one, epoch))
+    await appendSealing(tx, 'keys', epoch, [own], wraps)
+  }
 }
 
 /** Seals an epoch's secret to members who lack it. */

@@ -1,6 +1,6 @@
 import type { Capability, CapabilityClaims, LinkClaims } from '../capability/index.ts'
 import type { ArtifactState, Catalog, ContentRoot, VersionRecord } from '../catalog/index.ts'
-import { artifactIdOf, equalBytes } from '../encoding/index.ts'
+import { artifactIdOf, equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
 import { maxSyncVectorRows } from '../limits.ts'
@@ -20,10 +20,12 @@ import { isEstimatedRoot, type Totals } from './accounts.ts'
 import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
 import { unreadGenesis } from './auth-log.ts'
 import { AuthPart, type EntryIds } from './auth-part.ts'
+import { AuthorKnowledge } from './author-knowledge.ts'
 import { entriesBeyond, rowsWithin } from './beyond.ts'
 import { type CapabilityQuestion, checkCapability, isIssuedHere } from './capability-check.ts'
 import { writeRevokeCapabilities } from './capability-writes.ts'
 import { chainOf, type Tip } from './chains.ts'
+import { ClosedKeys } from './closed-keys.ts'
 import { removeDoubtful } from './doubtful.ts'
 import { farewellFor } from './farewell.ts'
 import type { FeedEvent } from './feed.ts'
@@ -31,6 +33,7 @@ import { cursorAt, type FeedCursor } from './feed-eras.ts'
 import { followFeed } from './follow-feed.ts'
 import type { FollowedArtifacts } from './followed.ts'
 import { KnownDescriptors, type ShownDescriptor, shownDescriptor } from './group-descriptor.ts'
+import { KeyHealer } from './key-heal.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
 import {
   type ArtifactEntriesOptions,
@@ -92,7 +95,9 @@ export class Namespace implements NamespaceParts {
   readonly partial: FollowedArtifacts | undefined
   readonly #ledger: Ledger
   readonly #revealer: Revealer
-  readonly #healer: ShareHealer
+  readonly #closedKeys: ClosedKeys
+  readonly #keyHealer: KeyHealer
+  readonly #shareHealer: ShareHealer
   readonly #ownShares: OwnShares
   #isHealPutOff = false
   readonly #descriptors: KnownDescriptors
@@ -118,7 +123,10 @@ export class Namespace implements NamespaceParts {
     this.#ledger = ledger
     this.#revealer = new Revealer(ledger)
     this.#descriptors = new KnownDescriptors(ledger)
-    this.#healer = new ShareHealer(ledger, (group) => this.#descriptors.isBehind(group))
+    const knowledge = new AuthorKnowledge(ledger.parts)
+    this.#closedKeys = new ClosedKeys(ledger)
+    this.#keyHealer = new KeyHealer(ledger, this.#closedKeys, knowledge)
+    this.#shareHealer = new ShareHealer(ledger, knowledge, (group) => this.#descriptors.isBehind(group))
     this.#ownShares = new OwnShares(ledger)
   }
 
@@ -432,13 +440,24 @@ export class Namespace implements NamespaceParts {
     await writeRotate(this.#ledger)
   }
 
-  /** Writes what is owed and this agent may write: an epoch without former members, boxes that members lack. Gives how many entries. */
+  /**
+   * Who wrote or shared something that counts under a key that not every member comes by (raw public keys, ascending): under an epoch of somebody who had no right to begin one, of
+   * which the author had not heard, or sealed by name. Whoever writes here and has the key gives it to the others (`heal`).
+   */
+  async owedKeys(): Promise<Uint8Array[]> {
+    const { epochs, keys } = await this.#closedKeys.owed()
+    const authors = [...epochs, ...keys].flatMap(({ entries }) => entries.map(({ header }) => header.author))
+    return [...new Map(authors.map((author) => [toHex(author), author])).values()].sort(Buffer.compare)
+  }
+
+  /**
+   * Writes what is owed and this agent may write: an epoch without former members, boxes that members lack, keys that are closed to them, keys of shares.
+   * Gives how many entries.
+   */
   async heal(): Promise<number> {
-    const owed = await writeOwed(this.#ledger)
-    this.#isHealPutOff = owed.isPutOff
-    const shares = await this.#healer.run()
-    this.#isHealPutOff ||= shares.isPutOff
-    return owed.written + shares.written
+    const done = [await writeOwed(this.#ledger), await this.#keyHealer.run(), await this.#shareHealer.run()]
+    this.#isHealPutOff = done.some(({ isPutOff }) => isPutOff)
+    return done.reduce((sum, { written }) => sum + written, 0)
   }
 
   /** Whether `heal` last left something that this agent may write later: when entries have come, or some time has passed. */

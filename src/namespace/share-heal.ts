@@ -3,15 +3,15 @@ import { maxBoxesInEntry } from '../limits.ts'
 import { countingEpochs, rankOf } from '../membership/index.ts'
 import type { SealingItem } from '../sharing/index.ts'
 import { artifactData } from './artifact-writes.ts'
-import { AuthorKnowledge } from './author-knowledge.ts'
+import type { AuthorKnowledge } from './author-knowledge.ts'
 import type { Ledger, NamespaceChange } from './ledger.ts'
 import { openArtifactKey } from './secrets.ts'
 import type { Share } from './share-book.ts'
 import { itemsFor, keysDue, lackingShares, sectionsOf, usesForShares } from './share-keys.ts'
 import { SharingView } from './sharing-view.ts'
 
-/** What a look at what shares lack came to. */
-interface Healed {
+/** What a look at what is lacking came to. */
+export interface Healed {
   readonly written: number
   readonly isPutOff: boolean
 }
@@ -41,10 +41,10 @@ export class ShareHealer {
   readonly #void = new Map<string, number>()
 
   /** @param isBehind whether what the log records of a group is gone by: nothing is sealed to that */
-  constructor(ledger: Ledger, isBehind: (group: Uint8Array) => boolean) {
+  constructor(ledger: Ledger, knowledge: AuthorKnowledge, isBehind: (group: Uint8Array) => boolean) {
     this.#ledger = ledger
     this.#isBehind = isBehind
-    this.#knowledge = new AuthorKnowledge(ledger.parts)
+    this.#knowledge = knowledge
     ledger.subscribe((change) => this.#note(change))
   }
 

@@ -173,13 +173,14 @@ export class Transaction {
   /** Whether an epoch must not be sealed to anyone yet: its author knew entries that are not held here. */
   async mustWait(id: Uint8Array): Promise<boolean> {
     const epoch = this.membership.epochs.find((one) => equalBytes(one.id, id))
-    const rotate = epoch && (await this.entry(epoch.rotate))
-    if (rotate === undefined) return false
-    const rows = await this.prime(rotate.header.heads.map((hash) => this.keys.key('places', hash)))
-    const isWhole = rotate.header.heads.every(
-      (hash, at) => rows[at] !== undefined || this.storedEntry(hash) !== undefined,
-    )
-    return this.#init.waits.mustWait(rotate.hash, isWhole, this.now)
+    let mustWait = false
+    for (const hash of epoch === undefined ? this.membership.rotatesOf(id) : [epoch.rotate]) {
+      const { heads } = (await this.entry(hash))?.header ?? { heads: [] }
+      const rows = await this.prime(heads.map((head) => this.keys.key('places', head)))
+      const isWhole = heads.every((head, at) => rows[at] !== undefined || this.storedEntry(head) !== undefined)
+      if (this.#init.waits.mustWait(hash, isWhole, this.now)) mustWait = true
+    }
+    return mustWait
   }
 
   /** @throws ACCESS_DENIED when this agent may not write */

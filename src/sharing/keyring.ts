@@ -33,6 +33,8 @@ export class Keyring {
   readonly #epochs = new Map<string, EpochSecret>()
   /** Epoch secrets wrapped under an epoch, by that epoch's id. */
   readonly #wrapped = new Map<string, KeyWrap[]>()
+  /** Which wraps of epochs were seen to open: older epoch and the one that it is under. */
+  readonly #opened = new Set<string>()
   /** Of artifact keys that were opened of late. What is derived of them is a kilobyte more, and made again in 10 µs. */
   readonly #secrets = new Map<string, Uint8Array>()
   /** Boxes that are for this agent as a recipient of shares. */
@@ -51,6 +53,24 @@ export class Keyring {
   /** The secret of an epoch; `undefined` when this agent does not hold it. */
   epoch(id: Uint8Array): EpochSecret | undefined {
     return this.#epochs.get(toHex(id))
+  }
+
+  /** All epochs that this agent can open, in the order in which it could. */
+  get epochs(): Iterable<EpochSecret> {
+    return this.#epochs.values()
+  }
+
+  /** Whether a wrap of one epoch under another is known that opens; `false` where that other one is not held. */
+  isWrapped(older: Uint8Array, under: Uint8Array): boolean {
+    const [name, above] = [toHex(older), toHex(under)]
+    if (this.#opened.has(name + above)) return true
+    const epoch = this.#epochs.get(above)
+    const wraps = epoch === undefined ? [] : (this.#wrapped.get(above) ?? [])
+    const opens = wraps.some(
+      (wrap) => toHex(wrap.keyId) === name && this.#openWrap(wrap, epoch as EpochSecret) !== undefined,
+    )
+    if (opens) this.#opened.add(name + above)
+    return opens
   }
 
   /** The epochs held of which no other one held is known to wrap them: whoever is given these can open all. */
@@ -137,14 +157,16 @@ export class Keyring {
   open(artifact: Uint8Array, keyId: Uint8Array, wraps: readonly KeyWrap[]): ArtifactKey | undefined {
     const secret = this.#secrets.get(secretName(artifact, keyId))
     if (secret !== undefined) return new ArtifactKey(secret, this.#namespace, artifact)
-    for (const { keyId: wrapped, under, box } of wraps) {
-      const epoch = this.#epochs.get(toHex(under))
-      if (epoch === undefined || toHex(wrapped) !== toHex(keyId)) continue
-      const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId }
-      const key = this.#keyOf(artifact, keyId, unwrapKey(box, epoch.wrapping, context))
+    for (const wrap of wraps) {
+      const key = toHex(wrap.keyId) === toHex(keyId) ? this.#unwrap(artifact, wrap) : undefined
       if (key !== undefined) return key
     }
     return undefined
+  }
+
+  /** Whether a wrap of an artifact key opens, or is under an epoch that this agent does not hold. */
+  mayOpen(artifact: Uint8Array, wrap: KeyWrap): boolean {
+    return !this.#epochs.has(toHex(wrap.under)) || this.#unwrap(artifact, wrap) !== undefined
   }
 
   /**
@@ -182,6 +204,12 @@ export class Keyring {
     return openSealed(ephemeral, own, recipient, { kind, namespace: this.#namespace, subject, keyId })
   }
 
+  #unwrap(artifact: Uint8Array, { keyId, under, box }: KeyWrap): ArtifactKey | undefined {
+    const epoch = this.#epochs.get(toHex(under))
+    const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId }
+    return epoch && this.#keyOf(artifact, keyId, unwrapKey(box, epoch.wrapping, context))
+  }
+
   #keyOf(artifact: Uint8Array, keyId: Uint8Array, secret: Uint8Array | undefined): ArtifactKey | undefined {
     if (secret === undefined) return undefined
     const key = new ArtifactKey(secret, this.#namespace, artifact)
@@ -200,14 +228,19 @@ export class Keyring {
   }
 
   /** Takes in one wrapped epoch; gives it when it opens and is new. */
-  #unwrapEpoch({ keyId, box }: KeyWrap, under: EpochSecret): EpochSecret | undefined {
-    if (this.#epochs.has(toHex(keyId))) return undefined
+  #unwrapEpoch(wrap: KeyWrap, under: EpochSecret): EpochSecret | undefined {
+    if (this.#epochs.has(toHex(wrap.keyId))) return undefined
+    const secret = this.#openWrap(wrap, under)
+    if (secret === undefined) return undefined
+    const epoch = { id: wrap.keyId, secret, wrapping: wrappingKey(secret) }
+    this.#epochs.set(toHex(wrap.keyId), epoch)
+    return epoch
+  }
+
+  #openWrap({ keyId, box }: KeyWrap, under: EpochSecret): Uint8Array | undefined {
     const context = { kind: 'epoch' as const, namespace: this.#namespace, subject: noSubject, keyId }
     const secret = unwrapKey(box, under.wrapping, context)
-    if (secret === undefined || toHex(keyIdOf(secret)) !== toHex(keyId)) return undefined
-    const epoch = { id: keyId, secret, wrapping: wrappingKey(secret) }
-    this.#epochs.set(toHex(keyId), epoch)
-    return epoch
+    return secret === undefined || toHex(keyIdOf(secret)) !== toHex(keyId) ? undefined : secret
   }
 }
 

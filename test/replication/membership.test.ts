@@ -131,6 +131,7 @@ test('roles bound what members do; a removed writer’s later entries count nowh
     expect((await node.status()).namespaces.find(({ name }) => name === 'shared')?.owed).toEqual({
       rotation: false,
       boxes: [],
+      keys: [],
     })
   }
   await failureOf(writer.node.client.artifact.get({ artifactId: secret.id }), 'NOT_FOUND')

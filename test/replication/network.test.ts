@@ -35,7 +35,7 @@ test('a node tells of its network: addresses, peers and how they are reached, ro
     expect({ network, addresses: addresses.length }).toEqual({ network: 'lan', addresses: 1 })
     const [shared] = namespaces.filter(({ name }) => name === 'shared')
     expect(shared).toMatchObject({ role: 'owner', members: 3, current: true, forks: [], sync: { behind: 0 } })
-    expect(shared?.owed).toEqual({ rotation: false, boxes: [] })
+    expect(shared?.owed).toEqual({ rotation: false, boxes: [], keys: [] })
     expect(shared?.sync.lastSyncAt).toBeInstanceOf(Date)
     expect(peers.map(({ did, name, reach, namespaces: names }) => ({ did, name, reach, names }))).toEqual(
       [writer, reader]

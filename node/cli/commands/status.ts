@@ -159,5 +159,9 @@ function logRemarks({ name, role, sync, forks, owed }: LogStatus): string[] {
     ),
     ...(owed.rotation ? [`${name}: keys are to be changed, for a member was removed; an admin’s node does so`] : []),
     ...owed.boxes.map((did) => `${name}: ${did} has not been given the current key yet`),
+    ...owed.keys.map(
+      (did) =>
+        `${name}: others have not been given a key that ${did} wrote under yet; their node gives it, or that of who has it too`,
+    ),
   ]
 }
