@@ -10,7 +10,7 @@ import {
   writeNextVersion,
 } from '../../src/namespace/index.ts'
 import type { ArtifactKey } from '../../src/sharing/index.ts'
-import { bytesOf, type WrittenPut } from './ledger.ts'
+import { bytesOf, type KnownRemoval, type WrittenPut } from './ledger.ts'
 import type { Machine } from './machine.ts'
 
 /** Writes a new artifact. */
@@ -106,17 +106,22 @@ const noBytes = new Uint8Array(0)
 
 /** Agents that had a role and have none any more, as far as this node knows, with what it knows to have been sealed to them. */
 async function removedAsKnown({ world }: Machine, ns: Namespace): Promise<WrittenPut['removed']> {
-  const removed = new Map<string, ReadonlySet<string>>()
+  const removed = new Map<string, KnownRemoval>()
   for (const [agent, grants] of [...world.ledger.grants]) {
     if (ns.roleOf(bytesOf(agent)) !== undefined) continue
     // Of a grant that does not count, for its author's chain is forked or was cut, the keys are out all the same.
     const standing = [...grants].map((hash) => ns.membership.grantOf(bytesOf(hash))?.live)
     if (!standing.includes(false) || standing.includes(undefined)) continue
-    const known = new Set<string>()
-    for (const hash of [...(world.ledger.sealings.get(agent) ?? [])]) {
-      if (await ns.hasEntry(bytesOf(hash))) known.add(hash)
+    const held = async (hashes: Iterable<string>) => {
+      const known = new Set<string>()
+      for (const hash of [...hashes]) if (await ns.hasEntry(bytesOf(hash))) known.add(hash)
+      return known
     }
-    removed.set(agent, known)
+    removed.set(agent, {
+      grants: await held(grants),
+      revokes: await held((world.ledger.revokes.get(agent) ?? []).map(({ hash }) => toHex(hash))),
+      sealings: await held(world.ledger.sealings.get(agent) ?? []),
+    })
   }
   return removed
 }

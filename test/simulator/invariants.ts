@@ -11,6 +11,7 @@ import {
 } from '../../src/namespace/index.ts'
 import { derivedTables, type TableName } from '../../src/namespace/tables.ts'
 import { MemoryBlocks } from '../support/namespace-nodes.ts'
+import type { KnownRemoval } from './ledger.ts'
 import type { Machine, World } from './machine.ts'
 import { Ruling } from './ruling.ts'
 import { StoreImage } from './simulated-store.ts'
@@ -40,7 +41,7 @@ export async function checkEnd(world: World, machines: readonly Machine[]): Prom
   checkNothingLost(world, members, entries)
   checkCounting(world, ns, entries)
   checkAgreement(members)
-  await checkReadable(world, ns, owner, entries)
+  await checkReadable(world, members, entries)
   await checkTables(readers)
   for (const machine of [readers.at(-1), members.find((one) => ns.roleOf(one.id) === 'replica')]) {
     if (machine?.ns !== undefined) await world.time.until(checkRebuilt(machine, machine.ns))
@@ -119,9 +120,11 @@ export function hexed(_: string, value: unknown): unknown {
   return value instanceof Uint8Array ? toHex(value) : value
 }
 
-/** Whatever an honest agent wrote that counts can be read, and says what was written. */
-async function checkReadable(world: World, ns: Namespace, owner: Machine, entries: readonly Entry[]): Promise<void> {
+/** Whatever an honest agent wrote that counts can be read by the owner, and says what was written. */
+async function checkReadable(world: World, members: readonly Machine[], entries: readonly Entry[]): Promise<void> {
   const { ledger } = world
+  const [owner] = members as [Machine]
+  const ns = owner.ns as Namespace
   const agents = new Set(
     [...ledger.told.values()].filter(({ machine }) => machine.isHonest).map(({ machine }) => toHex(machine.id)),
   )
@@ -136,10 +139,8 @@ async function checkReadable(world: World, ns: Namespace, owner: Machine, entrie
     }
     const state = await ns.stateOf(entry)
     if (state === undefined) {
-      // It goes on from a version that does not count, whose key is with that: adopted, both come, and it is listed only then.
-      const parents = await Promise.all((entry.header.data?.parents ?? []).map((hash) => ns.hasEntry(hash)))
-      if (parents.includes(false)) continue
-      throw new Error(`${what} cannot be read by ${owner.name}`)
+      await checkMissingKey(members, entry, what)
+      continue
     }
     const root = entry.header.data?.root
     if (written.text === undefined || root === undefined || entry.leaf === undefined) continue
@@ -149,6 +150,25 @@ async function checkReadable(world: World, ns: Namespace, owner: Machine, entrie
     ).toString()
     if (text !== written.text) throw new Error(`${what} says ${text} and not ${written.text}`)
   }
+}
+
+/**
+ * What the owner cannot read nobody can give it: no honest machine that may write lists it. Then its author is named; or it goes on from a version that does not
+ * count, whose key is with that: adopted, both come, and it is listed only then.
+ */
+async function checkMissingKey(members: readonly Machine[], entry: Entry, what: string): Promise<void> {
+  const [owner] = members as [Machine]
+  const ns = owner.ns as Namespace
+  const version = `${entry.header.data?.gen}-${toHex(entry.hash)}`
+  for (const { name, id, ns: own } of members) {
+    if (own === undefined || !['owner', 'admin', 'writer'].includes(own.roleOf(id) ?? '')) continue
+    if ((await own.catalog.get(artifactOf(own, entry), version)) !== undefined)
+      throw new Error(`${what} cannot be read by ${owner.name}, and ${name} has the key`)
+  }
+  const parents = await Promise.all((entry.header.data?.parents ?? []).map((hash) => ns.hasEntry(hash)))
+  const isOwed = (await ns.owedKeys()).some((author) => equalBytes(author, entry.header.author))
+  if (!parents.includes(false) && !isOwed)
+    throw new Error(`${what} cannot be read by ${owner.name}, and nobody is told`)
 }
 
 function artifactOf(ns: Namespace, entry: Entry): Uint8Array {
@@ -243,19 +263,11 @@ async function checkRemoved(
     const agent = toHex(machine.id)
     if (ns.roleOf(machine.id) !== undefined) continue
     const sealings = [...(ledger.sealings.get(agent) ?? [])]
-    // Whose word did not count after all removed nobody, and knew of no removal by it.
-    const mistaken = new Set(
-      entries.flatMap(({ auth, header, ...rest }) =>
-        auth?.kind === 'revoke' && equalBytes(auth.agent, machine.id) && !ns.membership.counts({ header, ...rest })
-          ? [toHex(header.author)]
-          : [],
-      ),
-    )
+    const revokes = (ledger.revokes.get(agent) ?? []).filter((entry) => ns.membership.counts(entry))
     const kept = entries.filter((entry) => {
-      if (mistaken.has(toHex(entry.header.author))) return false
       const removed = ledger.puts.get(toHex(entry.hash))?.removed.get(agent)
-      if (removed === undefined) return false
-      return isExcluded(world, entry, agent) || sealings.every((hash) => removed.has(hash))
+      if (removed === undefined || !isRight(removed, revokes)) return false
+      return isExcluded(world, entry, agent, revokes) || sealings.every((hash) => removed.sealings.has(hash))
     })
     if (kept.length === 0) continue
     const spy = await spyOf(machine, ns, entries)
@@ -277,12 +289,20 @@ async function checkRemoved(
   }
 }
 
+/** Whether an agent was removed indeed by what somebody knew of it: whose revoke does not count after all removed nobody. */
+function isRight({ grants, revokes }: Omit<KnownRemoval, 'sealings'>, counting: readonly Entry[]): boolean {
+  const ended = counting.flatMap(({ hash, auth }) =>
+    auth?.kind === 'revoke' && revokes.has(toHex(hash)) ? auth.grants.map(toHex) : [],
+  )
+  return grants.isSubsetOf(new Set(ended))
+}
+
 /** Whether an entry brings a key under an epoch whose author knew that all that the agent was ever granted had ended. */
-function isExcluded({ ledger }: World, { keys }: Entry, agent: string): boolean {
+function isExcluded({ ledger }: World, { keys }: Entry, agent: string, counting: readonly Entry[]): boolean {
   const [wrap] = keys?.wraps ?? []
-  const ended = wrap && ledger.excluded.get(toHex(wrap.under))?.get(agent)
+  const known = wrap && ledger.excluded.get(toHex(wrap.under))?.get(agent)
   const grants = ledger.grants.get(agent)
-  return ended !== undefined && grants?.isSubsetOf(ended) === true
+  return known !== undefined && isRight(known, counting) && grants?.isSubsetOf(known.grants) === true
 }
 
 /** The namespace as an agent sees it that was handed every entry. */

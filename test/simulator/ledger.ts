@@ -10,12 +10,21 @@ export interface Told {
   readonly machine: Machine
 }
 
+/** What somebody knows of an agent that is removed, by all that they know: hashes (hex) of entries. */
+export interface KnownRemoval {
+  readonly grants: ReadonlySet<string>
+  /** What ended them. */
+  readonly revokes: ReadonlySet<string>
+  /** Grants of it, and what sealed an epoch to it. */
+  readonly sealings: ReadonlySet<string>
+}
+
 /** A put, as the one who asked for it knows it. */
 export interface WrittenPut {
   /** What it says; `undefined` when the content stayed what it was. */
   readonly text: string | undefined
-  /** Agents (hex) of whom the author knew that they were removed, and the entries (hex) that named them or sealed to them which it knew. */
-  readonly removed: ReadonlyMap<string, ReadonlySet<string>>
+  /** Agents (hex) of whom the author took it that they were removed. */
+  readonly removed: ReadonlyMap<string, KnownRemoval>
   /** Names (hex) of the artifact's shares of which the author knew that they had been taken back. */
   readonly ended: ReadonlySet<string>
   /** The epoch (hex) that the author knew the group to be in. */
@@ -40,11 +49,13 @@ export class Ledger {
   /** Hashes (hex) of grants, and of all that seals an epoch, by the agent (hex) that they name. */
   readonly grants = new Map<string, Set<string>>()
   readonly sealings = new Map<string, Set<string>>()
+  /** Entries that end grants, by the agent (hex). */
+  readonly revokes = new Map<string, Entry[]>()
   /**
-   * By epoch (hex of its id), of each agent (hex) without a role the grants (hex) that whoever began the epoch knew to have ended: if
-   * these are all that it ever had, nobody honest gives it that epoch.
+   * By epoch (hex of its id), of each agent (hex) without a role what whoever began the epoch knew of its removal: if the grants
+   * are all that it ever had, nobody honest gives it that epoch.
    */
-  readonly excluded = new Map<string, ReadonlyMap<string, ReadonlySet<string>>>()
+  readonly excluded = new Map<string, ReadonlyMap<string, Omit<KnownRemoval, 'sealings'>>>()
   /** What was shared, by jti (hex). */
   readonly shares = new Map<string, ShareClaims>()
   /** Entries that take shares back, by jti (hex). */
@@ -76,6 +87,10 @@ export class Ledger {
         if (agent !== undefined) this.#seals(agent, hash)
       }
     }
+    if (entry.auth?.kind === 'revoke') {
+      const agent = toHex(entry.auth.agent)
+      this.revokes.set(agent, [...(this.revokes.get(agent) ?? []), entry])
+    }
     if (entry.auth?.kind === 'revoke-capability') {
       for (const jti of entry.auth.jtis) {
         const name = toHex(jti)
@@ -86,11 +101,12 @@ export class Ledger {
   }
 
   #noteExcluded({ header }: Entry, { ns }: Machine): void {
-    const excluded = new Map<string, ReadonlySet<string>>()
+    const excluded = new Map<string, Omit<KnownRemoval, 'sealings'>>()
     for (const [agent, grants] of this.grants) {
       if (ns === undefined || ns.roleOf(bytesOf(agent)) !== undefined) continue
       const ended = [...grants].filter((hash) => ns.membership.grantOf(bytesOf(hash))?.live === false)
-      excluded.set(agent, new Set(ended))
+      const revokes = ns.membership.endingsOf(bytesOf(agent)).map(({ revoke }) => toHex(revoke))
+      excluded.set(agent, { grants: new Set(ended), revokes: new Set(revokes) })
     }
     this.excluded.set(toHex(header.keyId as Uint8Array), excluded)
   }

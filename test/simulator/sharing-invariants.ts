@@ -1,3 +1,4 @@
+import type { ShareClaims } from '../../src/capability/index.ts'
 import { inThreadEngine } from '../../src/content/index.ts'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import { decodeUnverifiedEntry, type Entry } from '../../src/log/index.ts'
@@ -47,6 +48,7 @@ export async function checkSharing(
 ): Promise<SharingTally> {
   const evidence = await evidenceOf(world, machines)
   checkOwed(evidence)
+  await checkListed(evidence)
   const tally: SharingTally = { read: 0, refused: 0, late: 0, closed: 0, apart: 0 }
   for (const machine of machines) {
     if (
@@ -108,6 +110,22 @@ function checkOwed({ ns, group }: Evidence): void {
       throw new Error(
         `${log?.isGroup ? 'the group' : 'the namespace'} is owed ${rotation ? 'a rotation' : 'boxes'} after all`,
       )
+  }
+}
+
+/** What is shared the owner sees, if anybody does who may give it the key. */
+async function checkListed({ world, access, ns, machines }: Evidence): Promise<void> {
+  const lists = async (log: Namespace | undefined, { artifact, jti }: ShareClaims) =>
+    ((await log?.sharesOf(artifact)) ?? []).some(({ share }) => equalBytes(share.claims.jti, jti))
+  for (const claims of world.ledger.shares.values()) {
+    if (access.hasEnded(claims) || (await lists(ns, claims))) continue
+    for (const { name, id, isHonest, ns: own } of machines) {
+      if (!isHonest || !['owner', 'admin', 'writer'].includes(ns.roleOf(id) ?? '')) continue
+      if (await lists(own, claims)) throw new Error(`${name} sees a share that the owner does not`)
+    }
+    const isHeld = (await ns.shareEntries(claims.artifact, claims.jti)).length > 0
+    const isOwed = (await ns.owedKeys()).some((author) => equalBytes(author, claims.issuer))
+    if (isHeld && !isOwed) throw new Error('the owner cannot see a share, and is not told')
   }
 }
 
