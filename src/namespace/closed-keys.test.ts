@@ -99,7 +99,12 @@ describe('what was written under an epoch of an admin who had been removed, by w
     }
     for (const { ns } of members) expect(await ns.owedKeys()).toEqual([writer.id])
     expect(await owner.ns.heal()).toBe(0)
+    const before = writer.ns.vector()
     expect(await writer.ns.heal()).toBe(1)
+    // To nobody but those who have the epoch to write under.
+    const [entry] = await Array.fromAsync(writer.ns.entriesBeyond(before), (bytes) => decodeEntry(bytes))
+    const own = writer.ns.membership.grantsOf(writer.id)[0]?.hash.subarray(0, 8)
+    expect(entry).toMatchObject({ header: { keyId: writer.ns.owed.epoch }, auth: { kind: 'keys', to: [own] } })
     await converge(...members)
     for (const node of members) {
       expect(await node.read(artifact)).toBe('one')

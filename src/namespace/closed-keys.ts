@@ -45,7 +45,7 @@ interface UsesOfChain {
 
 /** Epochs that are none, by chain, that are kept of what is written under one grant: a name costs its author nothing. */
 const maxOfGrant = 64
-/** Entries that are looked at of one key. */
+/** Entries that are looked at together of one key. */
 const maxEntriesOfKey = 64
 const artifactBytes = 20
 const batchEntries = 500
@@ -54,7 +54,7 @@ const batchEntries = 500
  * Whether an epoch comes to every member: it is one of those that count, or wrapped under one. That a wrap opens is looked at where it can be,
  * for anyone who may write can say that there is one.
  */
-export function isGivenOn(membership: Membership, keyring: Keyring, id: Uint8Array): boolean {
+export function isGiven(membership: Membership, keyring: Keyring, id: Uint8Array): boolean {
   if (membership.isEpoch(id)) return true
   const above = membership.epochsAbove(id)
   return above.some((under) => keyring.epoch(under) === undefined || keyring.isWrapped(id, under))
@@ -90,7 +90,7 @@ export class ClosedKeys {
     const epochs: ClosedEpoch[] = []
     for (const [name, { id, chains }] of this.#epochs) {
       if (membership.isEpoch(id)) this.#epochs.delete(name)
-      if (isGivenOn(membership, keyring, id)) continue
+      if (isGiven(membership, keyring, id)) continue
       const hashes = [...chains.values()].flatMap(({ first, last }) => [first.hash, last.hash])
       const entries = (await log.unverifiedMany(distinct(hashes))).filter((entry) => membership.counts(entry))
       if (entries.length > 0) epochs.push({ id, entries })
@@ -98,13 +98,16 @@ export class ClosedKeys {
     const keys: NamedKey[] = []
     for (const [name, { artifact, keyId }] of this.#named) {
       const { wraps, boxed } = readKeyRow(await env.store.get(tables.key('artifactKeys', artifact, keyId)), keyId)
-      const isOpen = wraps.some((wrap) => isGivenOn(membership, keyring, wrap.under) && keyring.mayOpen(artifact, wrap))
+      const isOpen = wraps.some((wrap) => isGiven(membership, keyring, wrap.under) && keyring.mayOpen(artifact, wrap))
       if (isOpen) {
         this.#named.delete(name)
         continue
       }
-      const some = await log.unverifiedMany(boxed.slice(0, maxEntriesOfKey))
-      const entries = some.filter((entry) => membership.counts(entry))
+      let entries: Entry[] = []
+      for (let at = 0; at < boxed.length && entries.length === 0; at += maxEntriesOfKey) {
+        const some = await log.unverifiedMany(boxed.slice(at, at + maxEntriesOfKey))
+        entries = some.filter((entry) => membership.counts(entry))
+      }
       const artifactSalt = entries[0]?.header.data?.artifactSalt
       if (artifactSalt !== undefined) keys.push({ artifact, artifactSalt, keyId, entries })
     }
@@ -113,8 +116,6 @@ export class ClosedKeys {
 
   #note({ entries, authChanged }: NamespaceChange): void {
     const { membership } = this.#ledger
-    // Until anything ended all epochs count, and what is stored need not be looked through.
-    if (this.#looked === undefined && !membership.hasBounds) this.#looked = Promise.resolve()
     if (authChanged) {
       const begun = this.#epochsBegun()
       if (!this.#begun.isSubsetOf(begun)) this.#looked = undefined
@@ -135,7 +136,8 @@ export class ClosedKeys {
 
   async #look(): Promise<void> {
     if (this.#looked === undefined) {
-      const looking = this.#lookThrough()
+      // Until anything ended all epochs count, and none was too few to write under.
+      const looking = this.#ledger.membership.hasBounds ? this.#lookThrough() : Promise.resolve()
       this.#looked = looking
       looking.catch(() => {
         if (this.#looked === looking) this.#looked = undefined
@@ -155,10 +157,10 @@ export class ClosedKeys {
     for await (const [key, row] of env.store.entries(all)) {
       const rest = key.slice(all.gte.length)
       const [artifact, keyId] = [rest.subarray(0, artifactBytes), rest.subarray(artifactBytes)]
-      const { wraps, entries } = readKeyRow(row, keyId)
+      const { wraps, entries, boxed } = readKeyRow(row, keyId)
       if (wraps.some(({ under }) => this.#ledger.membership.isEpoch(under))) continue
-      if (wraps.length === 0) this.#named.set(bytesText(rest), { artifact, keyId })
-      else hashes.push(...entries.slice(0, maxEntriesOfKey))
+      if (boxed.length > 0) this.#named.set(bytesText(rest), { artifact, keyId })
+      if (wraps.length > 0) hashes.push(...entries.slice(0, maxEntriesOfKey))
       if (hashes.length >= batchEntries) await flush()
     }
     const shares = keys.all('shares')
@@ -173,9 +175,10 @@ export class ClosedKeys {
     const { header, keys } = entry
     if (header.data === undefined || (keys === undefined && header.kind !== 'share')) return
     const named = keysSealedByName(entry)
-    const artifact = artifactIdOf(this.#ledger.parts.id, header.data.artifactSalt)
-    for (const keyId of named)
+    for (const keyId of named) {
+      const artifact = artifactIdOf(this.#ledger.parts.id, header.data.artifactSalt)
       this.#named.set(bytesText(concatBytes(artifact, keyId)), { artifact, keyId: keyId.slice() })
+    }
     const under = (keys?.wraps ?? []).map((wrap) => wrap.under)
     // The body of a share is under an epoch, or under a key that it seals by name itself.
     if (header.kind === 'share' && header.keyId !== undefined && named.length === 0) under.push(header.keyId)

@@ -1,10 +1,8 @@
-import { rankOf } from '../membership/index.ts'
-import type { EpochSecret } from '../sharing/index.ts'
 import { artifactData } from './artifact-writes.ts'
 import type { AuthorKnowledge } from './author-knowledge.ts'
-import { type ClosedEpoch, type ClosedKeys, isGivenOn, type NamedKey } from './closed-keys.ts'
+import { type ClosedEpoch, type ClosedKeys, isGiven, type NamedKey } from './closed-keys.ts'
 import type { Ledger } from './ledger.ts'
-import { appendWraps } from './members.ts'
+import { appendWraps, mayWrite } from './members.ts'
 import { openArtifactKey } from './secrets.ts'
 import type { Healed } from './share-heal.ts'
 import type { Transaction } from './transaction.ts'
@@ -14,7 +12,7 @@ const batchKeys = 256
 
 /**
  * Gives members the keys that are closed to them (`ClosedKeys`), as far as this agent can open them: wrapped under the epoch to write under, which nobody has
- * who was removed. Whoever has them may, and what two do at once does no harm.
+ * who was removed. Without one it is left to when there is. Whoever has the keys may, and what two do at once does no harm.
  */
 export class KeyHealer {
   readonly #ledger: Ledger
@@ -30,18 +28,20 @@ export class KeyHealer {
   /** As `ShareHealer.run`. */
   async run(): Promise<Healed> {
     const { parts, membership } = this.#ledger
-    if (rankOf(membership.roleOf(parts.env.agent.publicKey) ?? 'reader') < 1) return { written: 0, isPutOff: false }
-    const { epochs, keys } = await this.#closed.owed()
-    const ready = { epochs: await this.#known(epochs), keys: await this.#known(keys) }
-    let isPutOff = ready.epochs.length < epochs.length || ready.keys.length < keys.length
+    if (!mayWrite(membership, parts.env.agent.publicKey)) return { written: 0, isPutOff: false }
+    const closed = await this.#closed.owed()
+    const epochs = await this.#known(closed.epochs)
+    const keys = await this.#known(closed.keys)
+    let isPutOff = epochs.length < closed.epochs.length || keys.length < closed.keys.length
     let written = 0
-    const keysOf = (at: number) => ready.keys.slice(at, at + batchKeys)
-    for (let at = 0; at === 0 || at < ready.keys.length; at += batchKeys) {
-      const some = { epochs: at === 0 ? ready.epochs : [], keys: keysOf(at) }
-      if (some.epochs.length + some.keys.length === 0) break
-      const healed = await this.#ledger.commit((tx, mark) => this.#write(tx, mark, some))
+    if (epochs.length > 0) {
+      const healed = await this.#commit((tx, mark) => wrapEpochs(tx, mark, epochs))
       written += healed.written
       isPutOff ||= healed.isPutOff
+    }
+    for (let at = 0; at < keys.length; at += batchKeys) {
+      const some = keys.slice(at, at + batchKeys)
+      written += (await this.#commit((tx, mark) => wrapKeys(tx, mark, some))).written
     }
     return { written, isPutOff }
   }
@@ -57,36 +57,40 @@ export class KeyHealer {
     return known
   }
 
-  async #write(
-    tx: Transaction,
-    mark: () => void,
-    { epochs, keys }: { readonly epochs: readonly ClosedEpoch[]; readonly keys: readonly NamedKey[] },
-  ): Promise<Healed> {
-    const { keyring, membership, epoch } = tx
-    // Without one it waits for whoever may begin one.
-    if (epoch === undefined || rankOf(membership.roleOf(tx.agent.publicKey) ?? 'reader') < 1)
-      return { written: 0, isPutOff: false }
-    const before = tx.appended
-    let isPutOff = false
-    const older: EpochSecret[] = []
-    for (const { id } of epochs) {
-      const held = keyring.epoch(id)
-      if (held === undefined || isGivenOn(membership, keyring, id)) continue
-      if (await tx.mustWait(id)) isPutOff = true
-      else older.push(held)
-    }
-    const open = []
-    for (const { artifact, artifactSalt, keyId } of keys) {
-      const key = await openArtifactKey(tx, artifact, keyId, [])
-      if (key !== undefined) open.push({ artifact, artifactSalt, key })
-    }
-    mark()
-    await appendWraps(tx, epoch, older)
-    for (const { artifact, artifactSalt, key } of open) {
-      const wraps = [keyring.wrap(key, artifact, epoch)]
-      const data = artifactData({ artifactSalt })
-      await tx.append({ kind: 'keys', keyId: key.id, data }, { keys: { wraps, ephemeral: undefined, boxes: [] } })
-    }
-    return { written: tx.appended - before, isPutOff }
+  async #commit(write: (tx: Transaction, mark: () => void) => Promise<boolean>): Promise<Healed> {
+    return await this.#ledger.commit(async (tx, mark) => {
+      if (!mayWrite(tx.membership, tx.agent.publicKey)) return { written: 0, isPutOff: false }
+      const before = tx.appended
+      const isPutOff = await write(tx, mark)
+      return { written: tx.appended - before, isPutOff }
+    })
   }
+}
+
+/** Gives whether some of them must wait. */
+async function wrapEpochs(tx: Transaction, mark: () => void, epochs: readonly ClosedEpoch[]): Promise<boolean> {
+  const { keyring, membership, epoch } = tx
+  if (epoch === undefined) return false
+  const held = epochs.flatMap(({ id }) => (isGiven(membership, keyring, id) ? [] : (keyring.epoch(id) ?? [])))
+  const older = []
+  for (const one of held) if (!(await tx.mustWait(one.id))) older.push(one)
+  mark()
+  await appendWraps(tx, epoch, older)
+  return older.length < held.length
+}
+
+async function wrapKeys(tx: Transaction, mark: () => void, keys: readonly NamedKey[]): Promise<boolean> {
+  const { keyring, epoch } = tx
+  if (epoch === undefined) return false
+  const open = []
+  for (const { artifact, artifactSalt, keyId } of keys) {
+    const key = await openArtifactKey(tx, artifact, keyId, [])
+    if (key !== undefined) open.push({ artifact, artifactSalt, key })
+  }
+  mark()
+  for (const { artifact, artifactSalt, key } of open) {
+    const section = { wraps: [keyring.wrap(key, artifact, epoch)], ephemeral: undefined, boxes: [] }
+    await tx.append({ kind: 'keys', keyId: key.id, data: artifactData({ artifactSalt }) }, { keys: section })
+  }
+  return false
 }

@@ -17,7 +17,7 @@ import {
   grantPrefix,
   type SealingBody,
 } from '../log/index.ts'
-import { type Grant, isWithin, type Member, rankOf } from '../membership/index.ts'
+import { type Grant, isWithin, type Member, type Membership, rankOf } from '../membership/index.ts'
 import { type EpochSecret, groupKeyOf } from '../sharing/index.ts'
 import type { Chains, Tip } from './chains.ts'
 import { denied } from './denied.ts'
@@ -37,6 +37,11 @@ function ownRank(tx: Transaction): number {
 export function requireAbove(tx: Transaction, rank: number, what: string): void {
   if (ownRank(tx) > Math.max(rank, 1)) return
   throw denied(tx.membership, tx.agent.publicKey, what)
+}
+
+/** Whether an agent may write anything. */
+export function mayWrite(membership: Membership, agent: Uint8Array): boolean {
+  return rankOf(membership.roleOf(agent) ?? 'reader') >= 1
 }
 
 /** The epoch to write under, begun here if there is none and this agent may; `undefined` when it may not. */
@@ -188,7 +193,9 @@ export async function appendLackingBoxes(tx: Transaction): Promise<boolean> {
 
 /** Wraps epochs under one that members have, which is sealed to this agent once more, for no entry carries wraps alone. */
 export async function appendWraps(tx: Transaction, epoch: EpochSecret, older: readonly EpochSecret[]): Promise<void> {
-  const own = { agent: tx.agent.publicKey, role: 'writer' as const, grants: tx.membership.grantsOf(tx.agent.publicKey) }
+  const agent = tx.agent.publicKey
+  const grants = tx.membership.grantsOf(agent)
+  const own = { agent, role: grants[0]?.role ?? 'reader', grants }
   for (let at = 0; at < older.length; at += maxBoxesInEntry) {
     const wraps = older.slice(at, at + maxBoxesInEntry).map((one) => tx.keyring.wrapEpoch(one, epoch))
     await appendSealing(tx, 'keys', epoch, [own], wraps)

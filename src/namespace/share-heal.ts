@@ -1,10 +1,11 @@
 import { bytesText, toHex } from '../encoding/index.ts'
 import { maxBoxesInEntry } from '../limits.ts'
-import { countingEpochs, rankOf } from '../membership/index.ts'
+import { countingEpochs } from '../membership/index.ts'
 import type { SealingItem } from '../sharing/index.ts'
 import { artifactData } from './artifact-writes.ts'
 import type { AuthorKnowledge } from './author-knowledge.ts'
 import type { Ledger, NamespaceChange } from './ledger.ts'
+import { mayWrite } from './members.ts'
 import { openArtifactKey } from './secrets.ts'
 import type { Share } from './share-book.ts'
 import { itemsFor, keysDue, lackingShares, sectionsOf, usesForShares } from './share-keys.ts'
@@ -74,8 +75,7 @@ export class ShareHealer {
   /** Gives how many entries it wrote, and whether some of it must wait: an author knew more than is held here. */
   async run(): Promise<Healed> {
     const { parts, membership } = this.#ledger
-    const role = membership.roleOf(parts.env.agent.publicKey)
-    if (role === undefined || rankOf(role) < 1) return { written: 0, isPutOff: false }
+    if (!mayWrite(membership, parts.env.agent.publicKey)) return { written: 0, isPutOff: false }
     const unseen = this.#unseen
     this.#unseen = new Map()
     let written = 0
@@ -120,8 +120,7 @@ async function healArtifact(
   const isPutOff = !owed.every(mayBeGiven)
   if (!owed.some(mayBeGiven)) return { written: 0, isPutOff }
   const written = await ledger.commit(async (tx, mark) => {
-    const role = tx.membership.roleOf(tx.agent.publicKey)
-    if (role === undefined || rankOf(role) < 1) return 0
+    if (!mayWrite(tx.membership, tx.agent.publicKey)) return 0
     const before = tx.appended
     const within = SharingView.within(ledger.parts, tx)
     const lacking = (await lackingOf(ledger, within, artifact)).filter(mayBeGiven)
