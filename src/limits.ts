@@ -206,9 +206,9 @@ export const syncStreamBurst = 600
 export const syncStreamsPerSecond = 40
 /**
  * Sync streams other than of pushes that a node opens to one agent in a burst, then a second, and at once: well below what the other side allows. A node that
- * starts anew has a burst again, an agent may have two machines, and ends are seen late.
+ * starts anew has a burst again, an agent may have two machines, and ends are seen late. One that says nothing holds half of `maxSyncRounds`.
  */
-export const syncPace = { burst: 100, perSecond: 15, atOnce: 8 }
+export const syncPace = { burst: 100, perSecond: 15, atOnce: 4 }
 /** Namespaces of one node up to which each is compared every `syncEveryMs`; of more each is more seldom, so that rounds that something calls for need not wait. */
 export const maxLogsInStep = 225
 /** What one push of new entries holds, bytes, beyond the first entry: soon committed, and fair to the others on the stream. */

@@ -4,11 +4,12 @@ import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/supp
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
-import { maxPushPeers, syncStreamBurst } from '../limits.ts'
+import { maxPushPeers, maxSyncRounds, syncFrameTimeoutMs, syncStreamBurst } from '../limits.ts'
 import { agentOf, MemoryLog } from './memory-log.test-helper.ts'
 import { Replicator, type ReplicatorOptions } from './replicator.ts'
 import type { SyncMessage } from './sync-codec.ts'
 import { hintTopic, offerState, offerTag } from './sync-offer.ts'
+import { syncProtocol } from './sync-run.ts'
 import { ann, bob, eve, owner, RawStream } from './sync-world.test-helper.ts'
 
 interface Node {
@@ -148,6 +149,29 @@ describe('connected members', () => {
     expect(world.streams - before).toBeGreaterThan(pairs.length)
     expect([...one.peer.penalties, ...other.peer.penalties]).toEqual([])
   }, 60_000)
+
+  it('have their rounds, though another says nothing in the rounds of many namespaces', async () => {
+    const mute = world.network.join(agentOf(1).publicKey)
+    mute.handle(syncProtocol, () => new Promise(() => {}))
+    const one = world.add(owner)
+    const silent = Array.from({ length: 2 * maxSyncRounds }, () => two()[0])
+    for (const log of silent) one.replicator.follow(log)
+    const log = MemoryLog.create(owner)
+    log.grant(agentOf(2), 'writer')
+    const copy = log.copy(agentOf(2))
+    one.replicator.follow(log)
+    const other = world.add(agentOf(2))
+    other.replicator.follow(copy)
+    world.network.connect(one.peer, mute)
+    const waiting = silent.map(({ id }) => one.replicator.syncNow(id))
+    await world.work()
+    world.connect(one, other)
+    const began = world.scheduler.now()
+    expect(await world.scheduler.until(one.replicator.syncNow(log.id), 100)).toBe(1)
+    expect(world.scheduler.now() - began).toBeLessThan(syncFrameTimeoutMs)
+    world.network.disconnect(one.peer, mute)
+    await world.scheduler.until(Promise.all(waiting), 1_000)
+  })
 
   it('are told of what is new by pushes up to a number, and all others by hints', async () => {
     const logs = logsOf(maxPushPeers + 9)
