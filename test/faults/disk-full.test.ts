@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { numbers } from '../../node/disk/test-support/simulated-disk.ts'
 import { type ArtifactHubNode, startNode } from '../../node/index.ts'
+import { eventually } from '../replication/nodes.ts'
 import { useFolder } from '../support/data-place.ts'
 import { Ledger, sha256Of } from '../support/ledger.ts'
 import { bytesOf } from '../support/mixed-workload.ts'
@@ -124,4 +125,40 @@ test('a disk that somebody else fills stops writes, not reads, and writes go on 
   const { id } = await node.client.artifact.create({ name: 'after', data })
   expect(sha256Of(await node.client.artifact.download({ artifactId: id }))).toBe(sha256Of(data))
   expect((await node.check({ readData: true })).findings).toEqual([])
+}, 120_000)
+
+test('a member whose disk is full says so, holds it against nobody, and has everything once there is room', async () => {
+  const listen = ['/ip4/127.0.0.1/tcp/0']
+  await using owner = await startNode({ dataDir: join(place.path, 'owner'), listen })
+  await using member = await startNode({ dataDir: join(mounted as string, 'data'), listen })
+  const namespace = 'shared'
+  await owner.client.namespace.create({ name: namespace })
+  await owner.client.namespace.grant({ namespace, agent: member.did, role: 'writer' })
+  await member.client.namespace.join({ ticket: await owner.client.namespace.ticket({ namespace }) })
+  await member.client.namespace.setPolicy({ namespace, fetch: 'eager' })
+  const of = async (node: ArtifactHubNode) => (await node.status()).namespaces.find(({ name }) => name === namespace)
+  await writeFile(ballast(), Buffer.alloc(80_000_000)).catch((error) => expect(error.code).toBe('ENOSPC'))
+  for (let at = 0; at < 4; at++) {
+    await owner.client.artifact.create({ namespace, name: `file-${at}`, data: bytesOf(random, 2_000_000) })
+    for (let note = 0; note < 40; note++)
+      await owner.client.artifact.create({ namespace, name: `${at}-${note}`, data: bytesOf(random, 20_000) })
+  }
+  // A database that ran full itself answers nothing before there is room.
+  const trouble = () =>
+    of(member).then(
+      (status) => status?.sync.lastError,
+      (error) => error,
+    )
+  await eventually(async () => expect(await trouble()).toMatchObject({ code: 'STORAGE_FULL' }))
+  await rm(ballast())
+  await eventually(async () => {
+    const [theirs, ours] = [await of(owner), await of(member)]
+    expect(ours).toMatchObject({ logHash: theirs?.logHash, contentsToFetch: 0 })
+  })
+  for (const node of [owner, member]) {
+    const { misbehaviour, refusedAgents } = await node.status()
+    expect(Object.values(misbehaviour).filter((count) => count > 0)).toEqual([])
+    expect(refusedAgents).toEqual([])
+    expect((await node.check({ readData: true })).findings).toEqual([])
+  }
 }, 120_000)
