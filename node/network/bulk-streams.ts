@@ -1,7 +1,7 @@
 import type { OnReadOpts, Socket, SocketConstructorOpts } from 'node:net'
 import { type ConnectionOptions, connect, TLSSocket } from 'node:tls'
 import type { MultiaddrConnection, PrivateKey } from '@libp2p/interface'
-import { generateCertificate, verifyPeerCertificate } from '@libp2p/tls/utils'
+import { verifyPeerCertificate } from '@libp2p/tls/utils'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import {
@@ -15,6 +15,7 @@ import {
 } from '../../src/limits.ts'
 import { agentOf, peerIdOf } from './agent-peer.ts'
 import { BulkStream } from './bulk-stream.ts'
+import { type Certificate, makeCertificate } from './certificate.ts'
 import type { Gate } from './gate.ts'
 import { endThrough, handshake, joinSmallWrites, libp2pTls } from './tls-on-socket.ts'
 import type { OnStreamEnd } from './transport-stream.ts'
@@ -52,7 +53,7 @@ export class BulkStreams implements Disposable {
   readonly #handshaking = new Set<TLSSocket>()
   /** Agents (hex) to whom none could be opened, and until when they are not tried. */
   readonly #without = new Map<string, number>()
-  #certificate: ReturnType<typeof generateCertificate> | undefined
+  #certificate: Promise<Certificate> | undefined
   #certificateUntil = 0
   #isClosed = false
 
@@ -234,10 +235,10 @@ export class BulkStreams implements Disposable {
   /**
    * One for many streams: making it takes some milliseconds. It says whose it is and since when it is valid, and the clock may have been wrong then.
    */
-  #own(): ReturnType<typeof generateCertificate> {
+  #own(): Promise<Certificate> {
     const now = this.#init.monotonic()
     if (this.#certificate === undefined || now >= this.#certificateUntil) {
-      this.#certificate = generateCertificate(this.#init.privateKey)
+      this.#certificate = makeCertificate(this.#init.privateKey)
       this.#certificateUntil = now + bulkCertificateMs
     }
     return this.#certificate

@@ -10,7 +10,8 @@ import {
   serviceCapabilities,
 } from '@libp2p/interface'
 import { type TLSComponents, tls } from '@libp2p/tls'
-import { generateCertificate, toMessageStream, verifyPeerCertificate } from '@libp2p/tls/utils'
+import { toMessageStream, toNodeDuplex, verifyPeerCertificate } from '@libp2p/tls/utils'
+import { makeCertificate } from './certificate.ts'
 
 /** TLS as libp2p has it. */
 export const libp2pTls = {
@@ -26,8 +27,8 @@ const joinedBytes = 4 * 1024
 
 /**
  * libp2p's TLS (https://github.com/libp2p/specs/blob/master/tls/tls.md), on the wire what @libp2p/tls does, whose certificates and checks
- * these are. But over TCP `node:tls` gets the system's own socket: @libp2p/tls puts a stream between the two, and every encrypted
- * byte passes through JavaScript. Connections that are no plain socket (relayed, WebSocket, in a private network) are left to it.
+ * these are (`certificate.ts`: but for one date). But over TCP `node:tls` gets the system's own socket: @libp2p/tls puts a stream between the two, and every encrypted
+ * byte passes through JavaScript. So it does here for connections that are no plain socket (relayed, WebSocket, in a private network).
  */
 export function tlsOnSocket(): (components: TLSComponents) => ConnectionEncrypter {
   return (components) => new TlsOnSocket(components)
@@ -38,35 +39,29 @@ class TlsOnSocket implements ConnectionEncrypter {
   readonly [serviceCapabilities] = ['@libp2p/connection-encryption']
   readonly protocol: string
   readonly #components: TLSComponents
-  readonly #stock: ConnectionEncrypter
 
   constructor(components: TLSComponents) {
     this.#components = components
-    this.#stock = tls()(components)
-    this.protocol = this.#stock.protocol
+    this.protocol = tls()(components).protocol
   }
 
   async secureInbound(connection: MessageStream, options: SecureConnectionOptions = {}): Promise<SecuredConnection> {
-    const socket = socketOf(connection)
-    if (socket === undefined) return await this.#stock.secureInbound(connection, options)
-    return await this.#secure(connection, socket, true, options)
+    return await this.#secure(connection, true, options)
   }
 
   async secureOutbound(connection: MessageStream, options: SecureConnectionOptions = {}): Promise<SecuredConnection> {
-    const socket = socketOf(connection)
-    if (socket === undefined) return await this.#stock.secureOutbound(connection, options)
-    return await this.#secure(connection, socket, false, options)
+    return await this.#secure(connection, false, options)
   }
 
   async #secure(
     connection: MessageStream,
-    socket: Socket,
     isServer: boolean,
     options: SecureConnectionOptions,
   ): Promise<SecuredConnection> {
-    const takeOver = holdBack(connection, socket)
+    const socket = socketOf(connection)
+    const takeOver = socket && holdBack(connection, socket)
     const { upgrader, privateKey } = this.#components
-    const certificate = await generateCertificate(privateKey, options)
+    const certificate = await makeCertificate(privateKey, options)
     const muxers = options.skipStreamMuxerNegotiation === true ? new Map() : upgrader.getStreamMuxers()
     let streamMuxer: StreamMuxerFactory | undefined
     const settings: TLSSocketOptions = {
@@ -80,10 +75,12 @@ class TlsOnSocket implements ConnectionEncrypter {
         return protocols.includes(chosen) ? chosen : undefined
       },
     }
-    if (socket.destroyed) throw new Error('the connection was closed before its handshake')
-    takeOver()
-    const secure = isServer ? new TLSSocket(socket, settings) : connect({ socket, ...settings })
-    endThrough(secure, socket)
+    if (socket?.destroyed === true) throw new Error('the connection was closed before its handshake')
+    takeOver?.()
+    const under = socket ?? (toNodeDuplex(connection) as Socket)
+    const secure = isServer ? new TLSSocket(under, settings) : connect({ socket: under, ...settings })
+    if (socket !== undefined) endThrough(secure, socket)
+    else under.on('error', (error) => secure.destroy(error))
     try {
       await handshake(secure, options.signal)
       const { raw } = secure.getPeerCertificate()
@@ -91,7 +88,7 @@ class TlsOnSocket implements ConnectionEncrypter {
       const remotePeer = await verifyPeerCertificate(raw, options.remotePeer, connection.log)
       options.signal?.throwIfAborted()
       if (!isServer) streamMuxer = muxers.get(secure.alpnProtocol || '')
-      joinSmallWrites(secure)
+      if (socket !== undefined) joinSmallWrites(secure)
       return { remotePeer, connection: toMessageStream(connection, secure), ...(streamMuxer && { streamMuxer }) }
     } catch (error) {
       secure.destroy()
