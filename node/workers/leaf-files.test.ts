@@ -179,9 +179,12 @@ test('what is still waiting when its signal is aborted is not begun', async () =
 })
 
 test('when a call has failed because the pool was closed, nothing is written any more', async () => {
-  const copies = Array.from({ length: 60 }, (_, at) => files.copy(leaf(), output, at * chunk.length))
-  const outcomes = Promise.allSettled(copies)
+  const copy = (_: unknown, at: number) => files.copy(leaf(), output, at * chunk.length)
+  const copies = Array.from({ length: 60 }, copy)
   await copies[2]
+  // A worker may have done all of them by now; these none has begun.
+  copies.push(...Array.from({ length: 60 }, copy))
+  const outcomes = Promise.allSettled(copies)
   const closing = pool.close()
   await outcomes
   const written = await readFile(output.path)
