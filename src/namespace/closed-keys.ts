@@ -2,8 +2,8 @@ import { artifactIdOf, bytesText, concatBytes } from '../encoding/index.ts'
 import type { Entry } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
 import type { Keyring } from '../sharing/index.ts'
-import { chainOf } from './chains.ts'
-import { readKeyRow } from './key-rows.ts'
+import { ClosedUses } from './closed-uses.ts'
+import { type KeyWays, readKeyRow } from './key-rows.ts'
 import { keysSealedByName } from './labelled-boxes.ts'
 import type { Ledger, NamespaceChange } from './ledger.ts'
 
@@ -21,7 +21,7 @@ export interface NamedKey {
   readonly artifactSalt: Uint8Array
   /** 16 bytes. */
   readonly keyId: Uint8Array
-  /** Those that count and have boxes of it. */
+  /** Of each chain that has any, the first and the last entry that counts and has boxes of it. */
   readonly entries: readonly Entry[]
 }
 
@@ -31,46 +31,34 @@ export interface Closed {
   readonly keys: readonly NamedKey[]
 }
 
-interface Use {
-  readonly seq: number
-  readonly hash: Uint8Array
-}
-
-/** The entries of one chain that are under an epoch: where the first counts any does. */
-interface UsesOfChain {
-  readonly grant: string
-  first: Use
-  last: Use
-}
-
-/** Epochs that are none, by chain, that are kept of what is written under one grant: a name costs its author nothing. */
-const maxOfGrant = 64
-/** Entries that are looked at together of one key. */
-const maxEntriesOfKey = 64
+/** Keys that are kept in mind of what is written under one grant: epochs that are none, and keys that are sealed by name. */
+const maxEpochsOfGrant = 64
+const maxNamedOfGrant = 512
 const artifactBytes = 20
-const batchEntries = 500
+const batchEntries = 256
 
 /**
- * Whether an epoch comes to every member: it is one of those that count, or wrapped under one. That a wrap opens is looked at where it can be,
- * for anyone who may write can say that there is one.
+ * Whether an epoch comes to every member: it is one of those that count, or wrapped under one, by a wrap that opens. Anyone who may write can say that there is one, and
+ * an admin can begin an epoch that it gives to nobody; so it is believed by those only who hold no epoch at all.
  */
 export function isGiven(membership: Membership, keyring: Keyring, id: Uint8Array): boolean {
   if (membership.isEpoch(id)) return true
   const above = membership.epochsAbove(id)
-  return above.some((under) => keyring.epoch(under) === undefined || keyring.isWrapped(id, under))
+  return keyring.size === 0 ? above.length > 0 : above.some((under) => keyring.isWrapped(id, under))
 }
 
 /**
  * Finds keys that are closed to members who should have them: under epochs that do not count, for they were begun by an admin who had been removed, and used by who had not
- * heard of it; or sealed by name. Looks through all keys once, where there may be any, and again after epochs stopped counting; from then on at what comes.
+ * heard of it; or sealed by name. Looks through all keys once, where there may be any, and again when what counts may have changed; from then on at what comes.
  */
 export class ClosedKeys {
   readonly #ledger: Ledger
-  /** By epoch, then chain, as text. */
-  readonly #epochs = new Map<string, { readonly id: Uint8Array; readonly chains: Map<string, UsesOfChain> }>()
-  readonly #named = new Map<string, Pick<NamedKey, 'artifact' | 'keyId'>>()
+  readonly #epochs = new ClosedUses<Uint8Array>(maxEpochsOfGrant)
+  readonly #named = new ClosedUses<Pick<NamedKey, 'artifact' | 'keyId'>>(maxNamedOfGrant)
   /** Epochs that counted after the last change. */
   #begun: ReadonlySet<string> = new Set()
+  #hadBounds = false
+  #hasNew = false
   /** Settles when all that was stored by then was looked at; `undefined` when it is to be. */
   #looked: Promise<void> | undefined
 
@@ -82,50 +70,91 @@ export class ClosedKeys {
     ledger.subscribe((change) => this.#note(change))
   }
 
+  /** Whether something has come since `owed` that may be closed. */
+  get hasNew(): boolean {
+    return this.#hasNew
+  }
+
   /** What is closed now. @throws what the store throws */
   async owed(): Promise<Closed> {
+    const closed = await this.#closedNow()
+    if (!this.#epochs.isToBeMadeAnew && !this.#named.isToBeMadeAnew) return closed
+    this.#looked = undefined
+    return await this.#closedNow()
+  }
+
+  async #closedNow(): Promise<Closed> {
     await this.#look()
+    this.#hasNew = false
+    return { epochs: await this.#closedEpochs(), keys: await this.#closedByName() }
+  }
+
+  async #closedEpochs(): Promise<ClosedEpoch[]> {
     const { membership, parts } = this.#ledger
-    const { log, keyring, env, keys: tables } = parts
     const epochs: ClosedEpoch[] = []
-    for (const [name, { id, chains }] of this.#epochs) {
+    for (const { name, key: id, hashes } of this.#epochs.all()) {
       if (membership.isEpoch(id)) this.#epochs.delete(name)
-      if (isGiven(membership, keyring, id)) continue
-      const hashes = [...chains.values()].flatMap(({ first, last }) => [first.hash, last.hash])
-      const entries = (await log.unverifiedMany(distinct(hashes))).filter((entry) => membership.counts(entry))
+      const isDone = isGiven(membership, parts.keyring, id)
+      this.#epochs.setDone(name, isDone)
+      if (isDone) continue
+      const entries = await this.#counting(hashes)
       if (entries.length > 0) epochs.push({ id, entries })
     }
-    const keys: NamedKey[] = []
-    for (const [name, { artifact, keyId }] of this.#named) {
-      const { wraps, boxed } = readKeyRow(await env.store.get(tables.key('artifactKeys', artifact, keyId)), keyId)
-      const isOpen = wraps.some((wrap) => isGiven(membership, keyring, wrap.under) && keyring.mayOpen(artifact, wrap))
-      if (isOpen) {
-        this.#named.delete(name)
-        continue
+    return epochs
+  }
+
+  async #closedByName(): Promise<NamedKey[]> {
+    const { env, keys: tables } = this.#ledger.parts
+    const all = [...this.#named.all()]
+    const closed: NamedKey[] = []
+    for (let at = 0; at < all.length; at += batchEntries) {
+      const some = all.slice(at, at + batchEntries)
+      const rows = await env.store.getMany(
+        some.map(({ key: { artifact, keyId } }) => tables.key('artifactKeys', artifact, keyId)),
+      )
+      const left = some.filter(({ name, key: { artifact, keyId } }, index) => {
+        const isOpen = this.#isOpen(artifact, readKeyRow(rows[index], keyId))
+        if (isOpen) this.#named.delete(name)
+        return !isOpen
+      })
+      const counting = await this.#counting(left.flatMap(({ hashes }) => hashes))
+      const byHash = new Map(counting.map((entry) => [bytesText(entry.hash), entry]))
+      for (const { key, hashes } of left) {
+        const entries = distinct(hashes).flatMap((hash) => byHash.get(bytesText(hash)) ?? [])
+        const artifactSalt = entries[0]?.header.data?.artifactSalt
+        if (artifactSalt !== undefined) closed.push({ ...key, artifactSalt, entries })
       }
-      let entries: Entry[] = []
-      for (let at = 0; at < boxed.length && entries.length === 0; at += maxEntriesOfKey) {
-        const some = await log.unverifiedMany(boxed.slice(at, at + maxEntriesOfKey))
-        entries = some.filter((entry) => membership.counts(entry))
-      }
-      const artifactSalt = entries[0]?.header.data?.artifactSalt
-      if (artifactSalt !== undefined) keys.push({ artifact, artifactSalt, keyId, entries })
     }
-    return { epochs, keys }
+    return closed
+  }
+
+  async #counting(hashes: readonly Uint8Array[]): Promise<Entry[]> {
+    const { membership, parts } = this.#ledger
+    return (await parts.log.unverifiedMany(distinct(hashes))).filter((entry) => membership.counts(entry))
+  }
+
+  /** Whether every member comes by a key by one of its wraps. As for `isGiven`, who holds no epoch believes it. */
+  #isOpen(artifact: Uint8Array, { wraps }: KeyWays): boolean {
+    const { membership, parts } = this.#ledger
+    const { keyring } = parts
+    return wraps.some(
+      (wrap) => isGiven(membership, keyring, wrap.under) && (keyring.size === 0 || keyring.opens(artifact, wrap)),
+    )
   }
 
   #note({ entries, authChanged }: NamespaceChange): void {
     const { membership } = this.#ledger
     if (authChanged) {
       const begun = this.#epochsBegun()
-      if (!this.#begun.isSubsetOf(begun)) this.#looked = undefined
+      const { hasBounds } = membership
+      if (!this.#begun.isSubsetOf(begun) || this.#hadBounds !== hasBounds) this.#looked = undefined
       this.#begun = begun
+      this.#hadBounds = hasBounds
     }
     if (this.#looked === undefined) return
     for (const entry of entries) {
       // What stood beyond a limit that it moves was not told of.
-      const movesLimit = entry.auth?.kind === 'adopt' || (entry.auth?.kind === 'revoke' && membership.hasForks)
-      if (authChanged && movesLimit) this.#looked = undefined
+      if (authChanged && (entry.auth?.kind === 'adopt' || entry.auth?.kind === 'revoke')) this.#looked = undefined
       this.#take(entry)
     }
   }
@@ -147,58 +176,61 @@ export class ClosedKeys {
   }
 
   async #lookThrough(): Promise<void> {
-    const { env, keys } = this.#ledger.parts
-    let hashes: Uint8Array[] = []
-    const flush = async () => {
-      for (const entry of await this.#ledger.parts.log.unverifiedMany(hashes)) this.#take(entry)
-      hashes = []
+    this.#epochs.clear()
+    this.#named.clear()
+    const { env, keys, log } = this.#ledger.parts
+    const hashes = new Map<string, Uint8Array>()
+    // What else one of the entries seals by name may be open.
+    const named = new Set<string>()
+    const flush = async (atLeast: number) => {
+      if (hashes.size < atLeast) return
+      for (const entry of await log.unverifiedMany([...hashes.values()])) this.#take(entry, named)
+      hashes.clear()
+      named.clear()
     }
+    const add = (hash: Uint8Array) => hashes.set(bytesText(hash), hash)
     const all = keys.all('artifactKeys')
     for await (const [key, row] of env.store.entries(all)) {
       const rest = key.slice(all.gte.length)
       const [artifact, keyId] = [rest.subarray(0, artifactBytes), rest.subarray(artifactBytes)]
-      const { wraps, entries, boxed } = readKeyRow(row, keyId)
-      if (wraps.some(({ under }) => this.#ledger.membership.isEpoch(under))) continue
-      if (boxed.length > 0) this.#named.set(bytesText(rest), { artifact, keyId })
-      if (wraps.length > 0) hashes.push(...entries.slice(0, maxEntriesOfKey))
-      if (hashes.length >= batchEntries) await flush()
+      const ways = readKeyRow(row, keyId)
+      if (ways.boxed.length > 0 && !this.#isOpen(artifact, ways)) {
+        named.add(bytesText(rest))
+        for (const hash of ways.boxed) add(hash)
+      }
+      for (const { under, entry } of ways.wraps) if (!this.#ledger.membership.isEpoch(under)) add(entry)
+      await flush(batchEntries)
     }
     const shares = keys.all('shares')
     for await (const [key] of env.store.entries(shares)) {
-      hashes.push(key.slice(-32))
-      if (hashes.length >= batchEntries) await flush()
+      add(key.slice(-32))
+      await flush(batchEntries)
     }
-    await flush()
+    await flush(0)
   }
 
-  #take(entry: Entry): void {
+  /** @param only names of what it may take of keys that are sealed by name; absent: all */
+  #take(entry: Entry, only?: ReadonlySet<string>): void {
     const { header, keys } = entry
+    const { membership, parts } = this.#ledger
     if (header.data === undefined || (keys === undefined && header.kind !== 'share')) return
     const named = keysSealedByName(entry)
     for (const keyId of named) {
-      const artifact = artifactIdOf(this.#ledger.parts.id, header.data.artifactSalt)
-      this.#named.set(bytesText(concatBytes(artifact, keyId)), { artifact, keyId: keyId.slice() })
+      const artifact = artifactIdOf(parts.id, header.data.artifactSalt)
+      const name = bytesText(concatBytes(artifact, keyId))
+      if (only?.has(name) === false) continue
+      this.#named.take(name, { artifact, keyId: keyId.slice() }, false, entry)
+      this.#hasNew = true
     }
     const under = (keys?.wraps ?? []).map((wrap) => wrap.under)
     // The body of a share is under an epoch, or under a key that it seals by name itself.
     if (header.kind === 'share' && header.keyId !== undefined && named.length === 0) under.push(header.keyId)
-    for (const id of distinct(under)) if (!this.#ledger.membership.isEpoch(id)) this.#takeUse(id, entry)
-  }
-
-  #takeUse(id: Uint8Array, entry: Entry): void {
-    const name = bytesText(id)
-    const known = this.#epochs.get(name) ?? { id: id.slice(), chains: new Map<string, UsesOfChain>() }
-    const chain = bytesText(chainOf(entry))
-    const use = { seq: entry.header.seq, hash: entry.hash.slice() }
-    const uses = known.chains.get(chain)
-    if (uses === undefined) {
-      const grant = bytesText(entry.header.grant ?? entry.hash)
-      const ofGrant = [...this.#epochs.values()].flatMap(({ chains }) => [...chains.values()])
-      if (ofGrant.filter((one) => one.grant === grant).length >= maxOfGrant) return
-      this.#epochs.set(name, known)
-      known.chains.set(chain, { grant, first: use, last: use })
-    } else if (use.seq < uses.first.seq) uses.first = use
-    else if (use.seq > uses.last.seq) uses.last = use
+    for (const id of distinct(under)) {
+      if (membership.isEpoch(id)) continue
+      const isDone = isGiven(membership, parts.keyring, id)
+      this.#epochs.take(bytesText(id), id.slice(), isDone, entry)
+      if (!isDone) this.#hasNew = true
+    }
   }
 }
 

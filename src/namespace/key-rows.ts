@@ -14,7 +14,7 @@ const maxWays = 4_096
 
 /** What is recorded of one artifact key. */
 export interface KeyWays {
-  readonly wraps: readonly KeyWrap[]
+  readonly wraps: readonly (KeyWrap & { readonly entry: Uint8Array })[]
   /** Hashes of the entries that carry any of it: a wrap, or boxes. */
   readonly entries: readonly Uint8Array[]
   /** Of these, the ones with boxes. */
@@ -44,11 +44,11 @@ export function addKeyRow(row: Uint8Array | undefined, way: Way): Uint8Array | u
 export function readKeyRow(row: Uint8Array | undefined, keyId: Uint8Array): KeyWays {
   if (row === undefined) return { wraps: [], entries: [], boxed: [], isFull: false }
   const ways = decodeWays(row)
-  const wraps: KeyWrap[] = []
+  const wraps: (KeyWrap & { readonly entry: Uint8Array })[] = []
   const boxed: Uint8Array[] = []
-  for (const [, first, box] of ways) {
+  for (const [, first, box, entry] of ways) {
     if (box === undefined) boxed.push(first as Uint8Array)
-    else wraps.push({ keyId, under: first as Uint8Array, box })
+    else wraps.push({ keyId, under: first as Uint8Array, box, entry: entry as Uint8Array })
   }
   const isFull = ways.length >= maxWays || [...countOfGrants(ways).values()].some((count) => count >= maxWaysOfGrant)
   return { wraps, entries: ways.map((way) => way.at(-1) as Uint8Array), boxed, isFull }

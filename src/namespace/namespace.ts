@@ -460,9 +460,9 @@ export class Namespace implements NamespaceParts {
     return done.reduce((sum, { written }) => sum + written, 0)
   }
 
-  /** Whether `heal` last left something that this agent may write later: when entries have come, or some time has passed. */
+  /** Whether there is something that this agent may write at the next `heal`: when entries have come, or some time has passed. */
   get isHealPutOff(): boolean {
-    return this.#isHealPutOff
+    return this.#isHealPutOff || this.#closedKeys.hasNew
   }
 
   /**

@@ -24,6 +24,9 @@ import { type NextPlace, OwnChain, type OwnChainInit } from './own-chain.ts'
 import type { Reservation } from './quota.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
 
+/** Of those that bring one epoch which does not count: anyone can go on saying to begin it. */
+const maxRotatesLookedAt = 32
+
 /** What a transaction works on. */
 export interface TransactionInit extends OwnChainInit, ArtifactChangesInit {
   readonly store: KeyValueStore
@@ -173,14 +176,15 @@ export class Transaction {
   /** Whether an epoch must not be sealed to anyone yet: its author knew entries that are not held here. */
   async mustWait(id: Uint8Array): Promise<boolean> {
     const epoch = this.membership.epochs.find((one) => equalBytes(one.id, id))
-    let mustWait = false
-    for (const hash of epoch === undefined ? this.membership.rotatesOf(id) : [epoch.rotate]) {
+    const rotates = epoch === undefined ? this.membership.rotatesOf(id).slice(0, maxRotatesLookedAt) : [epoch.rotate]
+    let isWhole = true
+    for (const hash of rotates) {
       const { heads } = (await this.entry(hash))?.header ?? { heads: [] }
       const rows = await this.prime(heads.map((head) => this.keys.key('places', head)))
-      const isWhole = heads.every((head, at) => rows[at] !== undefined || this.storedEntry(head) !== undefined)
-      if (this.#init.waits.mustWait(hash, isWhole, this.now)) mustWait = true
+      isWhole &&= heads.every((head, at) => rows[at] !== undefined || this.storedEntry(head) !== undefined)
     }
-    return mustWait
+    // One wait for all that bring the epoch: anyone can go on saying to begin one that does not count.
+    return this.#init.waits.mustWait(id, isWhole, this.now)
   }
 
   /** @throws ACCESS_DENIED when this agent may not write */

@@ -31,8 +31,8 @@ export class Keyring {
   readonly #namespace: Uint8Array
   readonly #agent: AgentKey
   readonly #epochs = new Map<string, EpochSecret>()
-  /** Epoch secrets wrapped under an epoch, by that epoch's id. */
-  readonly #wrapped = new Map<string, KeyWrap[]>()
+  /** Epoch secrets wrapped under an epoch, by that epoch's id, then their own, each box once. Anyone who may write can bring any number that do not open. */
+  readonly #wrapped = new Map<string, Map<string, Map<string, KeyWrap>>>()
   /** Which wraps of epochs were seen to open: older epoch and the one that it is under. */
   readonly #opened = new Set<string>()
   /** Of artifact keys that were opened of late. What is derived of them is a kilobyte more, and made again in 10 µs. */
@@ -65,19 +65,23 @@ export class Keyring {
     const [name, above] = [toHex(older), toHex(under)]
     if (this.#opened.has(name + above)) return true
     const epoch = this.#epochs.get(above)
-    const wraps = epoch === undefined ? [] : (this.#wrapped.get(above) ?? [])
-    const opens = wraps.some(
-      (wrap) => toHex(wrap.keyId) === name && this.#openWrap(wrap, epoch as EpochSecret) !== undefined,
-    )
-    if (opens) this.#opened.add(name + above)
-    return opens
+    const wraps = this.#wrapped.get(above)?.get(name)
+    if (epoch === undefined || wraps === undefined) return false
+    for (const [box, wrap] of wraps) {
+      if (this.#openWrap(wrap, epoch) !== undefined) {
+        this.#opened.add(name + above)
+        return true
+      }
+      wraps.delete(box)
+    }
+    return false
   }
 
   /** The epochs held of which no other one held is known to wrap them: whoever is given these can open all. */
   epochHeads(): EpochSecret[] {
     const below = new Set<string>()
     for (const [under, wraps] of this.#wrapped) {
-      if (this.#epochs.has(under)) for (const { keyId } of wraps) below.add(toHex(keyId))
+      if (this.#epochs.has(under)) for (const name of wraps.keys()) below.add(name)
     }
     return [...this.#epochs].filter(([id]) => !below.has(id)).map(([, epoch]) => epoch)
   }
@@ -88,9 +92,11 @@ export class Keyring {
     this.#epochs.set(toHex(epoch.id), epoch)
     const open = [epoch]
     for (let newer = open.pop(); newer !== undefined; newer = open.pop()) {
-      for (const wrap of this.#wrapped.get(toHex(newer.id)) ?? []) {
-        const older = this.#unwrapEpoch(wrap, newer)
-        if (older !== undefined) open.push(older)
+      for (const wraps of this.#wrapped.get(toHex(newer.id))?.values() ?? []) {
+        for (const wrap of wraps.values()) {
+          const older = this.#unwrapEpoch(wrap, newer)
+          if (older !== undefined) open.push(older)
+        }
       }
     }
     return epoch
@@ -164,9 +170,9 @@ export class Keyring {
     return undefined
   }
 
-  /** Whether a wrap of an artifact key opens, or is under an epoch that this agent does not hold. */
-  mayOpen(artifact: Uint8Array, wrap: KeyWrap): boolean {
-    return !this.#epochs.has(toHex(wrap.under)) || this.#unwrap(artifact, wrap) !== undefined
+  /** Whether a wrap of an artifact key opens; `false` where the epoch that it is under is not held. */
+  opens(artifact: Uint8Array, wrap: KeyWrap): boolean {
+    return this.#unwrap(artifact, wrap) !== undefined
   }
 
   /**
@@ -218,10 +224,12 @@ export class Keyring {
 
   #admitWrap(wrap: KeyWrap): void {
     const under = toHex(wrap.under)
-    const known = this.#wrapped.get(under)
-    if (known?.some(({ box }) => toHex(box) === toHex(wrap.box)) === true) return
-    if (known === undefined) this.#wrapped.set(under, [wrap])
-    else known.push(wrap)
+    const name = toHex(wrap.keyId)
+    const known = this.#wrapped.get(under) ?? new Map<string, Map<string, KeyWrap>>()
+    const wraps = known.get(name) ?? new Map<string, KeyWrap>()
+    const box = bytesText(wrap.box)
+    if (wraps.has(box)) return
+    this.#wrapped.set(under, known.set(name, wraps.set(box, wrap)))
     const epoch = this.#epochs.get(under)
     const older = epoch && this.#unwrapEpoch(wrap, epoch)
     if (older !== undefined) this.admitEpoch(older.secret)

@@ -1,0 +1,282 @@
+import { describe, expect, test } from 'vitest'
+import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { forge } from '../../test/support/sharing-nodes.ts'
+import { artifactIdOf } from '../encoding/index.ts'
+import { epochSettleMs, maxBoxesInEntry } from '../limits.ts'
+import { decodeEntry, encodeAuthBody, type KeySection, type KeyWrap } from '../log/index.ts'
+import type { EpochSecret } from '../sharing/index.ts'
+import { artifactData } from './artifact-writes.ts'
+
+/** A writer went by an epoch of an admin who had been removed; another writer or admin wishes the others to stay without it. */
+async function misled() {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const join = async (seed: number) => await new NamespaceNode(seed, time).join(owner)
+  const [removed, writer, hostile, admin] = [await join(10), await join(11), await join(12), await join(13)]
+  for (const [{ id }, role] of [
+    [removed, 'admin'],
+    [admin, 'admin'],
+    [writer, 'writer'],
+    [hostile, 'writer'],
+  ] as const)
+    await owner.ns.grant({ agent: id, role })
+  const members = [owner, writer, hostile, admin]
+  await converge(...members, removed)
+  await owner.ns.revoke({ agent: removed.id })
+  await removed.ns.rotate()
+  await writer.pull(removed)
+  const [{ id: epoch } = expect.fail('it began one')] = removed.ns.membership.epochs
+  const artifact = await writer.write('one')
+  await writer.pull(owner)
+  await converge(...members)
+  return { time, owner, removed, writer, hostile, admin, members, join, epoch, artifact }
+}
+
+const rubbish = (id: Uint8Array, under: Uint8Array): KeyWrap => ({ keyId: id, under, box: new Uint8Array(48) })
+const onlyWraps = (wraps: readonly KeyWrap[]): KeySection => ({ wraps, ephemeral: undefined, boxes: [] })
+
+/** A keys entry of an artifact, the next of that agent's chain. */
+function keysOf(node: NamespaceNode, artifactSalt: Uint8Array, keys: KeySection, heads: Uint8Array[] = []): Uint8Array {
+  const keyId = keys.wraps[0]?.keyId ?? keys.boxes[0]?.keyId
+  const draft = { kind: 'keys' as const, keyId, data: artifactData({ artifactSalt }), heads }
+  return forge(node, draft, () => ({ keys }))
+}
+
+/** Keys of a new artifact, as many as an entry has room for, sealed to somebody by name. */
+function manyByName(node: NamespaceNode, to: NamespaceNode) {
+  const salt = node.env.random(16)
+  const artifact = artifactIdOf(node.ns.id, salt)
+  const keys = Array.from({ length: maxBoxesInEntry }, () => node.ns.newArtifactKey(artifact))
+  const items = keys.map((key) => ({ key, recipient: to.id }))
+  return { artifact, keys, entry: keysOf(node, salt, node.ns.keyring.sealKeys(artifact, items, node.env.random(32))) }
+}
+
+async function give(nodes: Iterable<NamespaceNode>, entry: Uint8Array): Promise<void> {
+  for (const { ns } of nodes) expect((await ns.receive([entry])).stored).toBe(1)
+}
+
+/** How many entries all wrote of what is owed, until nobody had any. */
+async function healAll(members: readonly NamespaceNode[]): Promise<number> {
+  let written = 0
+  for (let round = 0; round < 4; round++) {
+    let some = 0
+    for (const { ns } of members) some += await ns.heal()
+    await converge(...members)
+    written += some
+    if (some === 0) return written
+  }
+  return expect.fail('there is always more to be written')
+}
+
+/** What the artifact that the writer wrote is named by. */
+async function namesOf(writer: NamespaceNode, artifact: Uint8Array) {
+  const put = await writer.ns.entry((await writer.ns.catalog.get(artifact))?.entry ?? artifact)
+  const { keyId, data } = put?.header ?? {}
+  if (keyId === undefined || data === undefined) throw new Error('the writer lists it')
+  return { keyId, salt: data.artifactSalt }
+}
+
+describe('a key that is closed is not held to be open', () => {
+  test('for a wrap of it under a good epoch that does not open, after a start either', async () => {
+    const { owner, writer, hostile, members, artifact } = await misled()
+    const { keyId, salt } = await namesOf(writer, artifact)
+    await give(members, keysOf(hostile, salt, onlyWraps([rubbish(keyId, writer.ns.owed.epoch as Uint8Array)])))
+    for (const node of members) await node.open()
+    for (const { ns } of members) expect(await ns.owedKeys()).toContainEqual(writer.id)
+    await healAll(members)
+    expect(await owner.read(artifact)).toBe('one')
+  })
+
+  test('for more ways to it that lead nowhere than are looked at together, after a start either', async () => {
+    const { owner, writer, hostile, members, artifact } = await misled()
+    const { keyId, salt } = await namesOf(writer, artifact)
+    for (let at = 0; at < 66; at++) {
+      const item = { key: hostile.ns.newArtifactKey(artifact), recipient: hostile.id }
+      const keys = hostile.ns.keyring.sealKeys(artifact, [item], hostile.env.random(32))
+      const boxes = keys.boxes.map((box) => ({ ...box, keyId }))
+      await give([hostile, writer], keysOf(hostile, salt, { ...keys, boxes }))
+    }
+    await writer.open()
+    expect(await writer.ns.heal()).toBeGreaterThan(0)
+    await converge(...members)
+    expect(await owner.read(artifact)).toBe('one')
+  })
+
+  test('for an admin who says that it is wrapped under an epoch which it began and gave to nobody', async () => {
+    const { owner, hostile, writer, admin, members, artifact, epoch } = await misled()
+    const own = admin.ns.keyring.admitEpoch(admin.env.random(32))
+    const sealed = admin.ns.keyring.sealEpoch(own, [admin.id], admin.env.random(32))
+    const to = [admin.ns.membership.grantsOf(admin.id)[0]?.hash.subarray(0, 8) ?? expect.fail('it has a grant')]
+    const draft = { kind: 'rotate' as const, keyId: own.id, data: undefined }
+    const keys = { ...sealed, wraps: [rubbish(epoch, own.id)] }
+    await give(
+      members,
+      forge(admin, draft, () => ({ keys, body: encodeAuthBody({ kind: 'rotate', to }) })),
+    )
+    expect(owner.ns.membership.isEpoch(own.id)).toBe(true)
+    const honest = [owner, hostile, writer]
+    await healAll(honest)
+    expect(await owner.read(artifact)).toBe('one')
+  })
+
+  test('for a key by name either that such an epoch is said to wrap', async () => {
+    const { owner, writer, hostile, admin, members } = await misled()
+    await healAll(members)
+    const { artifact, keys, entry } = manyByName(hostile, owner)
+    await give(members, entry)
+    const own = admin.ns.keyring.admitEpoch(admin.env.random(32))
+    const sealed = admin.ns.keyring.sealEpoch(own, [admin.id], admin.env.random(32))
+    const to = [admin.ns.membership.grantsOf(admin.id)[0]?.hash.subarray(0, 8) ?? expect.fail('it has a grant')]
+    const draft = { kind: 'rotate' as const, keyId: own.id, data: undefined }
+    await give(
+      members,
+      forge(admin, draft, () => ({ keys: sealed, body: encodeAuthBody({ kind: 'rotate', to }) })),
+    )
+    const salt = decodeEntry(entry).header.data?.artifactSalt ?? expect.fail('it is of an artifact')
+    await give(members, keysOf(admin, salt, onlyWraps(keys.map(({ id }) => rubbish(id, own.id)))))
+    const honest = [owner, writer, hostile]
+    await healAll(honest)
+    expect(await Promise.all(keys.map(({ id }) => writer.ns.artifactKey(artifact, id)))).toHaveLength(keys.length)
+  })
+})
+
+describe('nobody has what is closed wait for ever', () => {
+  test.for(['the admin who was removed', 'a writer'] as const)(
+    '%s, by beginning its epoch again and again with entries before it that nobody has',
+    async (who) => {
+      const { time, owner, writer, removed, hostile, members, artifact, epoch } = await misled()
+      const by = who === 'a writer' ? hostile : removed
+      const secret = removed.ns.keyring.epoch(epoch) ?? expect.fail('it began it')
+      const to = [owner.ns.membership.grantsOf(writer.id)[0]?.hash.subarray(0, 8) ?? expect.fail('it has a grant')]
+      let written = 0
+      for (let round = 0; round < 6 && written === 0; round++) {
+        const keys = removed.ns.keyring.sealEpoch(secret, [writer.id], removed.env.random(32))
+        const draft = { kind: 'rotate' as const, keyId: epoch, data: undefined, heads: [by.env.random(32)] }
+        await give(
+          [by, writer],
+          forge(by, draft, () => ({ keys, body: encodeAuthBody({ kind: 'rotate', to }) })),
+        )
+        written += await writer.ns.heal()
+        time.nowMs += epochSettleMs / 2
+      }
+      expect(written).toBe(1)
+      await converge(...members)
+      expect(await owner.read(artifact)).toBe('one')
+    },
+  )
+
+  test('a writer, by writing under it again and again with entries before it that nobody has', async () => {
+    const { time, owner, writer, hostile, members, artifact, epoch } = await misled()
+    let written = 0
+    for (let round = 0; round < 6 && written === 0; round++) {
+      const wraps = [rubbish(hostile.env.random(16), epoch)]
+      await give(members, keysOf(hostile, hostile.env.random(16), onlyWraps(wraps), [hostile.env.random(32)]))
+      written += await writer.ns.heal()
+      time.nowMs += epochSettleMs / 2
+    }
+    expect(written).toBe(1)
+    await converge(...members)
+    expect(await owner.read(artifact)).toBe('one')
+  })
+})
+
+describe('what heals is bounded by what was written', () => {
+  test('many keys that one entry seals by name are wrapped in one entry, once', async () => {
+    const { owner, hostile, writer, members } = await misled()
+    await healAll(members)
+    const { artifact, keys, entry } = manyByName(hostile, owner)
+    await give(members, entry)
+    expect(await healAll(members)).toBe(1)
+    for (const { id } of keys) expect((await writer.ns.artifactKey(artifact, id)).id).toEqual(id)
+  })
+
+  test('what is wrapped without being seen to be is not wrapped again', async () => {
+    const { owner, hostile, members } = await misled()
+    await healAll(members)
+    const { artifact, entry } = manyByName(hostile, owner)
+    await give(members, entry)
+    // As if the ways of others had left no room for it.
+    const rows = owner.ns.keys.all('artifactKeys')
+    const before = await Array.fromAsync(owner.env.store.entries(rows))
+    expect(await owner.ns.heal()).toBe(1)
+    await owner.env.store.batch(
+      before.map(([key, value]) => ({ type: 'put', key, value })),
+      { sync: false },
+    )
+    expect(await owner.ns.owedKeys()).toEqual([hostile.id])
+    expect(await owner.ns.heal()).toBe(0)
+    expect(artifact).toHaveLength(20)
+  })
+
+  test('thousands that a writer sealed to nobody keep no other from being given, live or after a start', async () => {
+    const { owner, hostile, writer, admin, members } = await misled()
+    await healAll(members)
+    for (let at = 0; at < 6; at++) await give(members, manyByName(hostile, hostile).entry)
+    const some = manyByName(admin, owner)
+    await give(members, some.entry)
+    for (const isStarted of [false, true]) {
+      const { artifact, keys, entry } = isStarted ? manyByName(admin, owner) : some
+      if (isStarted) {
+        await give(members, entry)
+        await owner.open()
+      }
+      expect(await owner.ns.heal()).toBe(1)
+      await converge(...members)
+      for (const { id } of keys) expect((await writer.ns.artifactKey(artifact, id)).id).toEqual(id)
+    }
+  })
+
+  test('more than are kept in mind are given one after the other: epochs, and keys by name', async () => {
+    const { writer, admin, members } = await misled()
+    const epochs: EpochSecret[] = []
+    for (let at = 0; at < 70; at++) {
+      const epoch = writer.ns.keyring.admitEpoch(writer.env.random(32))
+      epochs.push(epoch)
+      await give(members, keysOf(writer, writer.env.random(16), onlyWraps([rubbish(writer.env.random(16), epoch.id)])))
+    }
+    const sealed: ReturnType<typeof manyByName>[] = []
+    for (let at = 0; at < 6; at++) {
+      const one = manyByName(writer, writer)
+      await give(members, one.entry)
+      sealed.push(one)
+    }
+    await healAll(members)
+    for (const { id } of epochs) expect(admin.ns.keyring.epoch(id)).toBeDefined()
+    for (const { artifact, keys } of sealed)
+      for (const { id } of keys) expect((await admin.ns.artifactKey(artifact, id)).id).toEqual(id)
+    for (const { ns } of members) expect(await ns.owedKeys()).toEqual([])
+  })
+})
+
+test('what was under such an epoch before anybody was known to be removed is found once that is known', async () => {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const join = async (seed: number) => await new NamespaceNode(seed, time).join(owner)
+  const [removed, writer, other] = [await join(10), await join(11), await join(12)]
+  await owner.ns.grant({ agent: removed.id, role: 'admin' })
+  for (const { id } of [writer, other]) await owner.ns.grant({ agent: id, role: 'writer' })
+  await converge(owner, removed, writer, other)
+  await owner.ns.revoke({ agent: removed.id })
+  await removed.ns.rotate()
+  await writer.pull(removed)
+  const artifact = await writer.write('one')
+  // The other has what was written, but not that its epoch began.
+  const by = Buffer.from(writer.id)
+  const entries = await Array.fromAsync(writer.ns.entriesBeyond(other.ns.vector()))
+  await other.ns.receive(entries.filter((bytes) => by.equals(decodeEntry(bytes).header.author)))
+  await other.open()
+  expect(await other.ns.owedKeys()).toEqual([])
+  await other.pull(owner)
+  expect(await other.ns.owedKeys()).toEqual([writer.id])
+  expect(await other.ns.catalog.get(artifact)).toBeUndefined()
+})
+
+test('a key by name that comes when nothing else changes is given at the next look', async () => {
+  const { owner, admin, members } = await misled()
+  await healAll(members)
+  expect(owner.ns.isHealPutOff).toBe(false)
+  await give(members, manyByName(admin, owner).entry)
+  expect(owner.ns.isHealPutOff).toBe(true)
+  expect(await owner.ns.heal()).toBe(1)
+  expect(owner.ns.isHealPutOff).toBe(false)
+})
