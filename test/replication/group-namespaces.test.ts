@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest'
+import { AgentKey } from '../../src/identity/index.ts'
+import { maxWritersViaGroup } from '../../src/limits.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { acquaint, eventually, type TestNode, TestNodes } from './nodes.ts'
 
@@ -208,6 +210,30 @@ test('what one is by name stays when the group’s role ends', async () => {
     expect(namespaces.find(({ name }) => name === namespace)?.role).toBe('reader')
   })
   await eventually(async () => expect(await text(ann, artifactId)).toBe('ours'))
+})
+
+test('a group of writers that grows past 256 brings nobody more in, and takes nobody out, until there are as many as may be', async () => {
+  await using nodes = new TestNodes()
+  const { owner, group } = await team(nodes)
+  const { client } = owner.node
+  const dids = Array.from({ length: maxWritersViaGroup + 1 }, (_, at) => {
+    return new AgentKey(Buffer.alloc(32, `writer ${at} of the group `)).did
+  })
+  const [first, early, late] = [dids[0] as string, dids.slice(0, -2), dids.slice(-2)]
+  await client.group.add({ group, agents: early })
+  await client.namespace.grant({ namespace, group, role: 'writer' })
+  const all = async () => (await members(owner)).filter((did) => did !== owner.node.did).sort()
+  expect(await all()).toEqual([...early].sort())
+
+  await client.group.add({ group, agents: late })
+  // With this all groups of the namespace are looked at.
+  await client.group.create({ name: 'others' })
+  await client.namespace.grant({ namespace, group: 'others', role: 'reader' })
+  expect(await all()).toEqual([...early].sort())
+  await failureOf(client.namespace.grant({ namespace, group, role: 'writer' }), 'TOO_LARGE')
+
+  await client.group.remove({ group, agents: [first] })
+  await eventually(async () => expect(await all()).toEqual(dids.slice(1).sort()))
 })
 
 test('what a group brings is not fetched ahead, whatever the role, until somebody here says so', async () => {
