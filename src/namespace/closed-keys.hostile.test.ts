@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
-import { forge } from '../../test/support/sharing-nodes.ts'
+import { agentOf, forge } from '../../test/support/sharing-nodes.ts'
 import { artifactIdOf } from '../encoding/index.ts'
 import { epochSettleMs, maxBoxesInEntry } from '../limits.ts'
 import { decodeEntry, encodeAuthBody, type KeySection, type KeyWrap } from '../log/index.ts'
@@ -157,6 +157,7 @@ describe('nobody has what is closed wait for ever', () => {
           forge(by, draft, () => ({ keys, body: encodeAuthBody({ kind: 'rotate', to }) })),
         )
         written += await writer.ns.heal()
+        if (round === 0) expect([written, writer.ns.isHealPutOff]).toEqual([0, true])
         time.nowMs += epochSettleMs / 2
       }
       expect(written).toBe(1)
@@ -226,7 +227,7 @@ describe('what heals is bounded by what was written', () => {
     }
   })
 
-  test('more than are kept in mind are given one after the other: epochs, and keys by name', async () => {
+  test('more epochs than are kept in mind are given one after the other', async () => {
     const { writer, admin, members } = await misled()
     const epochs: EpochSecret[] = []
     for (let at = 0; at < 70; at++) {
@@ -234,6 +235,14 @@ describe('what heals is bounded by what was written', () => {
       epochs.push(epoch)
       await give(members, keysOf(writer, writer.env.random(16), onlyWraps([rubbish(writer.env.random(16), epoch.id)])))
     }
+    await healAll(members)
+    for (const { id } of epochs) expect(admin.ns.keyring.epoch(id)).toBeDefined()
+    for (const { ns } of members) expect(await ns.owedKeys()).toEqual([])
+  })
+
+  test('more keys by name than are kept in mind are given one after the other', async () => {
+    const { writer, admin, members } = await misled()
+    await healAll(members)
     const sealed: ReturnType<typeof manyByName>[] = []
     for (let at = 0; at < 6; at++) {
       const one = manyByName(writer, writer)
@@ -241,7 +250,6 @@ describe('what heals is bounded by what was written', () => {
       sealed.push(one)
     }
     await healAll(members)
-    for (const { id } of epochs) expect(admin.ns.keyring.epoch(id)).toBeDefined()
     for (const { artifact, keys } of sealed)
       for (const { id } of keys) expect((await admin.ns.artifactKey(artifact, id)).id).toEqual(id)
     for (const { ns } of members) expect(await ns.owedKeys()).toEqual([])
@@ -279,4 +287,186 @@ test('a key by name that comes when nothing else changes is given at the next lo
   expect(owner.ns.isHealPutOff).toBe(true)
   expect(await owner.ns.heal()).toBe(1)
   expect(owner.ns.isHealPutOff).toBe(false)
+})
+
+test('a replica, which opens nothing, goes by what is said to be wrapped', async () => {
+  const { owner, writer, members, join } = await misled()
+  const replica = await join(40)
+  await owner.ns.grant({ agent: replica.id, role: 'replica' })
+  await converge(...members, replica)
+  expect(await replica.ns.owedKeys()).toEqual([writer.id])
+  await healAll(members)
+  await replica.pull(owner)
+  expect(await replica.ns.owedKeys()).toEqual([])
+  await replica.open()
+  expect(await replica.ns.owedKeys()).toEqual([])
+})
+
+test('a key by name is not open for a wrap under an epoch that is closed itself', async () => {
+  const { writer, hostile, admin, members, epoch } = await misled()
+  const { artifact, keys, entry } = manyByName(hostile, writer)
+  await give(members, entry)
+  const closed = writer.ns.keyring.epoch(epoch) ?? expect.fail('it was given it')
+  const salt = decodeEntry(entry).header.data?.artifactSalt ?? expect.fail('it is of an artifact')
+  const wraps = keys.map((key) => writer.ns.keyring.wrap(key, artifact, closed))
+  await give(members, keysOf(writer, salt, onlyWraps(wraps)))
+  const owed = (await writer.ns.owedKeys()).map((id) => Buffer.from(id).toString('hex'))
+  expect(owed).toContain(Buffer.from(hostile.id).toString('hex'))
+  await writer.ns.heal()
+  await converge(...members)
+  for (const { id } of keys) expect((await admin.ns.artifactKey(artifact, id)).id).toEqual(id)
+})
+
+test('what does not count any more is not owed', async () => {
+  const { owner, writer, admin, members, artifact } = await misled()
+  const { ns } = owner
+  expect(await ns.owedKeys()).toEqual([writer.id])
+  // Nothing of its chain counts.
+  const [grant = expect.fail('it has a grant')] = ns.membership.grantsOf(writer.id)
+  const body = encodeAuthBody({ kind: 'revoke', agent: writer.id, grants: [grant.hash], cuts: [] })
+  await give(
+    [owner, admin],
+    forge(owner, { kind: 'revoke', keyId: undefined, data: undefined }, () => ({ body })),
+  )
+  for (const one of [owner, admin]) expect(await one.ns.owedKeys()).toEqual([])
+  expect(members).toContain(writer)
+  expect(await ns.catalog.get(artifact)).toBeUndefined()
+})
+
+test.for(['as it comes', 'after a start'])('a share alone under such an epoch is found, %s', async (when) => {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const join = async (seed: number) => await new NamespaceNode(seed, time).join(owner)
+  const [removed, writer, bob] = [await join(10), await join(11), await join(20)]
+  await owner.ns.grant({ agent: removed.id, role: 'admin' })
+  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  const artifact = await owner.write('old')
+  await converge(owner, removed, writer)
+  await owner.ns.revoke({ agent: removed.id })
+  await owner.ns.heal()
+  expect(await owner.ns.owedKeys()).toEqual([])
+  await removed.ns.rotate()
+  await writer.pull(removed)
+  await writer.ns.share({ artifact, audience: [agentOf(bob)] })
+  await converge(owner, writer)
+  if (when === 'after a start') for (const node of [owner, writer]) await node.open()
+  expect(await owner.ns.owedKeys()).toEqual([writer.id])
+  await healAll([owner, writer])
+  expect(await owner.ns.sharesOf(artifact)).toHaveLength(1)
+  expect(await owner.ns.owedKeys()).toEqual([])
+})
+
+test('an entry under an epoch that is closed has those who hold it look, though nothing else changed', async () => {
+  const { writer, hostile, epoch } = await misled()
+  await writer.ns.heal()
+  expect(writer.ns.isHealPutOff).toBe(false)
+  const closed = writer.ns.keyring.admitEpoch(writer.env.random(32))
+  expect(closed.id).not.toEqual(epoch)
+  await give(
+    [hostile, writer],
+    keysOf(hostile, hostile.env.random(16), onlyWraps([rubbish(hostile.env.random(16), closed.id)])),
+  )
+  expect(writer.ns.isHealPutOff).toBe(true)
+  expect(await writer.ns.heal()).toBe(1)
+  expect(writer.ns.isHealPutOff).toBe(false)
+})
+
+test('of two epochs that began at one time none is left out of the next because a writer says that it is wrapped', async () => {
+  const { owner, writer, hostile, admin, members, join } = await misled()
+  await healAll(members)
+  await owner.ns.rotate()
+  await admin.ns.rotate()
+  const before = { owner: owner.ns.owed.epoch, admin: admin.ns.owed.epoch }
+  const artifacts = [await owner.write('by the owner'), await admin.write('by the admin')]
+  await converge(...members)
+  const [better] = hostile.ns.membership.epochs
+  const epoch = hostile.ns.keyring.epoch(better?.id as Uint8Array) ?? expect.fail('it was sealed to it')
+  const [worse] = Object.values(before).filter((id) => Buffer.compare(id as Uint8Array, epoch.id) !== 0) as [Uint8Array]
+  const own = hostile.ns.membership.grantsOf(hostile.id)[0]?.hash.subarray(0, 8) ?? expect.fail('it has a grant')
+  const keys = {
+    ...hostile.ns.keyring.sealEpoch(epoch, [hostile.id], hostile.env.random(32)),
+    wraps: [rubbish(worse, epoch.id)],
+  }
+  const body = encodeAuthBody({ kind: 'keys', to: [own] })
+  await give(
+    members,
+    forge(hostile, { kind: 'keys', keyId: epoch.id, data: undefined }, () => ({ keys, body })),
+  )
+  await owner.ns.revoke({ agent: writer.id })
+  const late = await join(40)
+  await owner.ns.grant({ agent: late.id, role: 'reader' })
+  await converge(owner, late)
+  for (const artifact of artifacts) expect(await late.read(artifact)).toMatch(/^by the /)
+})
+
+describe('what begins or ceases to count after one looked has it look again', () => {
+  /** The writer loses its role by what that agent says, and what it wrote comes to others only after that. */
+  async function ended(by: 'owner' | 'admin') {
+    const { owner, removed, writer, hostile, admin, join } = await misled()
+    const other = await join(40)
+    await owner.ns.grant({ agent: other.id, role: 'writer' })
+    const entries = await Array.fromAsync(owner.ns.entriesBeyond(other.ns.vector()))
+    const isOf = (node: NamespaceNode, bytes: Uint8Array) =>
+      Buffer.compare(decodeEntry(bytes).header.author, node.id) === 0
+    await other.ns.receive(entries.filter((bytes) => !isOf(writer, bytes)))
+    const says = by === 'owner' ? owner : admin
+    const [grant = expect.fail('it has a grant')] = says.ns.membership.grantsOf(writer.id)
+    const body = encodeAuthBody({ kind: 'revoke', agent: writer.id, grants: [grant.hash], cuts: [] })
+    await give(
+      [owner, other],
+      forge(says, { kind: 'revoke', keyId: undefined, data: undefined }, () => ({ body })),
+    )
+    await other.ns.receive(entries.filter((bytes) => isOf(writer, bytes)))
+    expect(await other.ns.owedKeys()).toEqual([])
+    return {
+      owner,
+      removed,
+      writer,
+      hostile,
+      admin,
+      other,
+      grant,
+      entries: entries.filter((bytes) => isOf(writer, bytes)),
+    }
+  }
+
+  test('by an adopt', async () => {
+    const { owner, writer, other, grant, entries } = await ended('owner')
+    const { header, hash } = decodeEntry(entries.at(-1) ?? expect.fail('it wrote something'))
+    const place = { incarnation: header.incarnation, seq: header.seq, hash }
+    const body = encodeAuthBody({ kind: 'adopt', agent: writer.id, grant: grant.hash, ...place })
+    await give(
+      [other],
+      forge(owner, { kind: 'adopt', keyId: undefined, data: undefined }, () => ({ body })),
+    )
+    expect(await other.ns.owedKeys()).toEqual([writer.id])
+  })
+
+  test('by the removal of who ended it', async () => {
+    const { owner, writer, admin, other } = await ended('admin')
+    const [grant = expect.fail('it has a grant')] = owner.ns.membership.grantsOf(admin.id)
+    const body = encodeAuthBody({ kind: 'revoke', agent: admin.id, grants: [grant.hash], cuts: [] })
+    await give(
+      [other],
+      forge(owner, { kind: 'revoke', keyId: undefined, data: undefined }, () => ({ body })),
+    )
+    expect(await other.ns.owedKeys()).toEqual([writer.id])
+  })
+
+  test('by the fork of who began an epoch', async () => {
+    const { owner, hostile, admin, members, join } = await misled()
+    await healAll(members)
+    expect(await owner.ns.owedKeys()).toEqual([])
+    const agent = (await join(41)).id
+    const body = encodeAuthBody({ kind: 'grant', agent, role: 'reader', sealed: false, via: undefined })
+    const another = forge(admin, { kind: 'grant', keyId: undefined, data: undefined }, () => ({ body }))
+    await admin.ns.rotate()
+    await converge(...members)
+    const artifact = await hostile.write('under the epoch of who forks')
+    await converge(...members)
+    expect(await owner.ns.owedKeys()).toEqual([])
+    await give([owner], another)
+    expect(await owner.ns.owedKeys()).toEqual([hostile.id])
+    expect(await owner.read(artifact)).toBe('under the epoch of who forks')
+  })
 })
