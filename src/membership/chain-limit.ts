@@ -32,7 +32,7 @@ export interface ChainFacts {
   readonly cuts: readonly (Position | undefined)[]
   /** Targets of counting adopts. */
   readonly adopts: readonly Position[]
-  /** If the chain is forked, every held entry from the lowest fork up; besides, targets of adopts that are held. */
+  /** If the chain is forked, every held entry from the lowest fork up; besides, targets of adopts that are held, and for who holds a part all above. */
   readonly links: readonly Place[]
 }
 
@@ -42,9 +42,15 @@ export interface Siblings {
   readonly entries: readonly Place[]
 }
 
+/** The limit of a chain, and the forks that bound it. */
+export interface Bounds {
+  readonly limit: ChainLimit
+  readonly forks: readonly Siblings[]
+}
+
 /** The limit of a chain, and the forks that bound it: the README of this folder gives the rule. */
-export function limitOfChain(facts: ChainFacts): { limit: ChainLimit; forks: readonly Siblings[]; awaited: number } {
-  return { ...limitAndForks(facts), awaited: awaitedIn(facts) }
+export function limitOfChain(facts: ChainFacts, rule = limitAndForks): Bounds & { readonly awaited: number } {
+  return { ...rule(facts), awaited: awaitedIn(facts) }
 }
 
 /** The highest seq of an entry that would move the limit and is not held, as far as the links tell; -1 without one. */
@@ -55,7 +61,7 @@ function awaitedIn({ cuts, adopts, links }: ChainFacts): number {
   return named.reduce((most, { seq, hash }) => (held.has(hash) ? most : Math.max(most, seq)), -1)
 }
 
-function limitAndForks({ cuts, adopts, links }: ChainFacts): { limit: ChainLimit; forks: readonly Siblings[] } {
+function limitAndForks({ cuts, adopts, links }: ChainFacts): Bounds {
   const lowest = cuts.reduce((low, cut) => Math.min(low, cut?.seq ?? -1), Number.POSITIVE_INFINITY)
   const lowestCuts = cuts.filter((cut) => cut !== undefined && cut.seq === lowest) as Position[]
   const byHash = new Map(links.map((link) => [link.hash, link]))

@@ -141,6 +141,69 @@ describe('forks', () => {
   })
 })
 
+describe('for who holds a part of a chain, adopts', () => {
+  const setUp = () => {
+    const history = new History()
+    const grant = history.grant(ann, 'writer')
+    const trunk = history.puts(2, { author: ann, under: grant })
+    const kept = history.puts(5, { author: ann, under: grant, after: trunk[1] as TestEntry })
+    const lost = history.puts(5, { author: ann, under: grant, after: trunk[1] as TestEntry })
+    const hold = (...entries: (TestEntry | undefined)[]) =>
+      new Holder(history.genesis, true).receive([grant, ...(entries as TestEntry[])])
+    return { history, grant, trunk, kept, lost, hold }
+  }
+
+  it('rule out what stands in the place of the entry that they name, though that is not held, and what follows', () => {
+    const { history, trunk, kept, lost, hold } = setUp()
+    const adopt = history.adopt(kept[1] as TestEntry)
+    const held = [...trunk, kept[2], kept[4], lost[1], lost[2]] as TestEntry[]
+    const membership = hold(adopt, ...held)
+    expect(row(membership, held)).toBe('111100')
+    expect(membership.forks).toEqual([])
+  })
+
+  it('rule out what follows another entry than the one that they name', () => {
+    const { history, kept, lost, hold } = setUp()
+    const adopt = history.adopt(kept[1] as TestEntry)
+    const held = [kept[4], lost[2], lost[3]] as TestEntry[]
+    expect(row(hold(adopt, ...held), held)).toBe('100')
+  })
+
+  it('leave what cannot be told from what comes after them, until links tell', () => {
+    const { history, lost, kept, hold } = setUp()
+    const adopt = history.adopt(kept[1] as TestEntry)
+    const ends = [kept[3], lost[4]] as TestEntry[]
+    expect(row(hold(adopt, ...ends), ends)).toBe('11')
+    expect(row(hold(adopt, ...ends, lost[3], lost[2]), ends)).toBe('10')
+  })
+
+  it('have both of two wait of which either may be on their branch, and nothing else', () => {
+    const { history, trunk, kept, lost, hold } = setUp()
+    const adopt = history.adopt(kept[2] as TestEntry)
+    const held = [...trunk, kept[0], lost[0], kept[4]] as TestEntry[]
+    expect(row(hold(adopt, ...held), held)).toBe('11001')
+    expect(row(hold(adopt, ...held, kept[2], kept[1]), held)).toBe('11101')
+  })
+
+  it('settle no fork above them, which has all wait that is not known to be below', () => {
+    const { history, grant, kept, lost, hold } = setUp()
+    const adopt = history.adopt(kept[0] as TestEntry)
+    const beside = history.append({ author: ann, under: grant, after: kept[1] as TestEntry })
+    const held = [kept[0], kept[2], beside, kept[4], lost[0]] as TestEntry[]
+    const membership = hold(adopt, ...held)
+    expect(row(membership, held)).toBe('10000')
+    expect(membership.forks).toMatchObject([{ seq: 4 }])
+  })
+
+  it('and a cut leave what may be below it', () => {
+    const { history, grant, kept, lost, hold } = setUp()
+    const revoke = history.revoke([grant], [kept[3] as TestEntry])
+    const held = [kept[0], kept[2], kept[4], lost[0], lost[3]] as TestEntry[]
+    expect(row(hold(revoke, ...held), held)).toBe('01000')
+    expect(row(hold(revoke, ...held, kept[3], kept[1]), held)).toBe('11000')
+  })
+})
+
 describe('adopts', () => {
   it('revive what lies beyond a cut, up to the entry that they name, and not the grant', () => {
     const history = new History()

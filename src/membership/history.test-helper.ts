@@ -1,6 +1,6 @@
 import { sha256, toHex } from '../encoding/index.ts'
 import type { AuthBody, EntryHeader, EntryKind, KeySection } from '../log/index.ts'
-import { type AuthEntry, Membership } from './index.ts'
+import { type AuthEntry, type ChainName, Membership } from './index.ts'
 
 /** An entry that nobody signed: evaluation comes after that. */
 export interface TestEntry {
@@ -138,11 +138,14 @@ export class History {
 /** Holds entries as a node does that receives them in batches, and tells a membership of them what it must be told. */
 export class Holder {
   membership: Membership
+  readonly #isPart: boolean
   readonly #held = new Map<string, TestEntry>()
   readonly #chains = new Map<string, TestEntry[]>()
 
-  constructor(genesis: TestEntry) {
-    this.membership = Membership.of(genesis as AuthEntry)
+  /** @param isPart whether of chains some entries will be held and others not */
+  constructor(genesis: TestEntry, isPart = false) {
+    this.#isPart = isPart
+    this.membership = Membership.of(genesis as AuthEntry, { isPart })
     this.#hold(genesis)
   }
 
@@ -161,6 +164,10 @@ export class Holder {
       if (entry.auth?.kind !== 'adopt') continue
       const target = this.#held.get(toHex(entry.auth.hash))
       if (target !== undefined) links.push(target)
+      if (!this.#isPart) continue
+      const { agent: author, grant, incarnation, seq: from } = entry.auth
+      const chain = this.#chainOf({ hash: entry.hash, header: { author, grant, incarnation } })
+      links.push(...chain.filter(({ header }) => header.seq >= from))
     }
     this.membership = withAuth.with({ links })
     return this.membership
@@ -172,7 +179,13 @@ export class Holder {
     this.#chainOf(entry).push(entry)
   }
 
-  #chainOf({ hash, header }: TestEntry): TestEntry[] {
+  #chainOf({
+    hash,
+    header,
+  }: {
+    hash: Uint8Array
+    header: Omit<ChainName, 'grant'> & { readonly grant: Uint8Array | undefined }
+  }): TestEntry[] {
     const name = [header.author, header.grant ?? hash, header.incarnation].map(toHex).join()
     const chain = this.#chains.get(name) ?? []
     this.#chains.set(name, chain)

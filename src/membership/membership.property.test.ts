@@ -329,26 +329,32 @@ describe('membership of random histories', () => {
     expect(Math.min(...Object.values(seen))).toBeGreaterThan(3)
   })
 
-  it('is the same for every order and every grouping of arrivals, with entries that come twice', () => {
-    fc.assert(
-      fc.property(steps, fc.infiniteStream(fc.nat(1_000_000)), (written, draws) => {
-        const history = historyOf(written)
-        const draw = () => draws.next().value as number
-        const shuffled = [...history.entries, ...history.entries.filter(() => draw() % 4 === 0)]
-          .map((entry) => ({ entry, at: draw() }))
-          .sort((one, two) => one.at - two.at)
-          .map(({ entry }) => entry)
-        const holder = new Holder(history.genesis)
-        while (shuffled.length > 0) {
-          holder.receive(shuffled.splice(0, 1 + (draw() % 5)))
-          // What is asked for on the way must leave nothing behind.
-          if (draw() % 2 === 0) answers(holder.membership, history.entries)
-        }
-        expect(answers(holder.membership, history.entries)).toEqual(answers(membershipOf(history), history.entries))
-      }),
-      { numRuns: 300 },
-    )
-  })
+  it.each([false, true])(
+    'is the same for every order and every grouping of arrivals, with entries that come twice, of whoever holds a part: %s',
+    (isPart) => {
+      fc.assert(
+        fc.property(steps, subset, fc.infiniteStream(fc.nat(1_000_000)), (written, leftOut, draws) => {
+          const history = historyOf(written)
+          const missing = new Set(isPart ? leftOut : [])
+          const held = history.entries.filter((entry, at) => entry === history.genesis || !missing.has(at))
+          const draw = () => draws.next().value as number
+          const shuffled = [...held, ...held.filter(() => draw() % 4 === 0)]
+            .map((entry) => ({ entry, at: draw() }))
+            .sort((one, two) => one.at - two.at)
+            .map(({ entry }) => entry)
+          const holder = new Holder(history.genesis, isPart)
+          while (shuffled.length > 0) {
+            holder.receive(shuffled.splice(0, 1 + (draw() % 5)))
+            // What is asked for on the way must leave nothing behind.
+            if (draw() % 2 === 0) answers(holder.membership, history.entries)
+          }
+          const atOnce = new Holder(history.genesis, isPart).receive(held)
+          expect(answers(holder.membership, held)).toEqual(answers(atOnce, held))
+        }),
+        { numRuns: 300 },
+      )
+    },
+  )
 
   it('never lets a chain change what chains of its rank or above mean', () => {
     fc.assert(

@@ -12,6 +12,7 @@ import {
 import { compareClocks, type Epoch, Epochs, fromHex, type Owed } from './epochs.ts'
 import { GroupFacts } from './group-facts.ts'
 import type { ChainName, Ending, Fork, Grant, Member, ShownEntries } from './members.ts'
+import { limitOfPart } from './part-limit.ts'
 import { isRevokedBy } from './revoked-capabilities.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
 import {
@@ -35,7 +36,8 @@ export interface MembershipChange {
   readonly auth?: Iterable<AuthEntry>
   /**
    * Places of held entries (auth ones too) that matter beyond what they say: of a chain in which two entries are held at one
-   * seq, every held entry from the lowest such seq up; and entries that an adopt names. `needsLink` tells of later ones.
+   * seq, every held entry from the lowest such seq up; and entries that an adopt names. Of whoever holds a part, of a chain with
+   * an adopt every held entry from the one that it names up. `needsLink` tells of later ones.
    */
   readonly links?: Iterable<EntryPlace>
 }
@@ -79,7 +81,15 @@ export class Membership {
   readonly groups: GroupFacts
   #members: readonly Member[] | undefined
 
-  private constructor(genesis: AuthEntry, statements: Statements, touched: ReadonlySet<string> | undefined) {
+  /** Whether of chains some entries are held and others not. */
+  readonly isPart: boolean
+
+  private constructor(
+    genesis: AuthEntry,
+    statements: Statements,
+    { touched, isPart }: { touched: ReadonlySet<string> | undefined; isPart: boolean },
+  ) {
+    this.isPart = isPart
     this.namespace = genesis.hash
     this.owner = genesis.header.author
     this.touched = touched
@@ -103,10 +113,14 @@ export class Membership {
     })
   }
 
-  /** A namespace of which only the beginning is held. @throws INVALID_ARGUMENT for another entry than a genesis */
-  static of(genesis: AuthEntry): Membership {
+  /**
+   * A namespace of which only the beginning is held.
+   * @param options.isPart whether of chains some entries will be held and others not
+   * @throws INVALID_ARGUMENT for another entry than a genesis
+   */
+  static of(genesis: AuthEntry, { isPart = false }: { readonly isPart?: boolean } = {}): Membership {
     if (genesis.auth.kind !== 'genesis') throw new ArtifactHubError('INVALID_ARGUMENT', 'that entry is not a genesis')
-    return new Membership(genesis, noStatements(), undefined)
+    return new Membership(genesis, noStatements(), { touched: undefined, isPart })
   }
 
   /** The membership with more entries held. What it was given before is not counted twice. */
@@ -116,17 +130,18 @@ export class Membership {
     for (const entry of links) if (this.#isOfNamespace(entry)) additions.link(entry)
     const { touched, statements } = additions
     const isWide = [...touched].some((grant) => statements.grants.get(grant)[0]?.role === 'admin')
-    return new Membership(this.#genesis, statements, isWide ? undefined : touched)
+    return new Membership(this.#genesis, statements, { touched: isWide ? undefined : touched, isPart: this.isPart })
   }
 
   /**
    * Whether an entry that came to be held must be given as a link: an adopt names it, or its chain is known to be forked.
-   * An entry that shares its seq with a held one of its chain begins a fork, and must be given with that one and all above.
+   * For whoever holds a part: or an adopt names another of its chain. An entry that shares its seq with a held one of its chain begins a fork, and must be given with that one and all above.
    */
   needsLink({ hash, header }: EntryPlace): boolean {
     if (this.#statements.adopted.has(toHex(hash))) return true
     if (header.grant === undefined) return false
-    return this.#statements.links.has(chainKey(toHex(header.grant), toHex(header.incarnation)))
+    const chain = chainKey(toHex(header.grant), toHex(header.incarnation))
+    return this.#statements.links.has(chain) || (this.isPart && this.#statements.adopts.has(chain))
   }
 
   /** Whether a held entry counts: its author had, at that place in its chain, the right to say it. */
@@ -450,7 +465,7 @@ export class Membership {
     const { incarnation } = chain
     let state = chains.get(incarnation)
     if (state === undefined) {
-      state = limitOfChain(this.#factsOf(grant, incarnation))
+      state = limitOfChain(this.#factsOf(grant, incarnation), this.isPart ? limitOfPart : undefined)
       chains.set(incarnation, state)
     }
     return state

@@ -2,7 +2,7 @@ import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { type Entry, type EntryHeader, encodeAuthBody } from '../log/index.ts'
 import { type AuthEntry, type EntryPlace, Membership } from '../membership/index.ts'
-import type { Chains } from './chains.ts'
+import { adoptedChainOf, type Chains } from './chains.ts'
 import type { NamespaceParts } from './parts.ts'
 import type { SealedKeys } from './sealed-keys.ts'
 import { decodeStored, type StoredLog } from './stored-log.ts'
@@ -36,7 +36,9 @@ export async function loadMembership(
     const adopted = bytes && readEntry(bytes)
     if (adopted !== undefined) links.push(adopted)
   }
-  return Membership.of(genesis).with({ auth: entries, links })
+  const isPart = parts.partial !== undefined
+  if (isPart) for await (const entry of fromAdopted(log, entries)) links.push(entry)
+  return Membership.of(genesis, { isPart }).with({ auth: entries, links })
 }
 
 /** Stands in for a genesis that cannot be read: all that anyone else knows of it is its hash and its owner. */
@@ -100,6 +102,23 @@ function readEntry(bytes: Uint8Array): Entry | undefined {
   } catch (error) {
     if (!isHubError(error, 'CORRUPT')) throw error
     return undefined
+  }
+}
+
+/** Of each chain that an adopt is about, the entries from the one that it names up. */
+export async function* fromAdopted(log: StoredLog, auth: Iterable<AuthEntry>): AsyncGenerator<Entry> {
+  const lowest = new Map<string, { readonly chain: Uint8Array; readonly seq: number }>()
+  for (const { auth: said } of auth) {
+    if (said.kind !== 'adopt') continue
+    const chain = adoptedChainOf(said)
+    const known = lowest.get(bytesText(chain))
+    if (known === undefined || said.seq < known.seq) lowest.set(bytesText(chain), { chain, seq: said.seq })
+  }
+  for (const { chain, seq } of lowest.values()) {
+    for await (const { bytes } of log.ofChain(chain, seq)) {
+      const entry = readEntry(bytes)
+      if (entry !== undefined) yield entry
+    }
   }
 }
 

@@ -11,10 +11,13 @@ import {
 } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import { maxParentHeads } from '../limits.ts'
-import { decodeEntry, type Entry } from '../log/index.ts'
+import { type AuthBody, decodeEntry, type Entry } from '../log/index.ts'
 import type { KeyRange, KeyValueChange, KeyValueStore } from '../storage/index.ts'
 import { decodeStored } from './stored-log.ts'
 import { chainIdOf, type NamespaceKeys, placeOf } from './tables.ts'
+
+/** What an adopt says. */
+export type AdoptBody = Extract<AuthBody, { kind: 'adopt' }>
 
 const chainBytes = 16
 const seqBytes = 8
@@ -185,6 +188,11 @@ function compareTips(a: Tip, b: Tip): number {
 /** The chain that an entry stands in. */
 export function chainOf({ header, hash }: Pick<Entry, 'header' | 'hash'>): Uint8Array {
   return chainIdOf(header.author, header.grant ?? hash, header.incarnation)
+}
+
+/** The chain that an adopt is about. */
+export function adoptedChainOf({ agent, grant, incarnation }: AdoptBody): Uint8Array {
+  return chainIdOf(agent, grant, incarnation)
 }
 
 /** An entry as a tip. */

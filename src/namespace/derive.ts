@@ -4,7 +4,7 @@ import { isHubError } from '../errors.ts'
 import { decodeEntry, type Entry } from '../log/index.ts'
 import { type AuthEntry, type EntryPlace, Membership } from '../membership/index.ts'
 import { isEstimate, noTotals, type Totals } from './accounts.ts'
-import { unreadGenesis } from './auth-log.ts'
+import { fromAdopted, unreadGenesis } from './auth-log.ts'
 import { type ChainWalk, PartialChainWalk, WholeChainWalk } from './chain-walk.ts'
 import { Chains, chainOf, readTip, tipChange } from './chains.ts'
 import { clearDerived, type LogFinding, recordDamage, replaceDerived } from './derived-tables.ts'
@@ -133,8 +133,10 @@ class Derivation {
       const entry = bytes && this.#decode(undefined, bytes)
       if (entry !== undefined) this.#links.push(entry)
     }
+    const isPart = this.#namespace.partial !== undefined
+    if (isPart) for await (const entry of fromAdopted(this.#namespace.log, this.#auth)) this.#links.push(entry)
     const beginning = genesis ?? unreadGenesis(this.#namespace.id, owner?.header.author ?? membership.owner)
-    this.#membership = Membership.of(beginning).with({ auth: this.#auth, links: this.#links })
+    this.#membership = Membership.of(beginning, { isPart }).with({ auth: this.#auth, links: this.#links })
     new SealedKeys(keyring, env.agent.publicKey).take(this.#auth)
     this.#tx = this.#begin(this.#tx.accounts.totals)
   }

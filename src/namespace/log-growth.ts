@@ -3,7 +3,18 @@ import type { Entry, KeyWrap } from '../log/index.ts'
 import type { AuthEntry } from '../membership/index.ts'
 import type { KeyValueStore, Overlay } from '../storage/index.ts'
 import type { ArtifactChanges } from './artifact-changes.ts'
-import { type Chains, chainOf, type Tip, tipChange, tipKey, tipOf, withPartialTip, withTip } from './chains.ts'
+import {
+  type AdoptBody,
+  adoptedChainOf,
+  type Chains,
+  chainOf,
+  type Tip,
+  tipChange,
+  tipKey,
+  tipOf,
+  withPartialTip,
+  withTip,
+} from './chains.ts'
 import type { FollowedArtifacts } from './followed.ts'
 import { addKeyRow, wayOf } from './key-rows.ts'
 import { keysSealedByName, labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
@@ -146,7 +157,7 @@ export class LogGrowth {
     if (entry.auth !== undefined) {
       this.#overlay.put(keys.key('auth', entry.hash), place)
       this.#growth.addAuth(entry as AuthEntry)
-      if (entry.auth.kind === 'adopt') await this.#linkHeld(entry.auth.hash)
+      if (entry.auth.kind === 'adopt') await this.#linkAdopted(entry.auth)
     }
     this.#growth.addLinkIfNeeded(entry)
     if (data === undefined) return
@@ -188,18 +199,23 @@ export class LogGrowth {
     return siblings
   }
 
-  async #linkHeld(hash: Uint8Array): Promise<void> {
-    const held = await this.entry(hash)
+  async #linkAdopted(adopt: AdoptBody): Promise<void> {
+    const held = await this.entry(adopt.hash)
     if (held !== undefined) this.#growth.addLink(held)
+    // Whoever lacks it, or what is before it, tells branches apart by what else stands there.
+    if (this.#init.partial !== undefined) await this.#linkFrom(adoptedChainOf(adopt), adopt.seq)
+  }
+
+  async #linkFrom(chain: Uint8Array, seq: number): Promise<void> {
+    for await (const held of this.storedBefore(chain, seq)) this.#growth.addLink(held)
+    for (const held of this.storedHere(chain)) if (held.header.seq >= seq) this.#growth.addLink(held)
   }
 
   /** Gives the membership what it needs to tell branches apart: nothing of the owner's chains, of which all count. */
   async #linkBranches(entry: Entry, chain: Uint8Array, isNewFork: boolean, seq = entry.header.seq): Promise<void> {
     if (entry.header.grant === undefined || equalBytes(entry.header.grant, this.#init.namespace)) return
     if (entry.header.seq >= seq) this.#growth.addLink(entry)
-    if (!isNewFork) return
-    for await (const held of this.storedBefore(chain, seq)) this.#growth.addLink(held)
-    for (const held of this.storedHere(chain)) if (held.header.seq >= seq) this.#growth.addLink(held)
+    if (isNewFork) await this.#linkFrom(chain, seq)
   }
 
   async #addWay(

@@ -1,5 +1,6 @@
 import { bytesText } from '../encoding/index.ts'
 import type { AuthEntry, EntryPlace, Membership } from '../membership/index.ts'
+import { adoptedChainOf, chainOf } from './chains.ts'
 
 /** A membership and what came to it since: evaluated when it is asked for, not with every entry. */
 export class MembershipGrowth {
@@ -7,8 +8,9 @@ export class MembershipGrowth {
   #touched: ReadonlySet<string> | undefined = new Set()
   #auth: AuthEntry[] = []
   #links: EntryPlace[] = []
-  /** Hashes that adopts added here name: the membership before does not wait for them. */
+  /** Hashes that adopts added here name, and their chains: the membership before does not wait for them. */
   readonly #adopted = new Set<string>()
+  readonly #adoptedChains = new Set<string>()
 
   constructor(membership: Membership) {
     this.#membership = membership
@@ -17,7 +19,9 @@ export class MembershipGrowth {
   /** An entry that says who may do what was stored. */
   addAuth(entry: AuthEntry): void {
     this.#auth.push(entry)
-    if (entry.auth.kind === 'adopt') this.#adopted.add(bytesText(entry.auth.hash))
+    if (entry.auth.kind !== 'adopt') return
+    this.#adopted.add(bytesText(entry.auth.hash))
+    if (this.#membership.isPart) this.#adoptedChains.add(bytesText(adoptedChainOf(entry.auth)))
   }
 
   /** Where an entry stands, to tell branches of its chain apart. */
@@ -27,7 +31,12 @@ export class MembershipGrowth {
 
   /** As `addLink`, where the membership waits for that very entry. */
   addLinkIfNeeded(entry: EntryPlace): void {
-    if (this.#membership.needsLink(entry) || this.#adopted.has(bytesText(entry.hash))) this.#links.push(entry)
+    const isAdopted = this.#adopted.has(bytesText(entry.hash)) || this.#isOfAdoptedChain(entry)
+    if (isAdopted || this.#membership.needsLink(entry)) this.#links.push(entry)
+  }
+
+  #isOfAdoptedChain(entry: EntryPlace): boolean {
+    return this.#adoptedChains.size > 0 && this.#adoptedChains.has(bytesText(chainOf(entry)))
   }
 
   /** Who may do what, with all that was added. */

@@ -177,7 +177,8 @@ export class Namespace implements NamespaceParts {
     extra: (id: Uint8Array) => readonly KeyValueChange[],
     { isOwn, partial }: { isOwn: boolean; partial?: FollowedArtifacts | undefined },
   ): Promise<Namespace> {
-    const ledger = new Ledger(await namespaceParts(env, entry.hash, partial), Membership.of(entry as AuthEntry))
+    const membership = Membership.of(entry as AuthEntry, { isPart: partial !== undefined })
+    const ledger = new Ledger(await namespaceParts(env, entry.hash, partial), membership)
     await ledger.learn([entry])
     await ledger.commit(async (tx, mark) => {
       mark()
@@ -200,7 +201,10 @@ export class Namespace implements NamespaceParts {
     partial?: FollowedArtifacts | undefined,
   ): Promise<Namespace> {
     const parts = await namespaceParts(env, id, partial)
-    const ledger = new Ledger(parts, Membership.of(unreadGenesis(id, env.agent.publicKey)))
+    const ledger = new Ledger(
+      parts,
+      Membership.of(unreadGenesis(id, env.agent.publicKey), { isPart: partial !== undefined }),
+    )
     await ledger.load()
     for (const { clock } of ledger.chains.all()) env.clock.merge(clock)
     const namespace = new Namespace(ledger)

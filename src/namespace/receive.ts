@@ -304,9 +304,8 @@ class Linker {
         // Somebody writes under this node's own incarnation: a copy of it, restored elsewhere.
         if (this.#tx.isOwnChain(entry)) this.#tx.leaveIncarnation('entries of its own chain came from elsewhere')
         await this.#tx.storeEntry(entry, bytes, chain)
-        if (fit === 'bounded' || entry.auth !== undefined || this.#tx.tipsOf(chain).length > 1) {
-          if (fit !== 'surplus') this.#membership = undefined
-        }
+        const mayBound = entry.auth !== undefined || this.#tx.tipsOf(chain).length > 1 || this.#isOfAdopted(entry)
+        if (fit === 'bounded' || (mayBound && fit !== 'surplus')) this.#membership = undefined
         if (this.#namespace.partial !== undefined) {
           noteOrigin(this.#tx, entry, this.#from)
           this.#vouched.note(entry)
@@ -323,6 +322,11 @@ class Linker {
       else this.unlinked.push(candidate.entry.hash)
     }
     return stored
+  }
+
+  /** Of a partial log, whether it may be what shows that an entry of its chain is on no adopted branch. */
+  #isOfAdopted(entry: Entry): boolean {
+    return this.#namespace.partial !== undefined && this.#membership?.needsLink(entry) === true
   }
 
   /** Of a partial log: who may do what is taken all the same. */
@@ -383,8 +387,8 @@ class Linker {
     const shown = membership.shownOf({ ...entry.header, grant })
     if (shown === undefined) return 'free'
     if (isAmong(shown, seq, entry.hash)) return 'bounded'
-    // After one that is shown it may be on a branch that counts, or prove a fork: it would be shown once it is held.
-    const follows = previous === undefined || isAmong(shown, seq - 1, previous)
+    // After one that is shown it may be on a branch that counts, or prove a fork, and anywhere where that need not be held: it would be shown once it is.
+    const follows = previous === undefined || membership.isPart || isAmong(shown, seq - 1, previous)
     if (follows && membership.needsLink(entry) && isShownBy(membership.with({ links: [entry] }), entry))
       return 'bounded'
     if (seq <= shown.awaited && (await this.#siblingsOf(chain, seq)) < maxSiblingEntries) return 'bounded'
