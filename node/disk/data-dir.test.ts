@@ -60,6 +60,23 @@ test('makes the directory with its parents, for its owner alone, and opens it ag
   expect(again.path).toBe(path)
 })
 
+test.runIf(process.platform === 'linux')(
+  'says so where nobody can make a directory, and does not try for ever',
+  async () => {
+    path = '/proc/artifact-hub/data'
+    await expect(DataDir.open({ path })).rejects.toMatchObject({ code: 'STORAGE_FAILED', message: /\/proc/ })
+  },
+)
+
+test('is no directory where a link leads nowhere, or below a file', async () => {
+  await symlink(join(base, 'nowhere'), join(base, 'link'))
+  await writeFile(join(base, 'file'), '')
+  for (const name of ['link', 'link/data', 'file', 'file/data/deep']) {
+    await expect(DataDir.open({ path: join(base, name) })).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' })
+  }
+  expect((await readdir(base)).sort()).toEqual(['file', 'link'])
+})
+
 test('tightens an empty directory and refuses one with content that others may enter', async () => {
   await mkdir(path, { mode: 0o755 })
   await (await DataDir.open({ path })).close()

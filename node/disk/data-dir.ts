@@ -63,16 +63,7 @@ export class DataDir implements AsyncDisposable {
 }
 
 async function prepare(path: string): Promise<string> {
-  const first = await mkdir(path, { recursive: true, mode: 0o700 }).catch((error) => {
-    const code = systemCode(error)
-    if (code !== 'EEXIST' && code !== 'ENOTDIR') throw error
-    throw new ArtifactHubError('INVALID_ARGUMENT', `${path} is not a directory`, { cause: error })
-  })
-  if (first !== undefined) {
-    // Its name, and its new parents', must last as long as what is acknowledged in it.
-    for (let made = path; made.length >= first.length; made = dirname(made))
-      await nodeFiles.syncDirectory(dirname(made))
-  }
+  await makeDirectory(path)
   const real = await realpath(path)
   const known = await checkContent(real)
   const mode = (await stat(real)).mode & 0o777
@@ -87,6 +78,36 @@ async function prepare(path: string): Promise<string> {
     await chmod(real, 0o700)
   }
   return real
+}
+
+/**
+ * Makes a directory (0700) with its parents, unless it is there. Its name, and its new parents', last as long as what is
+ * acknowledged in it. Not by `mkdir` with `recursive`: where the system lets nobody make a directory and calls it ENOENT, as
+ * in /proc, that tries for ever.
+ */
+async function makeDirectory(path: string): Promise<void> {
+  const made = await tryToMake(path).catch(async (error) => {
+    const parent = dirname(path)
+    if (systemCode(error) !== 'ENOENT' || parent === path) throw error
+    await makeDirectory(parent)
+    return await tryToMake(path)
+  })
+  if (made) await nodeFiles.syncDirectory(dirname(path))
+}
+
+/** Whether it was made; `false` when it is there already. */
+async function tryToMake(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+    return true
+  } catch (error) {
+    // Of a read-only disk, or a folder that is not ours, the system may say that before it looks.
+    const there = await stat(path).catch(() => undefined)
+    if (there?.isDirectory() === true) return false
+    const isOther = there !== undefined || ['EEXIST', 'ENOTDIR'].includes(systemCode(error) ?? '')
+    if (!isOther) throw error
+    throw new ArtifactHubError('INVALID_ARGUMENT', `${path} is not a directory`, { cause: error })
+  }
 }
 
 /** Whether it is a data directory of a format we know; false when it is empty. */
