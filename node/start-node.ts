@@ -1,4 +1,5 @@
 import { randomFillSync } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { namespaceTicket } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
@@ -49,8 +50,14 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
     cleanUp.defer(async () => {
       await (await network.catch(() => undefined))?.close()
     })
+    const packs = join(dataDir, 'packs')
     const store = cleanUp.use(
-      await LevelStore.open({ path: join(dataDir, 'db'), reserve: new DiskReserve(join(dataDir, 'reserve')) }),
+      await LevelStore.open({
+        path: join(dataDir, 'db'),
+        // The folder for packs is made when the database is there.
+        mustExist: existsSync(packs),
+        reserve: new DiskReserve(join(dataDir, 'reserve')),
+      }),
     )
     const { incarnation, fresh, seal } = await openIncarnation({
       directory: dataDir,
@@ -65,7 +72,7 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
       dataDir,
       store,
       network,
-      packs: { directory: join(dataDir, 'packs') },
+      packs: { directory: packs },
       agent,
       incarnation,
       clock: new HybridClock(Date.now),

@@ -1,5 +1,5 @@
-import { chmod, mkdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { chmod, mkdir, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { Level } from 'level'
 import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { KeyRange, KeyValueChange, KeyValueStore } from '../../src/storage/key-value.ts'
@@ -19,6 +19,8 @@ const readHere = 32
 export interface LevelStoreOptions {
   /** Folder of the database; made when absent, 0700: LevelDB's files have modes of their own. Its parent must exist. */
   readonly path: string
+  /** Whether it was there before: when it is not there now it is CORRUPT, and none is made in its place. Default no. */
+  readonly mustExist?: boolean
   /** Room to open the database again on a full disk. */
   readonly reserve?: DiskReserve
   /**
@@ -55,8 +57,13 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
 
   /** @throws LOCKED when another process has this database open, CORRUPT, STORAGE_FULL, STORAGE_FAILED */
   static async open(options: LevelStoreOptions): Promise<LevelStore> {
-    await makePrivate(options.path)
-    return new LevelStore(options, await openWithReserve(options))
+    const { path, mustExist = false } = options
+    if (mustExist) await requireDatabase(path)
+    await makePrivate(path)
+    const level = await openWithReserve(options)
+    // Its beginning lasts as long as what others make once they know of it.
+    if (!mustExist) await nodeFiles.syncDirectory(path)
+    return new LevelStore(options, level)
   }
 
   /** How many times a batch has been left in doubt since opening. */
@@ -185,6 +192,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
     } catch (error) {
       throw diskError(error, 'close the database')
     }
+    await requireDatabase(this.#options.path)
     this.#level = await openWithReserve(this.#options)
     this.#broken = false
     this.#sinceFill = 0
@@ -193,6 +201,21 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
   #failure(error: unknown, doing: string): ArtifactHubError {
     return this.#closing ? closedError() : levelError(error, doing)
   }
+}
+
+/**
+ * LevelDB takes a folder without its file CURRENT for a new database, and removes what is left of the old one.
+ * @throws CORRUPT
+ */
+async function requireDatabase(path: string): Promise<void> {
+  await stat(join(path, 'CURRENT')).catch((error) => {
+    if (systemCode(error) !== 'ENOENT') throw diskError(error, 'look for the database')
+    throw new ArtifactHubError(
+      'CORRUPT',
+      `the database ${path} is not there, or its file CURRENT is not: put it back from a backup, all of it. Nothing was changed`,
+      { cause: error, details: { path } },
+    )
+  })
 }
 
 async function makePrivate(path: string): Promise<void> {

@@ -168,6 +168,26 @@ async function rowsOf(
   return rows
 }
 
+test.each([
+  ['its file CURRENT', (db: string) => rename(join(db, 'CURRENT'), join(db, '..', 'put aside'))],
+  ['all of it', (db: string) => rename(db, join(db, '..', 'put aside'))],
+])('a database that lost %s is CORRUPT, nothing takes its place, and with that back all is there', async (_, lose) => {
+  const db = join(place.dataDir, 'db')
+  await lose(db)
+  const before = (await readdir(place.dataDir, { recursive: true })).filter((name) => !name.startsWith('lock'))
+  await expect(startNode({ network: 'offline', dataDir: place.dataDir })).rejects.toMatchObject({
+    code: 'CORRUPT',
+    message: /backup/,
+  })
+  const after = (await readdir(place.dataDir, { recursive: true })).filter((name) => !name.startsWith('lock'))
+  expect(after.sort()).toEqual(before.sort())
+  const back = (await readdir(place.dataDir)).includes('db') ? join(db, 'CURRENT') : db
+  await rename(join(place.dataDir, 'put aside'), back)
+  await using node = await startNode({ network: 'offline', dataDir: place.dataDir })
+  await expectReads(node, firstId, first)
+  expect((await node.check({ readData: true })).findings).toEqual([])
+})
+
 test('a damaged entry is found and named, and everything else goes on', async () => {
   let at = 0
   await withDatabase(async (store, keys) => {
