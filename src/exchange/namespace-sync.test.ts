@@ -405,4 +405,27 @@ describe('namespaces', () => {
     expect(members.network.openStreams).toBe(0)
     expect(members.scheduler.pending).toBe(0)
   })
+
+  it('tell a member that is removed so at once, though it asks for nothing and hears no hint', async () => {
+    const members = new Members()
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const reader = new NamespaceNode(2, time)
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const replicators = [owner, reader].map((node) => {
+      const network = members.peerOf(node)
+      network.hint = () => {}
+      return new Replicator({ network, scheduler: members.scheduler, random: () => 0.5, self: node.id })
+    })
+    const [one, two] = replicators as [Replicator, Replicator]
+    one.follow(owner.ns)
+    const { log } = await members.join(reader, owner.ns.id, owner.id)
+    two.follow(log)
+    await members.pass(100, 5)
+    await owner.ns.revoke({ agent: reader.id })
+    await members.pass(100, 5)
+    expect(reader.ns.roleOf(reader.id)).toBeUndefined()
+    expect(reader.ns.membership.endingsOf(reader.id)).toMatchObject([{ author: owner.id, role: 'reader' }])
+    await Promise.all([one.close(), two.close()])
+  })
 })

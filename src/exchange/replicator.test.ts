@@ -409,6 +409,26 @@ describe('who may know of a namespace', () => {
     expect(heard[0]).toContainEqual({ type: 'denied', reason: undefined, evidence: [] })
   })
 
+  it('one that offers many namespaces that are not known here makes this node ask for a bounded number', async () => {
+    const node = world.add(bob)
+    const stranger = world.network.join(eve.publicKey)
+    world.network.connect(stranger, node.peer)
+    await world.pass(10)
+    const rows = Array.from({ length: 1_000 }, (_, at) => {
+      const namespace = agentOf(100 + at).publicKey
+      const tag = offerTag(namespace, eve.publicKey, node.peer.agent)
+      return { tag, state: offerState(tag, namespace) }
+    })
+    const raw = await RawStream.open(stranger, node.peer.agent)
+    await raw.send({ type: 'offer', rows })
+    const answer = await world.scheduler.until(raw.receive(), 1)
+    expect(answer).toEqual({ type: 'offered', same: [], unknown: Array.from({ length: 64 }, (_, at) => at) })
+    await raw.send({ type: 'names', namespaces: rows.slice(0, 64).map(({ tag }) => tag) })
+    await raw.stream.close()
+    await world.pass(100)
+    expect(node.invited).toHaveLength(64)
+  })
+
   it('a stranger that is connected hears nothing, whatever is written, and its own words are not heard', async () => {
     const [a, b] = two()
     const [one, other] = [world.follow(a), world.follow(b)]

@@ -125,17 +125,26 @@ export class EagerFetch {
 
   async #lookAt(artifact: Uint8Array | undefined): Promise<void> {
     const { log } = this.#options.namespace
+    const live = new Set<string>()
     for await (const version of log.catalog.liveRoots(artifact, { signal: this.#stop.signal })) {
       const { root, clock } = version
       if (!this.#isOn) return
       if (root.inline) continue
       const key = `${toHex(version.artifact)} ${toHex(root.digest)}`
+      live.add(key)
       if (this.#known.has(key) || (await this.#isHere(version.artifact, root))) continue
       const missing = { key, artifact: version.artifact.slice(), root, clock, failures: 0 }
       this.#known.set(key, missing)
       this.#missingBytes += root.storedBytes
       this.#enqueue(missing)
       this.#pump()
+    }
+    if (artifact === undefined) return
+    // What is tried is forgotten when that fails; these are not tried.
+    for (const missing of this.#over) {
+      if (!equalBytes(missing.artifact, artifact) || live.has(missing.key)) continue
+      this.#over.delete(missing)
+      this.#forget(missing)
     }
   }
 

@@ -1,0 +1,106 @@
+import { expect, test } from 'vitest'
+import { ArtifactHubError } from '../../../src/errors.ts'
+import { maxEagerFetches } from '../../../src/limits.ts'
+import { Quota } from '../../../src/namespace/index.ts'
+import { ManualScheduler } from '../../../test/support/memory-network.ts'
+import { converge, NamespaceNode, TestTime } from '../../../test/support/namespace-nodes.ts'
+import type { FetchPolicy } from '../../peer-client.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
+import { EagerFetch } from './eager-fetch.ts'
+import type { Fetches } from './fetches.ts'
+
+/** A member that fetches eagerly what an owner writes, of which nobody brings anything. */
+class World {
+  readonly scheduler = new ManualScheduler()
+  readonly owner: NamespaceNode
+  readonly member: NamespaceNode
+  tries = 0
+  policy: FetchPolicy = { fetch: 'eager' }
+
+  constructor() {
+    const time = new TestTime()
+    this.owner = new NamespaceNode(1, time)
+    this.member = new NamespaceNode(2, time)
+  }
+
+  async start(): Promise<EagerFetch> {
+    await this.owner.create()
+    await this.owner.ns.grant({ agent: this.member.id, role: 'reader' })
+    await this.member.join(this.owner)
+    const quota = new Quota('enterprise', () => this.member.ns.totals.leafBytes)
+    const fetches = {
+      open: () => {
+        this.tries++
+        const whole = async () => {
+          throw new ArtifactHubError('UNAVAILABLE', 'nobody has it')
+        }
+        return { whole, [Symbol.asyncDispose]: async () => {} }
+      },
+    }
+    return new EagerFetch({
+      namespace: { log: this.member.ns, quota } as OpenNamespace,
+      fetches: fetches as unknown as Fetches,
+      scheduler: this.scheduler,
+      chance: () => 0.5,
+      self: this.member.id,
+      policy: () => this.policy,
+      warn: () => {},
+    })
+  }
+
+  /** Artifacts of the owner's that the member knows of. */
+  async write(count: number): Promise<Uint8Array[]> {
+    const artifacts: Uint8Array[] = []
+    for (let at = 0; at < count; at++) {
+      artifacts.push(await this.owner.writeLarge(new Uint8Array(50_000).fill(at), `${at}`))
+    }
+    await converge(this.owner, this.member)
+    return artifacts
+  }
+
+  async delete(artifacts: readonly Uint8Array[]): Promise<void> {
+    for (const artifact of artifacts) await this.owner.delete(artifact)
+    await converge(this.owner, this.member)
+  }
+
+  async pass(ms: number): Promise<void> {
+    for (let passed = 0; passed <= ms; passed += 500) {
+      this.scheduler.advance(passed === 0 ? 0 : 500)
+      for (let turn = 0; turn < 60; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
+    }
+  }
+}
+
+test('content that nobody brings is tried again; when its version is deleted it is fetched and counted no more', async () => {
+  const world = new World()
+  const fetching = await world.start()
+  const artifacts = await world.write(maxEagerFetches + 2)
+  await world.pass(5_000)
+  expect(fetching.missing).toBe(artifacts.length)
+  expect(world.tries).toBeGreaterThan(artifacts.length)
+  const [kept, ...gone] = artifacts
+  expect(kept).toBeDefined()
+  await world.delete(gone)
+  await world.pass(120_000)
+  expect(fetching.missing).toBe(1)
+  const before = world.tries
+  await world.pass(120_000)
+  // The one that is left, once a minute at most.
+  expect(world.tries - before).toBeGreaterThan(0)
+  expect(world.tries - before).toBeLessThanOrEqual(4)
+  await fetching.close()
+  expect(world.scheduler.pending).toBe(0)
+})
+
+test('content over the policy’s bound is counted as missing until its version is deleted', async () => {
+  const world = new World()
+  world.policy = { fetch: 'eager', maxBytes: 1_000 }
+  const fetching = await world.start()
+  const artifacts = await world.write(2)
+  await world.pass(1_000)
+  expect([fetching.missing, world.tries]).toEqual([2, 0])
+  await world.delete(artifacts.slice(0, 1))
+  await world.pass(1_000)
+  expect([fetching.missing, world.tries]).toEqual([1, 0])
+  await fetching.close()
+})
