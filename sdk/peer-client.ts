@@ -207,8 +207,10 @@ export interface Holding {
 export interface ArtifactStatus {
   readonly artifactId: string
   readonly versions: readonly Holding[]
-  /** Members that could not be asked. */
+  /** Members that could not be asked, or had not answered in time; DIDs. */
   readonly unreachable: readonly string[]
+  /** Members whose turn did not come before the time (30 s) was over; DIDs. The connected ones are asked first. */
+  readonly notAsked: readonly string[]
 }
 
 /** The replication half of `client.artifact`. */
@@ -220,6 +222,6 @@ export interface ReplicationApi {
    * @throws INVALID_ARGUMENT for a cursor that is not one, NOT_FOUND for one that is too old: list, and watch from now on
    */
   watch(options?: WatchOptions): AsyncIterable<ArtifactEvent>
-  /** Which members' nodes, and this one, hold what of the newest 100 versions. Members that are not connected are dialled. */
+  /** Which members' nodes, and this one, hold what of the newest 100 versions. Members that are not connected are dialled. Answers within 30 s, with what is known then. */
   status(options: ArtifactRef): Promise<ArtifactStatus>
 }

@@ -354,6 +354,8 @@ export const maxReplicas = 1_000
 export const maxHoldersAsked = 16
 /** Of these, members that are not connected: each may take `openTimeoutMs` to dial, and must not keep out whoever is there. */
 export const maxHoldersDialled = 8
+/** `artifact.status` answers after this, milliseconds: a member that cannot be reached may take `openTimeoutMs`, and there may be hundreds. */
+export const statusTimeoutMs = 30_000
 /** How long one member is asked before another has its turn, milliseconds: there may be more of them than are asked at once. */
 export const holderTurnMs = 5_000
 /** Contents that a node which fetches eagerly fetches at once, in each namespace: one fills the connection, the others its gaps. */

@@ -1,12 +1,11 @@
 import type { VersionRecord } from '../../src/catalog/index.ts'
 import { parseArtifactId, toHex } from '../../src/encoding/index.ts'
 import type { Holds } from '../../src/exchange/index.ts'
-import { formatDid } from '../../src/identity/index.ts'
-import { maxHoldersAsked } from '../../src/limits.ts'
 import type { ArtifactStatus, ReplicationApi } from '../peer-client.ts'
 import { checked, shapes } from './arguments.ts'
 import { type Found, findById } from './lookup.ts'
 import type { OpenCalls } from './open-calls.ts'
+import { askMembers } from './replication/ask-members.ts'
 import { membersByReach } from './replication/members-by-reach.ts'
 import type { Replication } from './replication/replication.ts'
 import { parseCursor, placesNow, watchArtifacts } from './replication/watch.ts'
@@ -52,41 +51,30 @@ async function statusOf(
 ): Promise<ArtifactStatus> {
   const { env } = replication
   const { log } = namespace
-  const self = env.agent.publicKey
   const { network } = env
   const { items } = await log.catalog.listVersions(record.artifact, { limit: maxVersions, signal })
   // Several versions may have one content.
   const roots = new Map(items.map(({ root }) => [toHex(root.digest), root.digest]))
-  const answers = new Map<string, Map<string, Holds>>()
-  const unreachable: string[] = []
   const own = new Map<string, Holds>()
   for (const [key, digest] of roots) own.set(key, await replication.holds(namespace, record.artifact, digest))
-  answers.set(env.agent.did, own)
-  const members = membersByReach(log, { network, self })
-  const askNext = async (): Promise<void> => {
-    for (let agent = members.shift(); agent !== undefined; agent = members.shift()) {
-      const did = formatDid(agent)
-      const said = new Map<string, Holds>()
-      try {
-        // Of an agent that is no member, its right to ask.
-        const [presentation] =
-          log.partial === undefined ? [] : replication.follows.present(log.id, record.artifact, agent)
-        for (const [key, root] of roots) {
-          const question = { namespace: log.id, artifact: record.artifact, root, waitMs: 0, presentation }
-          said.set(key, await replication.holdings.ask(agent, question, signal))
-        }
-        answers.set(did, said)
-      } catch {
-        signal.throwIfAborted()
-        unreachable.push(did)
-      }
-    }
-  }
-  await Promise.all(Array.from({ length: maxHoldersAsked }, askNext))
+  const { answers, unreachable, notAsked } = await askMembers({
+    holdings: replication.holdings,
+    scheduler: env.scheduler,
+    members: membersByReach(log, { network, self: env.agent.publicKey }),
+    questionsTo: (agent) => {
+      // Of an agent that is no member, its right to ask.
+      const [presentation] =
+        log.partial === undefined ? [] : replication.follows.present(log.id, record.artifact, agent)
+      const about = { namespace: log.id, artifact: record.artifact, waitMs: 0, presentation }
+      return new Map([...roots].map(([key, root]) => [key, { ...about, root }]))
+    },
+    signal,
+  })
+  const held = [[env.agent.did, own] as const, ...answers]
   const versions = items.map(({ number, versionId, root }: VersionRecord) => ({
     version: number,
     versionId,
-    nodes: [...answers].map(([did, said]) => ({ did, holds: said.get(toHex(root.digest)) ?? 'none' })),
+    nodes: held.map(([did, said]) => ({ did, holds: said.get(toHex(root.digest)) ?? 'none' })),
   }))
-  return { artifactId, versions, unreachable: unreachable.sort() }
+  return { artifactId, versions, unreachable, notAsked }
 }

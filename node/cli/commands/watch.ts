@@ -83,7 +83,7 @@ async function where(session: Session, options: { timeout: string }, reference: 
   const { namespace } = await node.client.artifact.get({ artifactId, signal })
   // Until somebody is connected there is nobody to ask.
   await awaitSync(node, { since, timeoutMs, namespace, signal })
-  const { versions, unreachable } = await node.client.artifact.status({ artifactId, namespace, signal })
+  const { versions, unreachable, notAsked } = await node.client.artifact.status({ artifactId, namespace, signal })
   const rows = versions.flatMap((holding) => holdingRows(holding))
   const table = session.table<HoldingRow>([
     { title: 'VERSION', cell: (row) => row.version, align: 'right' },
@@ -91,8 +91,14 @@ async function where(session: Session, options: { timeout: string }, reference: 
     { title: 'HOLDS', cell: (row) => row.holds },
     { title: 'DID', cell: (row) => (row.did === node.did ? `${row.did} (this node)` : row.did) },
   ])
-  const missed = unreachable.map((did) => `not reached: ${escapeControls(did)}\n`).join('')
-  await session.result({ artifactId, versions, unreachable }, (rows.length === 0 ? '' : table.render(rows)) + missed)
+  const missed = [
+    ...unreachable.map((did) => `not reached: ${escapeControls(did)}\n`),
+    ...notAsked.map((did) => `not asked, for the time was over: ${escapeControls(did)}\n`),
+  ].join('')
+  await session.result(
+    { artifactId, versions, unreachable, notAsked },
+    (rows.length === 0 ? '' : table.render(rows)) + missed,
+  )
 }
 
 interface HoldingRow {
