@@ -119,6 +119,10 @@ export const maxProofBytes = 60 * KiB
 
 /** Entries at one place of a forked chain that are kept: more proves nothing more. */
 export const maxSiblingEntries = 8
+/** Headers of entries, some 350 bytes each, that one answer to who follows artifacts brings to show that what it has is on no branch that counts. */
+export const maxStrayLinks = 1_024
+/** Entries read for that, some 10 µs each. */
+export const maxStrayReads = 8_192
 /** Entries beyond the limits of one grant's chains that are kept, in case they are adopted: none of them counts. */
 export const maxSurplusEntries = 1_000
 /** What these may weigh, bytes. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { NamespaceNode } from '../../test/support/namespace-nodes.ts'
+import { converge, NamespaceNode } from '../../test/support/namespace-nodes.ts'
 import { type Capability, encodePresentation, type ShareClaims, signCapability } from '../capability/index.ts'
 import { equalBytes } from '../encoding/index.ts'
 import { deniedFollows, maxFollowsInFrame } from '../limits.ts'
@@ -76,6 +76,44 @@ describe('a round about many artifacts', () => {
       }
     }
   })
+
+  it.each([true, false])(
+    'shows which of two entries stands on a branch that counts, with the other one of the artifact: %s',
+    async (isOfArtifact) => {
+      const world = await World.make()
+      const { owner, writer } = world
+      const { artifacts, shares, log } = await shared(world, 1)
+      const [artifact] = artifacts as [Uint8Array]
+      await converge(owner, writer)
+      await writer.write('before')
+      const copy = await new NamespaceNode(2, world.time, { copyOf: writer }).open(owner.ns.id)
+      {
+        await using _ = world.serve(owner)
+        await world.askAll(log, shares)
+      }
+      await copy.update(artifact, 'lost', 'lost')
+      await using serving = world.serve(writer, copy.ns)
+      await world.askAll(log, shares, { to: writer })
+      expect(await names(log, artifacts)).toEqual(['lost'])
+      await serving.close()
+      if (isOfArtifact) await writer.update(artifact, 'kept', 'kept')
+      for (let at = isOfArtifact ? 1 : 0; at < 30; at++) await writer.write(`beside ${at}`)
+      await converge(owner, writer, copy)
+      const [fork] = owner.ns.membership.forks
+      const tip = [...writer.ns.tips()].filter(({ author }) => equalBytes(author, writer.id)).at(-1)
+      expect(fork?.seq).toBeLessThan((tip?.seq ?? 0) - 20)
+      await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
+      await using _ = world.serve(owner)
+      // The adopt, and what stands in its place; then the headers between.
+      await world.askAll(log, shares)
+      const again = await world.askAll(log, shares)
+      expect(again).toMatchObject({ stored: 29, lacking: none })
+      expect(await names(log, artifacts)).toEqual([isOfArtifact ? 'kept' : 'name 0'])
+      expect(log.unclear).toEqual([])
+      // Then it is over.
+      expect(await world.askAll(log, shares)).toMatchObject({ stored: 0, known: 0, lacking: none })
+    },
+  )
 
   it('is about as many as a frame takes, and goes on with the rest', async () => {
     const world = await World.make()

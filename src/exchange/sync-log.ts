@@ -121,6 +121,15 @@ export interface ReplicatedLog extends ReadableNamespace {
   artifactEntries(artifact: Uint8Array, options?: ArtifactViewOptions): AsyncIterable<StoredEntry>
   /** The entries that say why a capability gives nothing any more, and those that they stand on; what is public of them. */
   evidenceAgainst?(claims: CapabilityClaims): AsyncIterable<Uint8Array>
+  /** Whether a chain is known to have branches. */
+  readonly hasForks?: boolean
+  /** Hashes of entries that wait for what `strayLinks` gives there. */
+  readonly unclear?: readonly Uint8Array[]
+  /**
+   * Headers that show who follows artifacts of entries that it has whether they stand on a branch that counts: some, as far as these are held.
+   * @param ids the first 16 bytes of their hashes
+   */
+  strayLinks?(ids: Iterable<Uint8Array>, options?: { signal?: AbortSignal | undefined }): AsyncIterable<Uint8Array>
   /** Writes what this agent may and should write so that every member can read: an owed rotation, missing boxes. Idempotent. */
   heal?(): Promise<unknown>
   /** Whether `heal` last left something to be written later. */

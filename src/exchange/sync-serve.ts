@@ -122,6 +122,7 @@ export interface SyncServiceCounters {
 /** Pushes to namespaces that an agent may not write to, before it is no mistake any more. */
 const maxDeniedPushes = 16
 const nothing = { rows: [], ids: [] }
+const idBytes = 16
 /** What whoever may not read is told: whether or not it is here. */
 const plainDenial: DeniedMessage = { type: 'denied', reason: undefined, evidence: [] }
 
@@ -477,6 +478,26 @@ async function* entriesForFollower(
       yield bytes
     }
   }
+  if (log.hasForks !== true || log.strayLinks === undefined) return
+  const strays = await straysOf(log, rows, theirs, same)
+  for await (const bytes of log.strayLinks(strays, { signal })) {
+    if (!rows.some(({ mayStill }) => mayStill())) return
+    yield bytes
+  }
+}
+
+/** Ids of what the other has that it is told nothing of here, or wants to be told more of. */
+async function straysOf(
+  log: ReplicatedLog,
+  rows: readonly FollowedRow[],
+  theirs: TheirVector,
+  same: boolean,
+): Promise<Iterable<Uint8Array>> {
+  const strays = new Map(theirs.ids.map((id) => [bytesText(id), id]))
+  for (const id of same ? [] : (await log.authIds()).ids) strays.delete(bytesText(id))
+  for (const { view, isOther } of rows) for (const id of isOther ? await view.ids() : []) strays.delete(bytesText(id))
+  for (const hash of theirs.wants) strays.set(bytesText(hash.subarray(0, idBytes)), hash.subarray(0, idBytes))
+  return strays.values()
 }
 
 /** Whoever is no member brings nothing. */

@@ -187,6 +187,7 @@ export async function wantsOf(log: ReplicatedLog): Promise<Uint8Array[]> {
     if (wants.length >= maxSyncWants) break
     wants.push(hash)
   }
+  for (const hash of log.unclear ?? []) if (wants.length < maxSyncWants) wants.push(hash)
   return wants
 }
 

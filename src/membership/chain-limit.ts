@@ -46,6 +46,8 @@ export interface Siblings {
 export interface Bounds {
   readonly limit: ChainLimit
   readonly forks: readonly Siblings[]
+  /** Of whoever holds a part, entries that wait for links to tell which of several is on the branch that is named. */
+  readonly unclear?: readonly Place[]
 }
 
 /** The limit of a chain, and the forks that bound it: the README of this folder gives the rule. */

@@ -9,7 +9,7 @@ export {
   readProof,
 } from './descriptor.ts'
 export { compareClocks, type Epoch, type Owed } from './epochs.ts'
-export type { ChainName, Fork, Grant, Member, ShownEntries } from './members.ts'
+export type { ChainName, EntryPosition, Fork, Grant, Member, ShownEntries } from './members.ts'
 export { Membership, type MembershipChange } from './membership.ts'
 export { mayAuthor, type Role, rankOf } from './roles.ts'
 export type { AuthEntry, EntryPlace } from './statements.ts'

@@ -43,6 +43,13 @@ export interface ChainName {
   readonly incarnation: Uint8Array
 }
 
+/** A place in a chain, on one branch. */
+export interface EntryPosition {
+  readonly seq: number
+  /** 32 bytes. */
+  readonly hash: Uint8Array
+}
+
 /** The lowest place at which a chain goes on in several ways and nobody has said which counts. */
 export interface Fork extends ChainName {
   readonly seq: number

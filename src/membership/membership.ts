@@ -1,17 +1,17 @@
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import {
+  type Bounds,
   type ChainFacts,
   type ChainLimit,
   everything,
   isWithin,
   limitOfChain,
   nothing,
-  type Siblings,
 } from './chain-limit.ts'
 import { compareClocks, type Epoch, Epochs, fromHex, type Owed } from './epochs.ts'
 import { GroupFacts } from './group-facts.ts'
-import type { ChainName, Ending, Fork, Grant, Member, ShownEntries } from './members.ts'
+import type { ChainName, Ending, EntryPosition, Fork, Grant, Member, ShownEntries } from './members.ts'
 import { limitOfPart } from './part-limit.ts'
 import { isRevokedBy } from './revoked-capabilities.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
@@ -42,9 +42,7 @@ export interface MembershipChange {
   readonly links?: Iterable<EntryPlace>
 }
 
-interface ChainState {
-  readonly limit: ChainLimit
-  readonly forks: readonly Siblings[]
+interface ChainState extends Bounds {
   readonly awaited: number
 }
 
@@ -174,6 +172,18 @@ export class Membership {
   isNamed({ hash, header }: EntryPlace): boolean {
     const name = toHex(hash)
     return this.#namingOf(header).some(({ position }) => position?.seq === header.seq && position.hash === name)
+  }
+
+  /** What decides whether an entry of a chain with branches counts: the targets of adopts with effect, and the lowest cuts if it is not beyond them. */
+  namedBeside({ header }: EntryPlace): readonly EntryPosition[] {
+    const named = this.#namingOf(header)
+    const lowest = Math.min(
+      ...named.map(({ position, adopt }) => (adopt === undefined ? (position?.seq ?? -1) : Number.POSITIVE_INFINITY)),
+    )
+    return named.flatMap(({ position, adopt }) => {
+      const isDeciding = adopt !== undefined || (position?.seq === lowest && header.seq <= lowest)
+      return position !== undefined && isDeciding ? [{ seq: position.seq, hash: fromHex(position.hash) }] : []
+    })
   }
 
   /** Hashes of the adopts that have effect on the chain of an entry. */
@@ -324,6 +334,20 @@ export class Membership {
       })
     }
     return forks
+  }
+
+  /** Of whoever holds a part, hashes of entries that wait for links to tell which of several at one number is on the branch that is named. */
+  get unclear(): readonly Uint8Array[] {
+    if (!this.isPart) return []
+    const found: Uint8Array[] = []
+    for (const key of this.#statements.links.keys()) {
+      const [link] = this.#statements.links.get(key)
+      const grant = link && this.#statements.grants.get(link.grant)[0]
+      if (link === undefined || grant === undefined) continue
+      const { unclear = [] } = this.#chainOf({ ...link, author: grant.agent })
+      found.push(...unclear.map(({ hash }) => fromHex(hash)))
+    }
+    return found
   }
 
   /** Epochs whose rotate counts, the one to write under first among those that are good and can be opened. */

@@ -19,9 +19,9 @@ export function limitOfPart(facts: ChainFacts): Bounds {
   // An entry that stands where a cut does and is another one is not on the cut's path, whether or not the cut's entry is held.
   if (lowest <= forkSeq) for (const { seq, hash } of lowestCuts) if (seq >= below) beyond.set(hash, seq)
   for (const { seq, hash } of adopts) if (seq >= below) beyond.set(hash, seq)
-  const { counting, forks } = branches.judge()
+  const { counting, forks, unclear } = branches.judge()
   for (const { seq, hash } of counting) if (seq >= below) beyond.set(hash, seq)
-  return { limit: { below, beyond }, forks }
+  return { limit: { below, beyond }, forks, unclear: forks.length > 0 ? [] : unclear }
 }
 
 /** By what is named, hashes of entries that cannot be on one branch with it. */
@@ -71,10 +71,10 @@ class Branches {
   }
 
   /** The entries from the lowest fork up that count, and forks that nobody has settled. */
-  judge(): { counting: Place[]; forks: Siblings[] } {
-    const counting: Place[] = []
+  judge(): { counting: Place[]; forks: Siblings[]; unclear: Place[] } {
+    const [counting, unclear]: [Place[], Place[]] = [[], []]
     const forks: Siblings[] = []
-    if (this.#levels.length === 0) return { counting, forks }
+    if (this.#levels.length === 0) return { counting, forks, unclear }
     const ends = [...this.#named, ...this.#lowestCuts]
     const ruledOut = new Map(ends.map((end) => [end, this.#ruledOutBy(end)]))
     const [adopted, cut, settled] = [this.adopts, this.#lowestCuts, this.#named].map((ends) => this.#pathsTo(ends))
@@ -91,12 +91,13 @@ class Branches {
         if (isNamed || (seq < this.#lowest && (settled?.has(hash) === true || isLed))) proven.add(hash)
         else if (open.length > 1 || isAwaited(hash) || (previous !== undefined && waiting.has(previous)))
           waiting.add(hash)
+        if (waiting.has(hash)) unclear.push(entry)
         const isAfterFork = forks.length > 0 && !proven.has(hash)
         if (!waiting.has(hash) && !isAfterFork) counting.push(entry)
       }
       if (seq < this.#lowest) forks.push(...this.#forksAmong(seq, open, { proven, waiting, ruledOut }))
     }
-    return { counting, forks }
+    return { counting, forks, unclear }
   }
 
   /** What follows one entry, or stands at one number without that anybody could tell after what, and is settled for none. */

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
-import { equalBytes } from '../encoding/index.ts'
+import { equalBytes, toHex } from '../encoding/index.ts'
+import { maxStrayReads } from '../limits.ts'
+import { decodeUnverifiedEntry, publicBytes } from '../log/index.ts'
 import {
   clearDerived,
   compareDerived,
@@ -116,4 +118,102 @@ test('an adopt is told of first, or in one batch with what it rules out', async 
     expect(await namesIn(ns, wanted)).toEqual(['kept', 'wanted'])
     expect(await differences(ns)).toEqual([])
   }
+})
+
+/** Ids of what a follower has of the artifact, and a member does not tell it of. */
+async function straysOf({ ns, wanted, jti }: Setting, from: NamespaceNode): Promise<Uint8Array[]> {
+  const told = new Set<string>()
+  for await (const { hash } of from.ns.artifactEntries(wanted, { share: jti })) told.add(toHex(hash))
+  const held = await Array.fromAsync(ns.artifactEntries(wanted, { share: jti }), ({ hash }) => hash)
+  return held.filter((hash) => !told.has(toHex(hash))).map((hash) => hash.slice(0, 16))
+}
+
+test('what is below the entry that an adopt names, on another branch, counts no more once links are given that show it', async () => {
+  const setting = await setUp()
+  const { owner, copy, wanted, ns, kept, lost } = setting
+  await converge(owner, copy)
+  await owner.ns.adopt({ hash: kept })
+  await tell(setting, owner)
+  expect(await namesIn(owner.ns, wanted)).toEqual(['kept', 'wanted'])
+  const strays = await straysOf(setting, owner)
+  expect(strays).toEqual([lost.slice(0, 16)])
+  const links = await Array.fromAsync(owner.ns.strayLinks(strays))
+  for (const bytes of links) {
+    expect(decodeUnverifiedEntry(bytes, { partial: true })).toMatchObject({ body: undefined, leaf: undefined })
+  }
+  const { refused } = await ns.receive(links, { from: owner.id })
+  expect(refused).toEqual([])
+  expect(await namesIn(ns, wanted)).toEqual(['kept', 'wanted'])
+  expect(await straysOf(setting, owner)).toEqual([])
+  expect(await differences(ns)).toEqual([])
+})
+
+test('what goes on from another entry than the one that an adopt names counts no more once links are given that show it', async () => {
+  const setting = await setUp()
+  const { owner, copy, wanted, ns, beside } = setting
+  for (let more = 0; more < 3; more++) await copy.write(`lost beside ${more}`)
+  await copy.update(wanted, 'lost too')
+  const lostToo = (await copy.ns.entry(tipOf(copy))) ?? expect.fail('it was written')
+  await tell(setting, copy)
+  await converge(owner, copy)
+  await owner.ns.adopt({ hash: beside })
+  await tell(setting, owner)
+  expect(ns.membership.counts(lostToo)).toBe(true)
+  const strays = [...(await straysOf(setting, owner)), lostToo.hash.slice(0, 16)]
+  await ns.receive(await Array.fromAsync(owner.ns.strayLinks(strays)), { from: owner.id })
+  expect(ns.membership.counts(lostToo)).toBe(false)
+  expect(await namesIn(ns, wanted)).toEqual(['kept', 'wanted'])
+  expect(await differences(ns)).toEqual([])
+})
+
+test('what is below a cut, on another branch, counts no more once links are given that show it', async () => {
+  const setting = await setUp()
+  const { owner, writer, copy, wanted, ns } = setting
+  await owner.ns.revoke({ agent: writer.id })
+  await converge(owner, copy)
+  await tell(setting, owner)
+  const strays = await straysOf(setting, owner)
+  await ns.receive(await Array.fromAsync(owner.ns.strayLinks(strays)), { from: owner.id })
+  expect(await namesIn(owner.ns, wanted)).toEqual(['kept', 'wanted'])
+  expect(await namesIn(ns, wanted)).toEqual(['kept', 'wanted'])
+  expect(await differences(ns)).toEqual([])
+})
+
+test('a chain of which nobody has named a branch gives no more headers of other artifacts than those that prove a fork', async () => {
+  const setting = await setUp()
+  const { owner, ns, kept } = setting
+  const headers: Uint8Array[] = []
+  for (
+    let at = await owner.ns.entry(kept);
+    at !== undefined;
+    at = at.header.previous && (await owner.ns.entry(at.header.previous))
+  )
+    headers.push(publicBytes(at))
+  const { entries } = ns
+  const { refused } = await ns.receive(headers, { from: owner.id })
+  expect(refused.every(({ code }) => code === 'void')).toBe(true)
+  expect(refused.length).toBeGreaterThan(1)
+  // The one in the place of what the copy wrote.
+  expect(ns.entries).toBe(entries + 1)
+})
+
+test('no more is read and given to tell branches apart than there is room for, whatever is asked about', async () => {
+  const { owner, copy, writer, beside, lost } = await setUp()
+  for (let more = 0; more < 40; more++) await copy.write(`lost beside ${more}`)
+  const stray = tipOf(copy)
+  await converge(owner, copy, writer)
+  await owner.ns.adopt({ hash: beside })
+  const idsOf = (...hashes: Uint8Array[]) => hashes.map((hash) => hash.slice(0, 16))
+  expect(await Array.fromAsync(owner.ns.strayLinks(idsOf(stray, lost)))).toHaveLength(41)
+  const { store } = owner
+  const { get } = store
+  let reads = 0
+  store.get = (key) => {
+    reads += 1
+    return get.call(store, key)
+  }
+  const asked = Array.from({ length: 2_000 }, () => stray)
+  expect(await Array.fromAsync(owner.ns.strayLinks(idsOf(...asked)))).toHaveLength(41)
+  // Of each its place, then itself.
+  expect(reads).toBeLessThanOrEqual(2 * maxStrayReads)
 })

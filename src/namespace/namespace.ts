@@ -69,6 +69,7 @@ import {
 } from './share-writes.ts'
 import { type Refusal, SharingView } from './sharing-view.ts'
 import type { StoredEntry, StoredLog } from './stored-log.ts'
+import { strayLinks } from './stray-links.ts'
 import type { NamespaceKeys } from './tables.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -260,6 +261,21 @@ export class Namespace implements NamespaceParts {
   /** What is public of the entries that say why a capability gives nothing any more, and of those that they stand on. */
   async *evidenceAgainst(claims: CapabilityClaims): AsyncGenerator<Uint8Array, void, undefined> {
     yield* evidenceAgainst(this, this.membership, claims)
+  }
+
+  /** Whether a chain is known to be forked, or part of one to be adopted. */
+  get hasForks(): boolean {
+    return this.membership.hasForks
+  }
+
+  /** Hashes of entries that are held of a part and wait for what `strayLinks` gives. */
+  get unclear(): readonly Uint8Array[] {
+    return this.membership.unclear
+  }
+
+  /** What shows who follows artifacts of entries with these ids that they stand on no branch that counts, as far as they are held here. */
+  strayLinks(ids: Iterable<Uint8Array>, options: { signal?: AbortSignal | undefined } = {}) {
+    return strayLinks(this, this.membership, ids, options)
   }
 
   /** Everybody who has a role. */

@@ -86,7 +86,7 @@ async function receiveInTurn(
   const namespace = ledger.parts
   const refused: RefusedEntry[] = []
   const batched = decodeBatch(namespace, batch, refused)
-  const decoded = namespace.partial === undefined ? batched : await ofFollowed(namespace, batched, refused)
+  const decoded = namespace.partial === undefined ? batched : await ofFollowed(ledger, batched, refused)
   const { fresh, held } = await splitKnown(namespace, decoded)
   const completions = await findCompletions(namespace, held)
   const signed = await checkSignatures(namespace, [...fresh, ...completions], refused)
@@ -161,31 +161,49 @@ function partsIn(entry: Entry | undefined): number {
 
 /**
  * What a partial log takes of a batch: of other artifacts than those that it is about only what proves a fork, two entries at one
- * place, and of these only what is public.
+ * place, or tells its branches apart, and of these only what is public.
  */
 async function ofFollowed(
-  { id, keys, env: { store }, partial }: NamespaceParts,
+  { parts: { id, keys, env, partial }, membership }: Ledger,
   decoded: readonly Candidate[],
   refused: RefusedEntry[],
 ): Promise<Candidate[]> {
   const taken: Candidate[] = []
+  const others: Candidate[] = []
   const atPlace = new Map<string, number>()
-  const places = decoded.map(({ entry }) => placeOf(chainOf(entry), entry.header.seq))
-  for (const place of places) atPlace.set(bytesText(place), (atPlace.get(bytesText(place)) ?? 0) + 1)
-  for (const [at, candidate] of decoded.entries()) {
-    const { entry } = candidate
-    const salt = entry.header.data?.artifactSalt
-    if (salt === undefined || partial?.has(artifactIdOf(id, salt)) === true) {
-      taken.push(candidate)
-      continue
-    }
-    const place = places[at] as Uint8Array
-    let isFork = (atPlace.get(bytesText(place)) ?? 0) > 1
-    if (!isFork) {
-      const gte = keys.key('entries', place)
-      for await (const _ of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array, limit: 1 })) isFork = true
-    }
-    if (isFork) taken.push({ entry: publicPart(entry), bytes: publicBytes(entry) })
+  /** Hashes (text) that what is taken goes on from. */
+  const before = new Set<string>()
+  const take = (candidate: Candidate) => {
+    taken.push(candidate)
+    const { previous } = candidate.entry.header
+    if (previous !== undefined) before.add(bytesText(previous))
+  }
+  for (const candidate of decoded) {
+    const { header } = candidate.entry
+    const place = bytesText(placeOf(chainOf(candidate.entry), header.seq))
+    atPlace.set(place, (atPlace.get(place) ?? 0) + 1)
+    const salt = header.data?.artifactSalt
+    if (salt === undefined || partial?.has(artifactIdOf(id, salt)) === true) take(candidate)
+    else others.push(candidate)
+  }
+  const heldAt = async (place: Uint8Array): Promise<Entry[]> => {
+    const gte = keys.key('entries', place)
+    const range = { gte, lt: prefixEnd(gte) as Uint8Array, limit: maxSiblingEntries }
+    return await Array.fromAsync(env.store.entries(range), ([, bytes]) => decodeStored(bytes))
+  }
+  /** Whether it is named, or leads from what is held of a chain of whose branches one is named: so entries are told from those on that branch. */
+  const isLink = async (entry: Entry): Promise<boolean> => {
+    if (membership.isNamed(entry)) return true
+    if (membership.namedBeside(entry).length === 0) return false
+    if (before.has(bytesText(entry.hash))) return true
+    const next = await heldAt(placeOf(chainOf(entry), entry.header.seq + 1))
+    return next.some(({ header: { previous } }) => previous !== undefined && equalBytes(previous, entry.hash))
+  }
+  // What comes later in its chain first: from there it leads down.
+  for (const { entry } of others.sort((a, b) => b.entry.header.seq - a.entry.header.seq)) {
+    const place = placeOf(chainOf(entry), entry.header.seq)
+    const isFork = (atPlace.get(bytesText(place)) ?? 0) > 1 || (await heldAt(place)).length > 0
+    if (isFork || (await isLink(entry))) take({ entry: publicPart(entry), bytes: publicBytes(entry) })
     else refused.push({ hash: entry.hash, code: 'void', why: 'it is of an artifact that is not followed' })
   }
   return taken
