@@ -5,6 +5,7 @@ import { walkTree } from '../../src/content/index.ts'
 import { formatArtifactId, toHex } from '../../src/encoding/index.ts'
 import { isHubError } from '../../src/errors.ts'
 import {
+  type CountedBlocks,
   clearDerived,
   compareDerived,
   deriveFromLog,
@@ -70,6 +71,16 @@ const kinds = {
   'bad-pack-header': 'index-wrong',
 } as const satisfies Record<PackFinding['kind'], Finding['kind']>
 
+const lossWords = {
+  'block-missing': 'is missing',
+  'block-corrupt': 'is damaged',
+  'block-unreadable': 'cannot be read',
+} as const
+type LossKind = keyof typeof lossWords
+
+/** Tables that trees are read for. */
+const countingTables: ReadonlySet<string> = new Set(['references', 'totals'])
+
 /** What live versions lack. */
 interface Trees {
   readonly versions: number
@@ -93,6 +104,8 @@ class NamespaceCheck {
   readonly #damaged = new Map<string, PackFinding>()
   /** Of these, out of the index now. */
   readonly #quarantined = new Set<string>()
+  /** Nodes of trees that the disk gave an error for, which may pass, by digest in hex. */
+  readonly #unreadable = new Set<string>()
   readonly #directory: string
   #bytesRead = 0
 
@@ -116,6 +129,20 @@ class NamespaceCheck {
     const { blocks } = await this.#blocks.usage()
     const { versions } = trees
     return { entries: log.entries, versions, blocks, bytesRead: this.#bytesRead, findings: this.#findings }
+  }
+
+  /** The namespace's blocks without those that the disk gives an error for: one that is bad in a place must not hide the rest. */
+  get #readable(): CountedBlocks {
+    const { blocks } = this.#namespace.log
+    return {
+      has: (digests) => blocks.has(digests),
+      read: async (digest, options) =>
+        await blocks.read(digest, options).catch((error) => {
+          if (!isHubError(error, 'STORAGE_FAILED')) throw error
+          this.#unreadable.add(toHex(digest))
+          return undefined
+        }),
+    }
   }
 
   /** Index rows against packs. With repair, what was read and is wrong leaves the index. */
@@ -154,16 +181,21 @@ class NamespaceCheck {
     try {
       // Left by a check that was cut off.
       await clearDerived(log, scratch)
-      const findings = await deriveFromLog(log, scratch, { signal, onProgress: progress })
+      const blocks = this.#readable
+      const findings = await deriveFromLog(log, scratch, { blocks, signal, onProgress: progress })
       await recordDamage(log, findings)
       if (findings.length > 0) await this.#reportEntries(findings)
-      const different = await compareDerived(log, scratch, log.keys)
+      const isCounted = this.#unreadable.size === 0
+      const tables = await compareDerived(log, scratch, log.keys)
+      // What cannot be read now was not counted, and is not to be forgotten.
+      const different = tables.filter((table) => isCounted || !countingTables.has(table))
       if (different.length === 0) return
-      if (repair) await replaceDerived(log, scratch, findings)
-      const left = repair ? await compareDerived(log, scratch, log.keys) : different
+      const isMended = repair && isCounted
+      if (isMended) await replaceDerived(log, scratch, findings)
+      const left = isMended ? await compareDerived(log, scratch, log.keys) : different
       const kept = findings.length > 0 ? '; what a damaged log no longer says is kept' : ''
       for (const table of different) {
-        const kind = table === 'references' || table === 'totals' ? 'usage-differs' : 'catalog-differs'
+        const kind = countingTables.has(table) ? 'usage-differs' : 'catalog-differs'
         this.#report(kind, `table ${table} is not what the log makes it${kept}`, [], !left.includes(table))
       }
     } finally {
@@ -238,11 +270,9 @@ class NamespaceCheck {
     return { versions, losses, cutShort }
   }
 
-  #describe(digest: string, kind: 'block-missing' | 'block-corrupt'): Pick<Loss, 'kind' | 'message'> {
+  #describe(digest: string, kind: LossKind): Pick<Loss, 'kind' | 'message'> {
     const finding = this.#damaged.get(digest)
-    if (finding === undefined) {
-      return { kind, message: `block ${digest} is ${kind === 'block-missing' ? 'missing' : 'damaged'}` }
-    }
+    if (finding === undefined) return { kind, message: `block ${digest} ${lossWords[kind]}` }
     const { pack, offset } = finding
     return { kind: kinds[finding.kind], message: `block ${digest} in pack ${pack} at ${offset}: ${finding.kind}` }
   }
@@ -276,9 +306,9 @@ class NamespaceCheck {
   /** What a version lacks, by digest in hex. A missing node stands for all below it. */
   async #missing(
     root: Parameters<typeof walkTree>[0]['root'],
-  ): Promise<{ missing: Map<string, 'block-missing' | 'block-corrupt'>; cutShort: boolean }> {
-    const { blocks } = this.#namespace.log
-    const missing = new Map<string, 'block-missing' | 'block-corrupt'>()
+  ): Promise<{ missing: Map<string, LossKind>; cutShort: boolean }> {
+    const blocks = this.#readable
+    const missing = new Map<string, LossKind>()
     let cutShort = false
     let batch: Uint8Array[] = []
     const flush = async () => {
@@ -300,7 +330,9 @@ class NamespaceCheck {
       if (!isHubError(error, 'UNAVAILABLE') && !isHubError(error, 'CORRUPT')) throw error
       const { cid } = error.details
       const digest = toHex(typeof cid === 'string' ? CID.parse(cid).multihash.digest : root.digest)
-      missing.set(digest, error.code === 'CORRUPT' ? 'block-corrupt' : 'block-missing')
+      const isUnreadable = this.#unreadable.has(digest)
+      const absence = isUnreadable ? 'block-unreadable' : 'block-missing'
+      missing.set(digest, error.code === 'CORRUPT' ? 'block-corrupt' : absence)
       cutShort = true
     }
     await flush()

@@ -39,11 +39,14 @@ interface Leaf {
   readonly blockBytes: number
 }
 
+/** Where trees are read, to count their leaves. */
+export type CountedBlocks = Pick<NamespaceBlocks, 'read' | 'has'>
+
 /** What accounts are kept of. */
 export interface AccountsInit {
   readonly keys: NamespaceKeys
   readonly overlay: Overlay
-  readonly blocks: NamespaceBlocks
+  readonly blocks: CountedBlocks
   readonly totals: Totals
   /** Whether nothing of an artifact is in the store yet. */
   readonly isNew: (artifact: Uint8Array) => boolean

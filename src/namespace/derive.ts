@@ -3,7 +3,7 @@ import { artifactIdOf, concatBytes, equalBytes, toHex } from '../encoding/index.
 import { isHubError } from '../errors.ts'
 import { decodeEntry, type Entry } from '../log/index.ts'
 import { type AuthEntry, type EntryPlace, Membership } from '../membership/index.ts'
-import { isEstimate, noTotals, type Totals } from './accounts.ts'
+import { type CountedBlocks, isEstimate, noTotals, type Totals } from './accounts.ts'
 import { fromAdopted, unreadGenesis } from './auth-log.ts'
 import { type ChainWalk, PartialChainWalk, WholeChainWalk } from './chain-walk.ts'
 import { Chains, chainOf, readTip, tipChange } from './chains.ts'
@@ -29,6 +29,8 @@ export interface Derivable extends NamespaceParts {
 }
 
 export interface DeriveOptions {
+  /** What trees of contents are read from, to count their leaves. Default the namespace's blocks. */
+  readonly blocks?: CountedBlocks | undefined
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((done: number, total: number) => void) | undefined
 }
@@ -209,7 +211,8 @@ class Derivation {
   }
 
   #begin(totals: Totals): Transaction {
-    const { id: namespace, blocks, env, keys, keyring, partial } = this.#namespace
+    const { id: namespace, env, keys, keyring, partial } = this.#namespace
+    const { blocks = this.#namespace.blocks } = this.#options
     return new Transaction({
       ...env,
       namespace,

@@ -17,6 +17,8 @@
  * - doing       `receive` (whom a partial log believes: `origins`, `vouched`, `doubtful`) and `reveal`, `beyond`, `farewell`, `role-claim`, `membership-writes`, `follow-feed`: one idea each, over the ledger
  * - namespace   `namespace` is the face of all that; over it `artifact-writes`, `erase`, `leaf-rows`, `uploads`
  */
+
+export type { CountedBlocks } from './accounts.ts'
 export type { ArtifactHandle } from './artifact-keys.ts'
 export {
   noSuchVersion,

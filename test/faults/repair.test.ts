@@ -150,6 +150,30 @@ for (const error of ['EIO', 'EMFILE', 'ENOENT']) {
   })
 }
 
+test.each(['EIO', 'EISDIR'])(
+  'a check while reads of packs fail with %s goes on to its end, and names what cannot be read whole',
+  async (error) => {
+    const machine = new SimulatedMachine(7)
+    await using node = await machine.startNode()
+    const { contents } = await setUp(node)
+    const packed = [...contents.keys()][1] as string
+    const tree = bytesOf(numbers(3), 2_600_000)
+    const { id } = await node.client.artifact.create({ name: 'of several chunks', data: tree })
+    contents.set(id, tree)
+    machine.disk.fault = ({ kind }) => (kind === 'read' ? systemError(error) : undefined)
+    for (const options of [{}, { readData: true }, { readData: true, repair: true }]) {
+      const { findings, versions } = await node.check(options)
+      expect(versions).toBe(3)
+      const unreadable = findings.filter(({ kind }) => kind === 'block-unreadable')
+      expect(new Set(unreadable.flatMap(({ artifacts }) => artifacts))).toEqual(new Set([packed, id]))
+      expect(findings.filter(({ repaired }) => repaired)).toEqual([])
+    }
+    machine.disk.fault = () => undefined
+    expect((await node.check({ readData: true })).findings).toEqual([])
+    await expectReads(node, contents)
+  },
+)
+
 test('a repair with a damaged entry keeps what was derived from it, names the artifact and keeps the bytes; gc then takes nothing', async () => {
   const machine = new SimulatedMachine(6)
   const { store } = machine
