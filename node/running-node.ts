@@ -1,7 +1,15 @@
 import type { UnixFS } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import type { Client } from '../sdk/index.ts'
-import type { Groups, LocalEnvironment, LocalNamespaces, OpenCalls, Replication, Sharing } from '../sdk/local/index.ts'
+import {
+  checked,
+  type Groups,
+  type LocalEnvironment,
+  type LocalNamespaces,
+  type OpenCalls,
+  type Replication,
+  type Sharing,
+} from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
 import { gcGraceMs } from '../src/limits.ts'
 import type { PackStore } from './disk/index.ts'
@@ -11,6 +19,7 @@ import type { Logger } from './logger.ts'
 import { checkNode } from './maintenance/check-node.ts'
 import { collectGarbage } from './maintenance/collect-garbage.ts'
 import type { Network } from './network/index.ts'
+import { nodeShapes } from './node-options.ts'
 import type {
   ArtifactHubNode,
   CheckOptions,
@@ -63,37 +72,40 @@ export class RunningNode implements ArtifactHubNode {
     return gateway && { url: gateway.url, port: gateway.port, adminPort: gateway.adminPort }
   }
 
-  status(options: { signal?: AbortSignal | undefined } = {}): Promise<NodeStatus> {
+  async status(options: { signal?: AbortSignal | undefined } = {}): Promise<NodeStatus> {
     const { did, dataDir } = this
     const { network, replication, groups, sharing, calls } = this.#init
-    return calls.run(options, ({ signal }) =>
+    return await calls.run(checked('status', nodeShapes.nothing, options), ({ signal }) =>
       nodeStatus({ did, dataDir, startedAt: this.#startedAt, network, replication, groups, sharing }, signal),
     )
   }
 
-  check(options: CheckOptions = {}): Promise<CheckReport> {
+  async check(options: CheckOptions = {}): Promise<CheckReport> {
     const { env, dataDir, packs } = this.#init
     const namespaces = this.#namespaces
-    return this.#maintain(options, (call) => checkNode({ env, dataDir, packs, namespaces: namespaces.stored }, call))
+    return await this.#maintain(checked('check', nodeShapes.check, options), (call) =>
+      checkNode({ env, dataDir, packs, namespaces: namespaces.stored }, call),
+    )
   }
 
-  gc(options: GcOptions = {}): Promise<GcReport> {
+  async gc(options: GcOptions = {}): Promise<GcReport> {
     const { env, packs, logger } = this.#init
     const namespaces = this.#namespaces
-    return this.#maintain(options, async (call) => {
+    return await this.#maintain(checked('gc', nodeShapes.gc, options), async (call) => {
       await namespaces.removeEnded(call.now === true ? Number.POSITIVE_INFINITY : env.now() - gcGraceMs)
       return await collectGarbage({ env, packs, namespaces: namespaces.stored, logger }, call)
     })
   }
 
-  peers(options: { signal?: AbortSignal | undefined } = {}): Promise<readonly Peer[]> {
+  async peers(options: { signal?: AbortSignal | undefined } = {}): Promise<readonly Peer[]> {
     const { network, replication, calls } = this.#init
-    return calls.run(options, ({ signal }) => peersOf({ network, replication }, signal))
+    const call = checked('peers', nodeShapes.nothing, options)
+    return await calls.run(call, ({ signal }) => peersOf({ network, replication }, signal))
   }
 
-  ping(agent: string, options: { signal?: AbortSignal | undefined } = {}): Promise<number> {
+  async ping(agent: string, options: { signal?: AbortSignal | undefined } = {}): Promise<number> {
     const { network, replication, calls } = this.#init
-    return calls.run(options, async ({ signal }) => {
+    return await calls.run(checked('ping', nodeShapes.nothing, options), async ({ signal }) => {
       if (typeof agent !== 'string' || agent === '')
         throw new ArtifactHubError('INVALID_ARGUMENT', 'ping: agent must be a contact, a DID or a ticket')
       return await network.ping(replication.contacts.resolve(agent).agent, { signal })
@@ -105,8 +117,8 @@ export class RunningNode implements ArtifactHubNode {
     this.#init.replication.replicate(tickets)
   }
 
-  du(options: { signal?: AbortSignal | undefined } = {}): Promise<readonly DiskUsage[]> {
-    return this.#init.calls.run(options, ({ signal }) => this.#du(signal))
+  async du(options: { signal?: AbortSignal | undefined } = {}): Promise<readonly DiskUsage[]> {
+    return await this.#init.calls.run(checked('du', nodeShapes.nothing, options), ({ signal }) => this.#du(signal))
   }
 
   helia(): Promise<Helia> {

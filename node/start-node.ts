@@ -1,15 +1,14 @@
 import { randomFillSync } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { namespaceTicket } from '../sdk/local/index.ts'
-import { ArtifactHubError } from '../src/errors.ts'
 import { HybridClock } from '../src/log/index.ts'
 import { incarnationStampKey } from '../src/namespace/index.ts'
 import { composeNode } from './compose-node.ts'
 import { DataDir, DiskReserve, LevelStore, openIncarnation } from './disk/index.ts'
 import { gatewaySettings } from './gateway/gateway-options.ts'
 import { loadIdentity } from './identity.ts'
-import { type NetworkMode, startNetwork } from './network/index.ts'
+import { startNetwork } from './network/index.ts'
+import { checkedStart } from './node-options.ts'
 import type { ArtifactHubNode, StartNodeOptions } from './node-types.ts'
 import { WorkerPool } from './workers/index.ts'
 
@@ -21,29 +20,22 @@ import { WorkerPool } from './workers/index.ts'
  *   passphrase, for an `identity.key` that is lost or another agent's, and for rights on the directory
  */
 export async function startNode(options: StartNodeOptions): Promise<ArtifactHubNode> {
-  const { passphrase, logger, signal, network: mode = 'lan', replicate = [], gateway } = checkedOptions(options)
+  const { dataDir: path, passphrase, replicate = [], gateway, network: mode = 'lan', ...reach } = checkedStart(options)
+  const { logger, signal } = reach
   // Before anything is opened: what is wrong with it is wrong with the call.
   const settings = gateway && gatewaySettings(gateway)
-  signal?.throwIfAborted()
   const cleanUp = new AsyncDisposableStack()
   try {
-    const { path: dataDir } = cleanUp.use(await DataDir.open({ path: options.dataDir }))
+    const { path: dataDir } = cleanUp.use(await DataDir.open({ path }))
     const agent = await loadIdentity(dataDir, passphrase, random)
     // Beside the rest: loading and starting libp2p takes as long as opening the database.
     const network = startNetwork({
+      ...reach,
       agent,
       mode,
-      listen: options.listen,
-      announce: options.announce,
-      bootstrap: options.bootstrap,
-      networkKey: options.networkKey,
-      relay: options.relay,
-      relays: options.relays,
       now: Date.now,
       monotonic,
       random,
-      logger,
-      signal,
     })
     // Told when its turn comes; until then it must not count as unhandled.
     network.catch(() => {})
@@ -94,36 +86,6 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
   }
 }
 
-function checkedOptions(options: StartNodeOptions): StartNodeOptions {
-  const refuse = (message: string): never => {
-    throw new ArtifactHubError('INVALID_ARGUMENT', `startNode: ${message}`)
-  }
-  if (typeof options !== 'object' || options === null) return refuse('options are missing')
-  const { dataDir, passphrase, network = 'lan', networkKey, relay } = options
-  if (typeof dataDir !== 'string' || dataDir === '') return refuse('dataDir must be a path')
-  if (passphrase !== undefined && (typeof passphrase !== 'string' || passphrase === ''))
-    return refuse('passphrase must be a non-empty string')
-  if (!modes.includes(network)) return refuse(`network must be one of ${modes.join(', ')}`)
-  for (const name of ['listen', 'announce', 'bootstrap', 'relays', 'replicate'] as const) {
-    const list = options[name] ?? []
-    if (!Array.isArray(list) || !list.every((text) => typeof text === 'string' && text !== ''))
-      return refuse(`${name} must be a list of texts`)
-  }
-  if (networkKey !== undefined && !(networkKey instanceof Uint8Array && networkKey.length === 32))
-    return refuse('networkKey must be 32 bytes')
-  if ((network === 'private') !== (networkKey !== undefined))
-    return refuse('a private network needs a networkKey, and others take none')
-  if (relay !== undefined && typeof relay !== 'boolean') return refuse('relay must be true or false')
-  const asked = [options.listen, options.announce, options.bootstrap, options.relays, options.replicate].some(
-    (list) => list?.length,
-  )
-  if (network === 'offline' && (asked === true || relay === true))
-    return refuse('an offline node listens, dials, relays and replicates nothing')
-  for (const ticket of options.replicate ?? []) namespaceTicket(ticket)
-  return options
-}
-
-const modes: readonly NetworkMode[] = ['offline', 'lan', 'private', 'public']
 const monotonic = (): number => performance.now()
 
 /** Drawn ahead: a call into the system for each key, salt and nonce is a tenth of what creating an artifact costs. */

@@ -297,8 +297,27 @@ describe('startNode', () => {
     ['a network key elsewhere', { dataDir: 'x', network: 'lan', networkKey: new Uint8Array(32) }],
     ['a network key of another length', { dataDir: 'x', network: 'private', networkKey: new Uint8Array(16) }],
     ['what is no ticket', { dataDir: 'x', replicate: ['ahub1nothing'] }],
+    ['tickets that are no list', { dataDir: 'x', replicate: null }],
+    ['an option that it does not know', { dataDir: 'x', passPhrase: 'secret' }],
+    ['a path with a NUL', { dataDir: 'x\0y' }],
+    ['a signal that is none', { dataDir: 'x', signal: {} }],
+    ['a logger that cannot warn', { dataDir: 'x', logger: { debug() {}, info() {}, error() {} } }],
+    ['a gateway that is no object', { dataDir: 'x', gateway: 0 }],
   ])('refuses %s', async (_, options) => {
     await failureOf(startNode(options as never), 'INVALID_ARGUMENT')
+  })
+
+  test('calls of a node refuse what they do not know, and what only looks like yes', async () => {
+    await using node = await startNode({ network: 'offline', dataDir: place() })
+    for (const options of ['text', 7, { surprise: 1 }, { signal: {} }]) {
+      for (const call of ['check', 'gc', 'du', 'status', 'peers'] as const)
+        await failureOf(node[call](options as never), 'INVALID_ARGUMENT')
+      await failureOf(node.ping('somebody', options as never), 'INVALID_ARGUMENT')
+    }
+    await failureOf(node.gc({ now: 'no' as never }), 'INVALID_ARGUMENT')
+    await failureOf(node.check({ repair: 'no' as never }), 'INVALID_ARGUMENT')
+    await failureOf(node.check({ readData: 1 as never }), 'INVALID_ARGUMENT')
+    await failureOf(node.check({ onProgress: true as never }), 'INVALID_ARGUMENT')
   })
 
   test('aborted before it began gives the signal’s reason and leaves the directory free', async () => {
