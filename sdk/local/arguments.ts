@@ -192,18 +192,37 @@ export function checked<S extends z.ZodType<{ signal?: AbortSignal | undefined }
   shape: S,
   options: unknown,
 ): z.infer<S> {
-  const result = shape.safeParse(options ?? {})
-  if (result.success) {
+  const result = parsed(shape, options ?? {})
+  if ('data' in result) {
     result.data.signal?.throwIfAborted()
     return result.data
   }
-  const { path, message } = deepest(result.error.issues)
+  const { path, message, cause } = result
   const where = path.length === 0 ? '' : ` ${path.join('.')}:`
-  throw new ArtifactHubError('INVALID_ARGUMENT', `${call}:${where} ${message}`, { details: { option: path.join('.') } })
+  throw new ArtifactHubError('INVALID_ARGUMENT', `${call}:${where} ${message}`, {
+    details: { option: path.join('.') },
+    cause,
+  })
+}
+
+interface Issue {
+  readonly path: readonly PropertyKey[]
+  readonly message: string
+  readonly cause?: unknown
+}
+
+/** What throws when it is looked at, or told of, is wrong with the call like anything else. */
+function parsed<S extends z.ZodType>(shape: S, options: unknown): { readonly data: z.infer<S> } | Issue {
+  try {
+    const result = shape.safeParse(options)
+    return result.success ? { data: result.data } : deepest(result.error.issues)
+  } catch (cause) {
+    return { path: [], message: 'the options cannot be read', cause }
+  }
 }
 
 /** Of a union's issues, those of the alternative that came nearest. */
-function deepest(issues: readonly z.core.$ZodIssue[]): { path: PropertyKey[]; message: string } {
+function deepest(issues: readonly z.core.$ZodIssue[]): Issue {
   const issue = issues[0] as z.core.$ZodIssue
   if (issue.code !== 'invalid_union' || issue.errors.length === 0) return issue
   const [nearest] = [...issue.errors].sort((a, b) => a.length - b.length)

@@ -14,6 +14,16 @@ const pieceBytes = 4 * 1024 * 1024
 
 /** Takes whatever `create` and `update` take as data. @throws INVALID_ARGUMENT for anything else */
 export function dataContent(data: unknown): Content {
+  try {
+    return contentOf(data)
+  } catch (cause) {
+    if (isHubError(cause)) throw cause
+    // Bytes whose memory was moved to another thread, say.
+    throw new ArtifactHubError('INVALID_ARGUMENT', 'data cannot be read', { cause, details: { option: 'data' } })
+  }
+}
+
+function contentOf(data: unknown): Content {
   if (ArrayBuffer.isView(data) && !(data instanceof DataView)) {
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
     return bytesContent(bytes)

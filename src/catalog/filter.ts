@@ -36,7 +36,6 @@ type Draft = { -readonly [K in keyof Condition]: Condition[K] }
 export function parseFilter(filter: unknown): Condition[] {
   const conditions: Condition[] = []
   if (filter === undefined) return conditions
-  if (!isPlainObject(filter)) throw invalid('', 'must be an object of paths')
   const add = (condition: Condition): void => {
     if (conditions.length === maxFilterConditions) {
       throw invalid('', `has more than ${maxFilterConditions} conditions`, { maxFilterConditions })
@@ -62,7 +61,13 @@ export function parseFilter(filter: unknown): Condition[] {
       else add({ path: at, among: readValues([value], at) })
     }
   }
-  read(filter, undefined, 1)
+  try {
+    if (!isPlainObject(filter)) throw invalid('', 'must be an object of paths')
+    read(filter, undefined, 1)
+  } catch (cause) {
+    if (isHubError(cause)) throw cause
+    throw new ArtifactHubError('INVALID_ARGUMENT', 'metadataFilter cannot be read', { cause })
+  }
   return conditions
 }
 

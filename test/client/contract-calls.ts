@@ -115,6 +115,32 @@ export function callsContract(open: OpenClient): void {
       }
     })
 
+    test('what cannot be looked at is refused like anything else that is wrong', async () => {
+      const refuse = (): never => {
+        throw new Error('not to be looked at')
+      }
+      const closed = new Proxy({}, { get: refuse, has: refuse, ownKeys: refuse, getPrototypeOf: refuse })
+      const moved = new Uint8Array(100)
+      structuredClone(moved.buffer, { transfer: [moved.buffer] })
+      const getter = Object.defineProperty({}, 'a', { enumerable: true, get: refuse })
+      const { artifact } = client
+      for (const call of Object.values(calls)) {
+        await failureOf(call(client, closed), 'INVALID_ARGUMENT')
+        await failureOf(call(client, { artifactId: `art_${'a'.repeat(32)}`, signal: closed }), 'INVALID_ARGUMENT')
+      }
+      await failureOf(artifact.list({ limit: closed as never }), 'INVALID_ARGUMENT')
+      for (const data of [closed, moved, moved.buffer])
+        await failureOf(artifact.create({ name: 'x', data: data as never }), 'INVALID_ARGUMENT')
+      for (const metadata of [closed, getter, { deep: [getter] }]) {
+        await failureOf(
+          artifact.createSnippet({ name: 'x', content: '', metadata: metadata as never }),
+          'INVALID_ARGUMENT',
+        )
+        await failureOf(artifact.list({ metadataFilter: metadata as never }), 'INVALID_ARGUMENT')
+      }
+      await failureOf(artifact.createSnippet({ name: 'x', content: getter as never }), 'INVALID_ARGUMENT')
+    })
+
     test('no failure tells content or metadata', async () => {
       const secret = 'correct-horse-battery-staple'
       const data = new TextEncoder().encode(secret)
