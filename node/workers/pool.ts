@@ -16,7 +16,7 @@ import { diskError } from '../disk/files.ts'
 import { FileError } from './file-error.ts'
 import type { Job } from './messages.ts'
 import { SharedMemory } from './shared-memory.ts'
-import { type PendingJob, WorkerSlot } from './slot.ts'
+import { noThreadError, type PendingJob, WorkerSlot } from './slot.ts'
 
 /** Up to this many bytes the work is done here: it takes less time (about 0.2 ms) than the way to a worker and back. */
 const inThreadBytes = 64 * 1024
@@ -42,7 +42,8 @@ interface RunOptions {
 
 /**
  * The content engine over worker threads, as many as there are cores and at least two. They start with the first
- * work or when `startSoon` says, do not keep the process alive once idle, and are replaced when they die.
+ * work or when `startSoon` says, do not keep the process alive once idle, and are replaced when they die. Where the system has no thread
+ * left for any of them the work is done in the caller's.
  *
  * Every job fails with INTERNAL when its worker dies, and with CLOSED once the pool is closed.
  */
@@ -94,26 +95,31 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     let slot: WorkerSlot | undefined
     let deaths = 0
     let closed = false
-    const run = <T>(job: Job): Promise<T> => {
-      if (slot === undefined) {
-        slot = this.#slotForScan()
-        deaths = slot.deaths
-        // Fails only with its worker, and then the job behind it fails too.
-        this.#run({ kind: 'scan-open', scan, chunkingKey }, { slot }).catch(() => {})
-      }
-      if (deaths !== slot.deaths) throw new ArtifactHubError('INTERNAL', 'The worker thread of a scan died')
-      return this.#run<T>(job, { slot })
+    const run = <T>(on: WorkerSlot, job: Job): Promise<T> => {
+      if (deaths !== on.deaths) throw new ArtifactHubError('INTERNAL', 'The worker thread of a scan died')
+      return this.#run<T>(job, { slot: on })
+    }
+    /** Where it goes on, once it is settled that it does not here. */
+    const begin = (): WorkerSlot | undefined => {
+      slot = this.#slotForScan()
+      if (slot === undefined) return undefined
+      deaths = slot.deaths
+      // Fails only with its worker, and then the job behind it fails too.
+      this.#run({ kind: 'scan-open', scan, chunkingKey }, { slot }).catch(() => {})
+      return slot
     }
     return {
       update: async (bytes) => {
         // Whoever begins with so little has, as a rule, no more: it is not worth the way to a worker.
-        if (slot === undefined && bytes.length <= inThreadBytes) local ??= inThreadEngine.openScan(chunkingKey)
-        if (local !== undefined) return await local.update(bytes)
-        return await run<number[]>({ kind: 'scan-update', scan, bytes })
+        const isSmall = slot === undefined && bytes.length <= inThreadBytes
+        const there = local === undefined && !isSmall ? (slot ?? begin()) : undefined
+        if (there !== undefined) return await run<number[]>(there, { kind: 'scan-update', scan, bytes })
+        local ??= inThreadEngine.openScan(chunkingKey)
+        return await local.update(bytes)
       },
       finish: async () => {
         if (slot === undefined) return await (local ?? inThreadEngine.openScan(chunkingKey)).finish()
-        return await run<Uint8Array>({ kind: 'scan-finish', scan })
+        return await run<Uint8Array>(slot, { kind: 'scan-finish', scan })
       },
       close: () => {
         if (closed || slot === undefined) return
@@ -125,14 +131,15 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   }
 
   async nonceOf(chunk: Uint8Array, nonceKey: Uint8Array): Promise<Uint8Array> {
-    if (chunk.length <= inThreadBytes) return await inThreadEngine.nonceOf(chunk, nonceKey)
+    if (chunk.length <= inThreadBytes || !this.#hasThreads) return await inThreadEngine.nonceOf(chunk, nonceKey)
     return await this.#run({ kind: 'nonce', chunk: inSharedMemory(chunk), nonceKey })
   }
 
   async seal(chunk: Uint8Array, keys: ContentKeys, options: SealOptions = {}): Promise<SealedLeaf> {
     const length = chunk.length + leafOverheadBytes
     const { nonce, into = new Uint8Array(new SharedArrayBuffer(length)) } = options
-    if (chunk.length <= inThreadBytes || !isShared(into)) return await inThreadEngine.seal(chunk, keys, options)
+    if (chunk.length <= inThreadBytes || !isShared(into) || !this.#hasThreads)
+      return await inThreadEngine.seal(chunk, keys, options)
     // What is sent are an object's own members, and a key may derive its own when they are asked for.
     const sent = { encryption: keys.encryption, nonce: keys.nonce }
     const job: Job = { kind: 'seal', chunk: inSharedMemory(chunk), keys: sent, nonce, into }
@@ -205,14 +212,15 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     }
     while (this.#queue.length > 0) {
       const running = this.#slots.filter(({ isReady }) => isReady)
-      const slot = leastLoaded(running.length > 0 ? running : this.#slots)
-      if (slot.load >= jobsPerWorker) {
+      const slot = leastWithThread(running.length > 0 ? running : this.#slots, ({ load }) => load)
+      if (slot !== undefined && slot.load >= jobsPerWorker) {
         // What is waiting goes to the first that has room, not to one that is to start first.
         this.#start(this.#slots.length)
         return
       }
       const pending = this.#queue.shift() as PendingJob
       if (pending.signal?.aborted === true) pending.reject(pending.signal.reason)
+      else if (slot === undefined) pending.reject(noThreadError())
       else slot.send(pending)
     }
   }
@@ -225,6 +233,11 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     if (this.#closing !== undefined || this.#slots.some((slot) => slot.isReady)) return false
     this.#start(this.#slots.length)
     return true
+  }
+
+  /** Whether there is a worker, or one can be started now. Once closed, work fails in any case. */
+  get #hasThreads(): boolean {
+    return this.#closing !== undefined || this.#slots.some((slot) => slot.start())
   }
 
   #start(workers: number): void {
@@ -241,17 +254,21 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     return open
   }
 
-  #slotForScan(): WorkerSlot {
+  /** `undefined` when no worker can be started. @throws CLOSED */
+  #slotForScan(): WorkerSlot | undefined {
+    if (this.#closing !== undefined) throw closedError()
     const scansOf = (slot: WorkerSlot): number => this.#scans.get(slot) ?? 0
-    const slot = this.#slots.reduce((least, other) => (scansOf(other) < scansOf(least) ? other : least))
+    const slot = leastWithThread(this.#slots, scansOf)
+    if (slot === undefined) return undefined
     this.#scans.set(slot, scansOf(slot) + 1)
     this.#start(startedWithScan)
     return slot
   }
 }
 
-function leastLoaded(slots: readonly WorkerSlot[]): WorkerSlot {
-  return slots.reduce((least, other) => (other.load < least.load ? other : least))
+/** That of which there is least, and the first of these, of all that have a worker or can start one. */
+function leastWithThread(slots: readonly WorkerSlot[], amountOf: (slot: WorkerSlot) => number): WorkerSlot | undefined {
+  return slots.toSorted((a, b) => amountOf(a) - amountOf(b)).find((slot) => slot.start())
 }
 
 /** Other memory is copied when it is sent, and all of the buffer that it is a part of. */

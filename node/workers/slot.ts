@@ -49,13 +49,23 @@ export class WorkerSlot {
     return this.#ready
   }
 
-  /** Has a worker ready for the jobs to come. */
-  start(): void {
-    this.#worker ??= this.#start()
+  /** Has a worker ready for the jobs to come; gives whether there is one. The system may have no thread left for it. */
+  start(): boolean {
+    try {
+      this.#worker ??= this.#start()
+      return true
+    } catch {
+      return false
+    }
   }
 
+  /** The job fails with INTERNAL when no worker can be started. */
   send(pending: PendingJob): void {
-    const worker = this.#worker ?? this.#start()
+    const worker = this.start() ? this.#worker : undefined
+    if (worker === undefined) {
+      pending.reject(noThreadError())
+      return
+    }
     const id = this.#nextId++
     const request: Request = { id, job: pending.job }
     try {
@@ -130,4 +140,8 @@ export class WorkerSlot {
     this.#running.clear()
     for (const pending of failed) pending.reject(error)
   }
+}
+
+export function noThreadError(): ArtifactHubError {
+  return new ArtifactHubError('INTERNAL', 'The system has no thread left for a worker')
 }
