@@ -1,11 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { constants, type Stats } from 'node:fs'
 import { chmod, type FileHandle, link, lstat, open, rename, stat, unlink } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { LocalFiles, SourceFile, TargetFile } from '../sdk/local/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
 import { maxUnorderedBytes } from '../src/limits.ts'
-import { diskError, systemCode, writeFully } from './disk/files.ts'
+import { absolutePath, diskError, systemCode, writeFully } from './disk/files.ts'
 
 const hashBufferBytes = 1024 * 1024
 /** UTF-8 bytes of a target's name that go into its partial file's: with the rest of it, less than the 255 that a name may have. */
@@ -18,7 +18,7 @@ const partialsInUse = new Set<string>()
 export const localFiles: LocalFiles = { openSource, openTarget }
 
 async function openSource(path: string): Promise<SourceFile> {
-  const absolute = resolve(path)
+  const absolute = absolutePath(path)
   const before = await stat(absolute, { bigint: true }).catch((cause) => {
     throw sourceError(path, cause)
   })
@@ -51,7 +51,7 @@ async function openTarget(
   path: string,
   { overwrite, content }: { overwrite: boolean; content: string },
 ): Promise<TargetFile> {
-  const absolute = resolve(path)
+  const absolute = absolutePath(path)
   const existing = await stat(absolute).catch((cause) => {
     if (systemCode(cause) === 'ENOENT') return undefined
     throw targetError(path, cause)

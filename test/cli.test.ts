@@ -181,6 +181,26 @@ describe('failures through the CLI', () => {
     expect([done.exitCode, done.stdout.toString(), errorOf(done).code]).toEqual([2, '', 'INVALID_ARGUMENT'])
   })
 
+  test('nor does it where there is no home directory', async () => {
+    const line =
+      'mkdir homeless && cd homeless && unset ARTIFACT_HUB_DIR && HOME= "$0" "$1" ls --json; code=$?; ls -A; exit $code'
+    const done = await place.runInShell(line, [])
+    expect([done.exitCode, done.stdout.toString(), errorOf(done).code]).toEqual([2, '', 'INVALID_ARGUMENT'])
+  })
+
+  test('paths that begin in a folder that was removed are refused, and no others', async () => {
+    const inRemoved = 'mkdir gone && cd gone && rmdir ../gone && "$0" "$@"'
+    for (const given of [
+      ['ls', '--data-dir', 'data'],
+      ['put', 'some-file'],
+      ['get', 'nothing', '-o', 'target'],
+    ]) {
+      const done = await place.runInShell(inRemoved, [...given, '--json'])
+      const code = given[0] === 'get' ? 'NOT_FOUND' : 'INVALID_ARGUMENT'
+      expect(errorOf(done).code, given.join(' ')).toBe(code)
+    }
+  })
+
   test('what changed meanwhile, a range outside, a full output and a folder are told apart', async () => {
     const { id } = await place.json<Shown>(['put', '-', '--name', 'small'], { input: 'abc' })
     expect((await place.run(['update', id, '--name', 'x', '--expect', '9'])).exitCode).toBe(6)

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { styleText } from 'node:util'
 import type { Client } from '../../sdk/client.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
+import { absolutePath } from '../disk/files.ts'
 import type { ArtifactHubNode, StartNodeOptions } from '../node-types.ts'
 import { type Need, type NetworkOptions, networkStart } from './network-options.ts'
 import { openNode } from './open-node.ts'
@@ -121,7 +122,7 @@ export class Session implements AsyncDisposable {
     const given = this.#options.dataDir
     // As of a variable that is not set: it would be the folder that the command runs in.
     if (given === '') throw new ArtifactHubError('INVALID_ARGUMENT', '--data-dir must be a path')
-    const dataDir = resolve(given ?? (process.env.ARTIFACT_HUB_DIR || join(homedir(), '.artifact-hub')))
+    const dataDir = absolutePath(given ?? (process.env.ARTIFACT_HUB_DIR || homeDirectory()))
     const fresh = !existsSync(dataDir)
     const network = await networkStart(this.#options, need)
     this.#isOnline = network.network !== 'offline'
@@ -131,4 +132,14 @@ export class Session implements AsyncDisposable {
     if (fresh) this.note(`created a new agent, ${node.did}, in ${dataDir}`)
     return node
   }
+}
+
+function homeDirectory(): string {
+  const home = homedir()
+  // As HOME is in some services: it would be the folder that the command runs in, too.
+  if (home !== '') return join(home, '.artifact-hub')
+  throw new ArtifactHubError(
+    'INVALID_ARGUMENT',
+    'there is no home directory: say where with --data-dir or ARTIFACT_HUB_DIR',
+  )
 }

@@ -1,7 +1,7 @@
 import { chmod, mkdir, open, readdir, readFile, realpath, rename, stat } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { ArtifactHubError } from '../../src/errors.ts'
-import { diskError, nodeFiles, systemCode } from './files.ts'
+import { absolutePath, diskError, nodeFiles, systemCode } from './files.ts'
 import { DirectoryLock } from './lock.ts'
 
 /** Format number of a data directory: of all in it that has no number of its own. Frozen; a change needs a new one. */
@@ -33,7 +33,7 @@ export class DataDir implements AsyncDisposable {
    */
   static async open(options: { readonly path: string }): Promise<DataDir> {
     try {
-      const path = await prepare(resolve(options.path))
+      const path = await prepare(absolutePath(options.path))
       const lock = await DirectoryLock.acquire(path, options.path)
       try {
         // Again, now that nobody else can be changing it.

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import { mkdir, open, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises'
+import { resolve } from 'node:path'
 import { ArtifactHubError, type ErrorDetails } from '../../src/errors.ts'
 
 /** One open file. All positions and lengths are bytes; nothing here moves a shared file position. */
@@ -41,6 +42,21 @@ export interface DiskFiles {
 export function systemCode(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | undefined)?.code
   return typeof code === 'string' ? code : undefined
+}
+
+/**
+ * A path from the root of the file system.
+ * @throws INVALID_ARGUMENT for one that begins where this process is, when that folder was removed
+ */
+export function absolutePath(path: string): string {
+  try {
+    return resolve(path)
+  } catch (cause) {
+    throw new ArtifactHubError('INVALID_ARGUMENT', `${path} begins in the current folder, which was removed`, {
+      cause,
+      details: { path },
+    })
+  }
 }
 
 const fullCodes = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
