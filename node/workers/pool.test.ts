@@ -8,6 +8,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { inPieces, MemoryBlocks, seededBytes, testKeys } from '../../src/content/content.test-helper.ts'
 import { ingestContent, inThreadEngine, readContent, sealLeaf } from '../../src/content/index.ts'
 import { isHubError } from '../../src/errors.ts'
+import { startNode } from '../start-node.ts'
 import { WorkerPool } from './pool.ts'
 
 const MiB = 1024 * 1024
@@ -180,6 +181,24 @@ describe('the worker pool', () => {
     expect(await threads()).toBe(0)
     await Promise.all(Array.from({ length: 400 }, () => pool.seal(new Uint8Array(100_000), testKeys)))
     expect(await threads()).toBe(Math.max(2, availableParallelism()))
+  })
+
+  test.skipIf(process.platform !== 'linux')('gives a running worker two jobs before it starts another', async () => {
+    const pool = openPool(2)
+    await warm(pool)
+    await Promise.all([1, 2].map(() => pool.seal(new Uint8Array(100_000), testKeys)))
+    expect(await threads()).toBe(1)
+  })
+
+  test.skipIf(process.platform !== 'linux')('has two workers start in a node that stays', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'artifact-hub-pool-'))
+    try {
+      await using _ = await startNode({ network: 'offline', dataDir: join(folder, 'data') })
+      expect(await threads()).toBe(0)
+      while ((await threads()) < 2) await new Promise((resolve) => setImmediate(resolve))
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 
   test.skipIf(process.platform !== 'linux')('has two workers start without work, when it was asked to', async () => {
