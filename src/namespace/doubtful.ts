@@ -37,8 +37,11 @@ export async function removeDoubtful(ledger: Ledger): Promise<boolean> {
     tx.removed += found.length
     return true
   })
-  if (isRemoved) await ledger.rebuild()
-  return isRemoved
+  if (!isRemoved) return false
+  // What was opened with what is gone is closed: so it would be after the next start.
+  parts.keyring.forgetOpened()
+  await ledger.rebuild()
+  return true
 }
 
 async function takeOut(tx: Transaction, { id, keys }: NamespaceParts, found: readonly Doubtful[]): Promise<void> {

@@ -53,7 +53,7 @@ async function forge({ copy, wanted }: Setting): Promise<Uint8Array> {
 }
 
 /** Has a member tell all that is lacking, as a round does. */
-async function tell({ ns, wanted, jti }: Setting, from: NamespaceNode): Promise<void> {
+async function tell({ ns, wanted, jti }: Pick<Setting, 'ns' | 'wanted' | 'jti'>, from: NamespaceNode): Promise<void> {
   for await (const { bytes } of from.ns.authEntries()) await ns.receive([bytes], { from: from.id })
   for await (const { bytes } of from.ns.artifactEntries(wanted, { share: jti }))
     await ns.receive([bytes], { from: from.id })
@@ -114,6 +114,33 @@ describe('what a former writer signs below its cut', () => {
     const again = await Namespace.open(outside.env, ns.id, partial)
     await again.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
     expect(await current(again, wanted)).toBe('wanted')
+    expect(await differences(again)).toEqual([])
+  })
+
+  test('closes what only its share opened, before the next start and after', async () => {
+    const { owner, writer, other, outside, wanted } = await setUp()
+    const [share] = await writer.ns.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
+    const jti = share?.claims.jti ?? expect.fail('there is a share')
+    const partial = new FollowedArtifacts()
+    partial.set(wanted, 0)
+    const node = new NamespaceNode(9, new TestTime())
+    const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
+    const ns = await Namespace.join(node.env, owner.ns.id, genesis, () => [], partial)
+    const held = [{ artifact: wanted, jti, groups: [] }]
+    await ns.holdCapabilities(held)
+    await tell({ ns, wanted, jti }, writer)
+    expect(await current(ns, wanted)).toBe('wanted')
+    await writer.write('after it')
+    await converge(owner, writer, other)
+    await owner.ns.revoke({ agent: writer.id })
+    // Nobody serves it by a share of somebody who was removed: the share, which no cut names, does not come again.
+    for await (const { bytes } of owner.ns.authEntries()) await ns.receive([bytes], { from: owner.id })
+    expect(await current(ns, wanted)).toBeUndefined()
+    expect(await differences(ns)).toEqual([])
+    await ns.close()
+    const again = await Namespace.open(node.env, ns.id, partial)
+    await again.holdCapabilities(held)
+    expect(await current(again, wanted)).toBeUndefined()
     expect(await differences(again)).toEqual([])
   })
 

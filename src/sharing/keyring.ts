@@ -197,6 +197,11 @@ export class Keyring {
     this.#secrets.set(secretName(artifact, key.id), key.secret)
   }
 
+  /** Keeps none at hand any more: what they were in may have been taken out of the log. */
+  forgetOpened(): void {
+    this.#secrets.clear()
+  }
+
   /** Whether it is the key of that id is for the caller to look at. */
   #openBox(
     kind: 'artifact' | 'epoch',

@@ -28,6 +28,9 @@ import { play } from './scenario.ts'
 /** Seeds that once found something wrong, here or in the simulator itself. */
 const remembered = [500_075, 850_034, 910_038]
 
+/** As `remembered`, with 120 things done. */
+const rememberedLarge = [30_026]
+
 // SEED=… plays that one alone and tells its story on failure.
 const chosen = process.env.SEED
 const seeds =
@@ -44,6 +47,10 @@ test('whatever goes wrong, what is shared is read by whom it should be, with key
   for (const what of ['share', 'unshare', 'shareGroup', 'addToGroup', 'removeFromGroup', 'rotateGroup'])
     expect(sums[what], what).toBeGreaterThan(3)
   for (const what of ['read', 'refused', 'late', 'closed', 'apart']) expect(sums[what], what).toBeGreaterThan(0)
+}, 600_000)
+
+test('so it is when much more happens', async () => {
+  for (const seed of rememberedLarge) await play({ seed, sharing: true, steps: 120 })
 }, 600_000)
 
 test('a group whose epochs are more than are written down has nothing sealed to those that are over', async () => {
