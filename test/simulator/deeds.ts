@@ -81,6 +81,7 @@ async function asKnown(
   return {
     removed: await removedAsKnown(machine, ns),
     ended: await endedAsKnown(machine, ns, artifact),
+    shares: await sharesAsKnown(machine, ns, artifact),
     groupEpoch: epoch && toHex(epoch),
   }
 }
@@ -100,6 +101,20 @@ async function endedAsKnown(
     }
   }
   return ended
+}
+
+/** Shares of an artifact that this node has heard of. */
+async function sharesAsKnown(
+  { world: { ledger } }: Machine,
+  ns: Namespace,
+  artifact: Uint8Array | undefined,
+): Promise<Set<string>> {
+  const known = new Set<string>()
+  for (const [name, claims] of artifact === undefined ? [] : [...ledger.shares]) {
+    if (!equalBytes(claims.artifact, artifact as Uint8Array)) continue
+    if ((await ns.shareEntries(claims.artifact, claims.jti)).length > 0) known.add(name)
+  }
+  return known
 }
 
 const noBytes = new Uint8Array(0)

@@ -27,6 +27,8 @@ export interface WrittenPut {
   readonly removed: ReadonlyMap<string, KnownRemoval>
   /** Names (hex) of the artifact's shares of which the author knew that they had been taken back. */
   readonly ended: ReadonlySet<string>
+  /** Names (hex) of the artifact's shares that the author knew. */
+  readonly shares: ReadonlySet<string>
   /** The epoch (hex) that the author knew the group to be in. */
   readonly groupEpoch: string | undefined
 }
