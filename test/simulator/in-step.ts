@@ -35,8 +35,11 @@ async function behindOf(
   ns: Namespace,
   auth: readonly string[],
 ): Promise<string | undefined> {
-  // By one whose issuer's clock was ahead nothing is given until it begins.
-  const live = (run?.follower.live() ?? []).filter(({ claims }) => timeOf(claims, now()) !== 'not-yet')
+  // By one whose issuer's clock was ahead nothing is given until it begins. By one whose issuer's grant came to nothing, for the admin who gave it forked, nothing
+  // is ever given, and no reason told: its issuer never could write.
+  const live = (run?.follower.live() ?? []).filter(
+    ({ claims }) => timeOf(claims, now()) !== 'not-yet' && ns.isIssued(claims),
+  )
   if (live.length === 0) return undefined
   if (partial === undefined) return 'has nothing yet'
   // It may have more: what liars told it themselves, and others do not tell of any more.
