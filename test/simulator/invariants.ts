@@ -37,7 +37,10 @@ export async function checkEnd(world: World, machines: readonly Machine[]): Prom
   const members = membersOf(machines)
   const readers = members.filter((machine) => ns.roleOf(machine.id) !== 'replica')
   const entries: Entry[] = []
-  for await (const { bytes } of ns.allEntries()) entries.push(decodeUnverifiedEntry(bytes))
+  for await (const { bytes } of ns.allEntries()) {
+    world.ledger.find(bytes)
+    entries.push(decodeUnverifiedEntry(bytes))
+  }
   checkNothingLost(world, members, entries)
   checkCounting(world, ns, entries)
   checkAgreement(members)
@@ -266,7 +269,7 @@ async function checkRemoved(
     const revokes = (ledger.revokes.get(agent) ?? []).filter((entry) => ns.membership.counts(entry))
     const kept = entries.filter((entry) => {
       const removed = ledger.puts.get(toHex(entry.hash))?.removed.get(agent)
-      if (removed === undefined || !isRight(removed, revokes)) return false
+      if (removed === undefined || !isRight(removed, revokes) || isShared(world, machine, ns, entry)) return false
       return isExcluded(world, entry, agent, revokes) || sealings.every((hash) => removed.sealings.has(hash))
     })
     if (kept.length === 0) continue
@@ -287,6 +290,18 @@ async function checkRemoved(
       }
     }
   }
+}
+
+/** Whether an artifact was shared with an agent, or with the group, and the author of a put of it did not know that to be taken back. */
+function isShared({ ledger }: World, { id }: Machine, ns: Namespace, entry: Entry): boolean {
+  const artifact = artifactOf(ns, entry)
+  const ended = ledger.puts.get(toHex(entry.hash))?.ended
+  return [...ledger.shares].some(
+    ([name, claims]) =>
+      equalBytes(claims.artifact, artifact) &&
+      ended?.has(name) !== true &&
+      claims.audience.some((one) => one.kind === 'group' || equalBytes(one.id, id)),
+  )
 }
 
 /** Whether an agent was removed indeed by what somebody knew of it: whose revoke does not count after all removed nobody. */

@@ -74,6 +74,11 @@ export class Ledger {
     return entry
   }
 
+  /** Notes an entry of somebody's log: of one whose author was cut off right after it was durable nobody was told. */
+  find(bytes: Uint8Array): void {
+    if (!this.signed.has(toHex(decodeUnverifiedEntry(bytes).hash))) this.sign(bytes)
+  }
+
   sign(bytes: Uint8Array): Entry {
     const entry = decodeUnverifiedEntry(bytes)
     const hash = toHex(entry.hash)

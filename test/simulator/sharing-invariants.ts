@@ -79,6 +79,7 @@ async function evidenceOf(world: World, machines: readonly Machine[]): Promise<E
   const entries = await entriesOf(ns)
   const founder = machines.find(({ run }) => run?.group !== undefined && run.group.roleOf(run.machine.id) === 'owner')
   const group = founder?.run?.group
+  for await (const { bytes } of group?.allEntries() ?? []) world.groupLedger.find(bytes)
   const access = new Access(world, entries, group === undefined ? [] : await entriesOf(group), world.time.now())
   const versions = entries.flatMap((entry): Version[] => {
     const { data, keyId } = entry.header
