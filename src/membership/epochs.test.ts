@@ -103,6 +103,28 @@ describe('epochs', () => {
     expect(without(unseen)).toMatchObject({ isRotationForced: true, owed: { rotation: true } })
   })
 
+  it.each([true, false])(
+    'are no good for what an admin or the owner says to be wrapped, whoever else says so: first %s',
+    (isFirst) => {
+      const history = new History()
+      const writer = history.grant(ann, 'writer')
+      const former = history.grant(eve, 'reader')
+      history.say({ kind: 'rotate', to: to(history.genesis, former) }, { keyId: id('above') })
+      history.say({ kind: 'rotate', to: to(history.genesis, writer) }, { keyId: id('one') })
+      const wrap = (by: { author?: Uint8Array; under?: TestEntry }) =>
+        history.say({ kind: 'keys', to: [] }, { ...by, keyId: id('above'), keys: wrapping('one') })
+      const [byWriter, byOwner] = [{ author: ann, under: writer }, {}]
+      for (const by of isFirst ? [byOwner, byWriter] : [byWriter, byOwner]) wrap(by)
+      history.revoke([former], [])
+      expect(membershipOf(history)).toMatchObject({ isRotationForced: false, owed: { rotation: true } })
+      // What only a writer says forces a rotation that would not be owed otherwise.
+      const withoutOwner = history.entries.filter(
+        ({ header }) => header.kind !== 'keys' || header.author !== history.owner,
+      )
+      expect(membershipOf(history, withoutOwner).isRotationForced).toBe(true)
+    },
+  )
+
   it('lack boxes for members whom only writers say to have sealed them to, in the eyes of higher ranks', () => {
     const history = new History()
     const writer = history.grant(ann, 'writer')

@@ -43,8 +43,11 @@ export class KeyHealer {
     const keys = await this.#known(closed.keys, nameOfKey)
     let isPutOff = epochs.length < closed.epochs.length || keys.length < closed.keys.length
     let written = 0
-    if (epochs.length > 0) {
-      const healed = await this.#commit((tx, mark) => wrapEpochs(tx, mark, epochs, this.#wrapped))
+    if (closed.epochs.length > 0) {
+      const known = new Set(epochs)
+      const healed = await this.#commit((tx, mark) =>
+        wrapEpochs(tx, mark, { closed: closed.epochs, known }, this.#wrapped),
+      )
       written += healed.written
       isPutOff ||= healed.isPutOff
     }
@@ -91,18 +94,25 @@ interface Wrapped {
 async function wrapEpochs(
   tx: Transaction,
   mark: () => void,
-  epochs: readonly ClosedEpoch[],
+  { closed, known }: { readonly closed: readonly ClosedEpoch[]; readonly known: ReadonlySet<ClosedEpoch> },
   wrapped: ReadonlySet<string>,
 ): Promise<Wrapped> {
   const { keyring, membership, epoch } = tx
   if (epoch === undefined) return { names: [], isPutOff: false }
-  const isOwed = ({ id }: EpochSecret) => !isGiven(membership, keyring, id) && !wrapped.has(nameUnder(id, epoch))
-  const held = epochs.flatMap(({ id }) => keyring.epoch(id) ?? []).filter(isOwed)
-  const older = []
-  for (const one of held) if (!(await tx.mustWait(one.id))) older.push(one)
+  const older: EpochSecret[] = []
+  let isPutOff = false
+  for (const one of closed) {
+    const secret = keyring.epoch(one.id)
+    const isOwed = !isGiven(membership, keyring, one.id) && !wrapped.has(nameUnder(one.id, epoch))
+    if (secret === undefined || !isOwed) continue
+    // Both waits begin at once: what nobody has is waited for ten minutes in all.
+    const mustWait = await tx.mustWait(one.id)
+    if (!mustWait && known.has(one)) older.push(secret)
+    isPutOff ||= mustWait
+  }
   mark()
   await appendWraps(tx, epoch, older)
-  return { names: older.map(({ id }) => nameUnder(id, epoch)), isPutOff: older.length < held.length }
+  return { names: older.map(({ id }) => nameUnder(id, epoch)), isPutOff }
 }
 
 async function wrapKeys(
