@@ -299,6 +299,29 @@ test('bytes that come before their reader gives up are read', async () => {
   expect([...bytes]).toEqual([1, 2, 0, 0])
 })
 
+test('whoever waits for much is woken once it is all there, or the end is; how much has come shows meanwhile', async () => {
+  await using stack = new AsyncDisposableStack()
+  const { socket, other } = await streamOf(stack)
+  const stream = new BulkStream(socket, new Uint8Array(32))
+  const bytes = new Uint8Array(4)
+  let isThere = false
+  const reading = stream.readInto(bytes).finally(() => {
+    isThere = true
+  })
+  stream.received(Buffer.of(1, 2))
+  await new Promise((resolve) => setImmediate(resolve))
+  expect([isThere, stream.receivedBytes]).toEqual([false, 2])
+  stream.received(Buffer.of(3, 4, 5))
+  expect(await reading).toBe(4)
+  expect([...bytes, stream.receivedBytes]).toEqual([1, 2, 3, 4, 5])
+  const last = stream.readInto(bytes)
+  other.end()
+  socket.resume()
+  expect(await last).toBe(1)
+  expect(bytes[0]).toBe(5)
+  expect(await stream.readInto(bytes)).toBe(0)
+})
+
 test('what nobody waits for takes little more memory than it is long, however short the pieces that it came in', async () => {
   await using stack = new AsyncDisposableStack()
   const { socket } = await streamOf(stack)

@@ -13,6 +13,8 @@ const heldBytes = 256
 interface Target {
   readonly bytes: Uint8Array
   filled: number
+  /** When so many are there, who waits for them is woken. */
+  readonly enough: number
 }
 
 /**
@@ -27,6 +29,7 @@ export class BulkStream extends TransportStream {
   #target: Target | undefined
   #paused = false
   #told = false
+  #receivedBytes = 0
 
   /** @param socket after its handshake; what it reads is handed to `received` */
   constructor(socket: TLSSocket, agent: Uint8Array, onEnd: OnStreamEnd = () => {}) {
@@ -52,8 +55,8 @@ export class BulkStream extends TransportStream {
       this.discard(bytes.length)
       return true
     }
+    this.#receivedBytes += bytes.length
     this.#hold(this.#place(bytes))
-    this.#tell()
     this.#paused = this.#backlogBytes >= streamQueueBytes
     return !this.#paused
   }
@@ -68,7 +71,7 @@ export class BulkStream extends TransportStream {
     if (target.filled === target.bytes.length) {
       this.#target = undefined
       this.changed.open()
-    }
+    } else if (target.filled >= target.enough) this.#tell()
     return bytes.subarray(part.length)
   }
 
@@ -90,7 +93,7 @@ export class BulkStream extends TransportStream {
     this.#backlog.push(fresh.subarray(0, rest.length))
   }
 
-  /** Wakes the reader once a turn of the event loop: TLS brings bytes 16 KiB at a time. */
+  /** Wakes a reader who takes what there is, once a turn of the event loop: TLS brings bytes 16 KiB at a time. */
   #tell(): void {
     if (this.#told) return
     this.#told = true
@@ -100,33 +103,40 @@ export class BulkStream extends TransportStream {
     })
   }
 
+  get receivedBytes(): number {
+    return this.#receivedBytes
+  }
+
   async readInto(bytes: Uint8Array, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<number> {
-    const held = this.#takeBacklog(bytes)
-    if (held > 0) return held
-    const target: Target = { bytes, filled: 0 }
-    try {
-      for (;;) {
-        if (target.filled > 0) return target.filled
-        signal?.throwIfAborted()
-        if (this.closed) throw this.failure ?? cutError('closed')
-        if (this.remoteEnded) return 0
-        this.throwIfCut()
-        this.#target = target
-        // What came before the caller gave up would be lost.
-        await this.changed.wait(signal).catch((reason) => {
-          if (target.filled === 0) throw reason
-        })
-      }
-    } finally {
-      if (this.#target === target) this.#target = undefined
-    }
+    return await this.#readInto(bytes, bytes.length, signal)
   }
 
   async read({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<Uint8Array | undefined> {
     signal?.throwIfAborted()
     const bytes = Buffer.allocUnsafeSlow(pieceBytes)
-    const length = await this.readInto(bytes, { signal })
+    const length = await this.#readInto(bytes, 1, signal)
     return length === 0 ? undefined : bytes.subarray(0, length)
+  }
+
+  /** Waits for `enough` bytes at least, unless the stream ends or the caller gives up before. */
+  async #readInto(bytes: Uint8Array, enough: number, signal: AbortSignal | undefined): Promise<number> {
+    const target: Target = { bytes, filled: this.#takeBacklog(bytes), enough }
+    try {
+      while (target.filled < enough) {
+        const isOver = signal?.aborted === true || this.closed || this.remoteEnded || this.failure !== undefined
+        // What came before would be lost.
+        if (isOver && target.filled > 0) break
+        signal?.throwIfAborted()
+        if (this.closed) throw this.failure ?? cutError('closed')
+        if (this.remoteEnded) return 0
+        this.throwIfCut()
+        this.#target = target
+        await this.changed.wait(signal).catch(() => {})
+      }
+      return target.filled
+    } finally {
+      if (this.#target === target) this.#target = undefined
+    }
   }
 
   #takeBacklog(bytes: Uint8Array): number {

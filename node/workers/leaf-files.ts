@@ -2,6 +2,7 @@ import { readSync, writeSync } from 'node:fs'
 import type { PlacedLeaf } from '../../src/content/engine.ts'
 import { leafNonceBytes, openLeaf, openPieces } from '../../src/content/leaf.ts'
 import { maxBlockBytes } from '../../src/limits.ts'
+import type { BlockPlace } from '../../src/storage/index.ts'
 import { FileError, type FileFailure } from './file-error.ts'
 
 /**
@@ -34,15 +35,20 @@ export function copyLeaf({ place, digest, encryptionKey, part }: PlacedLeaf, des
 }
 
 /** The block, that far behind a multiple of `alignment`, until the next call. */
-function blockAt({ descriptor, offset, length }: PlacedLeaf['place'], behind: number): Uint8Array<ArrayBuffer> {
+function blockAt(place: BlockPlace, behind: number): Uint8Array<ArrayBuffer> {
   memory ??= pages(maxBlockBytes + alignment)
-  const block = memory.subarray(behind, behind + length)
+  const block = memory.subarray(behind, behind + place.length)
+  readFrom(place, block)
+  return block
+}
+
+/** Reads a block into memory that is as long as it. @throws FileError */
+export function readFrom({ descriptor, offset, length }: BlockPlace, block: Uint8Array): void {
   for (let done = 0; done < length; ) {
     const count = using('read', () => readSync(descriptor, block, done, length - done, offset + done))
     if (count === 0) throw new FileError({ doing: 'read', code: 'EOF', message: 'the file ends inside the block' })
     done += count
   }
-  return block
 }
 
 /** Memory that begins with a page: what could change its size V8 maps by itself. */

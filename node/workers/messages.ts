@@ -1,5 +1,6 @@
 import type { PlacedLeaf, SealingKeys } from '../../src/content/index.ts'
 import type { ErrorCode, ErrorDetails } from '../../src/errors.ts'
+import type { BlockPlace } from '../../src/storage/index.ts'
 import type { FileFailure } from './file-error.ts'
 
 /** What a worker can do. Scans live in one worker and are named by a number. */
@@ -31,7 +32,12 @@ export type Job =
   /** Answered with nothing, once what stood for shared memory that was let go of is collected. */
   | { readonly kind: 'collect' }
   /** The block's memory is moved here and back. */
-  | { readonly kind: 'digest'; readonly block: Uint8Array<ArrayBuffer> }
+  | {
+      readonly kind: 'digest'
+      readonly block: Uint8Array<ArrayBuffer>
+      /** Where it is read from first, if it is not there yet. */
+      readonly from?: BlockPlace | undefined
+    }
 
 /** To a worker. */
 export interface Request {

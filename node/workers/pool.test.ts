@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -13,6 +13,7 @@ import { WorkerPool } from './pool.ts'
 
 const MiB = 1024 * 1024
 const pools: WorkerPool[] = []
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 function openPool(size?: number): WorkerPool {
   const pool = new WorkerPool(size)
@@ -135,6 +136,28 @@ describe('the worker pool', () => {
     expect(Buffer.compare(new Uint8Array(block.buffer), memory)).toBe(0)
     const little = new Uint8Array(100)
     expect((await pool.digest(little)).block).toBe(little)
+  })
+
+  test('reads a block from its file and hashes it on a worker, once one has started', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'artifact-hub-pool-'))
+    try {
+      const bytes = seededBytes('file', 300_000)
+      await writeFile(join(folder, 'pack'), bytes)
+      await using file = await open(join(folder, 'pack'))
+      const place = { descriptor: file.fd, offset: 1_000, length: 200_000 }
+      const pool = openPool()
+      expect(pool.digestInPlace(place, new Uint8Array(200_000))).toBe(undefined)
+      for (let block = seededBytes('some', 200_000); block.length > 0; await nextTurn()) await pool.digest(block)
+      const done = await pool.digestInPlace(place, new Uint8Array(256 * 1024).subarray(0, 200_000))
+      const expected = bytes.subarray(1_000, 201_000)
+      expect(Buffer.compare(done?.block ?? new Uint8Array(), expected)).toBe(0)
+      expect(done?.block.buffer.byteLength).toBe(256 * 1024)
+      expect(Buffer.compare(done?.digest ?? expected, createHash('sha256').update(expected).digest())).toBe(0)
+      const cut = pool.digestInPlace({ ...place, offset: 200_000 }, new Uint8Array(200_000))
+      await expect(cut).rejects.toMatchObject({ code: 'EOF' })
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 
   test('hands an error of a job on with its code and details, and the worker lives', async () => {

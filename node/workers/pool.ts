@@ -12,6 +12,7 @@ import {
 } from '../../src/content/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { leafOverheadBytes } from '../../src/limits.ts'
+import type { BlockPlace } from '../../src/storage/index.ts'
 import { diskError } from '../disk/files.ts'
 import { FileError } from './file-error.ts'
 import type { Job } from './messages.ts'
@@ -173,6 +174,12 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
       return await inThreadEngine.digest(block)
     }
     return await this.#run({ kind: 'digest', block }, { slot, transfer: [block.buffer] })
+  }
+
+  digestInPlace(place: BlockPlace, into: Uint8Array<ArrayBuffer>): Promise<DigestedBlock> | undefined {
+    const slot = this.#slots[0] as WorkerSlot
+    if (place.length <= inThreadBytes || !slot.isReady) return undefined
+    return this.#run({ kind: 'digest', block: into, from: place }, { slot, transfer: [into.buffer] })
   }
 
   /** Stops the workers; what they were doing fails with CLOSED. Idempotent. */

@@ -5,7 +5,7 @@ import { ScanState } from '../../src/content/engine.ts'
 import { nonceOf, openLeaf, sealLeaf } from '../../src/content/leaf.ts'
 import { isHubError } from '../../src/errors.ts'
 import { FileError } from './file-error.ts'
-import { copyLeaf, readLeaf } from './leaf-files.ts'
+import { copyLeaf, readFrom, readLeaf } from './leaf-files.ts'
 import type { Job, Request, Response } from './messages.ts'
 
 /** One thread of the pool: does the jobs that it is sent, one after another. */
@@ -49,6 +49,7 @@ function run(job: Job, transfer: ArrayBuffer[]): unknown {
     case 'collect':
       return collect()
     case 'digest':
+      if (job.from !== undefined) readFrom(job.from, job.block)
       transfer.push(job.block.buffer)
       return { block: job.block, digest: hash('sha256', job.block, 'buffer') }
     case 'scan-open':

@@ -32,6 +32,11 @@ export interface ContentEngine {
   inFiles?(leafBytes: number): LeafFiles | undefined
   /** SHA-256 of a block that others have sent or will get. Its memory may be moved to another thread and back: the caller must own all of it, and go on with what is given. */
   digest(block: Uint8Array<ArrayBuffer>): Promise<DigestedBlock>
+  /**
+   * As `digest`, of a block that is first read into that memory from where it lies. Absent, and `undefined`, when this thread had better read it itself.
+   * @throws as `NamespaceBlocks.inPlace` says where the file cannot be read; the memory is gone then
+   */
+  digestInPlace?(place: BlockPlace, into: Uint8Array<ArrayBuffer>): Promise<DigestedBlock> | undefined
 }
 
 /** A leaf in a file, and what is wanted of it. */

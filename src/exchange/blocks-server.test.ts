@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { seededBytes } from '../content/content.test-helper.ts'
+import { inThreadEngine } from '../content/index.ts'
 import { sha256, toHex } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
 import {
   blockCreditBytes,
   blockIdleMs,
@@ -12,6 +14,7 @@ import {
   maxBlockStreamsOfAgent,
   maxRequestsWaiting,
 } from '../limits.ts'
+import type { BlockPlace, NamespaceBlocks } from '../storage/index.ts'
 import { FrameReader, FrameWriter } from './frame-stream.ts'
 import {
   type AskerFrame,
@@ -204,6 +207,41 @@ describe('a server of blocks', () => {
     await until(() => other.kinds.includes('end'))
     expect(other.kinds).toEqual(['accept', 'missing', 'missing', 'end'])
     expect(provider.server.counters.unreadable).toBe(3)
+  })
+
+  test('has blocks read where they lie by who hashes them, and sends none that is not what it should be', async () => {
+    await using swarm = new TestSwarm()
+    const held = new Map(content.blocks)
+    held.set(content.leaves[1] as string, seededBytes('damage', leafOf(content, 1).length))
+    held.delete(content.leaves[2] as string)
+    const lying: Uint8Array[] = []
+    swarm.engine = {
+      digest: async () => {
+        throw new Error('read by the thread that serves')
+      },
+      digestInPlace: ({ descriptor }, into) => {
+        if (descriptor === 3) throw new ArtifactHubError('CORRUPT', 'cut short')
+        into.set(lying[descriptor] as Uint8Array)
+        return inThreadEngine.digest(into)
+      },
+    }
+    const provider = swarm.provider('a', content, held)
+    Object.assign(provider.blocks, {
+      inPlace: async <T>(digest: Uint8Array, use: (place: BlockPlace) => Promise<T>): Promise<T | undefined> => {
+        const block = held.get(toHex(digest))
+        if (block === undefined) return undefined
+        const descriptor = content.leaves.indexOf(toHex(digest))
+        lying[descriptor] = block
+        return await use({ descriptor, offset: 0, length: block.length })
+      },
+    } satisfies Pick<NamespaceBlocks, 'inPlace'>)
+    const asker = await ask(swarm, provider)
+    asker.send(credit, request({ runs: [{ first: 0, count: 5 }] }))
+    await until(() => asker.kinds.includes('end'))
+    expect(asker.kinds).toEqual(['accept', 'leaf', 'missing', 'missing', 'missing', 'leaf', 'end'])
+    expect(asker.received.flatMap((frame) => (frame.kind === 'leaf' ? [frame.index] : []))).toEqual([0, 4])
+    expect(asker.received[1]).toMatchObject({ bytes: leafOf(content, 0) })
+    expect(provider.server.counters.unreadable).toBe(2)
   })
 
   test('sends no more than there is credit for, and reads no further ahead than its bound', async () => {

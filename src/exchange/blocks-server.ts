@@ -16,7 +16,7 @@ export interface ServeBlocksOptions {
   readonly lookup: (namespace: Uint8Array) => ServedNamespace | undefined
   readonly scheduler: Scheduler
   /** Hashes what goes out. */
-  readonly engine: Pick<ContentEngine, 'digest'>
+  readonly engine: Pick<ContentEngine, 'digest' | 'digestInPlace'>
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
 }

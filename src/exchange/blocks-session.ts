@@ -1,5 +1,5 @@
 import { decodePresentation, type Presentation } from '../capability/index.ts'
-import { Budget, type ContentEngine, type ContentRef, type Subtree } from '../content/index.ts'
+import { Budget, type ContentEngine, type ContentRef, type DigestedBlock, type Subtree } from '../content/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../errors.ts'
 import {
@@ -10,7 +10,7 @@ import {
   maxPresentations,
   maxRequestsWaiting,
 } from '../limits.ts'
-import type { NamespaceBlocks } from '../storage/index.ts'
+import type { BlockPlace, NamespaceBlocks } from '../storage/index.ts'
 import { BlockMemory } from './block-memory.ts'
 import { FrameReader, FrameWriter } from './frame-stream.ts'
 import { type BlockRequest, decodeAskerFrame, encodeFrame, type LeafRun, type ServerFrame } from './frames.ts'
@@ -25,7 +25,7 @@ export interface ServedNamespace extends NamespaceRoots {
   readonly blocks: ServedBlocks
 }
 
-type ServedBlocks = Pick<NamespaceBlocks, 'read' | 'readInto'>
+type ServedBlocks = Pick<NamespaceBlocks, 'read' | 'readInto' | 'inPlace'>
 
 /** What a server of blocks did, since it began. */
 export interface BlockServerCounters {
@@ -52,7 +52,7 @@ export interface BlockSessionOptions {
   readonly stream: PeerStream
   readonly lookup: (namespace: Uint8Array) => ServedNamespace | undefined
   readonly scheduler: Scheduler
-  readonly engine: Pick<ContentEngine, 'digest'>
+  readonly engine: Pick<ContentEngine, 'digest' | 'digestInPlace'>
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
   readonly counters: BlockServerCounters
@@ -282,19 +282,36 @@ class BlockSession {
   }
 
   async #readLeaf(leaf: Subtree, blocks: ServedBlocks, index: number): Promise<ServerFrame> {
-    let bytes = this.#memory.take(leaf.leafBytes)
-    const isRead = await this.#orMissing(async () => {
-      const length = await blocks.readInto(leaf.digest, bytes, { signal: this.#signal })
-      if (length === undefined) return undefined
-      const { block, digest } = await this.#options.engine.digest(bytes)
-      bytes = block
-      return length === leaf.leafBytes && equalBytes(digest, leaf.digest)
-    })
-    if (isRead === true) return { kind: 'leaf', index, bytes }
-    // With a thread that died its memory went.
-    if (bytes.length > 0) this.#memory.give(bytes)
-    if (isRead === false) this.#options.counters.unreadable++
+    const read = await this.#orMissing(async () => (await this.#inPlace(leaf, blocks)) ?? this.#inMemory(leaf, blocks))
+    if (read !== undefined && equalBytes(read.digest, leaf.digest)) return { kind: 'leaf', index, bytes: read.block }
+    if (read !== undefined) {
+      this.#memory.give(read.block)
+      this.#options.counters.unreadable++
+    }
     return { kind: 'missing', run: { first: index, count: 1 } }
+  }
+
+  /** Read and hashed by one thread, if one can; `undefined` when none did. */
+  async #inPlace({ digest, leafBytes }: Subtree, blocks: ServedBlocks): Promise<DigestedBlock | undefined> {
+    const { engine } = this.#options
+    const use = async (place: BlockPlace): Promise<DigestedBlock | undefined> => {
+      if (place.length !== leafBytes) return undefined
+      const into = this.#memory.take(leafBytes)
+      const digesting = engine.digestInPlace?.(place, into)
+      if (digesting === undefined) this.#memory.give(into)
+      return await digesting
+    }
+    if (engine.digestInPlace === undefined) return undefined
+    return await blocks.inPlace?.(digest, use, { signal: this.#signal })
+  }
+
+  async #inMemory({ digest, leafBytes }: Subtree, blocks: ServedBlocks): Promise<DigestedBlock | undefined> {
+    const into = this.#memory.take(leafBytes)
+    const length = await blocks.readInto(digest, into, { signal: this.#signal })
+    if (length === leafBytes) return await this.#options.engine.digest(into)
+    this.#memory.give(into)
+    if (length !== undefined) this.#options.counters.unreadable++
+    return undefined
   }
 
   /** A damaged block or a failing disk is this node's own affair: to others the block is not here. */

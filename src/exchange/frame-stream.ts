@@ -5,8 +5,8 @@ import { release } from './release.ts'
 
 /** A part up to this many bytes goes out in one write with what is before it. */
 const joinedBytes = 64 * 1024
-/** Written at a time, so that progress on a slow stream is seen inside a block. */
-const writeBytes = 256 * 1024
+/** Written at a time, so that progress on a slow stream is seen inside a block. Each takes ten steps of JavaScript and more. */
+const writeBytes = 1024 * 1024
 const prefixBytes = 5
 
 type MemoryFor = (kind: RawFrame['kind'], length: number) => Uint8Array<ArrayBuffer> | undefined
@@ -31,7 +31,7 @@ export class FrameReader {
 
   /** Bytes that the stream gave so far, those of an unfinished frame too. */
   get receivedBytes(): number {
-    return this.#receivedBytes
+    return this.#stream.receivedBytes ?? this.#receivedBytes
   }
 
   /**
@@ -72,9 +72,7 @@ export class FrameReader {
 
   async #readInto(bytes: Uint8Array, signal: AbortSignal): Promise<number> {
     if (this.#stream.readInto !== undefined) {
-      const got = await this.#stream.readInto(bytes, { signal })
-      this.#receivedBytes += got
-      return got
+      return await this.#stream.readInto(bytes, { signal })
     }
     if (this.#rest.length === 0) {
       const piece = await this.#more(signal)

@@ -168,3 +168,11 @@ const frozenRequest = [
   '030303030303030303036472756e73818203026473697a651a004c4b4065636f6465631870656e6f646573f46673746f7265',
   '641a004c4bcc',
 ].join('')
+
+test('a reader tells of bytes that the stream has, though the frame that they are of is not whole', async () => {
+  const waits = new Promise<number>(() => {})
+  const stream = { readInto: () => waits, receivedBytes: 700 } as unknown as PeerStream
+  const reader = new FrameReader(stream, 'server')
+  void reader.next(live)
+  expect(reader.receivedBytes).toBe(700)
+})

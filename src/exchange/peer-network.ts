@@ -17,11 +17,14 @@ export interface PeerStream {
    */
   read(options?: { signal?: AbortSignal | undefined }): Promise<Uint8Array | undefined>
   /**
-   * The next bytes, put into `bytes` (not empty) from its start: at least one, at most as many as fit; 0 when the other side has ended its half. Only
-   * on streams that can do it without another copy. `bytes` is not touched any more once this is settled.
+   * The next bytes, put into `bytes` (not empty) from its start: as many as fit, fewer when the other side has ended its half, the stream was cut or the
+   * signal was aborted after some had come; 0 when the other side has ended. Only on streams that can do it without another copy. `bytes` is not
+   * touched any more once this is settled.
    * @throws as `read`
    */
   readInto?(bytes: Uint8Array, options?: { signal?: AbortSignal | undefined }): Promise<number>
+  /** Bytes that have come so far, those too that nobody has read yet. Only with `readInto`, which may wait for many. */
+  readonly receivedBytes?: number
   /** Ends this half after what was written; the other side reads `undefined`. Idempotent. */
   closeWrite(): Promise<void>
   /** Ends both halves once this one is through. Idempotent. */

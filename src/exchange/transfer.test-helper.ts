@@ -5,7 +5,7 @@ import {
   type MemoryPeer,
 } from '../../test/support/memory-network.ts'
 import { MemoryBlocks, seededBytes } from '../content/content.test-helper.ts'
-import { type ContentRef, inThreadEngine, walkTree } from '../content/index.ts'
+import { type ContentEngine, type ContentRef, inThreadEngine, walkTree } from '../content/index.ts'
 import { TreeBuilder } from '../content/tree.ts'
 import { sha256, toHex } from '../encoding/index.ts'
 import { leafOverheadBytes, minChunkBytes } from '../limits.ts'
@@ -82,6 +82,8 @@ export class TestSwarm implements AsyncDisposable {
   readonly #others = new Map<string, ServedNamespace>()
   /** Agents that may read, in hex. Default: the reader. */
   readonly members = new Set<string>()
+  /** Of the providers. */
+  engine: Pick<ContentEngine, 'digest' | 'digestInPlace'> = inThreadEngine
 
   constructor(options?: MemoryNetworkOptions) {
     this.network = new MemoryNetwork(options)
@@ -117,7 +119,7 @@ export class TestSwarm implements AsyncDisposable {
     const server = serveBlocks({
       network: peer,
       scheduler: this.scheduler,
-      engine: inThreadEngine,
+      engine: this.engine,
       self: peer.agent,
       lookup: (id) => (toHex(id) === toHex(namespace) ? served : this.#others.get(`${toHex(peer.agent)} ${toHex(id)}`)),
     })
