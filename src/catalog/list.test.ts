@@ -258,6 +258,63 @@ test('a list over many artifacts is the same whichever index answers it', async 
   )
 }, 60_000)
 
+class CountingStore extends MemoryKeyValueStore {
+  rows = 0
+
+  override async get(key: Uint8Array): Promise<Uint8Array | undefined> {
+    this.rows++
+    return await super.get(key)
+  }
+
+  override async getMany(keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+    this.rows += keys.length
+    return await super.getMany(keys)
+  }
+
+  override async *entries(
+    ...call: Parameters<MemoryKeyValueStore['entries']>
+  ): ReturnType<MemoryKeyValueStore['entries']> {
+    for await (const row of super.entries(...call)) {
+      this.rows++
+      yield row
+    }
+  }
+}
+
+test('a selective list reads what it finds and not the namespace, and a page no more than about a page', async () => {
+  const artifacts = 6_000
+  const store = new CountingStore()
+  const catalog = new Catalog({ store, prefix })
+  const batch = catalog.begin()
+  for (let at = 0; at < artifacts; at++) {
+    const metadata = { half: at % 2, of: { ten: at % (artifacts / 10) }, size: at, tags: ['all', `tag-${at}`] }
+    const contentType = at % 1_000 === 0 ? 'a/rare' : 'a/a'
+    await batch.apply(makePut({ label: `${at}`, name: `name-${at}`, contentType, metadata, wallMs: at }))
+  }
+  await store.batch(batch.changes, { sync: true })
+  const cost = async (query: ListQuery): Promise<number> => {
+    store.rows = 0
+    await catalog.list(query)
+    return store.rows
+  }
+  const selective: [ListQuery, number][] = [
+    [{ metadataFilter: { 'of.ten': 7 } }, 10],
+    [{ metadataFilter: { of: { ten: { $in: [7, 8] } } } }, 20],
+    [{ metadataFilter: { size: { $gt: 10, $lt: 14 } } }, 3],
+    [{ metadataFilter: { size: { $gte: artifacts - 5 } } }, 5],
+    [{ metadataFilter: { tags: { $prefix: 'tag-59' } } }, 111],
+    [{ metadataFilter: { tags: 'tag-77', half: 1, size: { $exists: true } } }, 1],
+    [{ contentType: 'a/rare' }, 6],
+    [{ namePrefix: 'name-123' }, 11],
+    [{ createdAfter: new Date(artifacts - 5) }, 10],
+    [{ metadataFilter: { 'of.ten': 7 }, order: { by: 'name' } }, 10],
+  ]
+  for (const [query, found] of selective)
+    expect(await cost(query), JSON.stringify(query)).toBeLessThanOrEqual(4 * found + 20)
+  for (const query of [{}, { metadataFilter: { half: 1 } }, { metadataFilter: { tags: 'all' }, limit: 10 }])
+    expect(await cost(query), JSON.stringify(query)).toBeLessThanOrEqual(4 * (query.limit ?? 100) + 20)
+})
+
 test('nothing unchanged is left out or shown twice while others write', async () => {
   const write = fc.record({
     at: fc.nat(30),

@@ -30,6 +30,8 @@ const maxPackBytes = 600_000
 export class SimulatedMachine {
   readonly disk: SimulatedDisk
   readonly store: MemoryKeyValueStore
+  /** How far its clock is ahead of what it would be, milliseconds. */
+  aheadMs = 0
   readonly #seed: number
 
   constructor(seed: number, disk = new SimulatedDisk(), store: MemoryKeyValueStore = new WatchedStore()) {
@@ -49,7 +51,7 @@ export class SimulatedMachine {
     // Another sequence at every start, for what was drawn before a crash must not be drawn again.
     const chance = numbers(this.#seed + 7_919 * this.disk.operations + 1)
     let wallMs = 1_700_000_000_000
-    const now = () => wallMs++
+    const now = () => this.aheadMs + wallMs++
     const resources = new AsyncDisposableStack()
     try {
       const agent = new AgentKey(bytes(identity, 32))
