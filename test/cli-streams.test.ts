@@ -50,6 +50,17 @@ describe('the CLI as a process', () => {
     expect((await place.json<{ findings: unknown[] }>(['check'])).findings).toEqual([])
   })
 
+  test('a folder as standard input is refused, and not taken for nothing', async () => {
+    for (const command of [
+      ['put', '-', '--name', 'folder'],
+      ['snippet', 'folder', '--text'],
+    ]) {
+      const done = await place.runInShell('"$0" "$@" < .', [...command, '--json'])
+      expect([done.exitCode, errorOf(done).code]).toEqual([2, 'INVALID_ARGUMENT'])
+    }
+    expect(await place.json<{ items: unknown[] }>(['ls', '--prefix', 'folder'])).toMatchObject({ items: [] })
+  })
+
   test('a closed pipe ends it quietly', async () => {
     const { id } = await place.json<{ id: string }>(['put', '-', '--name', 'to-head'], { input: large })
     const child = place.start(['cat', id])

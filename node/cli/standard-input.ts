@@ -1,9 +1,14 @@
+import { fstatSync } from 'node:fs'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { maxCapabilityBytes } from '../../src/limits.ts'
 import type { Session } from './session.ts'
 
-/** Standard input, closed when the session is told to stop. */
+/**
+ * Standard input, closed when the session is told to stop.
+ * @throws INVALID_ARGUMENT for a folder, of which Node says that it is empty
+ */
 export function standardInput(session: Session): NodeJS.ReadStream {
+  if (fstatSync(0).isDirectory()) throw new ArtifactHubError('INVALID_ARGUMENT', 'standard input is a directory')
   if (process.stdin.isTTY) session.note('reading from the terminal; end with Ctrl-D')
   // A pending read of a pipe would keep the process alive after the command has been stopped.
   session.signal.addEventListener('abort', () => process.stdin.destroy(), { once: true })
