@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { HybridClock } from '../src/log/index.ts'
 import { incarnationStampKey } from '../src/namespace/index.ts'
 import { composeNode } from './compose-node.ts'
-import { DataDir, DiskReserve, LevelStore, openIncarnation } from './disk/index.ts'
+import { DataDir, LevelStore, openIncarnation, reserveOf } from './disk/index.ts'
 import { gatewaySettings } from './gateway/gateway-options.ts'
 import { loadIdentity } from './identity.ts'
 import { startNetwork } from './network/index.ts'
@@ -48,7 +48,7 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
         path: join(dataDir, 'db'),
         // The folder for packs is made when the database is there.
         mustExist: existsSync(packs),
-        reserve: new DiskReserve(join(dataDir, 'reserve')),
+        reserve: reserveOf(dataDir),
       }),
     )
     const { incarnation, fresh, seal } = await openIncarnation({

@@ -1,6 +1,7 @@
 import { chmod, mkdir, open, readdir, readFile, realpath, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { ArtifactHubError } from '../../src/errors.ts'
+import { ArtifactHubError, isHubError } from '../../src/errors.ts'
+import { DiskReserve } from './disk-reserve.ts'
 import { absolutePath, diskError, nodeFiles, systemCode } from './files.ts'
 import { DirectoryLock } from './lock.ts'
 
@@ -34,7 +35,7 @@ export class DataDir implements AsyncDisposable {
   static async open(options: { readonly path: string }): Promise<DataDir> {
     try {
       const path = await prepare(absolutePath(options.path))
-      const lock = await DirectoryLock.acquire(path, options.path)
+      const lock = await acquireLock(path, options.path)
       try {
         // Again, now that nobody else can be changing it.
         if (!(await checkContent(path))) await writeFormat(path)
@@ -60,6 +61,19 @@ export class DataDir implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+/** On a full disk at the cost of the reserve: nobody else has the directory open then, and reading and deleting take a lock, too. */
+async function acquireLock(path: string, forUser: string): Promise<DirectoryLock> {
+  return await DirectoryLock.acquire(path, forUser).catch(async (error) => {
+    if (!isHubError(error, 'STORAGE_FULL') || !(await reserveOf(path).release())) throw error
+    return await DirectoryLock.acquire(path, forUser)
+  })
+}
+
+/** What is given back of a data directory when its disk is full. */
+export function reserveOf(path: string): DiskReserve {
+  return new DiskReserve(join(path, 'reserve'))
 }
 
 async function prepare(path: string): Promise<string> {

@@ -3,8 +3,7 @@
  * else in one LevelDB database. README.md has the formats and what happens when things fail.
  */
 export { type ListedBlocks, NamespaceBlockstore } from './blockstore.ts'
-export { DataDir } from './data-dir.ts'
-export { DiskReserve } from './disk-reserve.ts'
+export { DataDir, reserveOf } from './data-dir.ts'
 export { openIncarnation } from './incarnation.ts'
 export { LevelStore, type LevelStoreOptions } from './level-store.ts'
 export type { PackNamespace } from './pack-namespace.ts'

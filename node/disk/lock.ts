@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { ArtifactHubError } from '../../src/errors.ts'
+import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import { diskError, systemCode } from './files.ts'
 import { isNearby, isRunning, ownIdentity, type ProcessIdentity } from './process-identity.ts'
 
@@ -35,7 +35,7 @@ export class DirectoryLock {
   /**
    * @param directory where the folder `lock` is or goes
    * @param forUser the directory as the user knows it, for messages
-   * @throws LOCKED naming the process that holds it; STORAGE_FULL, STORAGE_FAILED
+   * @throws LOCKED naming the process that holds it; STORAGE_FULL when nobody does; STORAGE_FAILED
    */
   static async acquire(directory: string, forUser: string): Promise<DirectoryLock> {
     const folder = join(directory, 'lock')
@@ -60,9 +60,12 @@ export class DirectoryLock {
       }
       await writeFile(held, '', { flag: 'wx', mode: 0o600 })
       return new DirectoryLock([held, claim])
-    } catch (error) {
+    } catch (cause) {
       for (const path of [held, claim, draft]) await unlink(path).catch(() => {})
-      throw diskError(error, `lock ${forUser}`)
+      const error = diskError(cause, `lock ${forUser}`)
+      // Whoever has it matters more than that there is no room to ask.
+      const other = isHubError(error, 'STORAGE_FULL') ? await firstRival(folder, id).catch(() => undefined) : undefined
+      throw other === undefined ? error : lockedError(other.claim, forUser)
     }
   }
 

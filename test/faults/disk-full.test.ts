@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -124,6 +124,45 @@ test('a disk that somebody else fills stops writes, not reads, and writes go on 
   const data = bytesOf(random, 2_000_000)
   const { id } = await node.client.artifact.create({ name: 'after', data })
   expect(sha256Of(await node.client.artifact.download({ artifactId: id }))).toBe(sha256Of(data))
+  expect((await node.check({ readData: true })).findings).toEqual([])
+}, 120_000)
+
+test('on a disk that somebody else filled to the last byte a node starts, reads, and makes room', async () => {
+  await run('mount', ['-o', 'remount,size=200m', mounted as string])
+  const dataDir = join(mounted as string, 'data')
+  const reserve = join(dataDir, 'reserve')
+  const ledger = new Ledger()
+  const create = async (node: ArtifactHubNode, sizeBytes: number) => {
+    const data = bytesOf(random, sizeBytes)
+    const key = ledger.begin({ kind: 'create', name: `${sizeBytes}`, sha256: sha256Of(data) })
+    const made = await node.client.artifact.create({ name: `${sizeBytes}`, data })
+    ledger.acknowledge(key, made)
+    return made.id
+  }
+  let largeId: string
+  {
+    await using node = await startNode({ network: 'offline', dataDir })
+    largeId = await create(node, 3_000_000)
+    for (let at = 0; at < 50; at++) await create(node, 30_000 + at)
+    await eventually(async () => expect((await stat(reserve)).size).toBeGreaterThan(10_000_000))
+  }
+  await writeFile(ballast(), Buffer.alloc(300_000_000)).catch((error) => expect(error.code).toBe('ENOSPC'))
+  await expect(writeFile(join(dataDir, 'more'), 'x')).rejects.toMatchObject({ code: 'ENOSPC' })
+  await rm(join(dataDir, 'more'))
+  {
+    await using node = await startNode({ network: 'offline', dataDir })
+    await ledger.verify(node.client)
+    // The disk is still too full for a lock of its own.
+    await writeFile(join(mounted as string, 'ballast too'), Buffer.alloc(300_000_000)).catch(() => {})
+    await expect(startNode({ network: 'offline', dataDir })).rejects.toMatchObject({ code: 'LOCKED' })
+    await rm(join(mounted as string, 'ballast too'))
+    const key = ledger.begin({ kind: 'delete', artifactId: largeId })
+    await node.client.artifact.delete({ artifactId: largeId })
+    ledger.acknowledge(key)
+    expect((await node.gc({ now: true })).freedBytes).toBeGreaterThan(2_900_000)
+  }
+  await using node = await startNode({ network: 'offline', dataDir })
+  await ledger.verify(node.client)
   expect((await node.check({ readData: true })).findings).toEqual([])
 }, 120_000)
 
