@@ -217,7 +217,7 @@ export interface ArtifactStatus {
 export interface ReplicationApi {
   /**
    * What happens to artifacts, by any member, in the order in which this node learns of it; from the moment of this call on, if
-   * no cursor says from where. A namespace that is deleted takes its events along. What was shared and is not any more is told as `unshared`, also after a restart for
+   * no cursor says from where: what `list`, `listShared` or `get` could show before is not told, and all that comes after is. A namespace that is deleted takes its events along. What was shared and is not any more is told as `unshared`, also after a restart for
    * who goes on from a cursor; who watches one artifact is told so at once, and the watch ends.
    * @throws INVALID_ARGUMENT for a cursor that is not one, NOT_FOUND for one that is too old: list, and watch from now on
    */

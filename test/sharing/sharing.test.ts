@@ -248,3 +248,23 @@ test('from now on: earlier versions are not for the recipient', async () => {
   )
   expect(['NOT_FOUND', 'ACCESS_DENIED']).toContain(failure)
 })
+
+test('a watch that begins once a share is listed does not tell of it, and of all that comes after', async () => {
+  await using nodes = new TestNodes()
+  const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]
+  await acquaint(alice, bob)
+  const { artifact } = alice.node.client
+  const theirs = bob.node.client.artifact
+  for (let at = 0; at < 6; at++) {
+    const name = `report ${at}`
+    const { id: artifactId } = await artifact.create({ name, data: Buffer.from(name) })
+    await artifact.share({ artifactId, withAgents: ['bob'] })
+    // As soon as it is there: what brings it may not be through.
+    while (!(await shared(bob)).includes(name)) await new Promise((resolve) => setImmediate(resolve))
+    const events = theirs.watch()[Symbol.asyncIterator]()
+    const first = events.next()
+    await artifact.update({ artifactId, data: Buffer.from('two') })
+    expect((await first).value).toMatchObject({ kind: 'updated', artifactId, artifact: { version: 2 } })
+    await events.return?.()
+  }
+})
