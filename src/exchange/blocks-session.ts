@@ -88,7 +88,8 @@ class BlockSession {
   readonly #signal: AbortSignal
   readonly #readAhead: Budget
   readonly #gate = new Gate()
-  readonly #memory = new BlockMemory(blockReadAheadBytes + 2 * blockCreditBytes)
+  /** Twice what blocks may need: they lie in memory that longer ones were in. What is let go of and taken anew has the collector run. */
+  readonly #memory = new BlockMemory(2 * (blockReadAheadBytes + 2 * blockCreditBytes))
   /** Blocks that were sent and not yet taken off the stream by the other side, each with how many bytes were sent with it. */
   readonly #sent: { readonly sentBytes: number; readonly memory: Uint8Array<ArrayBuffer> }[] = []
   #sentBytes = 0

@@ -83,7 +83,8 @@ export class Transfer implements LaneHost {
   readonly #writer: BlockWriter
   readonly #stop = new AbortController()
   readonly #unstored: Budget
-  readonly #memory = new BlockMemory(maxUnstoredBytes)
+  /** Twice what blocks may need: they lie in memory that longer ones were in. */
+  readonly #memory = new BlockMemory(2 * maxUnstoredBytes)
   readonly #wants = new Wants()
   /** Blocks that a node above them told of, and that are not known to be here. Nodes stay. */
   readonly #known = new Map<string, Subtree>()
