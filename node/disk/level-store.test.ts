@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -142,6 +142,37 @@ test.skipIf(!isRoot)(
   },
   60_000,
 )
+
+test.skipIf(!isRoot)(
+  'a database that is gone when it opens itself again is CORRUPT, and none is made in its place (a tmpfs, so root only)',
+  async () => {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', dir])
+    const [current, aside] = [join(dir, 'db', 'CURRENT'), join(dir, 'put aside')]
+    try {
+      await using store = await LevelStore.open({ path: join(dir, 'db') })
+      await store.batch([put(key(1), key(1))], { sync: true })
+      const fill = async () => {
+        for (let i = 0; ; i++) await store.batch([put(key(2, i), new Uint8Array(300_000))], { sync: true })
+      }
+      await expect(fill()).rejects.toMatchObject({ code: 'STORAGE_FULL' })
+      execFileSync('mount', ['-o', 'remount,size=64m', dir])
+      await rename(current, aside)
+      await expect(store.get(key(1))).rejects.toMatchObject({ code: 'CORRUPT' })
+      await rename(aside, current)
+      expect(await store.get(key(1))).toEqual(key(1))
+    } finally {
+      execFileSync('umount', ['-l', dir])
+    }
+  },
+)
+
+test('a database that was there before must be there, with its file CURRENT', async () => {
+  const path = join(dir, 'db')
+  await expect(LevelStore.open({ path, mustExist: true })).rejects.toMatchObject({ code: 'CORRUPT', details: { path } })
+  await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' })
+  await (await LevelStore.open({ path })).close()
+  await (await LevelStore.open({ path, mustExist: true })).close()
+})
 
 test('its folder is for its owner alone, also one that was made wider before', async () => {
   const path = join(dir, 'db')

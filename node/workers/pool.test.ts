@@ -318,6 +318,10 @@ describe('the worker pool', () => {
     for (const outcome of await outcomes) expect(outcome).toEqual({ status: 'rejected', reason: withCode('CLOSED') })
     await expect(pool.seal(new Uint8Array(MiB), testKeys)).rejects.toEqual(withCode('CLOSED'))
     scan.close()
+    const late = pool.openScan(testKeys.chunking)
+    await expect(late.update(new Uint8Array(MiB))).rejects.toEqual(withCode('CLOSED'))
+    late.close()
+    if (process.platform === 'linux') expect(await threads()).toBe(0)
   })
 
   test('keeps a process alive while it works and not a moment longer', async () => {

@@ -39,6 +39,8 @@ test.runIf(process.platform === 'linux')(
     await using _ = await startNode({ network: 'offline', dataDir: place.dataDir })
     const names = seen.map(({ name }) => name)
     expect(names).toEqual(expect.arrayContaining(['FORMAT.new', 'identity.key.new', 'agent.new', 'incarnation.new']))
+    // So is its own name, in the folder that it is in.
+    expect(names).toContain(basename(place.path))
     // Their names are, after them.
     for (const name of ['FORMAT.new', 'identity.key.new', 'agent.new', 'incarnation.new'])
       expect(names.slice(names.indexOf(name)), name).toContain('data')
