@@ -153,4 +153,15 @@ describe('what a node remembers', () => {
     const cut = await storeWith(key, concatBytes(value, fill(1, 0)))
     await expect(load(cut)).rejects.toMatchObject({ code: 'CORRUPT' })
   })
+
+  test('a contact keeps its name, with a byte order mark at its start too', async () => {
+    const named = { ...contact, name: '\ufeffagent-a' }
+    expect(await loadContacts(await stored(putContact(named)))).toEqual([named])
+  })
 })
+
+async function stored(change: KeyValueChange): Promise<MemoryKeyValueStore> {
+  const store = new MemoryKeyValueStore()
+  await store.batch([change], { sync: true })
+  return store
+}

@@ -1,5 +1,4 @@
-import { decode } from '@ipld/dag-cbor'
-import { encodeCanonical } from '../encoding/index.ts'
+import { decodeCanonical, encodeCanonical } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { Place } from './keys.ts'
 import { metadataText, parseMetadata } from './metadata.ts'
@@ -204,12 +203,7 @@ function readRoot([digest, codec, inline, sizeBytes, storedBytes, keyId]: RootFi
 }
 
 function decodeRow<T>(row: Uint8Array): T {
-  let value: unknown
-  try {
-    value = decode(row)
-  } catch (cause) {
-    throw new ArtifactHubError('CORRUPT', 'a row of the catalog is not DAG-CBOR', { cause })
-  }
+  const value = decodeCanonical(row, { maxBytes: row.length, what: 'a row of the catalog' })
   if (!Array.isArray(value)) throw new ArtifactHubError('CORRUPT', 'a row of the catalog is not a list')
   return value as T
 }

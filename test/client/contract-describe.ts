@@ -120,6 +120,7 @@ export function describeContract(open: OpenClient): void {
         ['right-to-left text and overrides', '\u202etxt.exe\u202c שלום مرحبا'],
         ['zero-width joiners', '👩\u200d👩\u200d👧\u200d👦\u200b\ufeff'],
         ['astral characters', '𝕏𐍈🂡'],
+        ['a byte order mark at its start', '\ufeffreport.txt'],
         ['a noncharacter', 'a\uffffb\ufffeb'],
         ['line and paragraph separators', 'a\u2028b\u2029c\u0085d'],
         ['a private use character', '\ue000'],

@@ -38,7 +38,7 @@ export async function loadContacts(store: KeyValueStore): Promise<(ContactRow | 
   const rows: (ContactRow | GroupContactRow)[] = []
   for await (const [key, value] of nodeRows(store, 'contacts')) {
     const { agent, addresses, group, peers } = decode(value)
-    const name = new TextDecoder().decode(key)
+    const name = Buffer.from(key).toString()
     if (isBytes32(group) && Array.isArray(peers)) rows.push({ name, group, peers: peers.map(peerOf) })
     else if (isBytes32(agent) && isTexts(addresses)) rows.push({ name, agent, addresses })
     else throw damaged()
