@@ -101,6 +101,15 @@ describe('content through the CLI', () => {
     expect(await readFile(join(place.folder, 'once.txt'), 'utf8')).toBe('new')
   })
 
+  test('a snippet of standard input is every byte of it, or refused', async () => {
+    const marked = Buffer.from('\ufefftext')
+    const { id } = await place.json<Shown>(['snippet', 'marked', '--text'], { input: marked })
+    expect((await place.run(['cat', id])).stdout.equals(marked)).toBe(true)
+    await place.json(['snippet', 'json'], { input: Buffer.from('\ufeff{"a":1}') })
+    const refused = await place.run(['snippet', 'bytes', '--text', '--json'], { input: Buffer.from([0x61, 0xff]) })
+    expect([refused.exitCode, errorOf(refused).code]).toEqual([2, 'INVALID_ARGUMENT'])
+  })
+
   test('a snippet is JSON, or text as it is', async () => {
     const value = await place.json<Shown>(['snippet', 'config.json', '{"model":"x"}'])
     expect(JSON.parse((await place.run(['cat', value.id])).stdout.toString())).toEqual({ model: 'x' })

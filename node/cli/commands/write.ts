@@ -1,5 +1,5 @@
 import { basename } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { buffer } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import type { Artifact, Client, Json, UpdateOptions } from '../../../sdk/client.ts'
 import type { ReplicaOptions, WrittenArtifact } from '../../../sdk/peer-client.ts'
@@ -166,7 +166,7 @@ async function snippet(
   given: string | undefined,
 ): Promise<void> {
   const metadata = describedMetadata(options)
-  const source = given === undefined || given === '-' ? await text(standardInput(session)) : given
+  const source = given === undefined || given === '-' ? textOf(await buffer(standardInput(session)), options) : given
   const content: Json = options.text ? source : parseSnippet(source)
   const { client, copies } = await writer(session, options)
   const { namespace, signal } = session
@@ -174,6 +174,17 @@ async function snippet(
     session,
     await client.artifact.createSnippet({ name, content, metadata, namespace, signal, ...copies }),
   )
+}
+
+/** As text it keeps a byte order mark, which JSON has none of. */
+function textOf(bytes: Uint8Array, options: { text?: boolean }): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: options.text === true }).decode(bytes)
+  } catch (cause) {
+    throw new ArtifactHubError('INVALID_ARGUMENT', 'standard input is not UTF-8 text; to store it as it is use put', {
+      cause,
+    })
+  }
 }
 
 function parseSnippet(source: string): Json {
