@@ -12,10 +12,8 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
   const { ns } = owner
   const group = machines.find(({ run }) => run?.group?.roleOf(run.machine.id) === 'owner')?.run?.group
   if (ns === undefined || group === undefined) return 'there is no group'
-  for (const { run, id, isHonest, name } of machines) {
-    const isMember = isHonest && group.roleOf(id) !== undefined
-    if (isMember && (run?.group === undefined || !equalBytes(run.group.vectorHash, group.vectorHash)))
-      return `the group of ${name}`
+  for (const { run, name } of groupMembersOf(machines, group)) {
+    if (run?.group === undefined || !equalBytes(run.group.vectorHash, group.vectorHash)) return `the group of ${name}`
   }
   const known = ns.newestDescriptor(group.id)
   const epoch = group.membership.groups.epoch?.epoch
@@ -28,6 +26,14 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
     if (behind !== undefined) return `${machine.name}: ${behind}`
   }
   return undefined
+}
+
+/** As `membersOf`, of the group: copies of its owner's machine hear of each other only by others whom neither has removed. */
+function groupMembersOf(machines: readonly Machine[], group: Namespace): Machine[] {
+  const founders = machines.filter(({ id, run }) => run?.group !== undefined && group.roleOf(id) === 'owner')
+  const isIn = ({ isHonest, id }: Machine, log: Namespace | undefined) => isHonest && log?.roleOf(id) !== undefined
+  const between = machines.some((one) => !founders.includes(one) && founders.every(({ run }) => isIn(one, run?.group)))
+  return between ? machines.filter((one) => isIn(one, group)) : founders.slice(0, 1)
 }
 
 async function behindOf(

@@ -161,6 +161,8 @@ class Scenario {
     await this.#sharing.end(this.#machines)
     // What ends soon has ended then.
     await this.#time.pass(100_000)
+    // Who writes last is to know all: whom it asks of the group it draws.
+    if (!(await this.#time.until(this.#isInStep()))) await this.#quiet()
     const last = await this.#sharing.writeAll(this.#machines)
     await this.#quiet()
     await checkEnd(this.world, this.#machines)
