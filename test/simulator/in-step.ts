@@ -17,23 +17,38 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
   }
   const known = ns.newestDescriptor(group.id)
   const epoch = group.membership.groups.epoch?.epoch
-  if (known !== undefined && epoch !== undefined && !equalBytes(known.epoch, epoch)) return 'the group’s epoch'
+  const apart = foundersApart(machines, group)
+  if (apart.length === 0 && known !== undefined && epoch !== undefined && !equalBytes(known.epoch, epoch))
+    return 'the group’s epoch'
   const auth = (await ns.authIds()).ids.map(toHex)
   for (const machine of machines) {
     if (!machine.isHonest || machine.isStubborn || ns.roleOf(machine.id) !== undefined || isMistaken(machine, ns))
       continue
+    if (apart.includes(machine)) continue
     const behind = await behindOf(machine, ns, auth)
     if (behind !== undefined) return `${machine.name}: ${behind}`
   }
   return undefined
 }
 
-/** As `membersOf`, of the group: copies of its owner's machine hear of each other only by others whom neither has removed. */
+/** As `membersOf`, of the group. */
 function groupMembersOf(machines: readonly Machine[], group: Namespace): Machine[] {
+  const apart = foundersApart(machines, group)
+  return apart.length > 0 ? apart.slice(0, 1) : machines.filter((one) => isIn(one, group))
+}
+
+/**
+ * Machines of the group's owner if there are several and nobody is between: they hear of each other only by others whom neither has removed. Two groups by one name
+ * they are then: each goes by an epoch of its own, and what a namespace records is that of one.
+ */
+export function foundersApart(machines: readonly Machine[], group: Namespace): Machine[] {
   const founders = machines.filter(({ id, run }) => run?.group !== undefined && group.roleOf(id) === 'owner')
-  const isIn = ({ isHonest, id }: Machine, log: Namespace | undefined) => isHonest && log?.roleOf(id) !== undefined
-  const between = machines.some((one) => !founders.includes(one) && founders.every(({ run }) => isIn(one, run?.group)))
-  return between ? machines.filter((one) => isIn(one, group)) : founders.slice(0, 1)
+  const isBetween = (one: Machine) => !founders.includes(one) && founders.every(({ run }) => isIn(one, run?.group))
+  return founders.length < 2 || machines.some(isBetween) ? [] : founders
+}
+
+function isIn({ isHonest, id }: Machine, group: Namespace | undefined): boolean {
+  return isHonest && group?.roleOf(id) !== undefined
 }
 
 async function behindOf(
@@ -69,7 +84,11 @@ async function behindOf(
   return undefined
 }
 
-/** Whether a machine holds its agent for a member by a grant that came to nothing, for the admin who gave it forked: nobody tells it so. */
+/**
+ * Whether a machine holds its agent for a member by a grant that came to nothing, for the admin who gave it forked: nobody tells it so, also if its agent was a member
+ * by another grant before.
+ */
 export function isMistaken({ ns: own, id }: Machine, ns: Namespace): boolean {
-  return own?.roleOf(id) !== undefined && !ns.hadRole(id)
+  const live = own?.membership.grantsOf(id) ?? []
+  return ns.roleOf(id) === undefined && live.some(({ hash }) => ns.membership.grantOf(hash) === undefined)
 }

@@ -4,7 +4,7 @@ import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import { decodeUnverifiedEntry, type Entry } from '../../src/log/index.ts'
 import { type Namespace, NamespaceKeys, type Share } from '../../src/namespace/index.ts'
 import { Access, isForGroup } from './access.ts'
-import { isMistaken } from './in-step.ts'
+import { foundersApart, isMistaken } from './in-step.ts'
 import { checkRebuilt, hexed, isShown, membersOf } from './invariants.ts'
 import type { Machine, World } from './machine.ts'
 import { type Reach, reachesIn } from './reach.ts'
@@ -49,13 +49,15 @@ export async function checkSharing(
   const evidence = await evidenceOf(world, machines)
   checkOwed(evidence)
   await checkListed(evidence)
+  const apart = evidence.group === undefined ? [] : foundersApart(machines, evidence.group)
   const tally: SharingTally = { read: 0, refused: 0, late: 0, closed: 0, apart: 0 }
   for (const machine of machines) {
     if (
       !machine.isHonest ||
       machine.isStubborn ||
       evidence.access.isMember(machine.id) ||
-      isMistaken(machine, evidence.ns)
+      isMistaken(machine, evidence.ns) ||
+      apart.includes(machine)
     )
       continue
     await checkFollower(evidence, machine, last, tally)
