@@ -47,7 +47,8 @@ export class Access {
 
   /** As `after`, of what may be in force. */
   possiblyAfter(agent: Uint8Array, artifact: Uint8Array): number | undefined {
-    return lowest(this.#shares(agent, artifact, ['given', 'maybe']))
+    const unsent = this.#unsentOf(artifact).filter((claims) => isFor(claims, agent) || isForGroup(claims))
+    return lowest([...this.#shares(agent, artifact, ['given', 'maybe']), ...unsent])
   }
 
   /** As `after`, of what was ever shared with an agent, or with the group if it ever was in it. */
@@ -56,7 +57,7 @@ export class Access {
   }
 
   everShared(agent: Uint8Array, artifact: Uint8Array): ShareClaims[] {
-    return this.#of(artifact).filter(
+    return [...this.#of(artifact), ...this.#unsentOf(artifact)].filter(
       (claims) => isFor(claims, agent) || (isForGroup(claims) && this.#everInGroup(agent)),
     )
   }
@@ -89,6 +90,10 @@ export class Access {
 
   #of(artifact: Uint8Array): ShareClaims[] {
     return [...this.#world.ledger.shares.values()].filter((claims) => equalBytes(claims.artifact, artifact))
+  }
+
+  #unsentOf(artifact: Uint8Array): ShareClaims[] {
+    return [...this.#world.ledger.unsent.values()].filter((claims) => equalBytes(claims.artifact, artifact))
   }
 
   #standingOf(claims: ShareClaims): Standing {

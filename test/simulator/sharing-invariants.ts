@@ -79,6 +79,14 @@ async function evidenceOf(world: World, machines: readonly Machine[]): Promise<E
   const [owner] = machines as [Machine]
   const ns = owner.ns as Namespace
   const entries = await entriesOf(ns)
+  for (const { header } of entries) {
+    if (header.kind !== 'share' || header.data === undefined) continue
+    for (const { share } of await ns.sharesOf(ns.artifactOf(header.data.artifactSalt))) {
+      const { claims } = share
+      const name = toHex(claims.jti)
+      if (claims.kind === 'share' && !world.ledger.shares.has(name)) world.ledger.unsent.set(name, claims)
+    }
+  }
   const founder = machines.find(({ run }) => run?.group !== undefined && run.group.roleOf(run.machine.id) === 'owner')
   const group = founder?.run?.group
   for await (const { bytes } of group?.allEntries() ?? []) world.groupLedger.find(bytes)
