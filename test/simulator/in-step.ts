@@ -1,4 +1,4 @@
-import { timeOf } from '../../src/capability/index.ts'
+import { type Capability, type ShareClaims, timeOf } from '../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import type { Namespace } from '../../src/namespace/index.ts'
 import type { Machine } from './machine.ts'
@@ -25,7 +25,7 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
     if (!machine.isHonest || machine.isStubborn || ns.roleOf(machine.id) !== undefined || isMistaken(machine, ns))
       continue
     if (apart.includes(machine)) continue
-    const behind = await behindOf(machine, ns, auth)
+    const behind = await behindOf(machine, machines, auth)
     if (behind !== undefined) return `${machine.name}: ${behind}`
   }
   return undefined
@@ -52,16 +52,21 @@ function isIn({ isHonest, id }: Machine, group: Namespace | undefined): boolean 
 }
 
 async function behindOf(
-  { partial, run, now }: Machine,
-  ns: Namespace,
+  machine: Machine,
+  machines: readonly Machine[],
   auth: readonly string[],
 ): Promise<string | undefined> {
+  const { partial, run, now } = machine
+  const ns = machines[0]?.ns as Namespace
   // By one whose issuer's clock was ahead nothing is given until it begins. By one whose issuer's grant came to nothing, for the admin who gave it forked, nothing
   // is ever given, and no reason told: its issuer never could write.
   const live = (run?.follower.live() ?? []).filter(
     ({ claims }) => timeOf(claims, now()) !== 'not-yet' && ns.isIssued(claims),
   )
   if (live.length === 0) return undefined
+  // That all of it has ended, nobody tells who has nothing and knows only of former members, for these have nothing any more either.
+  const isOver = live.every(({ claims }) => ns.membership.refusalOf(claims) !== undefined)
+  if (partial === undefined && isOver && !knowsHolder(machine, machines, live)) return undefined
   if (partial === undefined) return 'has nothing yet'
   // It may have more: what liars told it themselves, and others do not tell of any more.
   const held = new Set((await partial.authIds()).ids.map(toHex))
@@ -82,6 +87,18 @@ async function behindOf(
       if (!(await partial.hasEntry(hash))) return `entries of ${toHex(artifact).slice(0, 8)}`
   }
   return undefined
+}
+
+/** Whether somebody whom a machine was told to ask for what is shared with it has anything of the namespace. */
+function knowsHolder(
+  { mail, id }: Machine,
+  machines: readonly Machine[],
+  live: readonly Capability<ShareClaims>[],
+): boolean {
+  const named = new Set(live.flatMap(({ claims }) => [...(mail.get(toHex(claims.jti))?.from ?? [])]))
+  return machines.some(
+    (one) => !equalBytes(one.id, id) && named.has(toHex(one.id)) && (one.ns ?? one.partial) !== undefined,
+  )
 }
 
 /**
