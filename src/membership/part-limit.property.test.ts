@@ -93,4 +93,20 @@ describe('the limit of a chain for who holds a part', () => {
       }),
     )
   })
+
+  it.each(['one place', 'as many places'])(
+    'is soon told where a thousand adopts name %s of a long chain',
+    (where) => {
+      const [first, ...others] = Array.from({ length: 20_000 }, (_, at) => at)
+      const links = treeOf([first as number, ...others.map(() => 1)])
+      const adopts = Array.from({ length: 1_000 }, (_, at) => ({
+        seq: where === 'one place' ? 10 : 10 + at * 19,
+        hash: `x${where === 'one place' ? 0 : at}`,
+      }))
+      const counting = countingOf({ cuts: [], adopts, links }, limitOfPart, links)
+      // Below, a number says it all; what is named is not held, and in the way of all that stands above.
+      expect(counting).toEqual(links.slice(0, 10).map(({ hash }) => hash))
+    },
+    15_000,
+  )
 })
