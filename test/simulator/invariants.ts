@@ -41,6 +41,7 @@ export async function checkEnd(world: World, machines: readonly Machine[]): Prom
     world.ledger.find(bytes)
     entries.push(decodeUnverifiedEntry(bytes))
   }
+  await findInGroup(world, machines)
   checkNothingLost(world, members, entries)
   checkCounting(world, ns, entries)
   checkAgreement(members)
@@ -51,6 +52,11 @@ export async function checkEnd(world: World, machines: readonly Machine[]): Prom
   }
   await checkRemoved(world, machines, ns, entries)
   checkPenalties(machines)
+}
+
+/** Notes what any machine holds of the group's log: of what was granted by one that was cut off right after, nobody was told. */
+export async function findInGroup({ groupLedger }: World, machines: readonly Machine[]): Promise<void> {
+  for (const { run } of machines) for await (const { bytes } of run?.group?.allEntries() ?? []) groupLedger.find(bytes)
 }
 
 /**
@@ -292,16 +298,22 @@ async function checkRemoved(
   }
 }
 
-/** Whether an artifact was shared with an agent, or with the group, and the author of a put of it did not know that to be taken back. */
-function isShared({ ledger }: World, { id }: Machine, ns: Namespace, entry: Entry): boolean {
+/** Whether an artifact was shared with an agent, or with the group and it ever was in that, and the author of a put of it did not know that to be taken back. */
+function isShared(world: World, { id }: Machine, ns: Namespace, entry: Entry): boolean {
+  const { ledger } = world
   const artifact = artifactOf(ns, entry)
   const ended = ledger.puts.get(toHex(entry.hash))?.ended
   return [...ledger.shares].some(
     ([name, claims]) =>
       equalBytes(claims.artifact, artifact) &&
       ended?.has(name) !== true &&
-      claims.audience.some((one) => one.kind === 'group' || equalBytes(one.id, id)),
+      claims.audience.some((one) => (one.kind === 'group' ? wasInGroup(world, id) : equalBytes(one.id, id))),
   )
+}
+
+function wasInGroup({ groupLedger, machines }: World, agent: Uint8Array): boolean {
+  const isOwners = machines.some(({ run }) => run?.group?.roleOf(agent) === 'owner')
+  return isOwners || groupLedger.grants.has(toHex(agent))
 }
 
 /** Whether an agent was removed indeed by what somebody knew of it: whose revoke does not count after all removed nobody. */

@@ -5,7 +5,7 @@ import { decodeUnverifiedEntry, type Entry } from '../../src/log/index.ts'
 import { type Namespace, NamespaceKeys, type Share } from '../../src/namespace/index.ts'
 import { Access, isForGroup } from './access.ts'
 import { foundersApart, isMistaken } from './in-step.ts'
-import { checkRebuilt, hexed, isShown, membersOf } from './invariants.ts'
+import { checkRebuilt, findInGroup, hexed, isShown, membersOf } from './invariants.ts'
 import type { Machine, World } from './machine.ts'
 import { type Reach, reachesIn } from './reach.ts'
 
@@ -89,7 +89,7 @@ async function evidenceOf(world: World, machines: readonly Machine[]): Promise<E
   }
   const founder = machines.find(({ run }) => run?.group !== undefined && run.group.roleOf(run.machine.id) === 'owner')
   const group = founder?.run?.group
-  for await (const { bytes } of group?.allEntries() ?? []) world.groupLedger.find(bytes)
+  await findInGroup(world, machines)
   const access = new Access(world, entries, group === undefined ? [] : await entriesOf(group), world.time.now())
   const versions = entries.flatMap((entry): Version[] => {
     const { data, keyId } = entry.header
