@@ -3,15 +3,9 @@ import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { maxStrayReads } from '../limits.ts'
 import { decodeUnverifiedEntry, publicBytes } from '../log/index.ts'
-import {
-  clearDerived,
-  compareDerived,
-  deriveFromLog,
-  FollowedArtifacts,
-  keySpaces,
-  Namespace,
-  NamespaceKeys,
-} from './index.ts'
+import { differences } from './derived.test-helper.ts'
+import { FollowedArtifacts, Namespace } from './index.ts'
+import { tell } from './partial-log.test-helper.ts'
 
 /**
  * An owner, a writer whose machine was copied, and one who follows an artifact and got an update from the copy. The writer wrote something else at that
@@ -58,24 +52,9 @@ function tipOf({ ns, id }: NamespaceNode): Uint8Array {
   return own.at(-1)?.hash ?? expect.fail('it wrote something')
 }
 
-/** Has a member tell all that is lacking, as a round does. */
-async function tell({ ns, wanted, jti }: Setting, from: NamespaceNode): Promise<void> {
-  for await (const { bytes } of from.ns.authEntries()) await ns.receive([bytes], { from: from.id })
-  for await (const { bytes } of from.ns.artifactEntries(wanted, { share: jti }))
-    await ns.receive([bytes], { from: from.id })
-}
-
 async function namesIn(ns: Namespace, artifact: Uint8Array): Promise<string[]> {
   const { items } = await ns.catalog.listVersions(artifact)
   return items.map(({ state }) => state.name).sort()
-}
-
-async function differences(ns: Namespace): Promise<string[]> {
-  const scratch = new NamespaceKeys(ns.id, keySpaces.scratch)
-  const findings = await deriveFromLog(ns, scratch, {})
-  const different = await compareDerived(ns, scratch, ns.keys)
-  await clearDerived(ns, scratch)
-  return [...findings.map(({ problem }) => problem), ...different]
 }
 
 test('what stands where an adopt names another entry counts no more, though that one is of an artifact that is not followed, and what comes after does', async () => {

@@ -4,7 +4,17 @@ import { agentOf, forge } from '../../test/support/sharing-nodes.ts'
 import { epochSettleMs } from '../limits.ts'
 import { decodeEntry, encodeAuthBody } from '../log/index.ts'
 import type { EpochSecret } from '../sharing/index.ts'
-import { give, healAll, keysOf, manyByName, misled, onlyWraps, rubbish } from './closed-keys.test-helper.ts'
+import {
+  expectOpened,
+  give,
+  giveMany,
+  healAll,
+  keysOf,
+  manyByName,
+  misled,
+  onlyWraps,
+  rubbish,
+} from './closed-keys.test-helper.ts'
 
 /** What the artifact that the writer wrote is named by. */
 async function namesOf(writer: NamespaceNode, artifact: Uint8Array) {
@@ -181,15 +191,9 @@ describe('what heals is bounded by what was written', () => {
   test('more keys by name than are kept in mind are given one after the other', async () => {
     const { writer, admin, members } = await misled()
     await healAll(members)
-    const sealed: ReturnType<typeof manyByName>[] = []
-    for (let at = 0; at < 6; at++) {
-      const one = manyByName(writer, writer)
-      await give(members, one.entry)
-      sealed.push(one)
-    }
+    const sealed = await giveMany(members, () => manyByName(writer, writer), 6)
     await healAll(members)
-    for (const { artifact, keys } of sealed)
-      for (const { id } of keys) expect((await admin.ns.artifactKey(artifact, id)).id).toEqual(id)
+    await expectOpened(admin, sealed)
     for (const { ns } of members) expect(await ns.owedKeys()).toEqual([])
   })
 })

@@ -62,6 +62,27 @@ export async function give(nodes: Iterable<NamespaceNode>, entry: Uint8Array): P
   for (const { ns } of nodes) expect((await ns.receive([entry])).stored).toBe(1)
 }
 
+/** Has each store so many of such entries. */
+export async function giveMany(
+  nodes: readonly NamespaceNode[],
+  make: () => ReturnType<typeof manyByName>,
+  count: number,
+): Promise<ReturnType<typeof manyByName>[]> {
+  const made: ReturnType<typeof manyByName>[] = []
+  for (let at = 0; at < count; at++) {
+    const one = make()
+    await give(nodes, one.entry)
+    made.push(one)
+  }
+  return made
+}
+
+/** All of these keys are open to somebody. */
+export async function expectOpened({ ns }: NamespaceNode, sealed: readonly ReturnType<typeof manyByName>[]) {
+  for (const { artifact, keys } of sealed)
+    for (const { id } of keys) expect((await ns.artifactKey(artifact, id)).id).toEqual(id)
+}
+
 /** How many entries all wrote of what is owed, until nobody had any. */
 export async function healAll(members: readonly NamespaceNode[]): Promise<number> {
   let written = 0

@@ -14,17 +14,7 @@ import { toHex } from '../encoding/index.ts'
 import { epochSettleMs } from '../limits.ts'
 import { decodeEntry, encodeAuthBody, type KeyWrap } from '../log/index.ts'
 import type { EpochSecret } from '../sharing/index.ts'
-import { compareDerived, deriveFromLog, keySpaces, NamespaceKeys } from './index.ts'
-
-/** Whether what a node derived as entries came is what its log makes it. */
-async function differences({ ns }: NamespaceNode): Promise<string[]> {
-  const scratch = new NamespaceKeys(ns.id, keySpaces.scratch)
-  const findings = await deriveFromLog(ns, scratch, {})
-  const different = await compareDerived(ns, scratch, ns.keys)
-  for (const row of await Array.fromAsync(ns.env.store.entries(scratch.everything())))
-    await ns.env.store.batch([{ type: 'del', key: row[0] }], { sync: false })
-  return [...findings.map(({ problem }) => problem), ...different]
-}
+import { differences } from './derived.test-helper.ts'
 
 /** Writers and readers of a namespace or group, an admin who is removed and has not heard of it, and others who see all that is written. */
 async function setUp({ isGroup = false } = {}) {
@@ -110,7 +100,7 @@ describe('what was written under an epoch of an admin who had been removed, by w
       expect(await node.read(artifact)).toBe('one')
       expect(await node.ns.owedKeys()).toEqual([])
       expect(await node.ns.heal()).toBe(0)
-      expect(await differences(node)).toEqual([])
+      expect(await differences(node.ns)).toEqual([])
     }
     // Who comes later reads it too; who was removed nothing of what is written now.
     const late = await join(40)
@@ -300,7 +290,7 @@ test('what a writer sealed by name, for no epoch would do, opens for who comes l
   expect((await late.ns.sharesOf(old)).map(({ share }) => share.entry)).toEqual(shares.map(({ entry }) => entry))
   expect(await readable(reader, artifact)).toEqual({})
   for (const { ns } of [owner, other, late]) expect(await ns.owedKeys()).toEqual([])
-  for (const node of [owner, late]) expect(await differences(node)).toEqual([])
+  for (const node of [owner, late]) expect(await differences(node.ns)).toEqual([])
 })
 
 describe('nobody keeps members who come later from earlier epochs', () => {

@@ -4,7 +4,17 @@ import { forge } from '../../test/support/sharing-nodes.ts'
 import { epochSettleMs } from '../limits.ts'
 import { encodeAuthBody } from '../log/index.ts'
 import type { EpochSecret } from '../sharing/index.ts'
-import { give, healAll, keysOf, manyByName, misled, onlyWraps, rubbish } from './closed-keys.test-helper.ts'
+import {
+  expectOpened,
+  give,
+  giveMany,
+  healAll,
+  keysOf,
+  manyByName,
+  misled,
+  onlyWraps,
+  rubbish,
+} from './closed-keys.test-helper.ts'
 
 /** Has the disk of a node be full at one of its next batches, counted from 0. */
 function fillDisk({ store }: NamespaceNode, at = 0): void {
@@ -37,19 +47,13 @@ describe('what could not be stored, for the disk was full, is given at the next 
   test('keys by name, of which some were stored', async () => {
     const { owner, hostile, admin, members } = await misled()
     await healAll(members)
-    const sealed: ReturnType<typeof manyByName>[] = []
-    for (let at = 0; at < 3; at++) {
-      const one = manyByName(hostile, owner)
-      await give(members, one.entry)
-      sealed.push(one)
-    }
+    const sealed = await giveMany(members, () => manyByName(hostile, owner), 3)
     fillDisk(owner, 1)
     await expect(owner.ns.heal()).rejects.toThrow('the disk is full')
     expect(await owner.ns.heal()).toBe(1)
     expect(await owner.ns.heal()).toBe(0)
     await converge(...members)
-    for (const { artifact, keys } of sealed)
-      for (const { id } of keys) expect((await admin.ns.artifactKey(artifact, id)).id).toEqual(id)
+    await expectOpened(admin, sealed)
   })
 })
 

@@ -1,15 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { equalBytes } from '../encoding/index.ts'
-import {
-  clearDerived,
-  compareDerived,
-  deriveFromLog,
-  FollowedArtifacts,
-  keySpaces,
-  Namespace,
-  NamespaceKeys,
-} from './index.ts'
+import { differences } from './derived.test-helper.ts'
+import { FollowedArtifacts, Namespace } from './index.ts'
+import { tell } from './partial-log.test-helper.ts'
 
 /** An owner, two writers, one who follows an artifact, and another machine of the first writer, which has heard of nothing since. */
 async function setUp({ genuine }: { genuine?: string } = {}) {
@@ -52,22 +46,8 @@ async function forge({ copy, wanted }: Setting): Promise<Uint8Array> {
   return (await copy.ns.entryBytes(tip?.hash as Uint8Array)) as Uint8Array
 }
 
-/** Has a member tell all that is lacking, as a round does. */
-async function tell({ ns, wanted, jti }: Pick<Setting, 'ns' | 'wanted' | 'jti'>, from: NamespaceNode): Promise<void> {
-  for await (const { bytes } of from.ns.authEntries()) await ns.receive([bytes], { from: from.id })
-  for await (const { bytes } of from.ns.artifactEntries(wanted, { share: jti }))
-    await ns.receive([bytes], { from: from.id })
-}
-
 async function current(ns: Namespace, wanted: Uint8Array): Promise<string | undefined> {
   return (await ns.catalog.get(wanted))?.state.name
-}
-
-async function differences(ns: Namespace): Promise<string[]> {
-  const scratch = new NamespaceKeys(ns.id, keySpaces.scratch)
-  await clearDerived(ns, scratch)
-  const findings = await deriveFromLog(ns, scratch, {})
-  return [...findings.map(({ problem }) => problem), ...(await compareDerived(ns, scratch, ns.keys))]
 }
 
 async function ids({ ns, owner, wanted, jti }: Setting) {

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { bytesText, toHex } from '../encoding/index.ts'
 import { decodeUnverifiedEntry, encodeEntry } from '../log/index.ts'
-import { compareDerived, deriveFromLog, FollowedArtifacts, keySpaces, Namespace, NamespaceKeys } from './index.ts'
+import { differences } from './derived.test-helper.ts'
+import { FollowedArtifacts, Namespace } from './index.ts'
 
 /** An owner and a writer of a namespace, and one who is no member and follows single artifacts. */
 async function setUp() {
@@ -37,16 +38,6 @@ async function given(
 ): Promise<Uint8Array[]> {
   const auth = await Array.fromAsync(ns.authEntries(), ({ bytes }) => bytes)
   return [...auth, ...(await Array.fromAsync(ns.artifactEntries(artifact, { after, share }), ({ bytes }) => bytes))]
-}
-
-async function differences(ns: Namespace): Promise<string[]> {
-  const scratch = new NamespaceKeys(ns.id, keySpaces.scratch)
-  const findings = await deriveFromLog(ns, scratch, {})
-  const different = await compareDerived(ns, scratch, ns.keys)
-  for (const row of await Array.fromAsync(ns.env.store.entries(scratch.everything()))) {
-    await ns.env.store.batch([{ type: 'del', key: row[0] }], { sync: false })
-  }
-  return [...findings.map(({ problem }) => problem), ...different]
 }
 
 async function read(node: NamespaceNode, ns: Namespace, artifact: Uint8Array, version?: number) {

@@ -10,7 +10,7 @@ import {
   writeNextVersion,
 } from '../../src/namespace/index.ts'
 import type { ArtifactKey } from '../../src/sharing/index.ts'
-import { bytesOf, type KnownRemoval, type WrittenPut } from './ledger.ts'
+import { bytesOf, type KnownRemoval, type Ledger, type WrittenPut } from './ledger.ts'
 import type { Machine } from './machine.ts'
 
 /** Writes a new artifact. */
@@ -86,6 +86,11 @@ async function asKnown(
   }
 }
 
+/** Every share of an artifact so far, by name in hex: more may be made while these are gone through. */
+function sharesIn({ shares }: Ledger, artifact: Uint8Array | undefined) {
+  return [...shares].filter(([, claims]) => artifact !== undefined && equalBytes(claims.artifact, artifact))
+}
+
 /** Shares that their issuer or the owner took back, as far as this node knows. */
 async function endedAsKnown(
   { world: { ledger } }: Machine,
@@ -93,8 +98,7 @@ async function endedAsKnown(
   artifact: Uint8Array | undefined,
 ): Promise<Set<string>> {
   const ended = new Set<string>()
-  for (const [name, claims] of [...ledger.shares]) {
-    if (artifact === undefined || !equalBytes(claims.artifact, artifact)) continue
+  for (const [name, claims] of sharesIn(ledger, artifact)) {
     for (const { hash, header } of [...(ledger.revocations.get(name) ?? [])]) {
       const isSure = equalBytes(header.author, claims.issuer) || equalBytes(header.grant ?? noBytes, ns.id)
       if (isSure && (await ns.hasEntry(hash))) ended.add(name)
@@ -110,8 +114,7 @@ async function sharesAsKnown(
   artifact: Uint8Array | undefined,
 ): Promise<Set<string>> {
   const known = new Set<string>()
-  for (const [name, claims] of artifact === undefined ? [] : [...ledger.shares]) {
-    if (!equalBytes(claims.artifact, artifact as Uint8Array)) continue
+  for (const [name, claims] of sharesIn(ledger, artifact)) {
     if ((await ns.shareEntries(claims.artifact, claims.jti)).length > 0) known.add(name)
   }
   return known
