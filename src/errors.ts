@@ -112,3 +112,16 @@ export class ArtifactHubError extends Error {
 export function isHubError(error: unknown, code?: ErrorCode): error is ArtifactHubError {
   return error instanceof ArtifactHubError && (code === undefined || error.code === code)
 }
+
+/**
+ * What is read of a value that a caller gave. Looking at it may throw: a getter of theirs, or bytes whose memory was moved to another thread.
+ * @throws what `read` throws of ours; INVALID_ARGUMENT for anything else
+ */
+export function readGiven<T>(what: string, read: () => T, details?: ErrorDetails): T {
+  try {
+    return read()
+  } catch (cause) {
+    if (isHubError(cause)) throw cause
+    throw new ArtifactHubError('INVALID_ARGUMENT', `${what} cannot be read`, { cause, ...(details && { details }) })
+  }
+}

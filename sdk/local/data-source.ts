@@ -1,5 +1,5 @@
 import type { ContentSource } from '../../src/content/index.ts'
-import { ArtifactHubError, isHubError } from '../../src/errors.ts'
+import { ArtifactHubError, isHubError, readGiven } from '../../src/errors.ts'
 import type { SourceFile } from './environment.ts'
 
 /** Content to store, and its length when it is known. */
@@ -14,13 +14,7 @@ const pieceBytes = 4 * 1024 * 1024
 
 /** Takes whatever `create` and `update` take as data. @throws INVALID_ARGUMENT for anything else */
 export function dataContent(data: unknown): Content {
-  try {
-    return contentOf(data)
-  } catch (cause) {
-    if (isHubError(cause)) throw cause
-    // Bytes whose memory was moved to another thread, say.
-    throw new ArtifactHubError('INVALID_ARGUMENT', 'data cannot be read', { cause, details: { option: 'data' } })
-  }
+  return readGiven('data', () => contentOf(data), { option: 'data' })
 }
 
 function contentOf(data: unknown): Content {

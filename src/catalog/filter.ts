@@ -1,4 +1,4 @@
-import { ArtifactHubError, isHubError } from '../errors.ts'
+import { ArtifactHubError, isHubError, readGiven } from '../errors.ts'
 import { maxFilterConditions, maxFilterValues, maxMetadataBytes, maxMetadataDepth } from '../limits.ts'
 import { canonicalJson, type MetadataValue } from './metadata.ts'
 
@@ -61,13 +61,10 @@ export function parseFilter(filter: unknown): Condition[] {
       else add({ path: at, among: readValues([value], at) })
     }
   }
-  try {
+  readGiven('metadataFilter', () => {
     if (!isPlainObject(filter)) throw invalid('', 'must be an object of paths')
     read(filter, undefined, 1)
-  } catch (cause) {
-    if (isHubError(cause)) throw cause
-    throw new ArtifactHubError('INVALID_ARGUMENT', 'metadataFilter cannot be read', { cause })
-  }
+  })
   return conditions
 }
 

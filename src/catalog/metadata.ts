@@ -1,4 +1,4 @@
-import { ArtifactHubError, isHubError } from '../errors.ts'
+import { ArtifactHubError, readGiven } from '../errors.ts'
 import { maxMetadataBytes, maxMetadataDepth } from '../limits.ts'
 
 /** A JSON value as metadata holds it. */
@@ -152,14 +152,7 @@ export function canonicalJson(value: unknown, bounds: JsonBounds): string {
     }
   }
 
-  let text: string
-  try {
-    text = write(value, '')
-  } catch (cause) {
-    if (isHubError(cause)) throw cause
-    // A getter of the caller's, say.
-    throw new ArtifactHubError('INVALID_ARGUMENT', `${what} cannot be read`, { cause })
-  }
+  const text = readGiven(what, () => write(value, ''))
   if (Buffer.byteLength(text) > maxBytes) tooLong()
   return text
 }

@@ -63,17 +63,31 @@ function awaitedIn({ cuts, adopts, links }: ChainFacts): number {
   return named.reduce((most, { seq, hash }) => (held.has(hash) ? most : Math.max(most, seq)), -1)
 }
 
-function limitAndForks({ cuts, adopts, links }: ChainFacts): Bounds {
+/** The lowest seq of a cut, -1 for one that does not list the incarnation and infinity without any, and the cuts there. */
+export function lowestOf(cuts: ChainFacts['cuts']): { readonly lowest: number; readonly lowestCuts: Position[] } {
   const lowest = cuts.reduce((low, cut) => Math.min(low, cut?.seq ?? -1), Number.POSITIVE_INFINITY)
-  const lowestCuts = cuts.filter((cut) => cut !== undefined && cut.seq === lowest) as Position[]
+  return { lowest, lowestCuts: cuts.filter((cut) => cut !== undefined && cut.seq === lowest) as Position[] }
+}
+
+/** Up to where every entry counts: below the fork there is one path, so a seq says it all. */
+export function countedBelow(of: {
+  readonly adopted: readonly Position[]
+  readonly lowest: number
+  readonly forkSeq: number
+}): number {
+  const { adopted, lowest, forkSeq } = of
+  const adoptedBelow = adopted.reduce((most, { seq }) => Math.max(most, Math.min(seq + 1, forkSeq)), 0)
+  return Math.max(0, adoptedBelow, Math.min(lowest, forkSeq))
+}
+
+function limitAndForks({ cuts, adopts, links }: ChainFacts): Bounds {
+  const { lowest, lowestCuts } = lowestOf(cuts)
   const byHash = new Map(links.map((link) => [link.hash, link]))
   const isHeld = ({ seq, hash }: Position) => byHash.get(hash)?.seq === seq
   const adopted = adopts.filter(isHeld)
   const forkSeq = lowestForkSeq(links)
 
-  // Below the fork there is one path, so a seq says it all.
-  const adoptedBelow = adopted.reduce((most, { seq }) => Math.max(most, Math.min(seq + 1, forkSeq)), 0)
-  const below = Math.max(0, adoptedBelow, Math.min(lowest, forkSeq))
+  const below = countedBelow({ adopted, lowest, forkSeq })
   if (below === Number.POSITIVE_INFINITY) return { limit: everything, forks: [] }
   const beyond = new Map<string, number>()
   const count = ({ seq, hash }: Position) => {

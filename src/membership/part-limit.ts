@@ -1,4 +1,4 @@
-import type { Bounds, ChainFacts, Siblings } from './chain-limit.ts'
+import { type Bounds, type ChainFacts, countedBelow, lowestOf, type Siblings } from './chain-limit.ts'
 import type { Place, Position } from './statements.ts'
 
 /**
@@ -8,14 +8,10 @@ import type { Place, Position } from './statements.ts'
  * @param facts.links every held entry from the lowest fork, and the lowest adopt, up
  */
 export function limitOfPart(facts: ChainFacts): Bounds {
-  const { cuts } = facts
-  const lowest = cuts.reduce((low, cut) => Math.min(low, cut?.seq ?? -1), Number.POSITIVE_INFINITY)
-  const branches = new Branches(facts, lowest)
-  const { forkSeq, adopts } = branches
-  const adoptedBelow = adopts.reduce((most, { seq }) => Math.max(most, Math.min(seq + 1, forkSeq)), 0)
-  const below = Math.max(0, adoptedBelow, Math.min(lowest, forkSeq))
+  const branches = new Branches(facts)
+  const { forkSeq, adopts, lowest, lowestCuts } = branches
+  const below = countedBelow({ adopted: adopts, lowest, forkSeq })
   const beyond = new Map<string, number>()
-  const lowestCuts = cuts.filter((cut) => cut !== undefined && cut.seq === lowest) as Position[]
   // An entry that stands where a cut does and is another one is not on the cut's path, whether or not the cut's entry is held.
   if (lowest <= forkSeq) for (const { seq, hash } of lowestCuts) if (seq >= below) beyond.set(hash, seq)
   for (const { seq, hash } of adopts) if (seq >= below) beyond.set(hash, seq)
@@ -39,8 +35,8 @@ class Branches {
   readonly forkSeq: number
   /** Those that can name something. */
   readonly adopts: readonly Position[]
-  readonly #lowest: number
-  readonly #lowestCuts: readonly Position[]
+  readonly lowest: number
+  readonly lowestCuts: readonly Position[]
   readonly #named: readonly Position[]
   readonly #byHash: ReadonlyMap<string, Place>
   /** From the lowest fork up, in order. */
@@ -48,14 +44,15 @@ class Branches {
   /** By hash, down to which number the path of an entry from the lowest fork up is known: to the one below that fork, further down all are one. */
   readonly #lows = new Map<string, number>()
 
-  constructor({ cuts, adopts, links }: ChainFacts, lowest: number) {
-    this.#lowest = lowest
+  constructor({ cuts, adopts, links }: ChainFacts) {
+    const { lowest, lowestCuts } = lowestOf(cuts)
+    this.lowest = lowest
+    this.lowestCuts = lowestCuts
     this.#byHash = new Map(links.map((link) => [link.hash, link]))
     // What is held at another place than is said names nothing.
     const isSound = ({ seq, hash }: Position) => (this.#byHash.get(hash)?.seq ?? seq) === seq
     this.adopts = adopts.filter(isSound)
     this.#named = [...this.adopts, ...cuts.filter((cut) => cut !== undefined).filter(isSound)]
-    this.#lowestCuts = cuts.filter((cut) => cut !== undefined && cut.seq === lowest) as Position[]
     const held = Map.groupBy(this.#byHash.values(), ({ seq }) => seq)
     const adopted = hashesBySeq(this.adopts)
     const isForked = (seq: number, [first, second]: readonly Place[]) =>
@@ -80,7 +77,7 @@ class Branches {
     if (this.#levels.length === 0) return { counting, forks, unclear }
     const mayCount = this.#mayCount()
     const isOpen = this.#openUnder(this.#named)
-    const [adopted, cut, settled] = [this.adopts, this.#lowestCuts, this.#named].map((ends) => this.#pathsTo(ends))
+    const [adopted, cut, settled] = [this.adopts, this.lowestCuts, this.#named].map((ends) => this.#pathsTo(ends))
     const missing = hashesBySeq(this.#named.filter(({ hash }) => !this.#byHash.has(hash)))
     const [proven, waiting] = [new Set<string>(), new Set<string>()]
     for (const [seq, held] of this.#levels) {
@@ -92,14 +89,14 @@ class Branches {
         const isNamed = adopted?.has(hash) === true || cut?.has(hash) === true
         const isAlone = siblings.get(previous)?.length === 1 && !isAwaited(hash)
         const isLed = isAlone && previous !== undefined && proven.has(previous)
-        if (isNamed || (seq < this.#lowest && (settled?.has(hash) === true || isLed))) proven.add(hash)
+        if (isNamed || (seq < this.lowest && (settled?.has(hash) === true || isLed))) proven.add(hash)
         else if (open.length > 1 || isAwaited(hash) || (previous !== undefined && waiting.has(previous)))
           waiting.add(hash)
         if (waiting.has(hash)) unclear.push(entry)
         const isAfterFork = forks.length > 0 && !proven.has(hash)
         if (!waiting.has(hash) && !isAfterFork) counting.push(entry)
       }
-      if (seq < this.#lowest) forks.push(...this.#forksAmong(seq, open, { proven, waiting, isOpen }))
+      if (seq < this.lowest) forks.push(...this.#forksAmong(seq, open, { proven, waiting, isOpen }))
     }
     return { counting, forks, unclear }
   }
@@ -117,12 +114,12 @@ class Branches {
   /** Of each entry from the lowest fork up, whether nothing that is known keeps it from standing on a branch that counts. */
   #mayCount(): (entry: Place) => boolean {
     const isBelowAdopt = this.#openUnder(this.adopts)
-    const isBelowCut = this.#openUnder(this.#lowestCuts)
+    const isBelowCut = this.#openUnder(this.lowestCuts)
     const isAboveAdopt = this.#openAbove(this.adopts)
     return (entry) => {
       if (isBelowAdopt(entry)) return true
-      if (entry.seq > this.#lowest) return false
-      if (this.#lowestCuts.length > 0) return isBelowCut(entry)
+      if (entry.seq > this.lowest) return false
+      if (this.lowestCuts.length > 0) return isBelowCut(entry)
       return this.adopts.length === 0 || isAboveAdopt(entry)
     }
   }
