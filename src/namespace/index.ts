@@ -42,13 +42,14 @@ export type { FeedEvent } from './feed.ts'
 export { type FeedCursor, feedStart } from './feed-eras.ts'
 export { FollowedArtifacts } from './followed.ts'
 export type { ShownDescriptor } from './group-descriptor.ts'
+export type { RefusedEntry } from './incoming-batch.ts'
 export { leafRowChanges, loadLeafRows, removeStaleLeafRows } from './leaf-rows.ts'
 export type { NamespaceChange } from './ledger.ts'
 export { Namespace } from './namespace.ts'
 export type { SharesGiven } from './own-shares.ts'
 export type { NamespaceEnvironment } from './parts.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'
-export type { Received, RefusedEntry } from './receive.ts'
+export type { Received } from './receive.ts'
 export {
   forgetNamespace,
   forgetPartial,
