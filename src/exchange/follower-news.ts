@@ -1,10 +1,10 @@
 import { artifactIdOf, equalBytes, toHex } from '../encoding/index.ts'
 import { maxFollowedScopes } from '../limits.ts'
 import { type Entry, encodeEntry, publicBytes } from '../log/index.ts'
+import { type FollowedScope, followedName } from './followed-scope.ts'
 import { afterOf, mayRead } from './may-read.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { LogChange, ReplicatedLog } from './sync-log.ts'
-import { type FollowedScope, followedName } from './sync-serve.ts'
 
 interface FollowerNewsOptions {
   readonly scheduler: Scheduler

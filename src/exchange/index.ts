@@ -23,10 +23,10 @@ export type { NamespaceSyncStatus } from './replicator-log.ts'
 export type { Following } from './replicator-partial.ts'
 export type { PeerSyncStatus } from './replicator-peers.ts'
 export type { Scheduler } from './scheduler.ts'
+export type { SyncServiceCounters } from './served-stream.ts'
 export type { SyncScope } from './sync-codec.ts'
 export type { LogChange, Received, RefusedEntry, ReplicatedLog, StoredEntry, VectorRow } from './sync-log.ts'
 export { fetchGenesis, runSync, type SyncOutcome, type SyncRunOptions } from './sync-run.ts'
-export type { SyncServiceCounters } from './sync-serve.ts'
 export type { ContentRange, TransferProgress, TransferTarget } from './transfer.ts'
 export {
   type OpenTransfer,

@@ -196,6 +196,14 @@ const rowBytes = 64
 /** Rows of one page: no page is over the limit of a frame, whatever the wants beside them. */
 export const rowsInPage = Math.floor((maxSyncFrameBytes - frameOverheadBytes - maxSyncWants * 40) / rowBytes)
 
+/** What begins a round. */
+export type RoundMessage = HelloMessage | FollowMessage
+
+/** Whether a message begins a round. */
+export function isRound(message: SyncMessage): message is RoundMessage {
+  return message.type === 'hello' || message.type === 'follow'
+}
+
 /** What an entry takes of the room of a frame, bytes. */
 export function roomOf(entry: Uint8Array): number {
   return entry.length + entryOverheadBytes

@@ -191,6 +191,11 @@ export async function wantsOf(log: ReplicatedLog): Promise<Uint8Array[]> {
   return wants
 }
 
+/** Whoever is no member brings nothing. */
+export async function noEntries(stream: SyncStream): Promise<Uint8Array> {
+  return (await stream.expect('end')).hash
+}
+
 /** Both, one after the other. */
 export async function* inTurn<T>(...parts: readonly AsyncIterable<T>[]): AsyncIterable<T> {
   for (const part of parts) yield* part

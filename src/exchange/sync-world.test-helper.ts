@@ -7,9 +7,10 @@ import {
 import { equalBytes } from '../encoding/index.ts'
 import { agentOf, MemoryLog } from './memory-log.test-helper.ts'
 import type { PeerStream } from './peer-network.ts'
+import type { SyncServiceOptions } from './served-stream.ts'
 import { decodeSyncMessage, encodeSyncMessage, type SyncMessage } from './sync-codec.ts'
 import { runSync, type SyncOutcome, type SyncRunOptions, syncProtocol } from './sync-run.ts'
-import { SyncService, type SyncServiceOptions } from './sync-serve.ts'
+import { SyncService } from './sync-serve.ts'
 
 export const [owner, ann, bob, eve] = [0, 1, 2, 3].map(agentOf) as [
   ReturnType<typeof agentOf>,
