@@ -1,7 +1,10 @@
 import { bytesText, prefixEnd } from '../encoding/index.ts'
 import { maxFollowedLogBytes } from '../limits.ts'
 import type { KeyValueStore } from '../storage/index.ts'
+import { readStored } from './stored-log.ts'
 import type { NamespaceKeys } from './tables.ts'
+
+const hashBytes = 32
 
 /**
  * The artifacts that a partial log is about: it holds their entries, all that say who may do what, and bare copies of what
@@ -40,19 +43,47 @@ interface HeldPart {
   /** Absent: the log is whole. */
   readonly partial: FollowedArtifacts | undefined
   readonly store: KeyValueStore
+  /** Of the tables that follow from the log. */
   readonly keys: NamespaceKeys
+  /** Of the log itself. Default `keys`. */
+  readonly logKeys?: NamespaceKeys | undefined
 }
 
 /**
- * Whether what a log holds of an artifact is there for its own sake: it is followed, or was, though nobody may have said so yet since the start. Of others there
- * is only what proves forks.
+ * Whether what a log holds of artifacts is there for its own sake: they are followed, or were, though nobody may have said so yet since the start. Of others
+ * there are only bare headers, which prove forks and tell branches apart. Looks into the store once for each.
  */
-export async function isHeldForItself({ partial, store, keys }: HeldPart, artifact: Uint8Array): Promise<boolean> {
-  if (partial === undefined || partial.has(artifact)) return true
-  // Of versions from before a share there are no keys, but there is the share.
-  for (const table of ['artifactKeys', 'shares'] as const) {
-    const gte = keys.key(table, artifact)
-    for await (const _ of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array, limit: 1 })) return true
+export class HeldForItself {
+  readonly #part: HeldPart
+  /** By artifact, as text. */
+  readonly #found = new Map<string, boolean>()
+
+  /** @param part the store as it stays meanwhile: of what is not followed nothing comes but such headers */
+  constructor(part: HeldPart) {
+    this.#part = part
   }
-  return false
+
+  async has(artifact: Uint8Array): Promise<boolean> {
+    const { partial } = this.#part
+    if (partial === undefined || partial.has(artifact)) return true
+    const name = bytesText(artifact)
+    const found = this.#found.get(name) ?? (await this.#isInStore(artifact))
+    this.#found.set(name, found)
+    return found
+  }
+
+  async #isInStore(artifact: Uint8Array): Promise<boolean> {
+    const { store, keys, logKeys = keys } = this.#part
+    for await (const _ of store.entries({ ...rangeOf(keys.key('artifactKeys', artifact)), limit: 1 })) return true
+    // Of versions from before a share there are no keys, but there is the share: whole, for its header alone may be such a link.
+    for await (const [key, place] of store.entries(rangeOf(keys.key('shares', artifact)))) {
+      const bytes = await store.get(logKeys.key('entries', place, key.slice(-hashBytes)))
+      if (bytes !== undefined && readStored(bytes)?.body !== undefined) return true
+    }
+    return false
+  }
+}
+
+function rangeOf(prefix: Uint8Array): { gte: Uint8Array; lt: Uint8Array } {
+  return { gte: prefix, lt: prefixEnd(prefix) as Uint8Array }
 }

@@ -3,7 +3,6 @@ import { artifactIdOf, bytesText, toHex } from '../encoding/index.ts'
 import type { Entry } from '../log/index.ts'
 import { isWithin, sameLimit } from '../membership/index.ts'
 import type { Chains, Tip } from './chains.ts'
-import { isHeldForItself } from './followed.ts'
 import { isStripped, operationOf } from './operations.ts'
 import { readState } from './secrets.ts'
 import type { Transaction } from './transaction.ts'
@@ -83,7 +82,7 @@ export async function operationFrom(tx: Transaction, entry: Entry): Promise<Oper
   const { data, kind } = entry.header
   if (data === undefined) return undefined
   const artifact = artifactIdOf(tx.namespace, data.artifactSalt)
-  if (!(await isHeldForItself(tx, artifact))) return undefined
+  if (!(await tx.heldForItself.has(artifact))) return undefined
   const state = kind === 'put' ? await readState(tx, entry) : undefined
   if (kind === 'put' && isStripped(entry)) {
     tx.add({ type: 'put', key: tx.keys.key('stripped', entry.hash), value: new Uint8Array(0) })

@@ -1,9 +1,8 @@
 import { bytesText, toHex } from '../encoding/index.ts'
-import { isHubError } from '../errors.ts'
 import type { Entry } from '../log/index.ts'
 import type { Membership, ShownEntries } from '../membership/index.ts'
 import { type Tip, tipOf } from './chains.ts'
-import { decodeStored, type StoredLog } from './stored-log.ts'
+import { readStored, type StoredLog } from './stored-log.ts'
 
 /** Whether an entry is one that others are told of: what lies beyond the limit of its chain is not. */
 export function isShownBy(
@@ -28,7 +27,7 @@ export async function shownTips(
   const highest = Math.max(shown.below - 1, ...shown.listed.values())
   if (highest < 0) return []
   for await (const { bytes } of log.ofChain(first.chain, Math.max(0, shown.below - 1))) {
-    const entry = readEntry(bytes)
+    const entry = readStored(bytes)
     if (entry === undefined) continue
     const { seq, previous } = entry.header
     if (seq > highest) break
@@ -42,13 +41,4 @@ export async function shownTips(
 /** Whether the entry of that seq and hash is shown. */
 export function isAmong({ below, listed }: ShownEntries, seq: number, hash: Uint8Array): boolean {
   return seq < below || listed.get(toHex(hash)) === seq
-}
-
-function readEntry(bytes: Uint8Array): Entry | undefined {
-  try {
-    return decodeStored(bytes)
-  } catch (error) {
-    if (!isHubError(error)) throw error
-    return undefined
-  }
 }

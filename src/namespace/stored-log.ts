@@ -1,4 +1,5 @@
 import { prefixEnd } from '../encoding/index.ts'
+import { isHubError } from '../errors.ts'
 import { decodeEntry, decodeStoredKeys, decodeUnverifiedEntry, type Entry, type KeySection } from '../log/index.ts'
 import type { KeyValueStore } from '../storage/index.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
@@ -13,6 +14,16 @@ interface SignalOption {
  */
 export function decodeStored(bytes: Uint8Array): Entry {
   return decodeUnverifiedEntry(bytes, { partial: true })
+}
+
+/** As `decodeStored`; `undefined` when it cannot be read. */
+export function readStored(bytes: Uint8Array): Entry | undefined {
+  try {
+    return decodeStored(bytes)
+  } catch (error) {
+    if (!isHubError(error)) throw error
+    return undefined
+  }
 }
 
 /** The stored bytes of an entry, under its hash. */

@@ -17,7 +17,7 @@ import type { Accounts } from './accounts.ts'
 import { ArtifactChanges, type ArtifactChangesInit } from './artifact-changes.ts'
 import { type Tip, tipOf } from './chains.ts'
 import { type EpochWaits, headsOfRotate, headsWith } from './epoch-waits.ts'
-import type { FollowedArtifacts } from './followed.ts'
+import { type FollowedArtifacts, HeldForItself } from './followed.ts'
 import { LogGrowth } from './log-growth.ts'
 import { MembershipGrowth } from './membership-growth.ts'
 import { type NextPlace, OwnChain, type OwnChainInit } from './own-chain.ts'
@@ -55,6 +55,8 @@ export class Transaction {
   removed = 0
   /** By which membership the catalog, with what was done here, is what counts. */
   counted: Membership
+  /** Which artifacts a partial log is about. */
+  readonly heldForItself: HeldForItself
   readonly #init: TransactionInit
   readonly #overlay: Overlay
   readonly #ownChain: OwnChain
@@ -74,24 +76,15 @@ export class Transaction {
     this.#artifacts = new ArtifactChanges(init, this.#overlay)
     this.#log = new LogGrowth(init, this.#overlay, this.#growth, this.#artifacts)
     this.counted = init.membership
+    this.heldForItself = new HeldForItself(init)
   }
 
   get namespace(): Uint8Array {
     return this.#init.namespace
   }
 
-  /** Of a partial log, what it is about. */
-  get partial(): FollowedArtifacts | undefined {
-    return this.#init.partial
-  }
-
   get keys(): NamespaceKeys {
     return this.#init.keys
-  }
-
-  /** As it was before. */
-  get store(): KeyValueStore {
-    return this.#init.store
   }
 
   get agent(): AgentKey {
