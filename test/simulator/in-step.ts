@@ -64,7 +64,7 @@ async function behindOf(
     ({ claims }) => timeOf(claims, now()) !== 'not-yet' && ns.isIssued(claims),
   )
   if (live.length === 0) return undefined
-  // That all of it has ended, nobody tells who has nothing and knows only of former members, for these have nothing any more either.
+  // That all of it has ended, nobody tells who has nothing and knows only of former members, for these serve nobody any more.
   const isOver = live.every(({ claims }) => ns.membership.refusalOf(claims) !== undefined)
   if (partial === undefined && isOver && !knowsHolder(machine, machines, live)) return undefined
   if (partial === undefined) return 'has nothing yet'
@@ -89,16 +89,14 @@ async function behindOf(
   return undefined
 }
 
-/** Whether somebody whom a machine was told to ask for what is shared with it has anything of the namespace. */
+/** Whether somebody whom a machine was told to ask for what is shared with it has the namespace: who has only what is shared with them serves nobody. */
 function knowsHolder(
   { mail, id }: Machine,
   machines: readonly Machine[],
   live: readonly Capability<ShareClaims>[],
 ): boolean {
   const named = new Set(live.flatMap(({ claims }) => [...(mail.get(toHex(claims.jti))?.from ?? [])]))
-  return machines.some(
-    (one) => !equalBytes(one.id, id) && named.has(toHex(one.id)) && (one.ns ?? one.partial) !== undefined,
-  )
+  return machines.some((one) => !equalBytes(one.id, id) && named.has(toHex(one.id)) && one.ns !== undefined)
 }
 
 /**
