@@ -262,6 +262,22 @@ export class Membership {
     return mayIssue ? undefined : 'ISSUER_REMOVED'
   }
 
+  /** Whether an agent ended a capability in an entry that counts: every member hears of that one. */
+  hasTakenBack(agent: Uint8Array, jti: Uint8Array): boolean {
+    const author = toHex(agent)
+    return this.#statements.revocations.get(toHex(jti)).some((entry) => entry.author === author && this.#counts(entry))
+  }
+
+  /** Hashes of held entries that end capabilities and stand on branches of a forked chain, whether or not these count, while its grant is live. */
+  revocationsOnBranches({ author, grant, incarnation }: ChainName): readonly Uint8Array[] {
+    const [name, agent] = [toHex(grant), toHex(author)]
+    const under = this.#statements.grants.get(name)[0]
+    if (under === undefined || !this.#isLive(under)) return []
+    const branches = this.#statements.links.get(chainKey(name, toHex(incarnation)))
+    const own = branches.filter((entry) => entry.kind === 'revoke-capability' && entry.author === agent)
+    return own.map(({ hash }) => fromHex(hash))
+  }
+
   /**
    * Hashes of the entries that say why a capability gives nothing any more, and of those that they stand on: whoever holds these
    * as well comes to the same answer. Empty for one that is good.

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { agentOf, hold, readable } from '../../test/support/sharing-nodes.ts'
 import { maxRevokedCapabilities } from '../limits.ts'
 
 const jti = (number: number) => new Uint8Array(16).fill(number)
@@ -53,5 +54,84 @@ describe('ending capabilities', () => {
     expect(writer.ns.entries - before).toBe(2)
     await converge(owner, writer)
     for (const one of many) expect(refusal(one)).toBe('REVOKED')
+  })
+})
+
+describe('what was ended on a branch that counts for nothing', () => {
+  /** A member runs on two machines with copies of one store, an artifact is shared with bob, and nobody has heard of the fork yet. */
+  async function copied(role: 'admin' | 'writer', sharer: 'copied' | 'other') {
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create()
+    const [one, admin, other, bob] = (await Promise.all(
+      [2, 3, 4, 5].map((seed) => new NamespaceNode(seed, time).join(owner)),
+    )) as [NamespaceNode, NamespaceNode, NamespaceNode, NamespaceNode]
+    await owner.ns.grant({ agent: one.id, role })
+    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await owner.ns.grant({ agent: other.id, role: 'writer' })
+    const artifact = await owner.write('one', 'report')
+    const all = [owner, one, admin, other, bob]
+    await converge(...all)
+    const [share] = await { copied: one, other }[sharer].ns.share({ artifact, audience: [agentOf(bob)] })
+    if (share === undefined) throw new Error('nothing was shared')
+    await one.write('before')
+    await converge(...all)
+    const copy = await new NamespaceNode(2, time, { copyOf: one }).open(owner.ns.id)
+    await one.write('beside what the copy writes')
+    await one.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    for (const text of ['on the other branch', 'there too', 'and there']) await copy.write(text)
+    const refusalAt = ({ ns }: NamespaceNode) => ns.membership.refusalOf(share.claims)
+    return { owner, one, copy, admin, other, bob, artifact, share, refusalAt, all: [...all, copy] }
+  }
+
+  test('its author ends again, once: who heard of it then gives nothing to whom it was taken from', async () => {
+    const { owner, one, copy, admin, bob, artifact, share, refusalAt, all } = await copied('writer', 'copied')
+    await owner.pull(one)
+    // Who knows of the fork tells nobody of what is beyond.
+    await owner.pull(copy)
+    expect(owner.ns.membership.forks).toHaveLength(1)
+    await owner.update(artifact, 'two', 'report')
+    await converge(...all)
+    expect(all.map(refusalAt)).toEqual(['REVOKED', 'REVOKED', undefined, undefined, undefined, undefined])
+    expect(await one.ns.heal()).toBe(1)
+    await converge(...all)
+    for (const node of [admin, copy, owner, one]) {
+      expect(refusalAt(node)).toBe('REVOKED')
+      expect(await node.ns.heal()).toBe(0)
+    }
+    await hold(bob, [share])
+    expect(await readable(bob, artifact)).toEqual({ 1: 'one' })
+  })
+
+  test('its author ends again where it ranks above who shared', async () => {
+    const { owner, one, copy, refusalAt, all } = await copied('admin', 'other')
+    await owner.pull(one)
+    await owner.pull(copy)
+    expect(refusalAt(owner)).toBeUndefined()
+    await converge(...all)
+    expect(refusalAt(one)).toBeUndefined()
+    expect(await one.ns.heal()).toBe(1)
+    await converge(...all)
+    expect(all.map(refusalAt)).toEqual(all.map(() => 'REVOKED'))
+  })
+
+  test('its author does not end again once the branch is adopted', async () => {
+    const { owner, one, copy, refusalAt, all } = await copied('writer', 'copied')
+    await owner.pull(one)
+    const [tip] = [...owner.ns.tips()].filter(({ author }) => Buffer.compare(author, one.id) === 0)
+    await owner.pull(copy)
+    await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
+    await converge(...all)
+    expect(all.map(refusalAt)).toEqual(all.map(() => 'REVOKED'))
+    expect(await one.ns.heal()).toBe(0)
+  })
+
+  test('its author does not end again under another role, when the one that it had was taken away', async () => {
+    const { owner, one, copy, other, refusalAt, all } = await copied('admin', 'other')
+    await owner.pull(copy)
+    await owner.ns.revoke({ agent: one.id })
+    await owner.ns.grant({ agent: one.id, role: 'admin' })
+    await converge(...all)
+    expect(await one.ns.heal()).toBe(0)
+    expect(refusalAt(other)).toBeUndefined()
   })
 })

@@ -23,7 +23,7 @@ import { AuthPart, type EntryIds } from './auth-part.ts'
 import { AuthorKnowledge } from './author-knowledge.ts'
 import { entriesBeyond, rowsWithin } from './beyond.ts'
 import { type CapabilityQuestion, checkCapability, isIssuedHere } from './capability-check.ts'
-import { writeRevokeCapabilities } from './capability-writes.ts'
+import { writeLostRevocations, writeRevokeCapabilities } from './capability-writes.ts'
 import { chainOf, type Tip } from './chains.ts'
 import { ClosedKeys } from './closed-keys.ts'
 import { removeDoubtful } from './doubtful.ts'
@@ -471,13 +471,14 @@ export class Namespace implements NamespaceParts {
   }
 
   /**
-   * Writes what is owed and this agent may write: an epoch without former members, boxes that members lack, keys that are closed to them, keys of shares.
-   * Gives how many entries.
+   * Writes what is owed and this agent may write: what it took back where others are not told of it, an epoch without former members, boxes that members lack,
+   * keys that are closed to them, keys of shares. Gives how many entries.
    */
   async heal(): Promise<number> {
+    const taken = await writeLostRevocations(this.#ledger)
     const done = [await writeOwed(this.#ledger), await this.#keyHealer.run(), await this.#shareHealer.run()]
     this.#isHealPutOff = done.some(({ isPutOff }) => isPutOff)
-    return done.reduce((sum, { written }) => sum + written, 0)
+    return done.reduce((sum, { written }) => sum + written, taken)
   }
 
   /** Whether there is something that this agent may write at the next `heal`: when entries have come, or some time has passed. */
