@@ -4,13 +4,13 @@ import { equalBytes, toHex } from '../encoding/index.ts'
 import { publicBytes } from '../log/index.ts'
 import { differences } from './derived.test-helper.ts'
 import { FollowedArtifacts, Namespace } from './index.ts'
-import { tell } from './partial-log.test-helper.ts'
+import { type FollowerLog, tell } from './partial-log.test-helper.ts'
 
 /**
- * An owner; a writer who wrote an artifact and shared it with somebody, by the entry that its removal names; and one who follows another artifact, and was
- * told of the removal.
+ * An owner; a writer who wrote an artifact and shared it with somebody, or deleted it, by the entry that its removal names; and one with whom that was shared, and who has heard so far
+ * of the share of another artifact, and of the removal.
  */
-async function setUp() {
+async function setUp({ isDeleted = false } = {}) {
   const time = new TestTime()
   const owner = await new NamespaceNode(1, time).create()
   const writer = await new NamespaceNode(2, time).join(owner)
@@ -19,25 +19,42 @@ async function setUp() {
   await converge(owner, writer)
   const other = await writer.write('other')
   const put = await newestOf(writer)
-  await writer.ns.share({ artifact: other, audience: [{ kind: 'agent', id: new NamespaceNode(8, time).id }] })
-  const share = await newestOf(writer)
+  await converge(owner, writer)
+  const outside = new NamespaceNode(9, time)
+  const late = await shareWith(owner, other, outside.id)
+  if (isDeleted) await writer.delete(other)
+  else await shareWith(writer, other, new NamespaceNode(8, time).id)
+  const last = await newestOf(writer)
   await converge(owner, writer)
   await owner.ns.revoke({ agent: writer.id })
-  const outside = new NamespaceNode(9, time)
-  const [given] = await owner.ns.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
-  const jti = given?.claims.jti ?? expect.fail('there is a share')
-  const partial = new FollowedArtifacts()
-  partial.set(wanted, 0)
-  const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
-  const ns = await Namespace.join(outside.env, owner.ns.id, genesis, () => [], partial)
-  await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
+  const jti = await shareWith(owner, wanted, outside.id)
+  const ns = await follow(outside, owner, { wanted, jti })
   await tell({ ns, wanted, jti }, owner)
-  return { owner, outside, partial, ns, wanted, other, jti, put, share }
+  return { owner, outside, ns, wanted, other, put, last, late }
+}
+
+async function shareWith({ ns }: NamespaceNode, artifact: Uint8Array, id: Uint8Array): Promise<Uint8Array> {
+  const [share] = await ns.share({ artifact, audience: [{ kind: 'agent', id }] })
+  return share?.claims.jti ?? expect.fail('there is a share')
+}
+
+/** Begins a log of one artifact, which was shared by the capability of that id. */
+async function follow({ env }: NamespaceNode, from: NamespaceNode, { wanted, jti }: Omit<FollowerLog, 'ns'>) {
+  const genesis = (await from.ns.entryBytes(from.ns.id)) as Uint8Array
+  const ns = await Namespace.join(env, from.ns.id, genesis, () => [], new FollowedArtifacts())
+  await ns.follow([{ artifact: wanted, after: 0 }])
+  await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
+  return ns
 }
 
 async function newestOf({ ns, id }: NamespaceNode) {
   const tip = [...ns.tips()].filter(({ author }) => equalBytes(author, id)).at(-1)
   return (tip && (await ns.entry(tip.hash))) ?? expect.fail('it wrote something')
+}
+
+async function namesIn(ns: Namespace, artifact: Uint8Array): Promise<string[]> {
+  const { items } = await ns.catalog.listVersions(artifact)
+  return items.map(({ state }) => state.name).sort()
 }
 
 async function catalogOf({ store }: NamespaceNode, { keys }: Namespace) {
@@ -47,15 +64,61 @@ async function catalogOf({ store }: NamespaceNode, { keys }: Namespace) {
 test('links to a share of an artifact that is not followed say nothing of that, in whatever order they come', async () => {
   const tables = []
   for (const order of ['together', 'one after the other'] as const) {
-    const { owner, outside, ns, put, share, wanted } = await setUp()
-    const links = [share, put].map(publicBytes)
+    const { owner, outside, ns, put, last, wanted } = await setUp()
+    const links = [last, put].map(publicBytes)
     for (const batch of order === 'together' ? [links] : links.map((link) => [link]))
       expect((await ns.receive(batch, { from: owner.id })).stored).toBe(batch.length)
-    const { items } = await ns.catalog.listVersions(wanted)
-    expect(items.map(({ state }) => state.name)).toEqual(['wanted'])
+    expect(await namesIn(ns, wanted)).toEqual(['wanted'])
     expect((await ns.catalog.counts()).versions).toBe(1)
     expect(await differences(ns)).toEqual([])
     tables.push(await catalogOf(outside, ns))
   }
   expect(tables[0]).toEqual(tables[1])
+})
+
+test('what was held of an artifact to tell branches apart is its own once it is followed, and made whole', async () => {
+  const { owner, ns, put, last, other, late } = await setUp()
+  await ns.receive([last, put].map(publicBytes), { from: owner.id })
+  await owner.update(other, 'second')
+  await ns.follow([{ artifact: other, after: 0 }])
+  await ns.holdCapabilities([{ artifact: other, jti: late, groups: [] }])
+  expect(await Array.fromAsync(ns.incomplete())).toEqual([put.hash])
+  expect(await differences(ns)).toEqual([])
+  await tell({ ns, wanted: other, jti: late }, owner)
+  expect(await namesIn(ns, other)).toEqual(['other', 'second'])
+  expect(await Array.fromAsync(ns.incomplete())).toEqual([])
+  expect(await differences(ns)).toEqual([])
+})
+
+test('what ended a version ends it too when it was held before the artifact was followed', async () => {
+  const { owner, ns, last, other, late } = await setUp({ isDeleted: true })
+  expect((await ns.receive([publicBytes(last)], { from: owner.id })).stored).toBe(1)
+  await ns.follow([{ artifact: other, after: 0 }])
+  await ns.holdCapabilities([{ artifact: other, jti: late, groups: [] }])
+  expect(await differences(ns)).toEqual([])
+  await tell({ ns, wanted: other, jti: late }, owner)
+  expect(await namesIn(owner.ns, other)).toEqual([])
+  expect(await namesIn(ns, other)).toEqual([])
+  expect(await differences(ns)).toEqual([])
+})
+
+test('a share that came first as one of two entries that prove a fork is made whole, and what its keys are for is read', async () => {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const writer = await new NamespaceNode(2, time).join(owner)
+  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  const wanted = await owner.write('wanted')
+  await converge(owner, writer)
+  await writer.write('before')
+  await converge(owner, writer)
+  const copy = await new NamespaceNode(2, time, { copyOf: writer }).open(owner.ns.id)
+  const outside = new NamespaceNode(9, time)
+  const jti = await shareWith(writer, wanted, outside.id)
+  await copy.write('in its place')
+  await converge(owner, writer, copy)
+  const ns = await follow(outside, owner, { wanted, jti })
+  await tell({ ns, wanted, jti }, owner)
+  expect(ns.membership.forks).toHaveLength(1)
+  expect(await namesIn(ns, wanted)).toEqual(['wanted'])
+  expect(await differences(ns)).toEqual([])
 })

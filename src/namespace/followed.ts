@@ -20,7 +20,10 @@ export class FollowedArtifacts {
     this.maxBytes = maxBytes
   }
 
-  /** @param after versions whose number is not above it are held without what is secret of them */
+  /**
+   * Of a log that is open by `Namespace.follow`, for something may be held of the artifact.
+   * @param after versions whose number is not above it are held without what is secret of them
+   */
   set(artifact: Uint8Array, after: number): void {
     this.#after.set(bytesText(artifact), after)
   }

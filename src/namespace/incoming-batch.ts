@@ -59,7 +59,7 @@ export function decodeBatch(
 }
 
 /** How much there is of a copy of an entry: who shows several capabilities for one artifact is given by each what it lets see. */
-function partsIn(entry: Entry | undefined): number {
+export function partsIn(entry: Entry | undefined): number {
   if (entry === undefined) return -1
   return [entry.keys, entry.body, entry.leaf].filter((part) => part !== undefined).length
 }
@@ -126,17 +126,24 @@ export async function splitKnown(
   }
 }
 
-/** Copies of entries that are held without their body or leaf. */
+/**
+ * Copies that have what is held of their entries lacks: of versions that are noted to lack their body or leaf, and of what else of artifacts came to a partial
+ * log as a bare header before.
+ */
 export async function findCompletions(
-  { env: { store }, keys }: NamespaceParts,
+  { env: { store }, keys, partial }: NamespaceParts,
   held: readonly Candidate[],
 ): Promise<Candidate[]> {
-  const whole = held.filter(
-    ({ entry }) => entry.header.data?.root !== undefined && !isStripped(entry) && hasKeys(entry),
-  )
-  if (whole.length === 0) return []
-  const rows = await store.getMany(whole.map(({ entry }) => keys.key('stripped', entry.hash)))
-  return whole.filter((_, at) => rows[at] !== undefined)
+  const whole = held.filter(({ entry }) => entry.header.data !== undefined && !isStripped(entry) && hasKeys(entry))
+  const versions = whole.filter(({ entry }) => isVersion(entry))
+  const others = partial === undefined ? [] : whole.filter(({ entry }) => !isVersion(entry) && partsIn(entry) > 0)
+  if (versions.length + others.length === 0) return []
+  const notes = await store.getMany(versions.map(({ entry }) => keys.key('stripped', entry.hash)))
+  const own = await store.getMany(others.map(({ entry }) => keys.entry(chainOf(entry), entry.header.seq, entry.hash)))
+  return [
+    ...versions.filter((_, at) => notes[at] !== undefined),
+    ...others.filter(({ entry }, at) => own[at] !== undefined && partsIn(decodeStored(own[at])) < partsIn(entry)),
+  ]
 }
 
 /** Those whose signature is the author’s. */
@@ -154,6 +161,11 @@ export async function checkSignatures(
     refused.push({ hash: entry.hash, code: 'CORRUPT', why: 'the signature is not the author’s' })
   }
   return new Set(signed)
+}
+
+/** Whether an entry is a version, or would be: others have no content. */
+export function isVersion({ header }: Entry): boolean {
+  return header.data?.root !== undefined
 }
 
 function hasKeys({ header, keys }: Entry): boolean {

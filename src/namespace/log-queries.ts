@@ -7,6 +7,7 @@ import type { Membership } from '../membership/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
 import { chainOf } from './chains.ts'
 import { readKeyRow } from './key-rows.ts'
+import { isStripped } from './operations.ts'
 import { isBefore } from './origins.ts'
 import type { NamespaceParts } from './parts.ts'
 import { isShownBy } from './shown.ts'
@@ -23,7 +24,7 @@ export interface ArtifactEntriesOptions {
 
 /** See `Namespace.artifactEntries`. */
 export async function* artifactEntries(
-  { catalog, keys, env, log, shares }: NamespaceParts,
+  { catalog, keys, env, log, shares, partial }: NamespaceParts,
   membership: Membership,
   artifact: Uint8Array,
   { after = 0, share, signal }: ArtifactEntriesOptions,
@@ -52,6 +53,8 @@ export async function* artifactEntries(
     const bytes = await log.bytes(hash)
     if (bytes === undefined) continue
     const entry = decodeStored(bytes)
+    // Of one that came as proof of a fork the rest is to come.
+    if (partial !== undefined && entry.header.kind === 'share' && isStripped(entry)) continue
     const shown = membership.shownOf({ ...entry.header, grant: entry.header.grant ?? hash })
     if (shown === undefined) yield given(entry, bytes)
     else if (isShownBy(membership, entry, shown)) bounded.push({ hash, clock: entry.header.clock })
@@ -92,7 +95,7 @@ export async function* evidenceAgainst(
 /** What has others believe an entry who hold little of the log, from whoever it comes. */
 async function* supportOf(log: StoredLog, membership: Membership, entry: Entry): AsyncGenerator<Entry> {
   if (membership.shownOf({ ...entry.header, grant: entry.header.grant ?? entry.hash }) === undefined) return
-  for (const adopt of membership.adoptsOf(entry)) {
+  for (const adopt of membership.adoptsOf(entry.header)) {
     const held = await log.unverified(adopt)
     if (held !== undefined) yield held
   }

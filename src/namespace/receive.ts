@@ -8,7 +8,9 @@ import {
   checkSignatures,
   decodeBatch,
   findCompletions,
+  isVersion,
   ofFollowed,
+  partsIn,
   type RefusedEntry,
   splitKnown,
 } from './incoming-batch.ts'
@@ -98,7 +100,13 @@ async function receiveInTurn(
       const seen = await tx.primeArtifacts(data)
       await recount(tx, ledger.chains, data)
       await revealArtifacts(tx, seen)
-      for (const candidate of whole) await complete(tx, namespace, candidate)
+      let isKeyed = false
+      for (const candidate of whole) isKeyed = (await complete(tx, namespace, candidate)) || isKeyed
+      if (isKeyed) {
+        // What they open is tried once they are in the store.
+        ledger.noteKeysGained()
+        tx.add({ type: 'put', key: namespace.keys.key('revealing'), value: new Uint8Array(0) })
+      }
     })
     onTurn()
     await committing
@@ -319,32 +327,34 @@ class Linker {
   }
 }
 
-/** Puts back the body, leaf and keys of an entry that is held without. */
-async function complete(tx: Transaction, namespace: NamespaceParts, { entry }: Candidate): Promise<void> {
+/** Puts back the body, leaf and keys of an entry that is held without. Gives whether keys came. */
+async function complete(tx: Transaction, namespace: NamespaceParts, { entry }: Candidate): Promise<boolean> {
   const { keys } = namespace
-  const row = keys.entry(chainOf(entry), entry.header.seq, entry.hash)
+  const { seq, data } = entry.header
+  const row = keys.entry(chainOf(entry), seq, entry.hash)
   const stored = await tx.get(row)
-  if (stored === undefined || (await tx.get(keys.key('stripped', entry.hash))) === undefined) return
+  if (stored === undefined) return false
+  if (isVersion(entry) && (await tx.get(keys.key('stripped', entry.hash))) === undefined) return false
   // The copy may be signed otherwise: one entry stays the bytes that it was.
   const own = decodeStored(stored)
+  if (partsIn(own) >= partsIn(entry)) return false
   const { body, leaf } = entry
   const whole: Entry = { ...own, body, leaf, keys: entry.keys, keysBytes: entry.keysBytes }
   const value = encodeEntry(whole)
   tx.add({ type: 'put', key: row, value })
   tx.add({ type: 'del', key: keys.key('stripped', entry.hash) })
   tx.accounts.addEntryBytes(value.length - stored.length)
-  const { data } = entry.header
-  if (data?.root === undefined) return
-  if (entry.leaf !== undefined) {
+  if (entry.leaf !== undefined && data?.root !== undefined) {
     tx.add({
       type: 'put',
       key: keys.key('inlineLeaves', data.root.digest, entry.hash),
-      value: placeOf(chainOf(entry), entry.header.seq),
+      value: placeOf(chainOf(entry), seq),
     })
   }
-  if (own.keys === undefined && entry.keys !== undefined) await tx.indexKeys(whole)
+  const isKeyed = own.keys === undefined && entry.keys !== undefined
+  if (isKeyed) await tx.indexKeys(whole)
   tx.received += 1
-  if (!tx.membership.counts(entry)) return
-  const operation = await operationFrom(tx, whole)
+  const operation = tx.membership.counts(entry) ? await operationFrom(tx, whole) : undefined
   if (operation !== undefined) await tx.apply(operation)
+  return isKeyed
 }
