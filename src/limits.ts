@@ -288,11 +288,15 @@ export const maxBulkStreamsOfAgent = 8
 export const maxBulkStreams = 64
 /** Handshakes of inbound bulk streams at once. */
 export const maxPendingBulkStreams = 32
-/** Inbound connections whose first byte is awaited, of one address and all together: what one address can hold keeps others from nothing. */
+/** Inbound connections whose first byte is awaited, or that are no WebSocket yet, of one address and all together: what one address can hold keeps others from nothing. */
 export const maxSilentConnectionsPerHost = 16
 export const maxSilentConnections = 256
-/** A bulk stream's connection and its handshake, milliseconds: what needs longer has an ordinary one. */
+/** A bulk stream's connection and its handshake, and a WebSocket's, milliseconds: what needs longer has an ordinary one, or none. */
 export const bulkHandshakeMs = 5_000
+/** One message of a WebSocket, bytes, of which each connection may hold one: libp2p's are no longer than what it is given at once. */
+export const maxWebSocketMessageBytes = 1 * MiB
+/** Parts in which such a message may come, frames or pieces of TCP: each costs some hundred bytes, and those of an Ethernet are 536 and more. */
+export const maxWebSocketParts = 4_096
 /** The certificate of bulk streams is made anew after this long, milliseconds: one from while the clock was ahead is valid for nobody. */
 export const bulkCertificateMs = 60 * 60_000
 /** An agent to whom a bulk stream could not be opened, or that cut one before so many bytes had come, is not tried again for this long, milliseconds. */

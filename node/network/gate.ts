@@ -53,6 +53,11 @@ export class Gate {
     return true
   }
 
+  /** Counts a connection that was one too many from its address before libp2p heard of it. */
+  turnAway(): void {
+    this.refused.host++
+  }
+
   /** Whether an agent is refused for misbehaviour. */
   denyAgent(peer: PeerId): boolean {
     return this.#penalised(peer)

@@ -14,7 +14,6 @@ import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
 import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
-import { webSockets } from '@libp2p/websockets'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
 import { ArtifactHubError } from '../../src/errors.ts'
@@ -43,6 +42,7 @@ import { OwnAddresses } from './own-addresses.ts'
 import { RelayListeners } from './relay-listeners.ts'
 import { formatSwarmKey } from './swarm-key.ts'
 import { tlsOnSocket } from './tls-on-socket.ts'
+import { boundedWebSockets } from './web-sockets.ts'
 
 /** What this node's DHT is called; a DHT of another name is another DHT. */
 const kadProtocol = '/artifact-hub/kad/1.0.0'
@@ -109,7 +109,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
     transportManager: { faultTolerance: parts.mustListen ? FaultTolerance.FATAL_ALL : FaultTolerance.NO_FATAL },
     transports: [
       parts.bulk === undefined ? plainTcp : withBulkStreams(plainTcp, parts.bulk, parts.gate),
-      webSockets({ maxBufferedAmount: streamWindowBytes }),
+      boundedWebSockets(parts.gate),
       circuitRelayTransport({
         maxInboundStopStreams: maxStreamsPerProtocol,
         maxOutboundStopStreams: maxStreamsPerProtocol,
