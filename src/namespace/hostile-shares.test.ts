@@ -4,7 +4,7 @@ import { agentOf, forge, hold, readable } from '../../test/support/sharing-nodes
 import { decodeEnvelope, sealEnvelope, signCapability } from '../capability/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { boxedKeyBytes, boxTagBytes } from '../identity/index.ts'
-import type { KeySection } from '../log/index.ts'
+import { decodeEntry, encodeEntry, type KeySection } from '../log/index.ts'
 import { sealShareBody } from '../sharing/index.ts'
 import { encodeShareBody } from './share-book.ts'
 
@@ -72,6 +72,19 @@ describe('a share entry is believed only of what its author gives', () => {
     // And as it should be, it is.
     await owner.ns.receive([shareWith(writer, seal(honest), place)])
     expect(await owner.ns.sharesOf(artifact)).toHaveLength(2)
+  })
+
+  test('which nobody hides from a member by giving it without its body', async () => {
+    const { owner, writer, artifact } = await world()
+    const late = new NamespaceNode(60, new TestTime())
+    await writer.ns.share({ artifact, audience: [agentOf(late)] })
+    const told = await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))
+    const without = told.map((bytes) => encodeEntry({ ...decodeEntry(bytes), body: undefined }))
+    expect(await owner.ns.receive(without)).toMatchObject({ stored: 0, refused: [{ code: 'void' }] })
+    await owner.pull(writer)
+    await owner.ns.unshare({ artifact, audience: [agentOf(late)] })
+    const refusals = (await owner.ns.sharesOf(artifact)).map(({ refusal }) => refusal)
+    expect(refusals.sort()).toEqual(['REVOKED', undefined])
   })
 })
 

@@ -42,12 +42,15 @@ export function decodeBatch(
   for (const bytes of batch) {
     try {
       const entry = decodeUnverifiedEntry(bytes, { partial: true })
-      const { hash, header, keys } = entry
+      const { hash, header, keys, body } = entry
       if (!equalBytes(header.namespace ?? hash, id))
         refused.push({ hash, code: 'CORRUPT', why: 'it is of another namespace' })
       // Whoever followed an artifact before it became a member may be told as a follower for a while: nobody's fault.
       else if (partial === undefined && header.keysHash !== undefined && keys === undefined)
         refused.push({ hash, code: 'void', why: 'it came without its keys' })
+      // It is never erased, and whoever lacks it does not know of the share, nor can take it back.
+      else if (partial === undefined && header.kind === 'share' && header.bodyHash !== undefined && body === undefined)
+        refused.push({ hash, code: 'void', why: 'it came without its body' })
       else if (partsIn(entry) > partsIn(found.get(bytesText(hash))?.entry))
         found.set(bytesText(hash), record({ entry, bytes }))
     } catch (error) {

@@ -36,7 +36,8 @@ export function disguised(chance: Chance): (log: Namespace) => ReplicatedLog {
   const habit = chance.weighted({ strip: 4, shuffle: 2, rubbish: 2, honest: 2, withhold: 2 })
   const stripped = (bytes: Uint8Array): Uint8Array => {
     const entry = decodeUnverifiedEntry(bytes)
-    return entry.header.kind === 'put' ? encodeEntry({ ...entry, body: undefined, leaf: undefined }) : bytes
+    const isVersionOrShare = entry.header.kind === 'put' || entry.header.kind === 'share'
+    return isVersionOrShare ? encodeEntry({ ...entry, body: undefined, leaf: undefined }) : bytes
   }
   const spoiled = (bytes: Uint8Array): Uint8Array => (habit === 'strip' && chance.is(0.7) ? stripped(bytes) : bytes)
   return (log) => ({
