@@ -102,7 +102,7 @@ export interface SharingApi {
    * As `list`, over everything that is shared with this agent, or by it. Shares that ended are not in it.
    */
   listShared(options?: ListSharedOptions): Listing<SharedArtifact>
-  /** Everybody who can read an artifact now, and how. @throws ACCESS_DENIED unless this agent is a member of its namespace */
+  /** Everybody who can read an artifact now, and how: replicas cannot, and are not in it. @throws ACCESS_DENIED unless this agent is a member of its namespace */
   access(options: ArtifactRef): Promise<readonly Access[]>
 }
 

@@ -3,7 +3,7 @@ import { artifactIdOf, bytesText, orderedUint64 } from '../encoding/index.ts'
 import type { Entry } from '../log/index.ts'
 import type { Overlay } from '../storage/index.ts'
 import { Accounts, type AccountsInit } from './accounts.ts'
-import { feedChanges, feedRow, keptFeedRows } from './feed.ts'
+import { type FeedChange, feedChanges, feedRow, keptFeedRows } from './feed.ts'
 
 /** What changes of artifacts are made on. */
 export interface ArtifactChangesInit extends Omit<AccountsInit, 'overlay' | 'isNew'> {
@@ -84,17 +84,27 @@ export class ArtifactChanges {
     await this.#account(artifact, await this.catalog.rebuild(artifact, operations), undefined)
   }
 
+  /** Has the feed say that an artifact is there as if it had come just now; nothing of one that is not shown. */
+  async tellAgain(artifact: Uint8Array): Promise<void> {
+    const current = await this.catalog.current(artifact)
+    if (current === undefined) return
+    this.#tell({ kind: 'created', artifact, entry: current.entry, clock: current.updatedAt })
+  }
+
   async #account(artifact: Uint8Array, liveness: Liveness, by: Operation | undefined): Promise<void> {
     for (const root of liveness.began) await this.accounts.hold(artifact, root)
     for (const root of liveness.ended) await this.accounts.release(artifact, root)
     this.#changed.set(bytesText(artifact), artifact)
     if (this.#nextFeedRow === undefined) return
-    const { keys } = this.#init
     const current = liveness.isShown && liveness.vanished.length > 0 ? await this.catalog.current(artifact) : undefined
-    for (const change of feedChanges(artifact, liveness, by, current)) {
-      const row = this.#nextFeedRow++
-      this.#overlay.put(keys.key('feed', orderedUint64(row)), feedRow(change))
-      if (row >= keptFeedRows) this.#overlay.del(keys.key('feed', orderedUint64(row - keptFeedRows)))
-    }
+    for (const change of feedChanges(artifact, liveness, by, current)) this.#tell(change)
+  }
+
+  #tell(change: FeedChange): void {
+    if (this.#nextFeedRow === undefined) return
+    const { keys } = this.#init
+    const row = this.#nextFeedRow++
+    this.#overlay.put(keys.key('feed', orderedUint64(row)), feedRow(change))
+    if (row >= keptFeedRows) this.#overlay.del(keys.key('feed', orderedUint64(row - keptFeedRows)))
   }
 }

@@ -599,6 +599,17 @@ export class Namespace implements NamespaceParts {
     return this.#ledger.subscribe(listener)
   }
 
+  /**
+   * Has the feed say once more that an artifact (20 bytes) came, if it is here: this agent is let read it again, and what is here of it came before.
+   * @throws CLOSED, what the store throws
+   */
+  async tellAgain(artifact: Uint8Array): Promise<void> {
+    await this.#ledger.commit(async (tx, mark) => {
+      mark()
+      await tx.tellAgain(artifact)
+    })
+  }
+
   /** The cursor of the newest change in the feed. */
   get feedCursor(): FeedCursor {
     return cursorAt(this.#ledger.feedEras, this.#ledger.nextFeedRow - 1)

@@ -131,6 +131,11 @@ export class Transaction {
     return this.#artifacts.nextFeedRow
   }
 
+  /** See `ArtifactChanges.tellAgain`. */
+  async tellAgain(artifact: Uint8Array): Promise<void> {
+    await this.#artifacts.tellAgain(artifact)
+  }
+
   /** Artifacts whose versions changed. */
   get changedArtifacts(): Iterable<Uint8Array> {
     return this.#artifacts.changed

@@ -277,6 +277,13 @@ test('joining the namespace takes the place of following, and leaving it goes ba
   await outside.client.namespace.delete({ namespace: 'shared' })
   await eventually(async () => expect(await text(outside, id)).toBe('hello'))
   await failureOf(outside.client.artifact.get({ artifactId: rest.id }), 'NOT_FOUND')
+  // Also for who is a member no more by then.
+  await outside.client.namespace.join({ ticket: await owner.client.namespace.ticket() })
+  await owner.client.namespace.revoke({ agent: outside.client.did })
+  await owner.client.artifact.update({ artifactId: id, data: new TextEncoder().encode('more') })
+  await outside.client.namespace.leave({ namespace: 'shared' })
+  await eventually(async () => expect(await text(outside, id)).toBe('more'))
+  await failureOf(outside.client.artifact.get({ artifactId: rest.id }), 'NOT_FOUND')
 })
 
 test('what is shared with a group its members follow, whoever comes later too, until they are members no more', async () => {

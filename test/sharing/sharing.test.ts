@@ -207,6 +207,9 @@ test('a recipient that was away is told by another member, who or a replica serv
   const { artifact } = owner.node.client
   const { id: artifactId } = await artifact.create({ name: 'report', data, replicas: 1 })
   await artifact.share({ artifactId, withAgents: [bob.node.did] })
+  // A replica serves it, and cannot read it.
+  const access = await artifact.access({ artifactId })
+  expect(access.map(({ through, role }) => role ?? through).sort()).toEqual(['owner', 'share', 'writer'])
   for (const one of [writer, replica]) {
     await one.node.client.namespace.setPolicy({ fetch: 'eager' })
     await eventually(async () => {
@@ -267,4 +270,58 @@ test('a watch that begins once a share is listed does not tell of it, and of all
     expect((await first).value).toMatchObject({ kind: 'updated', artifactId, artifact: { version: 2 } })
     await events.return?.()
   }
+})
+
+test('what is shared again is told as shared again, with others of its namespace shared all the while', async () => {
+  await using nodes = new TestNodes()
+  const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]
+  await acquaint(alice, bob)
+  const { artifact, group } = alice.node.client
+  const { id: artifactId } = await artifact.create({ name: 'report', data: Buffer.from('one') })
+  const { id: other } = await artifact.create({ name: 'other', data: Buffer.from('stays') })
+  await artifact.share({ artifactId: other, withAgents: ['bob'] })
+  await eventually(async () => expect(await shared(bob)).toEqual(['other']))
+  let events = bob.node.client.artifact.watch()[Symbol.asyncIterator]()
+  const told = async () => {
+    const { value } = await events.next()
+    expect(value?.artifactId).toBe(artifactId)
+    return value ?? expect.fail('it goes on')
+  }
+  await artifact.share({ artifactId, withAgents: ['bob'] })
+  expect(await told()).toMatchObject({ kind: 'shared', artifact: { version: 1 } })
+  await artifact.unshare({ artifactId, agents: ['bob'] })
+  const gone = await told()
+  expect(gone).toMatchObject({ kind: 'unshared', reason: 'REVOKED' })
+  await artifact.share({ artifactId, withAgents: ['bob'] })
+  expect(await told()).toMatchObject({ kind: 'shared', artifact: { version: 1 } })
+  expect(text(await bob.node.client.artifact.download({ artifactId }))).toBe('one')
+  // What is readable already, by another share too, is not told again; nor is it after a restart.
+  await artifact.share({ artifactId, withAgents: ['bob'], message: 'look' })
+  await artifact.update({ artifactId, data: Buffer.from('two') })
+  expect(await told()).toMatchObject({ kind: 'updated', artifact: { version: 2 } })
+  const restartAt = async (cursor: string) => {
+    await events.return?.()
+    await bob.stop()
+    await bob.start()
+    events = bob.node.client.artifact.watch({ cursor })[Symbol.asyncIterator]()
+    await bob.node.ping('alice')
+  }
+  await restartAt(gone.cursor)
+  expect(await told()).toMatchObject({ kind: 'shared' })
+  expect(await told()).toMatchObject({ kind: 'updated', artifact: { version: 2 } })
+
+  // Both shares end at once: that is one loss. Then by way of a group, out of it and in it again.
+  await artifact.unshare({ artifactId, agents: ['bob'] })
+  const last = await told()
+  expect(last).toMatchObject({ kind: 'unshared' })
+  await restartAt(last.cursor)
+  await group.create({ name: 'team' })
+  await group.add({ group: 'team', agents: ['bob'] })
+  await artifact.share({ artifactId, withGroups: ['team'] })
+  expect(await told()).toMatchObject({ kind: 'shared' })
+  await group.remove({ group: 'team', agents: ['bob'] })
+  expect(await told()).toMatchObject({ kind: 'unshared', reason: 'GROUP_EPOCH' })
+  await group.add({ group: 'team', agents: ['bob'] })
+  expect(await told()).toMatchObject({ kind: 'shared' })
+  await events.return?.()
 })

@@ -1,5 +1,6 @@
 import { toHex } from '../../../src/encoding/index.ts'
 import { clockSkewMs, endedFollowMs, forgetEveryMs, maxEndedFollows } from '../../../src/limits.ts'
+import type { Namespace } from '../../../src/namespace/index.ts'
 import type { LocalEnvironment } from '../environment.ts'
 import type { FollowBook, FollowEntry } from './follow-book.ts'
 import { deleteFollowRow, putFollow } from './follow-rows.ts'
@@ -12,7 +13,7 @@ export interface LostArtifact {
   /** 20 bytes. */
   readonly artifact: Uint8Array
   readonly reason: string
-  /** When this node came to know it, milliseconds since 1970: no two capabilities end at the same. */
+  /** When this node came to know it, milliseconds since 1970: no two artifacts are lost at the same. */
   readonly atMs: number
 }
 
@@ -30,10 +31,13 @@ interface FollowEndsOptions {
   readonly env: LocalEnvironment
   readonly book: FollowBook
   readonly standing: FollowStanding
+  /** The partial log of a namespace (32 bytes), once its beginning is here. */
+  readonly logOf: (namespace: Uint8Array) => Namespace | undefined
   /** What is followed of these namespaces (hex) ended by its time. */
   readonly expired: (namespaces: Iterable<string>) => void
   /** Changes what is remembered, in the background, with no other change under way. */
   readonly inTurn: (work: () => Promise<void>) => void
+  readonly inBackground: (work: Promise<void>) => void
 }
 
 /** Rows that one batch writes. */
@@ -45,6 +49,8 @@ const maxTimerMs = 24 * 3600_000
 export class FollowEnds {
   readonly #options: FollowEndsOptions
   readonly #observers = new Set<FollowObserver>()
+  /** Artifacts (hex) that were told as lost, and at what time. */
+  readonly #lost = new Map<string, number>()
   #lastEndMs = 0
   #isClosed = false
   #timerMs = Number.POSITIVE_INFINITY
@@ -60,9 +66,13 @@ export class FollowEnds {
     return () => this.#observers.delete(observer)
   }
 
-  /** One that ended before this process began. */
-  noteLoaded({ ended }: FollowEntry): void {
+  /** One that was followed before this process began, with those that are in the book by now. */
+  noteLoaded({ ended, capability }: FollowEntry): void {
     this.#lastEndMs = Math.max(this.#lastEndMs, ended?.atMs ?? 0)
+    const { artifact } = capability.claims
+    const about = [...this.#options.book.about(artifact)]
+    if (about.some(({ isOut }) => !isOut)) this.#lost.delete(toHex(artifact))
+    else this.#lost.set(toHex(artifact), Math.max(...about.map((one) => one.ended?.atMs ?? 0)))
   }
 
   /** The first version of what is followed is here. */
@@ -99,9 +109,15 @@ export class FollowEnds {
     const { env, book, standing } = this.#options
     for (let at = 0; at < ends.length; at += batchRows) {
       const some = ends.slice(at, at + batchRows)
-      // What was told as lost is not told again.
-      for (const { entry, reason } of some)
-        book.end(entry, { reason, atMs: (entry.isOut ? entry.outMs : undefined) ?? this.#nextEndMs() })
+      // What is told as lost is told once.
+      const times = new Map<string, number>()
+      for (const { entry, reason } of some) {
+        const artifact = toHex(entry.capability.claims.artifact)
+        const toldMs = this.#lost.get(artifact) ?? (entry.isOut ? entry.outMs : undefined)
+        const atMs = toldMs ?? times.get(artifact) ?? this.#nextEndMs()
+        times.set(artifact, atMs)
+        book.end(entry, { reason, atMs })
+      }
       const rows = some.flatMap(({ entry }) => (entry.isKept ? [putFollow(entry)] : []))
       if (rows.length > 0) await env.store.batch(rows, { sync: true })
       for (const { entry, reason } of some) {
@@ -119,6 +135,15 @@ export class FollowEnds {
     entry.isOut = true
   }
 
+  /** It lets this agent read its artifact: if that was lost before, and is here still, whoever watches is told that it is shared again. */
+  found(entry: FollowEntry): void {
+    const { standing, logOf, inBackground } = this.#options
+    const { namespace, artifact } = entry.capability.claims
+    if (!standing.isReadable(entry) || !this.#lost.delete(toHex(artifact))) return
+    const log = logOf(namespace)
+    if (log !== undefined && !log.closed) inBackground(log.tellAgain(artifact))
+  }
+
   /** No two are the same. */
   #nextEndMs(): number {
     this.#lastEndMs = Math.max(this.#options.env.now(), this.#lastEndMs + 1)
@@ -132,6 +157,9 @@ export class FollowEnds {
     if (kind !== 'share' || entry.scope !== 'artifact') return
     // By another capability it may be readable still.
     for (const other of book.about(artifact)) if (standing.isReadable(other)) return
+    // Several may end at once.
+    if (this.#lost.has(toHex(artifact))) return
+    this.#lost.set(toHex(artifact), atMs)
     for (const { lost } of this.#observers) lost?.({ namespace, artifact, reason, atMs })
   }
 
@@ -168,7 +196,11 @@ export class FollowEnds {
         const some = old.slice(at, at + batchRows)
         const rows = some.map(({ capability }) => deleteFollowRow(capability.claims))
         await env.store.batch(rows, { sync: false })
-        for (const entry of some) book.remove(entry)
+        for (const entry of some) {
+          book.remove(entry)
+          const { artifact } = entry.capability.claims
+          if ([...book.about(artifact)].length === 0) this.#lost.delete(toHex(artifact))
+        }
       }
     })
   }

@@ -79,6 +79,8 @@ export class Follows implements ReadRights, FetchRights {
       env,
       book,
       standing: this.#standing,
+      logOf,
+      inBackground,
       expired: (names) => {
         for (const name of names) this.#inBackground(this.#settle(name))
       },
@@ -208,6 +210,7 @@ export class Follows implements ReadRights, FetchRights {
       for (const entry of added) {
         this.#book.add(entry)
         this.#ends.expect(entry)
+        this.#ends.found(entry)
         this.#logs.refreshSoon(entry)
       }
       return results.map((result) => (typeof result === 'object' ? this.#standing.present(result) : result))
@@ -420,8 +423,10 @@ export class Follows implements ReadRights, FetchRights {
         continue
       }
       const reason = this.#standing.refusal(entry)
-      if (reason === undefined) entry.isOut = false
-      else if (reason === 'GROUP_EPOCH') {
+      if (reason === undefined) {
+        entry.isOut = false
+        this.#ends.found(entry)
+      } else if (reason === 'GROUP_EPOCH') {
         // Who leaves a group may come back, in another epoch of it.
         entry.refusedEpoch = this.#standing.epochOf(entry.capability.claims)
         this.#ends.suspend(entry, reason)

@@ -9,7 +9,7 @@ import { presentRecipient } from './present-share.ts'
 import type { Sharing } from './sharing.ts'
 
 /**
- * Who can read an artifact of a namespace that this agent is a member of: members, then shares, then links. Of links that name one version only
+ * Who can read an artifact of a namespace that this agent is a member of: members, but for replicas, which have no keys, then shares, then links. Of links that name one version only
  * those made here are known.
  * @throws ACCESS_DENIED
  */
@@ -23,19 +23,21 @@ export async function accessOf(
   const { env, contacts } = groups.replication
   if (log.roleOf(env.agent.publicKey) === undefined)
     throw new ArtifactHubError('ACCESS_DENIED', 'who else can read it is for members of its namespace to see')
-  const members = log.membership.members.map(
-    ({ agent, role, grants }): Access => ({
-      through: 'member',
-      id: formatDid(agent),
-      name: contacts.nameOf(agent),
-      role,
-      shareId: undefined,
-      by: undefined,
-      since: new Date(Math.min(...grants.map(({ clock }) => clock.wallMs))),
-      expiresAt: undefined,
-      told: undefined,
-    }),
-  )
+  const members = log.membership.members
+    .filter(({ role }) => role !== 'replica')
+    .map(
+      ({ agent, role, grants }): Access => ({
+        through: 'member',
+        id: formatDid(agent),
+        name: contacts.nameOf(agent),
+        role,
+        shareId: undefined,
+        by: undefined,
+        since: new Date(Math.min(...grants.map(({ clock }) => clock.wallMs))),
+        expiresAt: undefined,
+        told: undefined,
+      }),
+    )
   const given: Access[] = []
   const listed = new Set<string>()
   const add = (claims: Share['claims'], sinceMs: number): void => {
