@@ -17,6 +17,12 @@ interface Shown {
   shares: { with: { name: string | null } }[]
 }
 
+interface Told {
+  artifactId: string
+  kind: string
+  reason?: string
+}
+
 let alice: CliPlace
 let bob: CliPlace
 /** All that Alice’s commands were given and said. */
@@ -37,6 +43,14 @@ async function refused(...args: string[]): Promise<[number | null, string]> {
   said.push(done.stdout.toString(), done.stderr)
   expect(done.stdout.toString()).toBe('')
   return [done.exitCode, errorOf(done).code]
+}
+
+/** An address that is free to listen on. */
+async function placeOf(place: CliPlace): Promise<string> {
+  const run = new Staying(place, ['run'])
+  const { addresses } = await run.next<{ addresses: string[] }>()
+  await run.stop('SIGTERM')
+  return addresses[0]?.replace(/\/p2p\/.*/, '') ?? ''
 }
 
 const withoutTimes = (value: unknown) => JSON.stringify(value, (key, one) => (key === 'startedAt' ? undefined : one))
@@ -73,6 +87,7 @@ describe('single artifacts through the CLI', () => {
     expect(await run.stop('SIGTERM')).toBe(0)
     const { items } = await bob.json<{ items: Shown[] }>(['shared'])
     expect(items).toMatchObject([{ name: 'report.txt', shares: [{ message: 'für dich' }] }])
+    expect((await bob.run(['shared'])).stdout.toString()).toMatch(/ alice\n$/)
     // By its name, as what is his own.
     const text = await bob.run(['cat', 'report.txt'])
     expect([text.stdout.toString(), text.stderr]).toEqual(['the first version', ''])
@@ -85,10 +100,7 @@ describe('single artifacts through the CLI', () => {
 
   test('are shared with a group by who is not in it: somebody of it has taken that before the command ends', async () => {
     await bob.json(['group', 'create', 'data-team'])
-    const run = new Staying(bob, ['run'])
-    const { addresses } = await run.next<{ addresses: string[] }>()
-    await run.stop('SIGTERM')
-    const listen = ['--listen', addresses[0]?.replace(/\/p2p\/.*/, '') ?? '']
+    const listen = ['--listen', await placeOf(bob)]
     const { ticket } = await bob.json<{ ticket: string }>(['group', 'ticket', 'data-team', ...listen])
     await bob.json(['agent', 'add', 'somebody', stranger])
     await say('agent', 'add', 'their-team', ticket)
@@ -98,7 +110,38 @@ describe('single artifacts through the CLI', () => {
     await say('share', 'report.txt', '--group', 'their-team')
     const rows = await say<{ through: string }[]>('access', 'report.txt')
     expect(rows.filter(({ through }) => through === 'group')).toMatchObject([{ name: 'their-team', told: 'taken' }])
+    await say('share', 'report.txt', '--group', 'their-team', '--message', 'once more')
+    const { stdout } = await alice.run(['shared', '--by-me'])
+    expect(stdout.toString().match(/their-team/g)).toHaveLength(1)
     await say('unshare', 'report.txt', '--group', 'their-team')
+  })
+
+  test('are taken back, and who is on the network has heard of it before the command ends: by unshare and by removal from a group', async () => {
+    const listen = ['--listen', await placeOf(bob)]
+    const { ticket } = await bob.json<{ ticket: string }>(['agent', 'ticket', ...listen])
+    await say('agent', 'add', 'bob', ticket)
+    await alice.json(['put', '-', '--name', 'lent.txt'], { input: 'for a while' })
+    const { id: artifactId } = await say<{ id: string }>('info', 'lent.txt')
+    await say('group', 'create', 'short-team')
+    await using watching = new Staying(bob, ['watch', '--all', ...listen])
+    const told = async () => {
+      const { kind, reason } = await watching.until<Told>((one) => one.artifactId === artifactId)
+      return [kind, reason]
+    }
+    await say('share', 'lent.txt', '--with', 'bob')
+    expect(await told()).toEqual(['shared', undefined])
+    await say('unshare', 'lent.txt', '--with', 'bob')
+    expect(await told()).toEqual(['unshared', 'REVOKED'])
+
+    await say('group', 'add', 'short-team', 'bob')
+    await say('share', 'lent.txt', '--group', 'short-team')
+    expect(await told()).toEqual(['shared', undefined])
+    await say('unshare', 'lent.txt', '--group', 'short-team')
+    expect(await told()).toEqual(['unshared', 'REVOKED'])
+    await say('share', 'lent.txt', '--group', 'short-team')
+    expect(await told()).toEqual(['shared', undefined])
+    expect(await say('group', 'rm', 'short-team', 'bob')).toMatchObject({ removed: ['bob'], told: true })
+    expect(await told()).toEqual(['unshared', 'GROUP_EPOCH'])
   })
 
   const wrong: [string[], ErrorCode][] = [

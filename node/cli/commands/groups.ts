@@ -3,11 +3,8 @@ import { awaitSync } from '../await-sync.ts'
 import type { CommandGroup } from '../command.ts'
 import type { Session } from '../session.ts'
 import { fieldLines } from '../text/index.ts'
-import { isToldOf, memberJson, showMembers, tellMs, tellOf, toLeave } from './members.ts'
+import { isToldOf, maxTold, memberJson, showMembers, tellGone, tellMs, tellOf, toLeave } from './members.ts'
 import { mustConfirm } from './remove.ts'
-
-/** Agents that `group add` tries to reach, all at once: the others learn of it when they connect. */
-const maxTold = 16
 
 /** `group …`: named sets of agents with which artifacts and namespaces are shared. */
 export const groupCommands: CommandGroup = (program, act) => {
@@ -97,8 +94,13 @@ async function remove(session: Session, _options: unknown, group: string, agents
   const node = await session.online()
   const { signal } = session
   const { id } = await node.client.group.get({ group, signal })
-  await node.client.group.remove({ group, agents, signal })
-  const told = session.isOnline && (await isToldOf(session, node, id))
+  const before = await node.client.group.members({ group: id, signal })
+  await node.client.group.remove({ group: id, agents, signal })
+  const left = await node.client.group.members({ group: id, signal })
+  const [told] = await Promise.all([
+    session.isOnline && isToldOf(session, node, id),
+    tellGone(session, node, { before, left, log: id }),
+  ])
   await session.result({ group: id, removed: agents, told }, fieldLines(agents.map((agent) => ['removed', agent])))
   if (!told) session.note('no other member could be reached: they learn of it when this node is on the network')
 }

@@ -15,6 +15,11 @@ const roles = ['admin', 'writer', 'reader', 'replica'] as const satisfies readon
 /** How long a change of members waits for others to have it, milliseconds. What they miss they get when they connect. */
 export const tellMs = 5_000
 
+/** Agents that a command tries to reach, all at once: the others learn of it when they connect. */
+export const maxTold = 16
+
+type Somebody = Pick<Member | GroupMember, 'did'>
+
 /** How long an agent that is connected takes at most to be told of a namespace that it does not have, milliseconds. */
 const inviteMs = 1_500
 
@@ -128,8 +133,14 @@ async function grant(
 async function revoke(session: Session, options: { group?: boolean }, agent: string): Promise<void> {
   const node = await session.online()
   const { namespace, signal } = session
+  const before = await node.client.namespace.members({ namespace, signal })
   await node.client.namespace.revoke({ namespace, ...(options.group ? { group: agent } : { agent }), signal })
-  const told = session.isOnline && (await othersTold(session, node))
+  const left = await node.client.namespace.members({ namespace, signal })
+  const log = await namespaceId(session, node.client)
+  const [told] = await Promise.all([
+    session.isOnline && isToldOf(session, node, log),
+    tellGone(session, node, { before, left, log }),
+  ])
   await session.result({ revoked: agent, told }, fieldLines([['revoked', agent]]))
   if (!told) session.note('no other member could be reached: they learn of it when this node is on the network')
 }
@@ -177,6 +188,17 @@ export async function tellOf(
   }
   await awaitTold(node, { did, namespace: log, since, ...bounds, timeoutMs: inviteMs })
   return true
+}
+
+/** Has those who are members of a namespace or group (id `log`) no more hear of it, as far as they can be reached, within a bound. */
+export async function tellGone(
+  session: Session,
+  node: ArtifactHubNode,
+  { before, left, log }: { before: readonly Somebody[]; left: readonly Somebody[]; log: string },
+): Promise<void> {
+  const dids = new Set(left.map(({ did }) => did))
+  const gone = before.filter(({ did }) => !dids.has(did)).slice(0, maxTold)
+  await Promise.all(gone.map(async ({ did }) => await tellOf(session, node, { agent: did, did, log })))
 }
 
 /** The id of the namespace that the command is about. */

@@ -2,18 +2,20 @@ import { Option } from 'commander'
 import type { ArtifactRef } from '../../../sdk/client.ts'
 import type { Access, InboxRequest, Recipient, Share, SharedArtifact } from '../../../sdk/sharing-client.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
+import type { ArtifactHubNode } from '../../node-types.ts'
 import { awaitReached, looking } from '../await-sync.ts'
 import { type CommandGroup, collect } from '../command.ts'
 import { resolveArtifactId } from '../resolve-artifact.ts'
 import type { Session } from '../session.ts'
 import { type Column, fieldLines, formatBytes, formatTime, parseDurationMs } from '../text/index.ts'
 import { artifactJson } from './artifact-json.ts'
+import { isToldOf } from './members.ts'
 import { artifactColumns, type FindOptions, finding, paged, pageLimit, queryFrom, showPages } from './pages.ts'
 
 /** How long a change of shares waits for those it is about to be reached, milliseconds. What they miss they get when they connect. */
 const tellMs = 5_000
 
-/** How long whoever was told of a share takes at most to be given what it is of, milliseconds. */
+/** How long whoever was told of a share takes at most to be given what it is of, and who is there to hear that it ended, milliseconds. */
 const giveMs = 1_500
 
 /** One artifact for agents and groups: `share`, `unshare`, `shared`, `access`, `inbox …`. */
@@ -104,21 +106,35 @@ async function share(
 
 async function unshare(session: Session, options: WithOptions, reference: string): Promise<void> {
   requireSomebody(options)
-  const { client } = await session.online()
+  const { with: agents = [], group = [] } = options
+  const node = await session.online()
   const artifact = await refOf(session, reference)
-  const ended = await client.artifact.unshare({ ...artifact, agents: options.with, groups: options.group })
-  noteLate(session, await reach(session, options.with ?? []))
+  const before = await followed(session)
+  const ended = await node.client.artifact.unshare({ ...artifact, agents, groups: group })
+  const [late, isTold] = await Promise.all([reach(session, agents), areProvidersTold(session, node, ended)])
+  await give(session, before, agents.length - late.length + group.length)
+  noteLate(session, late)
+  if (!isTold) session.note('no other member could be reached: they stop serving when they learn of it')
   await showShares(session, ended)
   session.note('the next version stores its full size again, under a key that they never had')
+}
+
+/** Whether some other member, if there is any, knows what has ended. */
+async function areProvidersTold(session: Session, node: ArtifactHubNode, ended: readonly Share[]): Promise<boolean> {
+  const namespace = ended[0]?.namespace
+  return !session.isOnline || namespace === undefined || (await isToldOf(session, node, namespace))
 }
 
 async function shared(session: Session, options: FindOptions & { byMe?: boolean }): Promise<void> {
   const query = { ...queryFrom(options), by: options.byMe ? ('me' as const) : ('others' as const) }
   const limit = pageLimit(options)
   const client = await session.client()
+  const contacts = await client.agent.list({ signal: session.signal })
+  const names = new Map(contacts.map(({ name, did }) => [did, name]))
+  const whose = (one: Share): string => (options.byMe ? nameOf(one.with) : (names.get(one.by) ?? one.by))
   const who: Column<SharedArtifact> = {
     title: options.byMe ? 'WITH' : 'BY',
-    cell: ({ shares }) => shares.map((one) => (options.byMe ? nameOf(one.with) : one.by)).join(' '),
+    cell: ({ shares }) => [...new Set(shares.map(whose))].join(' '),
     shrinkTo: 12,
   }
   await showPages(session, options, {
@@ -204,16 +220,24 @@ async function deliver(session: Session, artifact: ArtifactRef, shares: readonly
   noteLate(session, waiting.map(nameOf))
 }
 
-/** Stays until somebody was given what is shared, within a bound: who is told asks at once, and perhaps nobody else can be asked for a while. */
-async function give(session: Session, before: number): Promise<void> {
+/**
+ * Stays until others have asked about what is shared, and were answered, within a bound: who is told of a share asks at once, and so does, on a new connection, who has
+ * one; perhaps nobody else can be asked for a while.
+ * @param least how many
+ */
+async function give(session: Session, before: number, least = 1): Promise<void> {
   if (!session.isOnline) return
+  let [last, quietLooks] = [before, 0]
   await looking({ timeoutMs: giveMs, signal: session.signal }, async () => {
     const value = await followed(session)
-    return { done: value > before, value }
+    // Who begins to follow a namespace asks several times.
+    quietLooks = value === last ? quietLooks + 1 : 0
+    last = value
+    return { done: value >= before + least && quietLooks >= 2, value }
   })
 }
 
-/** How often others have been given what single artifacts are. */
+/** How often others were answered about single artifacts. */
 async function followed(session: Session): Promise<number> {
   const node = await session.node()
   return (await node.status({ signal: session.signal })).counters.syncServed?.followed ?? 0

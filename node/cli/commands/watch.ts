@@ -26,8 +26,9 @@ export const watchCommands: CommandGroup = (program, act) => {
 }
 
 const watchHelp = `
-With --json every event is one line: kind (created, updated, deleted, or shared: others share it
-with this agent from now on), namespace, artifactId, artifact (or null) and cursor.
+With --json every event is one line: kind (created, updated, deleted; shared: others share it with
+this agent from now on; unshared: they do not any more, with reason), namespace, artifactId,
+artifact (or null) and cursor.
 
 Examples:
   artifact-hub watch --all
