@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { AgentKey, formatTicket, parseTicket } from '../../src/identity/index.ts'
 import { failureOf, freshNamespace } from '../client/contract-support.ts'
 import { eventually, type TestNode, TestNodes } from './nodes.ts'
 
@@ -64,6 +66,29 @@ test('without a grant joining is ACCESS_DENIED and leaves nothing; one that wait
   })
   aborted.abort(new Error('enough'))
   await expect(waiting).rejects.toThrow('enough')
+})
+
+test('what is remembered of a namespace at one time is all remembered, past a restart', async () => {
+  await using nodes = new TestNodes()
+  const owner = await nodes.start('owner')
+  const { namespace } = owner.node.client
+  const { id } = await namespace.create({ name: 'shared' })
+  const tickets = Array.from({ length: 4 }, (_, at) => {
+    const { publicKey } = new AgentKey(randomBytes(32))
+    const peers = [{ agent: publicKey, addresses: [`/ip4/127.0.0.1/tcp/${at + 1}`] }]
+    return formatTicket({ kind: 'agent', id: publicKey, peers })
+  })
+  const grants = tickets.map((agent) => () => namespace.grant({ namespace: id, agent, role: 'reader' }))
+  const policy = { fetch: 'eager', maxBytes: 5 } as const
+  await Promise.all([namespace.setPolicy({ namespace: id, ...policy }), ...grants.map((grant) => grant())])
+  await owner.stop()
+  await owner.start()
+  const shared = (await owner.node.status()).namespaces.find((one) => one.id === id)
+  expect(shared?.policy).toEqual(policy)
+  const { peers } = parseTicket(await owner.node.client.namespace.ticket({ namespace: id }))
+  expect(peers.flatMap(({ addresses }) => addresses)).toEqual(
+    expect.arrayContaining(tickets.flatMap((ticket) => parseTicket(ticket).peers.flatMap((peer) => peer.addresses))),
+  )
 })
 
 test('a connected agent is told of a grant at once; a ticket of nobody who is there is UNAVAILABLE', async () => {

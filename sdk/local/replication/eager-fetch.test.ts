@@ -15,6 +15,10 @@ class World {
   readonly owner: NamespaceNode
   readonly member: NamespaceNode
   tries = 0
+  /** Whether content comes so slowly that it is not there while the test runs. */
+  isSlow = false
+  /** Fetches under way. */
+  running = 0
   policy: FetchPolicy = { fetch: 'eager' }
 
   constructor() {
@@ -29,10 +33,14 @@ class World {
     await this.member.join(this.owner)
     const quota = new Quota('enterprise', () => this.member.ns.totals.leafBytes)
     const fetches = {
-      open: () => {
+      open: (_: unknown, __: unknown, signal: AbortSignal) => {
         this.tries++
         const whole = async () => {
-          throw new ArtifactHubError('UNAVAILABLE', 'nobody has it')
+          if (!this.isSlow) throw new ArtifactHubError('UNAVAILABLE', 'nobody has it')
+          this.running++
+          await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+          this.running--
+          signal.throwIfAborted()
         }
         return { whole, [Symbol.asyncDispose]: async () => {} }
       },
@@ -103,4 +111,33 @@ test('content over the policy’s bound is counted as missing until its version 
   await world.pass(1_000)
   expect([fetching.missing, world.tries]).toEqual([1, 0])
   await fetching.close()
+})
+
+test.each<[string, FetchPolicy]>([
+  ['to be lazy', { fetch: 'lazy' }],
+  ['to leave what is as large', { fetch: 'eager', maxBytes: 1_000 }],
+])('what is under way ends when the policy comes %s, and begins anew when it comes back', async (_, policy) => {
+  const world = new World()
+  world.isSlow = true
+  const fetching = await world.start()
+  await world.write(2)
+  await world.pass(1_000)
+  expect([fetching.missing, world.running, world.tries]).toEqual([2, 2, 2])
+  world.policy = policy
+  fetching.refresh()
+  await world.pass(120_000)
+  expect([fetching.missing, world.running, world.tries]).toEqual([policy.fetch === 'lazy' ? 0 : 2, 0, 2])
+  world.policy = { fetch: 'eager' }
+  fetching.refresh()
+  await world.pass(1_000)
+  expect([fetching.missing, world.running, world.tries]).toEqual([2, 2, 4])
+  // Back before the first ones have ended.
+  world.policy = policy
+  fetching.refresh()
+  world.policy = { fetch: 'eager' }
+  fetching.refresh()
+  await world.pass(120_000)
+  expect([fetching.missing, world.running, world.tries]).toEqual([2, 2, 6])
+  await fetching.close()
+  expect([world.running, world.scheduler.pending]).toEqual([0, 0])
 })

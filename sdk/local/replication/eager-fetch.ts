@@ -41,7 +41,7 @@ export class EagerFetch {
   readonly #cooling = new Map<Missing, () => void>()
   /** Those that are over the plan's or the policy's bounds. */
   readonly #over = new Set<Missing>()
-  readonly #running = new Set<Promise<void>>()
+  readonly #running = new Map<Missing, { readonly stop: AbortController; readonly done: Promise<void> }>()
   readonly #unsubscribe: () => void
   #missingBytes = 0
   #looking: Promise<void> = Promise.resolve()
@@ -63,10 +63,14 @@ export class EagerFetch {
     return this.#known.size + this.#looks
   }
 
-  /** The policy or the plan may be another. */
+  /** The policy or the plan may be another: what is under way and not wanted any more ends. */
   refresh(): void {
     const wasOn = this.#isOn
     this.#isOn = this.#isWanted
+    for (const [missing, { stop }] of this.#running) {
+      if (!(this.#isOn && this.#isSmall(missing)))
+        stop.abort(new DOMException('it is fetched when it is asked for', 'AbortError'))
+    }
     if (!this.#isOn) {
       for (const stop of this.#cooling.values()) stop()
       this.#cooling.clear()
@@ -96,7 +100,7 @@ export class EagerFetch {
     for (const stop of this.#cooling.values()) stop()
     this.#cooling.clear()
     await this.#looking
-    await Promise.all(this.#running)
+    await Promise.all([...this.#running.values()].map(({ done }) => done))
   }
 
   get #isWanted(): boolean {
@@ -181,38 +185,51 @@ export class EagerFetch {
         this.#over.add(missing)
         continue
       }
-      const running = this.#fetch(missing).finally(() => {
-        this.#running.delete(running)
+      const stop = new AbortController()
+      const done = this.#fetch(missing, stop.signal).finally(() => {
+        this.#running.delete(missing)
         this.#pump()
       })
-      this.#running.add(running)
+      this.#running.set(missing, { stop, done })
     }
   }
 
-  #hasRoomFor({ root }: Missing): boolean {
-    const { namespace, policy } = this.#options
-    const { maxFileBytes, maxTotalBytes } = namespace.quota.limits
-    const isSmall = root.sizeBytes <= Math.min(maxFileBytes, policy().maxBytes ?? Number.POSITIVE_INFINITY)
+  #hasRoomFor(missing: Missing): boolean {
+    const { namespace } = this.#options
     // What is missing is in the totals as well: they are of the log, not of the disk.
     const heldBytes = namespace.log.totals.leafBytes - this.#missingBytes
-    return isSmall && heldBytes + root.storedBytes <= maxTotalBytes
+    return this.#isSmall(missing) && heldBytes + missing.root.storedBytes <= namespace.quota.limits.maxTotalBytes
   }
 
-  async #fetch(missing: Missing): Promise<void> {
+  #isSmall({ root }: Missing): boolean {
+    const { namespace, policy } = this.#options
+    return root.sizeBytes <= Math.min(namespace.quota.limits.maxFileBytes, policy().maxBytes ?? Infinity)
+  }
+
+  async #fetch(missing: Missing, stop: AbortSignal): Promise<void> {
     const { namespace, fetches } = this.#options
     try {
-      await using fetch = fetches.open(namespace.log, missing, this.#stop.signal)
+      await using fetch = fetches.open(namespace.log, missing, AbortSignal.any([this.#stop.signal, stop]))
       await fetch.whole()
       this.#forget(missing)
     } catch (error) {
-      if (this.#stop.signal.aborted || !this.#known.has(missing.key)) return
-      if (await this.#isLive(missing).catch(() => true)) this.#cool(missing, error)
-      else this.#forget(missing)
+      const isLive = this.#isKnown(missing) && (await this.#isLive(missing).catch(() => true))
+      if (this.#stop.signal.aborted || !this.#isKnown(missing)) return
+      if (!isLive) this.#forget(missing)
+      else if (stop.aborted) this.#enqueue(missing)
+      else this.#cool(missing, error)
     }
   }
 
+  /** Whether it is still to be fetched: it may have been forgotten, and found again. */
+  #isKnown(missing: Missing): boolean {
+    return this.#known.get(missing.key) === missing
+  }
+
   #forget(missing: Missing): void {
-    if (this.#known.delete(missing.key)) this.#missingBytes -= missing.root.storedBytes
+    if (!this.#isKnown(missing)) return
+    this.#known.delete(missing.key)
+    this.#missingBytes -= missing.root.storedBytes
   }
 
   async #isLive({ artifact, root }: Missing): Promise<boolean> {
@@ -222,7 +239,6 @@ export class EagerFetch {
   }
 
   #cool(missing: Missing, error: unknown): void {
-    if (this.#stop.signal.aborted) return
     const { scheduler, chance, warn, namespace } = this.#options
     missing.failures += 1
     if (missing.failures === 1) {

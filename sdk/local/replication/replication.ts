@@ -69,6 +69,8 @@ export class Replication implements AsyncDisposable {
   readonly #followed = new Map<string, Followed>()
   readonly #ending = new AbortController()
   readonly #background = new Set<Promise<void>>()
+  /** One change of what is remembered at a time: each goes on from the one before. */
+  #remembering: Promise<unknown> = Promise.resolve()
   readonly #stops: (() => void)[]
 
   private constructor(
@@ -211,7 +213,7 @@ export class Replication implements AsyncDisposable {
   }
 
   async setPolicy({ log }: OpenNamespace, policy: FetchPolicy): Promise<void> {
-    await this.#remember(log.id, { ...this.#settingsOf(log.id), policy })
+    await this.#remember(log.id, (row) => ({ ...row, policy }))
     this.#followed.get(toHex(log.id))?.fetching.refresh()
   }
 
@@ -223,18 +225,18 @@ export class Replication implements AsyncDisposable {
   /** Remembers where members may be dialled, past a restart. */
   async know(namespace: OpenNamespace, peers: readonly KnownPeer[]): Promise<void> {
     const { log } = namespace
-    const { policy, peers: known } = this.#settingsOf(log.id)
     const self = toHex(this.env.agent.publicKey)
-    const byAgent = new Map(known.map((peer) => [toHex(peer.agent), peer]))
-    for (const { agent, addresses } of peers) {
-      const key = toHex(agent)
-      if (key === self || addresses.length === 0) continue
-      byAgent.delete(key)
-      byAgent.set(key, { agent, addresses })
-    }
-    const rows = [...byAgent.values()].slice(-maxKnownPeers)
-    await this.#remember(log.id, { policy, peers: rows })
-    if (this.#followed.has(toHex(log.id))) this.#replicator?.follow(log, { peers: rows })
+    const row = await this.#remember(log.id, ({ policy, peers: known }) => {
+      const byAgent = new Map(known.map((peer) => [toHex(peer.agent), peer]))
+      for (const { agent, addresses } of peers) {
+        const key = toHex(agent)
+        if (key === self || addresses.length === 0) continue
+        byAgent.delete(key)
+        byAgent.set(key, { agent, addresses })
+      }
+      return { policy, peers: [...byAgent.values()].slice(-maxKnownPeers) }
+    })
+    if (this.#followed.has(toHex(log.id))) this.#replicator?.follow(log, { peers: row.peers })
   }
 
   /**
@@ -253,7 +255,7 @@ export class Replication implements AsyncDisposable {
     // Before anything of it may be fetched, and again if a try that failed forgot it.
     const setFirst = async (): Promise<boolean> => {
       if (policy === undefined || this.#settings.has(toHex(ticket.id))) return false
-      await this.#remember(ticket.id, { policy, peers: [] })
+      await this.#remember(ticket.id, ({ peers }) => ({ policy, peers }))
       return true
     }
     const isFirst = await setFirst()
@@ -317,9 +319,15 @@ export class Replication implements AsyncDisposable {
     return this.#settings.get(toHex(id)) ?? noSettings
   }
 
-  async #remember(id: Uint8Array, row: SettingsRow): Promise<void> {
-    await this.env.store.batch([putSettings(id, row)], { sync: true })
-    this.#settings.set(toHex(id), row)
+  #remember(id: Uint8Array, change: (row: SettingsRow) => SettingsRow): Promise<SettingsRow> {
+    const changed = this.#remembering.then(async () => {
+      const row = change(this.#settingsOf(id))
+      await this.env.store.batch([putSettings(id, row)], { sync: true })
+      this.#settings.set(toHex(id), row)
+      return row
+    })
+    this.#remembering = changed.catch(() => {})
+    return changed
   }
 
   async #forgetSettings(id: Uint8Array): Promise<void> {
