@@ -132,6 +132,8 @@ describe('a namespace shared through the CLI', () => {
     const { latenciesMs } = await reader.json<{ latenciesMs: number[] }>(['ping', agentTicket, '--count', '2'])
     expect(latenciesMs).toHaveLength(2)
     for (const ms of latenciesMs) expect(ms).toBeGreaterThan(0)
+    const self = await reader.run(['ping', dids.reader, '--timeout', '1h', '--json'])
+    expect([self.exitCode, errorOf(self).details.reason]).toEqual([10, 'self'])
     expect(await reader.json(['sync'])).toContainEqual(
       expect.objectContaining({ name: 'ours', synced: true, behind: 0, with: [dids.owner] }),
     )

@@ -42,7 +42,7 @@ const label = z
   .refine((value) => !/^grp_[a-z2-7]{52}$/.test(value), 'must not look like a group id')
 
 const contactName = label.refine(
-  (value) => !value.startsWith('did:') && !isTicket(value.trim()),
+  (value) => !value.trim().startsWith('did:') && !isTicket(value.trim()),
   'must look like neither a DID nor a ticket',
 )
 const ticket = z
