@@ -95,6 +95,31 @@ describe('agent keys', () => {
       expect(() => parseDid(formatDid(hex(point)))).toThrow(expect.objectContaining({ code: 'INVALID_ARGUMENT' }))
     }
     expect(isUsablePublicKey(hex('d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'))).toBe(true)
+    for (const length of [0, 31, 33]) expect(isUsablePublicKey(new Uint8Array(length).fill(7))).toBe(false)
+  })
+
+  it('takes for a key exactly what can be sealed to', () => {
+    // Near the bounds too: the lowest and highest numbers, and those with few bytes other than these have.
+    const edge = fc.constantFrom(0, 1, 2, 0x7f, 0x80, 0xec, 0xed, 0xee, 0xff)
+    const near = fc.tuple(fc.constantFrom(0, 0xff), edge, edge).map(([middle, first, last]) => {
+      return Uint8Array.from({ length: 32 }, (_, at) => (at === 0 ? first : at === 31 ? last : middle))
+    })
+    fc.assert(
+      fc.property(fc.oneof(near, bytes(32)), (key) => {
+        let isSealed = true
+        try {
+          const context = { kind: 'epoch' as const, namespace: new Uint8Array(32), subject: new Uint8Array(0) }
+          new Sealer(new Uint8Array(32).fill(3)).seal(new Uint8Array(32), key, {
+            ...context,
+            keyId: new Uint8Array(16),
+          })
+        } catch {
+          isSealed = false
+        }
+        expect(isUsablePublicKey(key)).toBe(isSealed)
+      }),
+      { numRuns: 500 },
+    )
   })
 
   it('refuses what is not an agent’s DID', () => {

@@ -36,6 +36,19 @@ describe('roles', () => {
     expect(holder.receive([grant]).counts(put)).toBe(true)
   })
 
+  it.each([
+    ['of small order', new Uint8Array(32)],
+    ['of small order, with another sign', Uint8Array.from({ length: 32 }, (_, at) => (at === 31 ? 0x80 : 0))],
+    ['no field element', new Uint8Array(32).fill(0xff)],
+  ])('gives none to what is no key: %s', (_, agent) => {
+    const history = new History()
+    const grant = history.grant(agent, 'reader')
+    const membership = membershipOf(history)
+    expect(membership.counts(grant)).toBe(true)
+    expect(membership.roleOf(agent)).toBeUndefined()
+    expect(membership.members).toHaveLength(1)
+  })
+
   it('counts under a grant only what its agent writes', () => {
     const history = new History()
     const grant = history.grant(ann, 'writer')

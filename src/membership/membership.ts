@@ -1,5 +1,6 @@
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
+import { isUsablePublicKey } from '../identity/index.ts'
 import {
   type Bounds,
   type ChainFacts,
@@ -467,10 +468,11 @@ export class Membership {
     return role !== undefined && this.#isSaidAbove(role, entry)
   }
 
-  #isEffective({ entry, role }: GrantStatement): boolean {
+  #isEffective({ entry, role, agent }: GrantStatement): boolean {
     let effective = this.#effective.get(entry.hash)
     if (effective === undefined) {
-      effective = this.#isSaidAbove(role, entry)
+      // Nothing can be sealed to what is no key: as a member it would keep every epoch from beginning.
+      effective = this.#isSaidAbove(role, entry) && isUsablePublicKey(fromHex(agent))
       this.#effective.set(entry.hash, effective)
     }
     return effective

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { forge } from '../../test/support/sharing-nodes.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { boxedKeyBytes, boxTagBytes } from '../identity/index.ts'
 import { maxSurplusBytes, maxSurplusEntries } from '../limits.ts'
@@ -259,6 +260,32 @@ test('what versions claim to weigh, however much, is counted and taken off again
   expect(accounts.totals.exactLeafBytes).toBe(totals.exactLeafBytes)
   expect(accounts.addedLeafBytes).toBe(0)
 })
+
+test.each([
+  ['a namespace', 'of small order', new Uint8Array(32)],
+  ['a namespace', 'no field element', new Uint8Array(32).fill(0xff)],
+  ['a group', 'of small order', new Uint8Array(32)],
+])(
+  'an admin of %s who gives a role to what is no key (%s) keeps nobody from being removed, itself neither',
+  async (what, _, nobody) => {
+    const isGroup = what === 'a group'
+    const time = new TestTime()
+    const owner = await new NamespaceNode(1, time).create({ isGroup })
+    const [admin, other] = [await new NamespaceNode(2, time).join(owner), await new NamespaceNode(3, time).join(owner)]
+    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await owner.ns.grant({ agent: other.id, role: 'writer' })
+    await converge(owner, admin, other)
+    const body = encodeAuthBody({ kind: 'grant', agent: nobody, role: 'writer', sealed: false, via: undefined })
+    const bytes = forge(admin, { kind: 'grant', keyId: undefined, data: undefined }, () => ({ body }))
+    for (const { ns } of [owner, other]) expect(await ns.receive([bytes])).toMatchObject({ stored: 1 })
+    const before = owner.ns.membership.epochs.length
+    await owner.ns.heal()
+    for (const { id } of [other, admin]) await owner.ns.revoke({ agent: id })
+    expect(owner.ns.membership.epochs.length).toBeGreaterThan(before)
+    expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
+    expect(owner.ns.membership.members.map(({ agent }) => agent)).toEqual([owner.id])
+  },
+)
 
 test('nothing is stored under a grant that only lets read', async () => {
   const { owner, others } = await team('reader')
