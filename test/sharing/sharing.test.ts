@@ -23,6 +23,8 @@ test('a contact’s share shows at once, is read in all its versions, and goes o
   const { id: other } = await artifact.create({ name: 'private', data: Buffer.from('not for bob') })
 
   const news = bob.node.client.artifact.watch()[Symbol.asyncIterator]()
+  for (const self of [alice.node.did, await alice.node.client.agent.ticket()])
+    await failureOf(artifact.share({ artifactId, withAgents: ['bob', self] }), 'INVALID_ARGUMENT')
   const [share] = await artifact.share({ artifactId, withAgents: ['bob'], message: 'for you' })
   expect(share).toMatchObject({
     artifactId,
@@ -50,6 +52,7 @@ test('a contact’s share shows at once, is read in all its versions, and goes o
   await failureOf(theirs.update({ artifactId, data: Buffer.from('x') }), 'ACCESS_DENIED')
   await failureOf(theirs.delete({ artifactId }), 'ACCESS_DENIED')
   await failureOf(theirs.share({ artifactId, withAgents: ['alice'] }), 'ACCESS_DENIED')
+  await failureOf(theirs.unshare({ artifactId, agents: ['alice'] }), 'ACCESS_DENIED')
   await failureOf(theirs.access({ artifactId }), 'ACCESS_DENIED')
 
   // Of all that this node has: it was shared, then come the versions that it has, then new ones.
