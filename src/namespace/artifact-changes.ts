@@ -11,6 +11,8 @@ export interface ArtifactChangesInit extends Omit<AccountsInit, 'overlay' | 'isN
   readonly catalog: Catalog
   /** Number of the next row of the feed; `undefined` writes none. */
   readonly nextFeedRow: number | undefined
+  /** Number of the first row that the feed ever had. */
+  readonly firstFeedRow?: number | undefined
 }
 
 /** What entries that count make of artifacts: their versions in the catalog, the leaves that these hold, and the feed. */
@@ -102,9 +104,9 @@ export class ArtifactChanges {
 
   #tell(change: FeedChange): void {
     if (this.#nextFeedRow === undefined) return
-    const { keys } = this.#init
+    const { keys, firstFeedRow = 0 } = this.#init
     const row = this.#nextFeedRow++
     this.#overlay.put(keys.key('feed', orderedUint64(row)), feedRow(change))
-    if (row >= keptFeedRows) this.#overlay.del(keys.key('feed', orderedUint64(row - keptFeedRows)))
+    if (row - keptFeedRows >= firstFeedRow) this.#overlay.del(keys.key('feed', orderedUint64(row - keptFeedRows)))
   }
 }

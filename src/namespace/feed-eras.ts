@@ -21,9 +21,10 @@ export interface FeedCursor {
 /** Before all that a feed has. */
 export const feedStart: FeedCursor = { row: -1, era: undefined }
 
-/** The place of a row, as the eras say. */
+/** The place of a row, as the eras say; of one before all of them, the start. */
 export function cursorAt(eras: readonly FeedEra[], row: number): FeedCursor {
-  return { row, era: eras.findLast(({ from }) => from <= row)?.incarnation }
+  const era = eras.findLast(({ from }) => from <= row)
+  return era === undefined ? feedStart : { row, era: era.incarnation }
 }
 
 /** Whether that row is the one that a cursor was given for. */

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { feedStart } from './feed-eras.ts'
 
 test('a cursor that is further than the feed is NOT_FOUND: it is of a feed that is gone', async () => {
   const time = new TestTime()
@@ -68,4 +69,27 @@ test('the cursor of now is after what can be read already and before what cannot
   end?.resolve()
   await writing
   expect((await now).row).toBe(row + 1)
+})
+
+test('a cursor of a log that was left is NOT_FOUND in the one that takes its place, which tells everything from its start', async () => {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  await owner.write('first')
+  const joins = async () => {
+    const reader = await new NamespaceNode(2, time).join(owner)
+    if (owner.ns.roleOf(reader.id) === undefined) await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await reader.pull(owner)
+    return reader
+  }
+  const { feedCursor: before } = (await joins()).ns
+  for (const name of ['second', 'third', 'fourth']) await owner.write(name)
+  time.nowMs += 1
+  const { ns } = await joins()
+  await expect(ns.feed({ after: before }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  const kinds: string[] = []
+  for await (const { kind, cursor } of ns.feed({ after: feedStart })) {
+    kinds.push(kind)
+    if (cursor.row === ns.feedCursor.row) break
+  }
+  expect(kinds).toEqual(['created', 'created', 'created', 'created'])
 })

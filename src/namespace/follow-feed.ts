@@ -14,7 +14,7 @@ export async function* followFeed(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<FeedEvent, void, undefined> {
   let row = after?.row ?? ledger.nextFeedRow - 1
-  // Made anew, by joining again or out of a backup, the feed counts from lower on: what it then brings is not what comes after.
+  // Made anew, by joining again or out of a backup, the feed is another: what it then brings is not what comes after.
   const isHere = row < ledger.nextFeedRow && (after === undefined || isSamePlace(after, cursorAt(ledger.feedEras, row)))
   if (!isHere) throw unreachable(Math.min(row, ledger.nextFeedRow - 1))
   for (;;) {
@@ -52,7 +52,8 @@ async function readRows(
     events.push({ cursor: cursorAt(feedEras, readUint64(key.subarray(gte.length))), ...readFeedRow(row) })
   }
   const [first] = events
-  if (first !== undefined && first.cursor.row > Math.max(0, after + 1)) throw unreachable(first.cursor.row - 1)
+  const next = Math.max(feedEras[0]?.from ?? 0, after + 1)
+  if (first !== undefined && first.cursor.row > next) throw unreachable(first.cursor.row - 1)
   return events
 }
 

@@ -70,7 +70,9 @@ export class Ledger {
   #totals: Totals = noTotals
   #membership: Membership
   #incarnation: Uint8Array
-  #nextFeedRow = 0
+  /** Number of the first row of a feed that has none: above those of any log of this namespace that was here before. */
+  readonly #firstFeedRow: number
+  #nextFeedRow: number
   #feedEras: readonly FeedEra[] = []
   /** The batch under way: the number of the row of the feed after its last, once it is in the tables here; `undefined` when it failed. */
   #writing: Promise<number | undefined> | undefined
@@ -84,6 +86,8 @@ export class Ledger {
   constructor(parts: NamespaceParts, membership: Membership) {
     this.parts = parts
     this.#incarnation = parts.env.incarnation
+    this.#firstFeedRow = parts.env.clock.nowMs
+    this.#nextFeedRow = this.#firstFeedRow
     this.#membership = membership
     this.#sealedKeys = new SealedKeys(parts.keyring, parts.env.agent.publicKey)
     this.#queue = new CommitQueue(
@@ -265,6 +269,7 @@ export class Ledger {
       nodeIncarnation: env.incarnation,
       incarnation: this.#incarnation,
       nextFeedRow: this.#nextFeedRow,
+      firstFeedRow: this.#feedEras[0]?.from ?? this.#nextFeedRow,
     })
   }
 
@@ -350,7 +355,7 @@ export class Ledger {
     const eras = await store.get(keys.key('feedEras'))
     this.#feedEras = eras === undefined ? [] : decodeEras(eras)
     const { gte, lt } = keys.all('feed')
-    this.#nextFeedRow = 0
+    this.#nextFeedRow = this.#feedEras.at(-1)?.from ?? this.#firstFeedRow
     for await (const [key] of store.entries({ gte, lt, reverse: true, limit: 1 })) {
       this.#nextFeedRow = readUint64(key.subarray(gte.length)) + 1
     }

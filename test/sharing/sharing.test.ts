@@ -328,3 +328,31 @@ test('what is shared again is told as shared again, with others of its namespace
   expect(await told()).toMatchObject({ kind: 'shared' })
   await events.return?.()
 })
+
+test('a cursor from before what was shared of a namespace was taken back misses nothing that is shared of it later', async () => {
+  await using nodes = new TestNodes()
+  const [alice, bob] = [await nodes.start('alice'), await nodes.start('bob')]
+  await acquaint(alice, bob)
+  const { artifact } = alice.node.client
+  const theirs = bob.node.client.artifact
+  const { id: first } = await artifact.create({ name: 'first', data: Buffer.from('one') })
+  const begun = theirs.watch()[Symbol.asyncIterator]()
+  const told = begun.next()
+  await artifact.share({ artifactId: first, withAgents: ['bob'] })
+  const { cursor } = (await told).value ?? expect.fail('it was shared')
+  await begun.return?.()
+  await artifact.unshare({ artifactId: first, agents: ['bob'] })
+  await eventually(async () => await failureOf(theirs.get({ artifactId: first }), 'ACCESS_DENIED'))
+  const { id: second } = await artifact.create({ name: 'second', data: Buffer.from('one') })
+  await artifact.update({ artifactId: second, data: Buffer.from('two') })
+  await artifact.share({ artifactId: second, withAgents: ['bob'] })
+  await eventually(async () => expect((await theirs.get({ artifactId: second })).version).toBe(2))
+  const later = theirs.watch({ cursor })[Symbol.asyncIterator]()
+  const events = [(await later.next()).value, (await later.next()).value, (await later.next()).value]
+  expect(events).toMatchObject([
+    { kind: 'unshared', artifactId: first },
+    { kind: 'shared', artifactId: second },
+    { kind: 'updated', artifactId: second },
+  ])
+  await later.return?.()
+})
