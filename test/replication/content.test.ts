@@ -183,14 +183,21 @@ test('a node replicates what its tickets name, within the policy’s and the pla
     }),
   )
 
-  const { namespace } = replica.node.client
-  await namespace.setPolicy({ namespace: 'shared', fetch: 'eager', maxBytes: 2 * MiB })
+  await replica.node.client.namespace.setPolicy({ namespace: 'shared', fetch: 'eager', maxBytes: 2 * MiB })
   const over = await client.artifact.create({ name: 'over.bin', data: seededBytes('over', 3 * MiB) })
   const under = await client.artifact.create({ name: 'under.bin', data: seededBytes('under', MiB) })
   await eventually(async () => expect(await holds(under.id)).toBe('all'))
   expect(await holds(over.id)).toBe('none')
   await eventually(async () => expect((await namespaceOf(replica)).contentsToFetch).toBe(1))
+  // Started again with its ticket it keeps to the policy.
+  await replica.stop()
+  await replica.start()
+  const next = await client.artifact.create({ name: 'next.bin', data: seededBytes('next', MiB) })
+  await eventually(async () => expect(await holds(next.id)).toBe('all'))
+  expect((await namespaceOf(replica)).policy).toEqual({ fetch: 'eager', maxBytes: 2 * MiB })
+  expect(await holds(over.id)).toBe('none')
   // Small enough for the policy, but not for the plan.
+  const { namespace } = replica.node.client
   await namespace.setPlan({ namespace: 'shared', plan: 'free' })
   await namespace.setPolicy({ namespace: 'shared', fetch: 'eager' })
   await eventually(async () => expect(await holds(over.id)).toBe('all'))

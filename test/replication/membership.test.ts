@@ -90,6 +90,10 @@ test('what is remembered of a namespace at one time is all remembered, past a re
   expect(peers.flatMap(({ addresses }) => addresses)).toEqual(
     expect.arrayContaining(tickets.flatMap((ticket) => parseTicket(ticket).peers.flatMap((peer) => peer.addresses))),
   )
+  // Who is no member any more is not asked for it.
+  await owner.node.client.namespace.revoke({ namespace: id, agent: tickets[0] as string })
+  const later = parseTicket(await owner.node.client.namespace.ticket({ namespace: id }))
+  expect(later.peers).toHaveLength(peers.length - 1)
 })
 
 test('a connected agent is told of a grant at once; a ticket of nobody who is there is UNAVAILABLE', async () => {
@@ -175,6 +179,8 @@ test('who leaves has nothing of it any more, and may join again', async () => {
   await reader.node.client.namespace.setPolicy({ namespace: 'shared', fetch: 'eager' })
   await reader.node.client.namespace.leave({ namespace: 'shared' })
   await failureOf(reader.node.client.artifact.get({ artifactId: note.id }), 'NOT_FOUND')
+  await reader.stop()
+  await reader.start()
   expect(await reader.node.client.namespace.join({ ticket })).toMatchObject({ name: 'shared', role: 'reader' })
   expect(await text(reader, note.id)).toBe('still there')
   const [, status] = (await reader.node.status()).namespaces

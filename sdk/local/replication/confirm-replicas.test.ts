@@ -43,10 +43,10 @@ class World {
     return network
   }
 
-  confirm(replicas: number) {
+  confirm(replicas: number, signal?: AbortSignal) {
     const { peer: network, scheduler, holdings } = this
     const options = { network, scheduler, holdings, monotonic: () => scheduler.now(), self: this.owner.id }
-    return confirmReplicas(options, this.found as Found, { replicas })
+    return confirmReplicas(options, this.found as Found, { replicas, signal })
   }
 }
 
@@ -87,5 +87,15 @@ describe('copies of a write', () => {
       expect(report?.confirmed).toEqual([formatDid(replica.agent)])
     }
     expect(replica.penalties).toEqual([])
+  })
+
+  test('are waited for no longer than the caller wants', async () => {
+    const world = await new World().start()
+    const stop = new AbortController()
+    const waiting = world.confirm(1, stop.signal)
+    stop.abort(new Error('enough'))
+    await expect(waiting).rejects.toThrow('enough')
+    await expect(world.confirm(1, stop.signal)).rejects.toThrow('enough')
+    expect(world.scheduler.pending).toBe(0)
   })
 })

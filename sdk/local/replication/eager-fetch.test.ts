@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import { maxEagerFetches } from '../../../src/limits.ts'
 import { Quota } from '../../../src/namespace/index.ts'
@@ -7,7 +8,7 @@ import { converge, NamespaceNode, TestTime } from '../../../test/support/namespa
 import type { FetchPolicy } from '../../peer-client.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
 import { EagerFetch } from './eager-fetch.ts'
-import type { Fetches } from './fetches.ts'
+import type { Fetches, FetchTarget } from './fetches.ts'
 
 /** A member that fetches eagerly what an owner writes, of which nobody brings anything. */
 class World {
@@ -15,10 +16,10 @@ class World {
   readonly owner: NamespaceNode
   readonly member: NamespaceNode
   tries = 0
-  /** Whether content comes so slowly that it is not there while the test runs. */
+  /** Whether content comes only when the test says so. */
   isSlow = false
-  /** Fetches under way. */
-  running = 0
+  /** Fetches under way, by artifact, and what brings their content. */
+  readonly running = new Map<string, () => void>()
   policy: FetchPolicy = { fetch: 'eager' }
 
   constructor() {
@@ -33,13 +34,15 @@ class World {
     await this.member.join(this.owner)
     const quota = new Quota('enterprise', () => this.member.ns.totals.leafBytes)
     const fetches = {
-      open: (_: unknown, __: unknown, signal: AbortSignal) => {
+      open: (_: unknown, { artifact }: FetchTarget, signal: AbortSignal) => {
         this.tries++
         const whole = async () => {
           if (!this.isSlow) throw new ArtifactHubError('UNAVAILABLE', 'nobody has it')
-          this.running++
-          await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
-          this.running--
+          const { promise, resolve } = Promise.withResolvers<void>()
+          this.running.set(toHex(artifact), resolve)
+          signal.addEventListener('abort', () => resolve(), { once: true })
+          await promise
+          if (this.running.get(toHex(artifact)) === resolve) this.running.delete(toHex(artifact))
           signal.throwIfAborted()
         }
         return { whole, [Symbol.asyncDispose]: async () => {} }
@@ -122,22 +125,54 @@ test.each<[string, FetchPolicy]>([
   const fetching = await world.start()
   await world.write(2)
   await world.pass(1_000)
-  expect([fetching.missing, world.running, world.tries]).toEqual([2, 2, 2])
+  expect([fetching.missing, world.running.size, world.tries]).toEqual([2, 2, 2])
   world.policy = policy
   fetching.refresh()
   await world.pass(120_000)
-  expect([fetching.missing, world.running, world.tries]).toEqual([policy.fetch === 'lazy' ? 0 : 2, 0, 2])
+  expect([fetching.missing, world.running.size, world.tries]).toEqual([policy.fetch === 'lazy' ? 0 : 2, 0, 2])
   world.policy = { fetch: 'eager' }
   fetching.refresh()
   await world.pass(1_000)
-  expect([fetching.missing, world.running, world.tries]).toEqual([2, 2, 4])
+  expect([fetching.missing, world.running.size, world.tries]).toEqual([2, 2, 4])
   // Back before the first ones have ended.
   world.policy = policy
   fetching.refresh()
   world.policy = { fetch: 'eager' }
   fetching.refresh()
   await world.pass(120_000)
-  expect([fetching.missing, world.running, world.tries]).toEqual([2, 2, 6])
+  expect([fetching.missing, world.running.size, world.tries]).toEqual([2, 2, 6])
   await fetching.close()
-  expect([world.running, world.scheduler.pending]).toEqual([0, 0])
+  expect([world.running.size, world.scheduler.pending]).toEqual([0, 0])
+})
+
+test('of what waits the newest is fetched first', async () => {
+  const world = new World()
+  world.isSlow = true
+  const fetching = await world.start()
+  const artifacts = (await world.write(maxEagerFetches + 3)).map(toHex)
+  await world.pass(1_000)
+  const waiting = artifacts.filter((name) => !world.running.has(name))
+  expect(waiting).toHaveLength(3)
+  for (const next of waiting.toReversed()) {
+    const [first] = world.running.keys()
+    world.running.get(first as string)?.()
+    await world.pass(0)
+    expect([...world.running.keys()]).toContain(next)
+  }
+  await fetching.close()
+})
+
+test('what failed is tried again at once when a member connects, and for nobody else', async () => {
+  const world = new World()
+  const fetching = await world.start()
+  await world.write(1)
+  await world.pass(0)
+  expect(world.tries).toBe(1)
+  fetching.onConnected(new NamespaceNode(3, new TestTime()).id)
+  await world.pass(0)
+  expect(world.tries).toBe(1)
+  fetching.onConnected(world.owner.id)
+  await world.pass(0)
+  expect(world.tries).toBe(2)
+  await fetching.close()
 })
