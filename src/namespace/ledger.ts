@@ -86,7 +86,7 @@ export class Ledger {
   constructor(parts: NamespaceParts, membership: Membership) {
     this.parts = parts
     this.#incarnation = parts.env.incarnation
-    this.#firstFeedRow = parts.env.clock.nowMs
+    this.#firstFeedRow = Math.max(0, Math.floor(parts.env.clock.nowMs))
     this.#nextFeedRow = this.#firstFeedRow
     this.#membership = membership
     this.#sealedKeys = new SealedKeys(parts.keyring, parts.env.agent.publicKey)
