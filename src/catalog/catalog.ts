@@ -157,6 +157,11 @@ export class Catalog {
     }
   }
 
+  /** Whether an entry of an artifact was taken in. */
+  async holds(artifact: Uint8Array, entry: Uint8Array): Promise<boolean> {
+    return (await this.#store.get(this.#keys.key(tables.operation, artifact, entry))) !== undefined
+  }
+
   /** Changes that remove everything of this catalog, at most `limit` of them; none when it is empty. */
   async clearChanges(limit = 10_000): Promise<KeyValueChange[]> {
     const changes: KeyValueChange[] = []

@@ -187,9 +187,9 @@ export class Membership {
     })
   }
 
-  /** Hashes of the adopts that have effect on a chain. */
-  adoptsOf(chain: Pick<EntryPlace['header'], 'grant' | 'incarnation'>): readonly Uint8Array[] {
-    return this.#namingOf(chain).flatMap(({ adopt }) => (adopt === undefined ? [] : [fromHex(adopt)]))
+  /** Hashes of the adopts that have effect on the chain of an entry. */
+  adoptsOf({ header }: EntryPlace): readonly Uint8Array[] {
+    return this.#namingOf(header).flatMap(({ adopt }) => (adopt === undefined ? [] : [fromHex(adopt)]))
   }
 
   /** The agent's highest live role; `undefined` for an agent that is no member. */
@@ -514,7 +514,7 @@ export class Membership {
   }
 
   /** The positions in the chain of an entry that cuts and adopts with effect name. */
-  #namingOf({ grant: hash, incarnation }: Pick<EntryPlace['header'], 'grant' | 'incarnation'>): readonly Naming[] {
+  #namingOf({ grant: hash, incarnation }: EntryPlace['header']): readonly Naming[] {
     const grant = hash === undefined ? undefined : this.#statements.grants.get(toHex(hash))[0]
     if (grant === undefined) return []
     const chain = toHex(incarnation)

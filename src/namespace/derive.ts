@@ -9,7 +9,7 @@ import { type ChainWalk, PartialChainWalk, WholeChainWalk } from './chain-walk.t
 import { Chains, chainOf, readTip, tipChange } from './chains.ts'
 import { clearDerived, type LogFinding, recordDamage, replaceDerived } from './derived-tables.ts'
 import { EpochWaits } from './epoch-waits.ts'
-import { HeldForItself } from './followed.ts'
+import { OpenedArtifacts } from './opened-artifacts.ts'
 import { operationOf } from './operations.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys } from './sealed-keys.ts'
@@ -161,13 +161,13 @@ class Derivation {
   async applyOperations(): Promise<void> {
     const secrets = storedSecrets(this.#namespace, this.#target)
     const { partial, env, keys } = this.#namespace
-    const held = new HeldForItself({ partial, store: env.store, keys: this.#target, logKeys: keys })
+    const opened = new OpenedArtifacts({ partial, store: env.store, keys: this.#target, logKeys: keys })
     for await (const { place, bytes } of this.#namespace.log.all(this.#options)) {
       const entry = this.#decode(undefined, bytes)
       const salt = entry?.header.data?.artifactSalt
       if (entry === undefined || salt === undefined || !this.#membership.counts(entry)) continue
       const artifact = artifactIdOf(this.#namespace.id, salt)
-      if (!(await held.has(artifact))) continue
+      if (!(await opened.has(artifact))) continue
       try {
         const state = await readState(secrets, entry)
         const operation = operationOf(artifact, entry, state)

@@ -130,23 +130,30 @@ export async function splitKnown(
 }
 
 /**
- * Copies that have what is held of their entries lacks: of versions that are noted to lack their body or leaf, and of what else of artifacts came to a partial
- * log as a bare header before.
+ * Copies that have what is held of their entries lacks: of versions that are noted to lack their body or leaf, and of what came to a partial log as a bare header
+ * before anything was in the catalog of it.
  */
 export async function findCompletions(
-  { env: { store }, keys, partial }: NamespaceParts,
+  { id, env: { store }, keys, catalog, partial }: NamespaceParts,
   held: readonly Candidate[],
 ): Promise<Candidate[]> {
   const whole = held.filter(({ entry }) => entry.header.data !== undefined && !isStripped(entry) && hasKeys(entry))
-  const versions = whole.filter(({ entry }) => isVersion(entry))
-  const others = partial === undefined ? [] : whole.filter(({ entry }) => !isVersion(entry) && partsIn(entry) > 0)
-  if (versions.length + others.length === 0) return []
-  const notes = await store.getMany(versions.map(({ entry }) => keys.key('stripped', entry.hash)))
+  if (whole.length === 0) return []
+  const notes = await store.getMany(whole.map(({ entry }) => keys.key('stripped', entry.hash)))
+  const noted = whole.filter((_, at) => notes[at] !== undefined)
+  if (partial === undefined) return noted
+  // What is in the catalog and not noted ended, and may have been erased.
+  const others: Candidate[] = []
+  for (const [at, candidate] of whole.entries()) {
+    const { hash, header } = candidate.entry
+    const artifact = header.data && artifactIdOf(id, header.data.artifactSalt)
+    const isMissing = artifact !== undefined && notes[at] === undefined && !(await catalog.holds(artifact, hash))
+    if (isMissing && partsIn(candidate.entry) > 0) others.push(candidate)
+  }
   const own = await store.getMany(others.map(({ entry }) => keys.entry(chainOf(entry), entry.header.seq, entry.hash)))
-  return [
-    ...versions.filter((_, at) => notes[at] !== undefined),
-    ...others.filter(({ entry }, at) => own[at] !== undefined && partsIn(decodeStored(own[at])) < partsIn(entry)),
-  ]
+  const lacks = (stored: Uint8Array | undefined, { entry }: Candidate) =>
+    stored !== undefined && partsIn(decodeStored(stored)) < partsIn(entry)
+  return [...noted, ...others.filter((candidate, at) => lacks(own[at], candidate))]
 }
 
 /** Those whose signature is the author’s. */
@@ -164,11 +171,6 @@ export async function checkSignatures(
     refused.push({ hash: entry.hash, code: 'CORRUPT', why: 'the signature is not the author’s' })
   }
   return new Set(signed)
-}
-
-/** Whether an entry is a version, or would be: others have no content. */
-export function isVersion({ header }: Entry): boolean {
-  return header.data?.root !== undefined
 }
 
 function hasKeys({ header, keys }: Entry): boolean {

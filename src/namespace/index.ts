@@ -6,7 +6,8 @@
  * - parts       `parts` is what a namespace is made of; `stored-log` and `log-queries` find entries (`shown`: of which others are told), `namespace-blocks` blocks,
  *               `sealed-keys` and `secrets` open what is encrypted, `artifact-keys` says what to write with
  * - one batch   `transaction` puts together `own-chain` (what this agent writes on), `log-growth`, `membership-growth` and
- *               `artifact-changes`; `operations` is what an entry says, `recount` applies what counts now, `members` appends (`epoch-waits`: when an
+ *               `artifact-changes`; `operations` is what an entry says, `recount` applies what counts now
+ *               (`opened-artifacts`: of which artifacts a partial log speaks, `held-back` what it held of them before), `members` appends (`epoch-waits`: when an
  *               epoch may be given to nobody yet; `denied`: what an agent is told that may not)
  * - shares      `labelled-boxes` and `key-uses` find what keys were sealed for and used for, `share-book` opens share entries; `sharing-view` is what of
  *               both holds at one moment, `share-keys` which keys go to whom and which are done for; `share-writes`, `share-heal` (`author-knowledge`: when
@@ -14,7 +15,7 @@
  * - closed keys `closed-keys` finds keys that not every member comes by, `key-heal` gives them, over the ledger
  * - again       `derive` (with `chain-walk`, `derived-tables`) makes all that follows from the log anew; `auth-log` who may do what
  * - ledger      `ledger` keeps the memory of a namespace in step with its store: one `commit-queue` of synced batches
- * - doing       `receive` (whom a partial log believes: `origins`, `vouched`, `doubtful`) and `reveal`, `held-headers` (what is held of what is followed later), `beyond`, `farewell`, `role-claim`, `membership-writes`, `capability-writes`, `follow-feed`: one idea each, over the ledger
+ * - doing       `receive` (whom a partial log believes: `origins`, `vouched`, `doubtful`) and `reveal`, `beyond`, `farewell`, `role-claim`, `membership-writes`, `capability-writes`, `follow-feed`: one idea each, over the ledger
  * - namespace   `namespace` is the face of all that; over it `artifact-writes`, `erase`, `leaf-rows`, `uploads`
  */
 

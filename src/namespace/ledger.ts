@@ -10,6 +10,7 @@ import { type Derivable, rebuildDerived } from './derive.ts'
 import { isHalfRebuilt } from './derived-tables.ts'
 import { EpochWaits } from './epoch-waits.ts'
 import { decodeEras, encodeEras, type FeedEra, withEra } from './feed-eras.ts'
+import { HeldBack } from './held-back.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys, type Sealing } from './sealed-keys.ts'
 import { isShownBy, shownTips } from './shown.ts'
@@ -62,6 +63,7 @@ const noChange: NamespaceChange = {
  */
 export class Ledger {
   readonly parts: NamespaceParts
+  readonly heldBack: HeldBack
   readonly #queue: CommitQueue<Transaction>
   readonly #sealedKeys: SealedKeys
   readonly #listeners = new Set<(change: NamespaceChange) => void>()
@@ -85,6 +87,7 @@ export class Ledger {
   /** @param membership as far as it is known before anything is loaded: at least the owner */
   constructor(parts: NamespaceParts, membership: Membership) {
     this.parts = parts
+    this.heldBack = new HeldBack(parts.log, parts.id)
     this.#incarnation = parts.env.incarnation
     this.#firstFeedRow = Math.max(0, Math.floor(parts.env.clock.nowMs))
     this.#nextFeedRow = this.#firstFeedRow
@@ -361,6 +364,7 @@ export class Ledger {
     }
     this.#chains = chains
     this.parts.shares.noteStored()
+    this.heldBack.forget()
     this.#stale = false
   }
 }

@@ -19,6 +19,7 @@ import type { FollowedArtifacts } from './followed.ts'
 import { addKeyRow, wayOf } from './key-rows.ts'
 import { keysSealedByName, labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
 import type { MembershipGrowth } from './membership-growth.ts'
+import type { OpenedArtifacts } from './opened-artifacts.ts'
 import { decodeStored, StoredLog } from './stored-log.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
 
@@ -38,19 +39,29 @@ export class LogGrowth {
   readonly #overlay: Overlay
   readonly #growth: MembershipGrowth
   readonly #artifacts: ArtifactChanges
+  readonly #opened: OpenedArtifacts
   /** Chains that grew, as they are with what was stored here. */
   readonly #tips = new Map<string, readonly Tip[]>()
   /** Entries stored here, by hash. */
   readonly #stored = new Map<string, Entry>()
-  /** Of these, by artifact, shares and those with boxes for capabilities. */
+  /** Entries stored before that were made whole here, by hash. */
+  readonly #whole = new Map<string, Entry>()
+  /** Of those stored here, by artifact, shares and those with boxes for capabilities. */
   readonly #sharing = new Map<string, { readonly artifact: Uint8Array; readonly entries: Entry[] }>()
 
-  constructor(init: LogGrowthInit, overlay: Overlay, growth: MembershipGrowth, artifacts: ArtifactChanges) {
+  constructor(
+    init: LogGrowthInit,
+    overlay: Overlay,
+    growth: MembershipGrowth,
+    artifacts: ArtifactChanges,
+    opened: OpenedArtifacts,
+  ) {
     this.#init = init
     this.#before = new StoredLog(init.store, init.keys)
     this.#overlay = overlay
     this.#growth = growth
     this.#artifacts = artifacts
+    this.#opened = opened
   }
 
   /** The tips of chains that grew. */
@@ -70,7 +81,12 @@ export class LogGrowth {
 
   /** An entry by its hash, stored here or before. @throws CORRUPT */
   async entry(hash: Uint8Array): Promise<Entry | undefined> {
-    return this.storedEntry(hash) ?? (await this.#before.unverified(hash))
+    return this.storedEntry(hash) ?? this.#whole.get(bytesText(hash)) ?? (await this.#before.unverified(hash))
+  }
+
+  /** See `Transaction.noteWhole`. */
+  noteWhole(entry: Entry): void {
+    this.#whole.set(bytesText(entry.hash), entry)
   }
 
   /** An entry that was stored here. */
@@ -177,6 +193,7 @@ export class LogGrowth {
     if (data === undefined) return
     const { keys, namespace } = this.#init
     const artifact = artifactIdOf(namespace, data.artifactSalt)
+    this.#opened.note(artifact, entry)
     if (data.jti !== undefined || entry.keys?.boxes.some(({ label }) => label !== undefined) === true) {
       const sharing = this.#sharing.get(bytesText(artifact)) ?? { artifact, entries: [] }
       sharing.entries.push(entry)

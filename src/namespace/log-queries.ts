@@ -95,7 +95,7 @@ export async function* evidenceAgainst(
 /** What has others believe an entry who hold little of the log, from whoever it comes. */
 async function* supportOf(log: StoredLog, membership: Membership, entry: Entry): AsyncGenerator<Entry> {
   if (membership.shownOf({ ...entry.header, grant: entry.header.grant ?? entry.hash }) === undefined) return
-  for (const adopt of membership.adoptsOf(entry.header)) {
+  for (const adopt of membership.adoptsOf(entry)) {
     const held = await log.unverified(adopt)
     if (held !== undefined) yield held
   }

@@ -33,7 +33,6 @@ import { cursorAt, type FeedCursor } from './feed-eras.ts'
 import { followFeed } from './follow-feed.ts'
 import type { FollowedArtifacts } from './followed.ts'
 import { KnownDescriptors, type ShownDescriptor, shownDescriptor } from './group-descriptor.ts'
-import { takeUpHeaders } from './held-headers.ts'
 import { KeyHealer } from './key-heal.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
 import {
@@ -551,22 +550,6 @@ export class Namespace implements NamespaceParts {
       if (bytes !== undefined) found.push(bytes)
     }
     return found
-  }
-
-  /**
-   * Of a log of single artifacts: it is about these from the call on, of each of versions whose number is not above `after` only what is public. Resolves once what
-   * is held of them already, to tell branches of chains apart, is in the catalog as theirs.
-   *
-   * @throws CLOSED, what the store throws
-   */
-  async follow(followed: Iterable<{ readonly artifact: Uint8Array; readonly after: number }>): Promise<void> {
-    const { partial } = this
-    const fresh: Uint8Array[] = []
-    for (const { artifact, after } of followed) {
-      if (partial?.has(artifact) === false) fresh.push(artifact)
-      partial?.set(artifact, after)
-    }
-    if (fresh.length > 0) await takeUpHeaders(this.#ledger, fresh)
   }
 
   /**

@@ -8,7 +8,6 @@ import {
   checkSignatures,
   decodeBatch,
   findCompletions,
-  isVersion,
   ofFollowed,
   partsIn,
   type RefusedEntry,
@@ -102,6 +101,7 @@ async function receiveInTurn(
       await revealArtifacts(tx, seen)
       let isKeyed = false
       for (const candidate of whole) isKeyed = (await complete(tx, namespace, candidate)) || isKeyed
+      await ledger.heldBack.settle(tx, data)
       if (isKeyed) {
         // What they open is tried once they are in the store.
         ledger.noteKeysGained()
@@ -334,7 +334,6 @@ async function complete(tx: Transaction, namespace: NamespaceParts, { entry }: C
   const row = keys.entry(chainOf(entry), seq, entry.hash)
   const stored = await tx.get(row)
   if (stored === undefined) return false
-  if (isVersion(entry) && (await tx.get(keys.key('stripped', entry.hash))) === undefined) return false
   // The copy may be signed otherwise: one entry stays the bytes that it was.
   const own = decodeStored(stored)
   if (partsIn(own) >= partsIn(entry)) return false
@@ -351,8 +350,10 @@ async function complete(tx: Transaction, namespace: NamespaceParts, { entry }: C
       value: placeOf(chainOf(entry), seq),
     })
   }
+  tx.noteWhole(whole)
   const isKeyed = own.keys === undefined && entry.keys !== undefined
   if (isKeyed) await tx.indexKeys(whole)
+  else if (data !== undefined) tx.opened.note(artifactIdOf(namespace.id, data.artifactSalt), whole)
   tx.received += 1
   const operation = tx.membership.counts(entry) ? await operationFrom(tx, whole) : undefined
   if (operation !== undefined) await tx.apply(operation)

@@ -82,7 +82,7 @@ export async function operationFrom(tx: Transaction, entry: Entry): Promise<Oper
   const { data, kind } = entry.header
   if (data === undefined) return undefined
   const artifact = artifactIdOf(tx.namespace, data.artifactSalt)
-  if (!(await tx.heldForItself.has(artifact))) return undefined
+  if (!(await tx.opened.has(artifact))) return undefined
   const state = kind === 'put' ? await readState(tx, entry) : undefined
   if (kind === 'put' && isStripped(entry)) {
     tx.add({ type: 'put', key: tx.keys.key('stripped', entry.hash), value: new Uint8Array(0) })

@@ -17,9 +17,10 @@ import type { Accounts } from './accounts.ts'
 import { ArtifactChanges, type ArtifactChangesInit } from './artifact-changes.ts'
 import { type Tip, tipOf } from './chains.ts'
 import { type EpochWaits, headsOfRotate, headsWith } from './epoch-waits.ts'
-import { type FollowedArtifacts, HeldForItself } from './followed.ts'
+import type { FollowedArtifacts } from './followed.ts'
 import { LogGrowth } from './log-growth.ts'
 import { MembershipGrowth } from './membership-growth.ts'
+import { OpenedArtifacts } from './opened-artifacts.ts'
 import { type NextPlace, OwnChain, type OwnChainInit } from './own-chain.ts'
 import type { Reservation } from './quota.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
@@ -55,8 +56,8 @@ export class Transaction {
   removed = 0
   /** By which membership the catalog, with what was done here, is what counts. */
   counted: Membership
-  /** Which artifacts a partial log is about. */
-  readonly heldForItself: HeldForItself
+  /** Of which artifacts the log speaks, with what was stored here. */
+  readonly opened: OpenedArtifacts
   readonly #init: TransactionInit
   readonly #overlay: Overlay
   readonly #ownChain: OwnChain
@@ -74,9 +75,9 @@ export class Transaction {
     this.#ownChain = new OwnChain(init, this.#overlay, this)
     this.#growth = new MembershipGrowth(init.membership)
     this.#artifacts = new ArtifactChanges(init, this.#overlay)
-    this.#log = new LogGrowth(init, this.#overlay, this.#growth, this.#artifacts)
+    this.opened = new OpenedArtifacts(init)
+    this.#log = new LogGrowth(init, this.#overlay, this.#growth, this.#artifacts, this.opened)
     this.counted = init.membership
-    this.heldForItself = new HeldForItself(init)
   }
 
   get namespace(): Uint8Array {
@@ -314,6 +315,11 @@ export class Transaction {
   /** Notes where keys of its artifact are found in a data entry that was stored without them. */
   async indexKeys(entry: Entry): Promise<void> {
     await this.#log.indexKeys(entry)
+  }
+
+  /** What an entry lacked that was stored without came, and is a change of this transaction. */
+  noteWhole(entry: Entry): void {
+    this.#log.noteWhole(entry)
   }
 
   /** Takes in what a data entry that counts says of its artifact. */

@@ -102,11 +102,10 @@ export class Follower {
     if (live.length === 0) return await this.#drop()
     const { log } = this
     if (log === undefined) return void this.#ask(live)
-    const followed = live.map(({ claims: { artifact } }) => {
-      const same = live.filter((one) => equalBytes(one.claims.artifact, artifact))
-      return { artifact, after: Math.min(...same.map((one) => one.claims.after)) }
-    })
-    await log.follow(followed)
+    for (const { claims } of live) {
+      const same = live.filter((one) => equalBytes(one.claims.artifact, claims.artifact))
+      log.partial?.set(claims.artifact, Math.min(...same.map((one) => one.claims.after)))
+    }
     await log.holdCapabilities(
       live.map(({ claims: { artifact, jti, audience } }) => ({
         artifact,

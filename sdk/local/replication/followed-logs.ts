@@ -111,16 +111,14 @@ export class FollowedLogs {
     const fresh = [...((isFirst ? undefined : some) ?? book.of(name))]
     const live = fresh.filter((entry) => standing.refusal(entry) === undefined)
     for (const entry of fresh) entry.following = undefined
-    const followed: { artifact: Uint8Array; after: number }[] = []
     for (const entry of live) {
       const { artifact } = entry.capability.claims
       entry.following = this.#followingOf(entry)
       if (entry.scope !== 'artifact') continue
       const afters = [...book.about(artifact)].filter((one) => standing.refusal(one) === undefined)
-      followed.push({ artifact, after: Math.min(...afters.map((one) => afterOf(one.capability.claims))) })
+      log.partial?.set(artifact, Math.min(...afters.map((one) => afterOf(one.capability.claims))))
     }
-    const isFollowing = log.follow(followed)
-    inBackground(isFollowing.then(() => this.#hold(log, live)).then(() => this.#noteArrivals(live)))
+    inBackground(this.#hold(log, live).then(() => this.#noteArrivals(live)))
     const following: Following[] = []
     for (const entry of book.of(name)) {
       if (entry.following !== undefined && !entry.isOut) following.push(entry.following)
