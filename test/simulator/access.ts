@@ -66,9 +66,12 @@ export class Access {
     return this.#ruling.roleOf(agent) === 'owner' || this.#world.ledger.grants.has(toHex(agent))
   }
 
-  /** Whether an agent had a role by a grant that came to nothing without being ended, for whoever gave it forked or was cut: the keys are out all the same. */
+  /**
+   * Whether an agent was to read by a grant that came to nothing without being ended, for whoever gave it forked or was cut: the keys are out all the same, whatever role it has
+   * by another.
+   */
   mayHoldKeys(agent: Uint8Array): boolean {
-    return [...(this.#world.ledger.grants.get(toHex(agent)) ?? [])].some((grant) => !this.#ruling.hasEnded(grant))
+    return [...(this.#world.ledger.grants.get(toHex(agent)) ?? [])].some((grant) => this.#ruling.isVoid(grant))
   }
 
   /** Whether a share gives nothing any more. */

@@ -104,9 +104,9 @@ export class Ruling {
     })
   }
 
-  /** Whether a grant (hash in hex) had effect and was ended. */
-  hasEnded(grant: string): boolean {
-    return this.#endedGrants.has(grant)
+  /** Whether a grant (hash in hex) of a role that reads came to nothing without being ended. */
+  isVoid(grant: string): boolean {
+    return !this.#liveGrants.has(grant) && !this.#endedGrants.has(grant) && this.#roleOfGrant.get(grant) !== 'replica'
   }
 
   #isOwners({ header }: Entry): boolean {

@@ -233,7 +233,7 @@ async function checkLast(
   last: ReadonlySet<string>,
   tally: SharingTally,
 ): Promise<void> {
-  if (!access.isMember(id) && access.mayHoldKeys(id)) return
+  if (access.mayHoldKeys(id)) return
   for (const { entry, artifact, body, root, gen } of versions) {
     if (!last.has(toHex(entry.hash)) || access.isReader(id)) continue
     const after = access.possiblyAfter(id, artifact)
