@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { relayedConnectionBytes } from '../../src/limits.ts'
+import { relayedConnectionBytes, relayedConnectionMs } from '../../src/limits.ts'
 import { eventually, Nodes } from './test-support/nodes.ts'
 
 const protocol = '/test/1'
@@ -29,6 +29,11 @@ test('a relay carries streams between two nodes of which neither can be dialled'
     connection: 'relayed',
     encryption: 'tls',
   })
+  // libp2p's relay takes the time that it tells for milliseconds.
+  const relayed = dialler.network.libp2p?.getConnections().find(({ limits }) => limits?.seconds !== undefined)
+  expect(relayed?.limits?.bytes).toBeLessThanOrEqual(BigInt(relayedConnectionBytes))
+  expect(relayed?.limits?.seconds).toBeLessThanOrEqual(relayedConnectionMs)
+  expect(relayed?.limits?.seconds).toBeGreaterThan(relayedConnectionMs - 60_000)
   await relay.network.close()
   await eventually(() => expect(dialler.network.connected()).toEqual([]))
   await expect(dialler.network.open(hidden.agent, protocol)).rejects.toMatchObject({ code: 'UNAVAILABLE' })

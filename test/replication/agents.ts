@@ -54,6 +54,12 @@ export class LocalAgent {
     for (const { fire } of due.sort((a, b) => a.atMs - b.atMs)) fire()
   }
 
+  /** Whether it waits for something for so long yet, milliseconds. */
+  isWaiting({ from, to }: { readonly from: number; readonly to: number }): boolean {
+    const now = Date.now() + this.aheadMs
+    return [...this.#timers].some(({ atMs }) => atMs - now >= from && atMs - now <= to)
+  }
+
   get id(): Uint8Array {
     return this.key.publicKey
   }
