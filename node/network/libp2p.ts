@@ -13,7 +13,7 @@ import { type KadDHT, kadDHT, passthroughMapper, removePrivateAddressesMapper } 
 import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
 import { preSharedKey } from '@libp2p/pnet'
-import { tcp } from '@libp2p/tcp'
+import { type TCPOptions, tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
 import { ArtifactHubError } from '../../src/errors.ts'
@@ -95,7 +95,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
   const { mode, networkKey } = parts
   const encrypters = { tls: tlsOnSocket(), noise: noise() }
   const version = await packageVersion()
-  const plainTcp = tcp({
+  const plainTcp = tcpToHosts({
     maxConnections,
     backlog: maxPendingConnections,
     dialOpts: { noDelay: true },
@@ -232,4 +232,16 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
       cause,
     })
   })
+}
+
+/** libp2p's TCP, which would also dial sockets in this machine's file system, whoever names them. */
+function tcpToHosts(options: TCPOptions): ReturnType<typeof tcp> {
+  const make = tcp(options)
+  return (components) => {
+    const transport = make(components)
+    const dialFilter = transport.dialFilter.bind(transport)
+    transport.dialFilter = (addresses) =>
+      dialFilter(addresses).filter((address) => address.getComponents().every(({ name }) => name !== 'unix'))
+    return transport
+  }
 }

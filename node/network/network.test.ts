@@ -1,5 +1,9 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Libp2p } from '@libp2p/interface'
@@ -143,6 +147,25 @@ describe('opening a stream says why it cannot', () => {
       b.network.addresses().map((address) => address.replace(/\/p2p\/.*/, '')),
     )
     await expect(a.network.open(other, protocol)).rejects.toMatchObject({ details: { reason: 'another-agent' } })
+  })
+
+  test('when its address is a socket of this machine’s, which is not touched', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'artifact-hub-socket-'))
+    await using cleanUp = new AsyncDisposableStack()
+    cleanUp.defer(() => rm(folder, { recursive: true }))
+    const path = join(folder, 'socket')
+    let connections = 0
+    const server = createServer((socket) => {
+      connections++
+      socket.destroy()
+    }).listen(path)
+    cleanUp.defer(async () => void server.close())
+    await once(server, 'listening')
+    const a = await nodes.start()
+    const other = new AgentKey(randomBytes(32)).publicKey
+    a.network.addAddresses(other, [`/unix/${encodeURIComponent(path)}`])
+    await expect(a.network.open(other, protocol)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(connections).toBe(0)
   })
 
   test('when it is this node', async () => {
