@@ -1,9 +1,15 @@
 import { expect, test } from 'vitest'
-import { AgentKey } from '../../src/identity/index.ts'
+import { AgentKey, formatDid } from '../../src/identity/index.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { acquaint, eventually, type TestNode, TestNodes } from './nodes.ts'
 
 const groups = async ({ node }: TestNode) => (await node.client.group.list()).map(({ name }) => name)
+/** 32 bytes that may be a key. */
+const numbered = (at: number) => {
+  const key = new Uint8Array(32).fill(7)
+  new DataView(key.buffer).setUint32(0, at)
+  return key
+}
 const roster = async ({ node }: TestNode, group = 'data-team') =>
   (await node.client.group.members({ group })).map(({ did, role }) => `${did} ${role}`).sort()
 
@@ -151,6 +157,10 @@ test('many agents at once, and back', async () => {
   expect(await client.group.add({ group: 'crowd', agents })).toHaveLength(300)
   expect(await client.group.get({ group: 'crowd' })).toMatchObject({ members: 301 })
   await failureOf(client.group.add({ group: 'crowd', agents: [] }), 'INVALID_ARGUMENT')
+  // With those who are in it one more than may be.
+  const tooMany = [...agents, ...Array.from({ length: 9_700 }, (_, at) => formatDid(numbered(at)))]
+  await failureOf(client.group.add({ group: 'crowd', agents: tooMany }), 'TOO_LARGE')
+  expect(await client.group.get({ group: 'crowd' })).toMatchObject({ members: 301 })
   await client.namespace.create({ name: 'readers' })
   await failureOf(client.namespace.grant({ namespace: 'readers', group: 'crowd', role: 'writer' }), 'TOO_LARGE')
   await client.namespace.grant({ namespace: 'readers', group: 'crowd', role: 'reader' })

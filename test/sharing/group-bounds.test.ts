@@ -80,13 +80,18 @@ test('the room that a stranger has in a group’s log is what may still be good:
   for (const name of all.slice(half)) await share(name)
   await eventually(async () => expect(await waiting(ann)).toEqual(all))
   await share('one more')
-  const records = async () => {
-    const page = await ann.replication.namespaces.findGroup(group).log.catalog.list({
-      contentType: 'application/vnd.artifact-hub.share',
-    })
-    return page.items.length
-  }
+  const shares = { contentType: 'application/vnd.artifact-hub.share' }
+  const records = async () => (await ann.replication.namespaces.findGroup(group).log.catalog.list(shares)).items.length
   expect(await records()).toBe(maxRequestsOfSender)
+
+  // What a member drops is gone for that one.
+  await eventually(async () => expect(await waiting(bob)).toEqual(all))
+  const [last] = (await bob.client.inbox.list()).slice(-1)
+  await bob.client.inbox.drop({ id: last?.id as string })
+  expect(await waiting(bob)).toHaveLength(maxRequestsOfSender - 1)
+  expect((await bob.replication.namespaces.findGroup(group).log.catalog.list(shares)).items).toHaveLength(
+    maxRequestsOfSender,
+  )
 
   // She is the owner, so what she drops is out of the log, and what waited at the sender comes.
   const [first] = await ann.client.inbox.list()

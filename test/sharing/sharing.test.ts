@@ -148,6 +148,8 @@ test('of two artifacts of one namespace, the one that is taken back is listed no
   const { id: other } = await artifact.create({ name: 'other', data: Buffer.from('stays') })
   for (const one of [artifactId, other]) await artifact.share({ artifactId: one, withAgents: ['bob'] })
   await eventually(async () => expect((await shared(bob)).sort()).toEqual(['other', 'report']))
+  const events = bob.node.client.artifact.watch({ artifactId: other })[Symbol.asyncIterator]()
+  const next = events.next()
   await artifact.unshare({ artifactId, agents: ['bob'] })
   await eventually(async () => expect(await shared(bob)).toEqual(['other']))
   await failureOf(bob.node.client.artifact.download({ artifactId }), 'ACCESS_DENIED')
@@ -155,6 +157,8 @@ test('of two artifacts of one namespace, the one that is taken back is listed no
   await eventually(async () =>
     expect(text(await bob.node.client.artifact.download({ artifactId: other }))).toBe('goes on'),
   )
+  expect((await next).value).toMatchObject({ kind: 'updated', artifactId: other })
+  await events.return?.()
   expect(await shared(bob)).toEqual(['other'])
 })
 

@@ -21,7 +21,8 @@ const numbered = (length: number, value: number) => {
   new DataView(bytes.buffer).setUint32(0, value)
   return bytes
 }
-const self = new AgentKey(fill(32, 1)).publicKey
+const me = new AgentKey(fill(32, 1))
+const self = me.publicKey
 const friend = new AgentKey(fill(32, 2))
 const stranger = new AgentKey(fill(32, 3))
 const signal = new AbortController().signal
@@ -207,6 +208,7 @@ describe('what is for nobody here', () => {
     ['for another agent', () => envelopeOf(friend, 1, { audience: [{ kind: 'agent', id: other }] })],
     ['for a group', () => envelopeOf(friend, 1, { audience: [{ kind: 'group', id: group }] })],
     ['expired', () => envelopeOf(friend, 1, { notBefore: 1, expires: nowSeconds - 61 })],
+    ['from this agent itself', () => envelopeOf(me, 1)],
     ['garbled', () => fill(200, 3)],
     ['cut off', () => envelopeOf(friend, 1).subarray(0, 100)],
   ])('is refused: %s', async (_, make) => {
