@@ -77,7 +77,7 @@ export function createGroupApi(groups: Groups, calls: OpenCalls): GroupApi {
         }
         const role = call.role === 'admin' ? 'admin' : 'writer'
         await namespaces.during(group, () => log.grantAll({ agents: [...agents.values()], role }))
-        await replication.know(group, peers)
+        await replication.greet(group, peers)
         const now = new Map(members(group).map((member) => [member.did, member]))
         return peers.map(({ agent }) => {
           const member = now.get(formatDid(agent))

@@ -26,7 +26,7 @@ export function createMembershipApi(groups: Groups, calls: OpenCalls): Membershi
         if (call.group !== undefined) return await grantGroup(groups, namespace, call.group, role)
         const peer = contacts.resolve(call.agent)
         await namespaces.during(namespace, () => namespace.log.grant({ agent: peer.agent, role }))
-        await replication.know(namespace, [peer])
+        await replication.greet(namespace, [peer])
         const granted = membersOf(replication, namespace).find(({ did }) => did === formatDid(peer.agent))
         if (granted !== undefined) return granted
         throw new ArtifactHubError('CONFLICT', `somebody took the role in ${nameIn(namespace)} away at the same time`)

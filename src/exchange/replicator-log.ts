@@ -45,6 +45,8 @@ const healOfOthersMs = { from: 2_000, to: 10_000 }
 const maxRoundsInRow = 4
 /** Agents that are dialled at once when nobody is connected. */
 const dialsAtOnce = 3
+/** Agents that are dialled because they were given a role just now; of more the others hear when they connect, or as their turn to be dialled comes. */
+const greetedAtOnce = 16
 
 /** One log that is kept in step: when to run a round with whom. */
 export class ReplicatedNamespace {
@@ -88,6 +90,12 @@ export class ReplicatedNamespace {
   know(agents: Iterable<Uint8Array>): void {
     for (const agent of agents) if (!equalBytes(agent, this.#context.self)) this.#known.set(toHex(agent), agent)
     this.dial()
+  }
+
+  /** Dials agents that were just given a role, a few of them: over the connection they are told so. */
+  greet(agents: readonly Uint8Array[]): void {
+    const away = agents.filter((agent) => this.#isMember(agent) && !this.#isConnected(agent))
+    for (const agent of away.slice(0, greetedAtOnce)) this.request(agent, { wants: true })
   }
 
   get status(): NamespaceSyncStatus {

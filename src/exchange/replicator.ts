@@ -148,6 +148,11 @@ export class Replicator implements AsyncDisposable {
     )
   }
 
+  /** Has agents (32 bytes each) hear of a role in a namespace (32 bytes) that they were just given, as far as they can be dialled: a few of them at once. */
+  greet(namespace: Uint8Array, agents: readonly Uint8Array[]): void {
+    this.#followed.get(toHex(namespace))?.greet(agents)
+  }
+
   /** Stops keeping a namespace (32 bytes) in step, and waits until nothing of it is under way. Idempotent. */
   async unfollow(namespace: Uint8Array): Promise<void> {
     const id = toHex(namespace)

@@ -1,5 +1,6 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { AgentKey, formatDid } from '../../src/identity/index.ts'
+import { syncEveryMs } from '../../src/limits.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { acquaint, eventually, type TestNode, TestNodes } from './nodes.ts'
 
@@ -207,4 +208,25 @@ test('who is outside a group and counts on it hears of a removal at once from wh
   await host.start()
   await host.node.ping('head')
   await eventually(async () => expect(await entries()).toBe(then + 1))
+})
+
+test('who is given a role while others are connected is dialled: a contact has the group, and hears of the namespace, at once', async () => {
+  await using nodes = new TestNodes()
+  const [ann, bob, carol] = [await nodes.start('ann'), await nodes.start('bob'), await nodes.start('carol')]
+  await acquaint(ann, bob)
+  const { client } = ann.node
+  await client.group.create({ name: 'data-team' })
+  await client.namespace.create({ name: 'team' })
+  await client.group.add({ group: 'data-team', agents: ['bob'] })
+  await client.namespace.grant({ namespace: 'team', agent: 'bob', role: 'reader' })
+  await eventually(async () => expect(await groups(bob)).toEqual(['data-team']))
+  // Neither has talked to the other so far.
+  await carol.node.client.agent.add({ name: 'ann', did: ann.node.did })
+  await client.agent.add({ name: 'carol', ticket: await carol.node.client.agent.ticket() })
+  // Before anybody's turn comes to be dialled every now and then.
+  const soon = { timeout: syncEveryMs.from - 5_000, interval: 20 }
+  await client.group.add({ group: 'data-team', agents: ['carol'] })
+  await vi.waitFor(async () => expect(await groups(carol)).toEqual(['data-team']), soon)
+  await client.namespace.grant({ namespace: 'team', agent: 'carol', role: 'reader' })
+  await vi.waitFor(async () => expect((await carol.node.status()).invitations).toHaveLength(1), soon)
 })

@@ -222,6 +222,15 @@ export class Replication implements AsyncDisposable {
     this.#followed.get(toHex(log.id))?.fetching.refresh()
   }
 
+  /** Has those who were just given a role hear of it: as `know`, and those who are not connected are dialled. */
+  async greet(namespace: OpenNamespace, peers: readonly KnownPeer[]): Promise<void> {
+    await this.know(namespace, peers)
+    this.#replicator?.greet(
+      namespace.log.id,
+      peers.map(({ agent }) => agent),
+    )
+  }
+
   /** Remembers where members may be dialled, past a restart. */
   async know(namespace: OpenNamespace, peers: readonly KnownPeer[]): Promise<void> {
     const { log } = namespace
