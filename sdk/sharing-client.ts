@@ -7,7 +7,7 @@ export interface ShareOptions extends ArtifactRef {
   readonly withAgents?: readonly string[] | undefined
   /** Names or ids of this node's groups, names of contacts that are groups, or tickets of groups. */
   readonly withGroups?: readonly string[] | undefined
-  /** Seconds; absent: until it is taken back. */
+  /** Seconds, and a minute on top, for clocks may be that far apart; absent: until it is taken back. */
   readonly expiresIn?: number | undefined
   /** Only versions written from now on, under a key of their own. Default: all. */
   readonly fromNow?: boolean | undefined
@@ -88,6 +88,8 @@ export interface SharingApi {
   /**
    * Takes shares back: providers stop serving as they learn of it, and what is written from then on is under a key that nobody who lost access ever
    * had, so the next version stores its full size again.
+   *
+   * Who reads it by another way too, as a member or through a group, goes on: see `access`.
    *
    * @returns the shares that ended
    * @throws NOT_FOUND when it is shared with none of them; ACCESS_DENIED for shares of others, unless this agent ranks above them

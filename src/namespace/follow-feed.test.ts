@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest'
 import { NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { orderedUint64 } from '../encoding/index.ts'
+import { keptFeedRows } from './feed.ts'
 import { feedStart } from './feed-eras.ts'
+import { NamespaceKeys } from './tables.ts'
 
 test('a cursor that is further than the feed is NOT_FOUND: it is of a feed that is gone', async () => {
   const time = new TestTime()
@@ -92,4 +95,20 @@ test('a cursor of a log that was left is NOT_FOUND in the one that takes its pla
     if (cursor.row === ns.feedCursor.row) break
   }
   expect(kinds).toEqual(['created', 'created', 'created', 'created'])
+})
+
+test('of a feed the newest rows are kept, counted from its first one', async () => {
+  const node = await new NamespaceNode(1, new TestTime()).create()
+  await node.write('first')
+  const { row } = node.ns.feedCursor
+  const keys = new NamespaceKeys(node.ns.id)
+  const keyOf = (number: number) => keys.key('feed', orderedUint64(number))
+  const value = (await node.store.get(keyOf(row))) ?? expect.fail('there is a row')
+  // As if as many had been written as are kept.
+  await node.store.batch([{ type: 'put', key: keyOf(row + keptFeedRows - 1), value }], { sync: true })
+  await node.open()
+  await node.write('one more')
+  expect(await node.store.get(keyOf(row))).toBeUndefined()
+  expect(node.ns.feedCursor.row).toBe(row + keptFeedRows)
+  await expect(node.ns.feed({ after: feedStart }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
 })
