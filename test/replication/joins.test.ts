@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { parseTicket } from '../../src/identity/index.ts'
+import { formatDid, parseTicket } from '../../src/identity/index.ts'
+import { maxInvitations } from '../../src/limits.ts'
 import { failureOf } from '../client/contract-support.ts'
-import { LocalAgents } from './agents.ts'
+import { type LocalAgent, LocalAgents } from './agents.ts'
 import { eventually } from './nodes.ts'
 
 const hours = 10 * 3_600_000
@@ -24,4 +26,39 @@ test('a join that waits ends when its caller gives up, however long it is until 
   const again = other.replication.join(parseTicket(text), waiting)
   await owner.client.namespace.grant({ namespace: name, agent: other.client.did, role: 'reader' })
   expect((await again).log.roleOf(other.id)).toBe('reader')
+})
+
+test('a ticket of whom nobody is there leads to who is said to have the namespace, and to why that one gives nothing', async () => {
+  await using agents = new LocalAgents()
+  const [owner, member] = (await agents.team('reader')) as [LocalAgent, LocalAgent]
+  const late = await agents.start()
+  const { namespace } = owner.client
+  const granted = await namespace.ticket()
+  await namespace.create({ name: 'other' })
+  const denied = await namespace.ticket({ namespace: 'other' })
+  await namespace.grant({ namespace: 'shared', agent: late.client.did, role: 'reader' })
+  await eventually(() => expect(member.namespace('shared').log.roleOf(late.id)).toBe('reader'))
+  await owner.stop()
+  // What a DHT says.
+  Object.assign(late.network, {
+    async *findProviders() {
+      yield late.id
+      yield member.id
+    },
+  })
+  await failureOf(late.client.namespace.join({ ticket: granted }), 'UNAVAILABLE')
+  late.network.addAddresses(member.id, member.network.addresses())
+  await failureOf(late.client.namespace.join({ ticket: denied }), 'ACCESS_DENIED')
+  expect(await late.client.namespace.join({ ticket: granted })).toMatchObject({ name: 'shared', role: 'reader' })
+})
+
+test('of what others say about roles so much is kept, and whoever says most pushes out only what it said itself', async () => {
+  await using agents = new LocalAgents()
+  const { joins } = (await agents.start()).replication
+  const [one, many] = [new Uint8Array(randomBytes(32)), new Uint8Array(randomBytes(32))]
+  joins.invited(new Uint8Array(randomBytes(32)), one)
+  for (let time = 0; time < 2 * maxInvitations; time++) joins.invited(new Uint8Array(randomBytes(32)), many)
+  const from = joins.invitations.map((invitation) => invitation.from)
+  expect(from).toHaveLength(maxInvitations)
+  expect(from[0]).toBe(formatDid(one))
 })

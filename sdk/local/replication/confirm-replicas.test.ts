@@ -24,8 +24,8 @@ class World {
     return this
   }
 
-  /** A member whose node holds all of it, or none, and is not connected. */
-  async member(role: 'reader' | 'replica', holds: () => boolean): Promise<MemoryPeer> {
+  /** A member whose node holds all of it, a part, or none, and is not connected. */
+  async member(role: 'reader' | 'replica', holds: () => boolean | 'part'): Promise<MemoryPeer> {
     const agent = new AgentKey(new Uint8Array(32).fill(++this.#members + 10)).publicKey
     await this.owner.ns.grant({ agent, role })
     const network = this.network.join(agent)
@@ -36,7 +36,10 @@ class World {
       lookup: () => ({
         roleOf: () => 'owner',
         rootOf: () => undefined,
-        holds: async () => (holds() ? 'all' : 'none'),
+        holds: async () => {
+          const said = holds()
+          return said === 'part' ? said : said ? 'all' : 'none'
+        },
         onMore: () => () => {},
       }),
     })
@@ -87,6 +90,18 @@ describe('copies of a write', () => {
       expect(report?.confirmed).toEqual([formatDid(replica.agent)])
     }
     expect(replica.penalties).toEqual([])
+  })
+
+  test('are whole ones', async () => {
+    const world = await new World().start()
+    let held: boolean | 'part' = 'part'
+    const member = await world.member('replica', () => held)
+    world.network.connect(world.peer, member)
+    const some = await world.scheduler.until(world.confirm(1))
+    expect(some).toEqual({ requested: 1, confirmed: [] })
+    held = true
+    const all = await world.scheduler.until(world.confirm(1))
+    expect(all?.confirmed).toEqual([formatDid(member.agent)])
   })
 
   test('are waited for no longer than the caller wants', async () => {
