@@ -26,6 +26,8 @@ export class Follower {
   #isAsking = false
   #isGivingWay = false
   #isLooking = false
+  /** Jtis (hex) of what the log that was let go of said to be over: nobody is asked by these before long. */
+  readonly #over = new Set<string>()
   #stopTimer = (): void => {}
   log: Namespace | undefined
 
@@ -99,9 +101,13 @@ export class Follower {
     // A member has all of it; whoever is none any more has no use for what it had.
     if (ns !== undefined && (ns.roleOf(machine.id) !== undefined || live.length === 0)) return
     await this.#run.leave()
-    if (live.length === 0) return await this.#drop()
     const { log } = this
-    if (log === undefined) return void this.#ask(live)
+    if (live.length === 0) {
+      // As a node that remembers what has ended: whoever has not heard of it yet would give it all again, and again.
+      if (log !== undefined) for (const name of machine.mail.keys()) this.#over.add(name)
+      return await this.#drop()
+    }
+    if (log === undefined) return void this.#ask(live.filter(({ claims: { jti } }) => !this.#over.has(toHex(jti))))
     for (const { claims } of live) {
       const same = live.filter((one) => equalBytes(one.claims.artifact, claims.artifact))
       log.partial?.set(claims.artifact, Math.min(...same.map((one) => one.claims.after)))
@@ -200,6 +206,7 @@ export class Follower {
 
   #every(): void {
     this.#stopTimer = this.#run.scheduler.setTimer(lookMs, () => {
+      this.#over.clear()
       this.look()
       this.#every()
     })
