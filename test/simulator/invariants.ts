@@ -163,7 +163,7 @@ async function checkReadable(world: World, members: readonly Machine[], entries:
 
 /**
  * What the owner cannot read nobody can give it: no honest machine that may write lists it. Then its author is named; or it goes on from a version that does not
- * count, whose key is with that: adopted, both come, and it is listed only then.
+ * count, or from one that does so, and the key is with that: adopted, all come, and it is listed only then.
  */
 async function checkMissingKey(members: readonly Machine[], entry: Entry, what: string): Promise<void> {
   const [owner] = members as [Machine]
@@ -174,10 +174,25 @@ async function checkMissingKey(members: readonly Machine[], entry: Entry, what: 
     if ((await own.catalog.get(artifactOf(own, entry), version)) !== undefined)
       throw new Error(`${what} cannot be read by ${owner.name}, and ${name} has the key`)
   }
-  const parents = await Promise.all((entry.header.data?.parents ?? []).map((hash) => ns.hasEntry(hash)))
   const isOwed = (await ns.owedKeys()).some((author) => equalBytes(author, entry.header.author))
-  if (!parents.includes(false) && !isOwed)
+  if (!isOwed && !(await lacksAncestor(ns, entry)))
     throw new Error(`${what} cannot be read by ${owner.name}, and nobody is told`)
+}
+
+/** Whether a version that one goes on from, directly or not, is not held: it is not listed before that, nor are those between. */
+async function lacksAncestor(ns: Namespace, entry: Entry): Promise<boolean> {
+  const seen = new Set<string>()
+  const open = [entry]
+  for (let one = open.pop(); one !== undefined; one = open.pop()) {
+    for (const hash of one.header.data?.parents ?? []) {
+      if (seen.has(toHex(hash))) continue
+      seen.add(toHex(hash))
+      const parent = await ns.entry(hash)
+      if (parent === undefined) return true
+      open.push(parent)
+    }
+  }
+  return false
 }
 
 function artifactOf(ns: Namespace, entry: Entry): Uint8Array {
@@ -259,7 +274,7 @@ function rowsOf(
 /**
  * Who was removed cannot read what was written by those who knew of it, with every entry and all own keys in hand: under an epoch whose
  * author knew of it, too, whoever sealed what to them; under another one, if the writer knew all that was ever sealed to them. (An epoch can
- * be without them by chance, and be given to them by who has not heard of the removal.)
+ * be without them by chance, and be given to them by who has not heard of the removal, or who took it for void while a fork of its chain was not settled.)
  */
 async function checkRemoved(
   world: World,
@@ -273,10 +288,11 @@ async function checkRemoved(
     if (ns.roleOf(machine.id) !== undefined) continue
     const sealings = [...(ledger.sealings.get(agent) ?? [])]
     const revokes = (ledger.revokes.get(agent) ?? []).filter((entry) => ns.membership.counts(entry))
+    const steady = revokes.filter((entry) => isSteady(entry, ns, entries))
     const kept = entries.filter((entry) => {
       const removed = ledger.puts.get(toHex(entry.hash))?.removed.get(agent)
       if (removed === undefined || !isRight(removed, revokes) || isShared(world, machine, ns, entry)) return false
-      return isExcluded(world, entry, agent, revokes) || sealings.every((hash) => removed.sealings.has(hash))
+      return isExcluded(world, entry, agent, steady) || sealings.every((hash) => removed.sealings.has(hash))
     })
     if (kept.length === 0) continue
     const spy = await spyOf(machine, ns, entries)
@@ -322,6 +338,21 @@ function isRight({ grants, revokes }: Omit<KnownRemoval, 'sealings'>, counting: 
     auth?.kind === 'revoke' && revokes.has(toHex(hash)) ? auth.grants.map(toHex) : [],
   )
   return grants.isSubsetOf(new Set(ended))
+}
+
+/** Whether an entry counted for everybody who ever held it: its chain has no fork at its place or below, or is one of the owner's, of which all branches count. */
+function isSteady({ header }: Entry, { id }: Namespace, entries: readonly Entry[]): boolean {
+  const { author, grant, incarnation } = header
+  if (grant === undefined || equalBytes(grant, id)) return true
+  const before = entries.filter(
+    ({ header: one }) =>
+      one.seq <= header.seq &&
+      one.grant !== undefined &&
+      equalBytes(one.grant, grant) &&
+      equalBytes(one.author, author) &&
+      equalBytes(one.incarnation, incarnation),
+  )
+  return new Set(before.map(({ header: { seq } }) => seq)).size === before.length
 }
 
 /** Whether an entry brings a key under an epoch whose author knew that all that the agent was ever granted had ended. */
