@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { startNetwork } from '../../node/network/index.ts'
-import { writeRecord } from '../../sdk/local/groups/group-records.ts'
+import { deleteRecord, writeRecord } from '../../sdk/local/groups/group-records.ts'
 import { capabilityName, decodeUnverifiedCapability, sealEnvelope, signCapability } from '../../src/capability/index.ts'
 import { sealInline } from '../../src/content/index.ts'
 import { encodeCanonical, equalBytes, formatGroupId, toHex } from '../../src/encoding/index.ts'
@@ -214,6 +214,30 @@ test('a record that has a share’s name and holds something else keeps it from 
   await eventually(async () => expect(await shared(ann)).toEqual(['figures']))
   await ann.client.group.add({ group, agents: ['carol'] })
   await eventually(async () => expect(await shared(carol)).toEqual(['figures']))
+})
+
+test('what a member takes out of the group’s log comes to those who join later once it is shared again', async () => {
+  await using agents = new LocalAgents()
+  const { ann, mallory, carol, group, inSync } = await infiltrated(agents)
+  const alice = await agents.start()
+  await knows(ann, 'alice', alice)
+  await alice.client.agent.add({ name: 'team', ticket: await ann.client.group.ticket({ group }) })
+  const { id: artifactId } = await alice.client.artifact.create({ name: 'figures', data: Buffer.from('one') })
+  const share = async () => await alice.client.artifact.share({ artifactId, withGroups: ['team'] })
+  const told = async () => (await alice.client.artifact.access({ artifactId })).at(-1)?.told
+  const [first] = await share()
+  await eventually(async () => expect(await shared(ann)).toEqual(['figures']))
+  await eventually(async () => expect(await told()).toBe('taken'))
+  const open = mallory.groups.replication.namespaces.findGroup(group)
+  const records = async () => (await open.log.catalog.list({ contentType: 'application/vnd.artifact-hub.share' })).items
+  await eventually(async () => expect(await records()).toHaveLength(1))
+  for (const record of await records()) await deleteRecord(open, record)
+  await inSync()
+  expect((await share())[0]?.id).toBe(first?.id)
+  await eventually(async () => expect(await records()).toHaveLength(1))
+  await ann.client.group.add({ group, agents: ['carol'] })
+  await eventually(async () => expect(await shared(carol)).toEqual(['figures']))
+  expect(await told()).toBe('taken')
 })
 
 test('who was removed from a group has nothing sealed to what it last knew by being the first to answer', async () => {

@@ -125,8 +125,27 @@ export class Outbox {
     })
   }
 
-  /** Takes shares in that this agent just gave: to those it had given up as well. */
+  /** Takes shares in that this agent just gave: to those it had given up as well, and to groups once more, for any member may have taken out what was written down. */
   tell(log: Namespace, shares: readonly Share[]): void {
+    const { deliveries } = this.#options
+    const again = shares.filter(
+      ({ claims }) => claims.audience[0]?.kind === 'group' && this.stateOf(claims) === 'taken',
+    )
+    const names = again.map(({ claims }) => ({ namespace: log.id, name: capabilityName(claims) }))
+    const forgetting = names.length === 0 ? undefined : deliveries.remove(names)
+    this.#tellNow(
+      log,
+      shares.filter((share) => !again.includes(share)),
+    )
+    if (forgetting === undefined) return
+    const telling = forgetting.then(
+      () => this.#tellNow(log, again),
+      (error) => this.#warn(error),
+    )
+    void this.#keep(telling)
+  }
+
+  #tellNow(log: Namespace, shares: readonly Share[]): void {
     const urgent = new Set<Target>()
     for (const share of shares) {
       const target = this.#admit(log, share)
