@@ -174,7 +174,7 @@ async function tell(
 export async function tellOf(
   session: Session,
   node: ArtifactHubNode,
-  { agent, did, log }: { agent: string; did: string; log: string },
+  { agent, did, log, waitMs = inviteMs }: { agent: string; did: string; log: string; waitMs?: number },
 ): Promise<boolean> {
   if (!session.isOnline) return false
   const since = new Date()
@@ -186,7 +186,7 @@ export async function tellOf(
     if (isHubError(error, 'UNAVAILABLE')) return false
     throw error
   }
-  await awaitTold(node, { did, namespace: log, since, ...bounds, timeoutMs: inviteMs })
+  await awaitTold(node, { did, namespace: log, since, ...bounds, timeoutMs: waitMs })
   return true
 }
 
@@ -198,7 +198,7 @@ export async function tellGone(
 ): Promise<void> {
   const dids = new Set(left.map(({ did }) => did))
   const gone = before.filter(({ did }) => !dids.has(did)).slice(0, maxTold)
-  await Promise.all(gone.map(async ({ did }) => await tellOf(session, node, { agent: did, did, log })))
+  await Promise.all(gone.map(async ({ did }) => await tellOf(session, node, { agent: did, did, log, waitMs: tellMs })))
 }
 
 /** The id of the namespace that the command is about. */

@@ -15,9 +15,6 @@ import { artifactColumns, type FindOptions, finding, paged, pageLimit, queryFrom
 /** How long a change of shares waits for those it is about to be reached, milliseconds. What they miss they get when they connect. */
 const tellMs = 5_000
 
-/** How long whoever was told of a share takes at most to be given what it is of, and who is there to hear that it ended, milliseconds. */
-const giveMs = 1_500
-
 /** One artifact for agents and groups: `share`, `unshare`, `shared`, `access`, `inbox …`. */
 export const sharingCommands: CommandGroup = (program, act) => {
   program
@@ -227,13 +224,9 @@ async function deliver(session: Session, artifact: ArtifactRef, shares: readonly
  */
 async function give(session: Session, before: number, least = 1): Promise<void> {
   if (!session.isOnline) return
-  let [last, quietLooks] = [before, 0]
-  await looking({ timeoutMs: giveMs, signal: session.signal }, async () => {
+  await looking({ timeoutMs: tellMs, signal: session.signal }, async () => {
     const value = await followed(session)
-    // Who begins to follow a namespace asks several times.
-    quietLooks = value === last ? quietLooks + 1 : 0
-    last = value
-    return { done: value >= before + least && quietLooks >= 2, value }
+    return { done: value >= before + least, value }
   })
 }
 
