@@ -157,9 +157,10 @@ export class Catalog {
     }
   }
 
-  /** Whether an entry of an artifact was taken in. */
-  async holds(artifact: Uint8Array, entry: Uint8Array): Promise<boolean> {
-    return (await this.#store.get(this.#keys.key(tables.operation, artifact, entry))) !== undefined
+  /** Of entries of artifacts, whether each was taken in. */
+  async holds(entries: readonly { readonly artifact: Uint8Array; readonly entry: Uint8Array }[]): Promise<boolean[]> {
+    const rows = entries.map(({ artifact, entry }) => this.#keys.key(tables.operation, artifact, entry))
+    return (await this.#store.getMany(rows)).map((row) => row !== undefined)
   }
 
   /** Changes that remove everything of this catalog, at most `limit` of them; none when it is empty. */

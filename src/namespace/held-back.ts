@@ -1,22 +1,23 @@
 import { artifactIdOf, bytesText } from '../encoding/index.ts'
 import type { Entry } from '../log/index.ts'
+import type { NamespaceParts } from './parts.ts'
 import { operationFrom } from './recount.ts'
-import { readStored, type StoredLog } from './stored-log.ts'
+import { readStored } from './stored-log.ts'
 import type { Transaction } from './transaction.ts'
+
+const batchRows = 500
 
 /**
  * Entries of a partial log that said nothing to the catalog when they came, for nothing opened their artifact yet (`OpenedArtifacts`): they do once something does. In memory
  * are their hashes, and maybe others; they are looked for in the log once, when the first artifact is opened.
  */
 export class HeldBack {
-  readonly #log: StoredLog
-  readonly #namespace: Uint8Array
+  readonly #parts: Pick<NamespaceParts, 'id' | 'log' | 'catalog'>
   /** By artifact, as text; `undefined` until it is looked for them. */
   #hashes: Map<string, Uint8Array[]> | undefined
 
-  constructor(log: StoredLog, namespace: Uint8Array) {
-    this.#log = log
-    this.#namespace = namespace
+  constructor(parts: Pick<NamespaceParts, 'id' | 'log' | 'catalog'>) {
+    this.#parts = parts
   }
 
   /** The store may have others than are known here. */
@@ -40,30 +41,45 @@ export class HeldBack {
       }
     }
     if (this.#hashes === undefined) return
-    for (const entry of stored) await this.#add(this.#hashes, entry, (artifact) => tx.opened.has(artifact))
+    for (const entry of stored) {
+      const artifact = this.#artifactOf(entry)
+      if (artifact !== undefined && !(await tx.opened.has(artifact))) add(this.#hashes, artifact, entry.hash)
+    }
   }
 
   async #find(tx: Transaction): Promise<Map<string, Uint8Array[]>> {
     const found = new Map<string, Uint8Array[]>()
-    for await (const { bytes } of this.#log.all()) {
-      const entry = readStored(bytes)
-      if (entry !== undefined) await this.#add(found, entry, (artifact) => tx.opened.hadBefore(artifact))
+    let some: { artifact: Uint8Array; entry: Uint8Array }[] = []
+    const look = async () => {
+      const isHeld = await this.#parts.catalog.holds(some)
+      for (const [at, { artifact, entry }] of some.entries()) if (isHeld[at] !== true) add(found, artifact, entry)
+      some = []
     }
-    for (const entry of tx.storedEntries) await this.#add(found, entry, (artifact) => tx.opened.hadBefore(artifact))
+    for await (const { bytes } of this.#parts.log.all()) {
+      const entry = readStored(bytes)
+      const artifact = entry && this.#artifactOf(entry)
+      if (entry === undefined || artifact === undefined) continue
+      some.push({ artifact, entry: entry.hash })
+      if (some.length === batchRows) await look()
+    }
+    await look()
+    for (const entry of tx.storedEntries) {
+      const artifact = this.#artifactOf(entry)
+      if (artifact !== undefined) add(found, artifact, entry.hash)
+    }
     return found
   }
 
-  async #add(
-    hashes: Map<string, Uint8Array[]>,
-    { header: { data }, hash }: Entry,
-    isOpened: (artifact: Uint8Array) => Promise<boolean>,
-  ): Promise<void> {
-    if (data === undefined) return
-    const artifact = artifactIdOf(this.#namespace, data.artifactSalt)
-    if (await isOpened(artifact)) return
-    const name = bytesText(artifact)
-    const same = hashes.get(name)
-    if (same === undefined) hashes.set(name, [hash])
-    else same.push(hash)
+  /** Of which artifact an entry says anything to the catalog. */
+  #artifactOf({ header: { data, kind } }: Entry): Uint8Array | undefined {
+    const isSaid = kind === 'put' || kind === 'delete' || kind === 'drop'
+    return isSaid && data !== undefined ? artifactIdOf(this.#parts.id, data.artifactSalt) : undefined
   }
+}
+
+function add(hashes: Map<string, Uint8Array[]>, artifact: Uint8Array, hash: Uint8Array): void {
+  const name = bytesText(artifact)
+  const same = hashes.get(name)
+  if (same === undefined) hashes.set(name, [hash])
+  else same.push(hash)
 }

@@ -143,13 +143,13 @@ export async function findCompletions(
   const noted = whole.filter((_, at) => notes[at] !== undefined)
   if (partial === undefined) return noted
   // What is in the catalog and not noted ended, and may have been erased.
-  const others: Candidate[] = []
-  for (const [at, candidate] of whole.entries()) {
+  const unnoted = whole.flatMap((candidate, at) => {
     const { hash, header } = candidate.entry
-    const artifact = header.data && artifactIdOf(id, header.data.artifactSalt)
-    const isMissing = artifact !== undefined && notes[at] === undefined && !(await catalog.holds(artifact, hash))
-    if (isMissing && partsIn(candidate.entry) > 0) others.push(candidate)
-  }
+    if (notes[at] !== undefined || header.data === undefined || partsIn(candidate.entry) === 0) return []
+    return [{ candidate, artifact: artifactIdOf(id, header.data.artifactSalt), entry: hash }]
+  })
+  const isHeld = await catalog.holds(unnoted)
+  const others = unnoted.flatMap(({ candidate }, at) => (isHeld[at] === true ? [] : [candidate]))
   const own = await store.getMany(others.map(({ entry }) => keys.entry(chainOf(entry), entry.header.seq, entry.hash)))
   const lacks = (stored: Uint8Array | undefined, { entry }: Candidate) =>
     stored !== undefined && partsIn(decodeStored(stored)) < partsIn(entry)

@@ -87,7 +87,7 @@ export class Ledger {
   /** @param membership as far as it is known before anything is loaded: at least the owner */
   constructor(parts: NamespaceParts, membership: Membership) {
     this.parts = parts
-    this.heldBack = new HeldBack(parts.log, parts.id)
+    this.heldBack = new HeldBack(parts)
     this.#incarnation = parts.env.incarnation
     this.#firstFeedRow = Math.max(0, Math.floor(parts.env.clock.nowMs))
     this.#nextFeedRow = this.#firstFeedRow
