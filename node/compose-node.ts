@@ -77,6 +77,7 @@ export async function composeNode({
   resources.defer(() => namespaces.close())
   const replication = resources.use(await Replication.open(env, namespaces))
   addresses.begin((id) => replication.isKnown(id))
+  network.keepRoomFor((id) => replication.isKnown(id))
   resources.use(addresses)
   const links = await Links.open(env)
   const groups = resources.use(await Groups.open(replication))

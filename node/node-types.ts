@@ -5,7 +5,7 @@ import type { FetchPolicy, Role } from '../sdk/peer-client.ts'
 import type { BlockServerCounters, Misbehaviour, SyncServiceCounters, TransferCounters } from '../src/exchange/index.ts'
 import type { GatewayOptions } from './gateway/gateway-options.ts'
 import type { Logger } from './logger.ts'
-import type { NetworkMode } from './network/index.ts'
+import type { NetworkMode, NetworkStatus } from './network/index.ts'
 
 export interface StartNodeOptions {
   /** Created (mode 0700) when absent. One process at a time: a second is `LOCKED`. */
@@ -234,7 +234,7 @@ export interface NodeStatus {
   readonly misbehaviour: Readonly<Record<Misbehaviour, number>>
   readonly refusedAgents: readonly string[]
   /** Connections turned away, by the limit that they were over. */
-  readonly refusedConnections: { readonly host: number; readonly agent: number; readonly penalised: number }
+  readonly refusedConnections: NetworkStatus['refusedConnections']
   readonly sharing: SharingStatus
   /** Blocks and entries served to others (absent offline), and how streams to providers ended. */
   readonly counters: {

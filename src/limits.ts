@@ -257,14 +257,17 @@ export const maxSyncStrangers = 256
 
 /** Connections of one node in all: some hundred peers, and a few MiB of memory each when all are busy. */
 export const maxConnections = 256
+/** Inbound connections of strangers, who have no name and no role here, all together: the others find room, whatever strangers hold. */
+export const maxStrangerConnections = 192
 /** Connections with one agent: two nodes that dial each other at once have two, a direct one beside a relayed one makes three. */
 export const maxConnectionsPerAgent = 4
 /** Connections from one address: an office behind one NAT, or many nodes on one machine. */
 export const maxConnectionsPerHost = 64
 /** New connections a second from one address: each costs a handshake of some milliseconds. */
 export const maxNewConnectionsPerHost = 32
-/** Inbound connections whose handshake is not through, from all addresses. */
-export const maxPendingConnections = 32
+/** Inbound connections whose handshake is not through, from all addresses and from one: what one address leaves unfinished keeps others from nothing. */
+export const maxPendingConnections = 256
+export const maxPendingConnectionsPerHost = 32
 /** Streams of one connection each way, all protocols together. */
 export const maxStreamsPerConnection = 256
 /** Streams of one protocol on one connection that the other side may have open. */

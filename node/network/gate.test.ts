@@ -44,7 +44,12 @@ test('a connection that is closed before it is counted holds no place', () => {
   const { rules } = new Gate(new Penalties(() => 0), () => 0)
   const connection = (timeline: MultiaddrConnection['timeline']) =>
     Object.assign(new EventTarget(), { remoteAddr: multiaddr('/ip4/192.0.2.1/tcp/1'), timeline }) as MultiaddrConnection
-  const denied = (timeline: MultiaddrConnection['timeline']) => rules.denyInboundConnection?.(connection(timeline))
+  const denied = (timeline: MultiaddrConnection['timeline']) => {
+    const one = connection(timeline)
+    const isDenied = rules.denyInboundConnection?.(one)
+    rules.denyInboundUpgradedConnection?.(target, one)
+    return isDenied
+  }
   for (let at = 0; at <= maxConnectionsPerHost; at++) expect(denied({ open: 1, close: 2 })).toBe(false)
   for (let at = 0; at < maxConnectionsPerHost; at++) expect(denied({ open: 1 })).toBe(false)
   expect(denied({ open: 1 })).toBe(true)

@@ -6,8 +6,10 @@ import {
   maxConnectionsPerAgent,
   maxConnectionsPerHost,
   maxNewConnectionsPerHost,
+  maxPendingConnectionsPerHost,
   maxRelayedPerHour,
   maxRememberedAgents,
+  maxStrangerConnections,
 } from '../../src/limits.ts'
 import { agentOf } from './agent-peer.ts'
 import type { Penalties } from './penalties.ts'
@@ -16,15 +18,20 @@ const secondMs = 1_000
 const hourMs = 3_600_000
 
 /**
- * Who may connect: nobody who is refused for misbehaviour, and no address or agent beyond its number of connections. Counts
- * those that it turned away.
+ * Who may connect: nobody who is refused for misbehaviour, no address or agent beyond its number of connections, and no stranger beyond
+ * that of all strangers. Counts those that it turned away.
  */
 export class Gate {
-  readonly refused = { host: 0, agent: 0, penalised: 0 }
+  readonly refused = { host: 0, agent: 0, stranger: 0, penalised: 0 }
+  /** Whether an agent is no stranger. */
+  isKnown: (agent: Uint8Array) => boolean = () => false
   readonly #penalties: Penalties
   readonly #hosts = new Places(maxConnectionsPerHost)
   readonly #agents = new Places(maxConnectionsPerAgent)
   readonly #bulk = new Places(maxBulkStreamsOfAgent)
+  /** Those whose handshake is not through. */
+  readonly #pending = new Places(maxPendingConnectionsPerHost)
+  readonly #strangers = new Places(maxStrangerConnections)
   /** Relayed connections opened through this node, by source, since the hour began. */
   readonly #relayed: Rate
   /** Connections for bulk streams by host, since the second began: libp2p counts its own. */
@@ -38,8 +45,13 @@ export class Gate {
 
   readonly rules: ConnectionGater = {
     denyDialPeer: (peer) => this.#penalised(peer),
-    denyInboundConnection: (connection) => this.#hostFull(connection),
-    denyInboundEncryptedConnection: (peer, connection) => this.#penalised(peer) || this.#agentFull(peer, connection),
+    denyInboundConnection: (connection) => this.#hostFull(connection) || this.#hostFull(connection, this.#pending),
+    denyInboundEncryptedConnection: (peer, connection) =>
+      this.#penalised(peer) || this.#agentFull(peer, connection) || this.#strangersFull(peer, connection),
+    denyInboundUpgradedConnection: (_peer, connection) => {
+      this.#pending.leave(connection)
+      return false
+    },
     denyOutboundEncryptedConnection: (peer) => this.#penalised(peer),
     denyInboundRelayReservation: (peer) => this.#penalised(peer),
     denyOutboundRelayedConnection: (source) => this.#penalised(source) || !this.#relayed.take(source.toString()),
@@ -81,10 +93,18 @@ export class Gate {
     return true
   }
 
-  #hostFull(connection: MultiaddrConnection): boolean {
+  #strangersFull(peer: PeerId, connection: MultiaddrConnection): boolean {
+    const agent = agentOf(peer)
+    if (agent !== undefined && this.isKnown(agent)) return false
+    if (this.#strangers.take('', connection)) return false
+    this.refused.stranger++
+    return true
+  }
+
+  #hostFull(connection: MultiaddrConnection, places = this.#hosts): boolean {
     const host = hostOf(connection.remoteAddr)
     // A relayed connection counts for its relay's streams, which have a limit of their own.
-    if (host === undefined || this.#hosts.take(host, connection)) return false
+    if (host === undefined || places.take(host, connection)) return false
     this.refused.host++
     return true
   }
@@ -116,10 +136,11 @@ class Rate {
   }
 }
 
-/** Inbound connections by whom they are from, counted from before the handshake until they close. */
+/** Inbound connections by whom they are from, counted until they leave or close. */
 class Places {
   readonly #max: number
   readonly #taken = new OpenCount()
+  readonly #leave = new WeakMap<MultiaddrConnection, () => void>()
 
   constructor(max: number) {
     this.#max = max
@@ -129,8 +150,14 @@ class Places {
     // It would never be told of: what comes of it is nothing.
     if (connection.timeline.close !== undefined) return true
     if (this.#taken.of(whose) >= this.#max) return false
-    connection.addEventListener('close', this.#taken.add(whose), { once: true })
+    const leave = this.#taken.add(whose)
+    this.#leave.set(connection, leave)
+    connection.addEventListener('close', leave, { once: true })
     return true
+  }
+
+  leave(connection: MultiaddrConnection): void {
+    this.#leave.get(connection)?.()
   }
 }
 

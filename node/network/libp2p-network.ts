@@ -287,6 +287,10 @@ export class Libp2pNetwork implements Network {
     this.#dialler.connect(agent, this.#closing.signal).catch(() => {})
   }
 
+  keepRoomFor(isKnown: (agent: Uint8Array) => boolean): void {
+    this.#init.gate.isKnown = isKnown
+  }
+
   status(): NetworkStatus {
     const { gate, penalties, relays } = this.#init
     const open = this.#closed === undefined

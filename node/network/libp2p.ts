@@ -20,11 +20,13 @@ import { ArtifactHubError } from '../../src/errors.ts'
 import {
   dialAddressTimeoutMs,
   maxAddressesPerAgent,
+  maxBulkStreams,
   maxConnections,
   maxHintBytes,
   maxNewConnectionsPerHost,
   maxPendingConnections,
   maxRelayReservations,
+  maxSilentConnections,
   maxStreamsPerConnection,
   maxStreamsPerProtocol,
   openTimeoutMs,
@@ -96,7 +98,8 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
   const encrypters = { tls: tlsOnSocket(), noise: noise() }
   const version = await packageVersion()
   const plainTcp = tcpToHosts({
-    maxConnections,
+    // Those that are no libp2p connection yet, and bulk streams, take no place of its own.
+    maxConnections: maxConnections + maxSilentConnections + maxBulkStreams,
     backlog: maxPendingConnections,
     dialOpts: { noDelay: true },
     listenOpts: { noDelay: true },

@@ -40,7 +40,12 @@ export interface NetworkStatus {
   /** Relays that this node was told to use, and whether it is reachable through each. */
   readonly relays: readonly { readonly address: string; readonly reserved: boolean }[]
   /** Connections turned away, by limit. */
-  readonly refusedConnections: { readonly host: number; readonly agent: number; readonly penalised: number }
+  readonly refusedConnections: {
+    readonly host: number
+    readonly agent: number
+    readonly stranger: number
+    readonly penalised: number
+  }
   readonly misbehaviour: Readonly<Record<Misbehaviour, number>>
   /** DIDs refused now for misbehaviour. */
   readonly refusedAgents: readonly string[]
@@ -68,6 +73,8 @@ export interface Network extends PeerNetwork, AsyncDisposable {
    * the one that it was just reached at first.
    */
   onLearned(listener: (agent: Uint8Array, addresses: readonly string[]) => void): () => void
+  /** Has places for connections kept for agents that are no strangers by `isKnown`, which is asked when one connects. Before, all are strangers. */
+  keepRoomFor(isKnown: (agent: Uint8Array) => boolean): void
   status(): NetworkStatus
   /** Cuts all streams, closes all connections and stops listening. Idempotent. */
   close(): Promise<void>

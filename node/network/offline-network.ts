@@ -66,6 +66,8 @@ export class OfflineNetwork implements Network {
     return () => {}
   }
 
+  keepRoomFor(): void {}
+
   status(): NetworkStatus {
     return {
       mode: 'offline',
@@ -73,7 +75,7 @@ export class OfflineNetwork implements Network {
       addresses: [],
       connections: 0,
       relays: [],
-      refusedConnections: { host: 0, agent: 0, penalised: 0 },
+      refusedConnections: { host: 0, agent: 0, stranger: 0, penalised: 0 },
       misbehaviour: new Penalties(() => 0).counts(),
       refusedAgents: [],
     }
