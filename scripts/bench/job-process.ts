@@ -22,6 +22,11 @@ export class JobProcess<J extends Jobs> {
     this.#child = endsWithUs(fork(module, [], { serialization: 'advanced' }))
   }
 
+  /** Of the process, while it runs. */
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
   /** One at a time. @throws Error with the stack of the one there */
   async run<K extends keyof J & string>(
     job: K,

@@ -58,8 +58,33 @@ export async function run(
 
 /** The most memory that a process has had resident so far (VmHWM of proc_pid_status(5)), bytes; `undefined` when it is gone. */
 export function peakRssOf(pid: number | undefined): number | undefined {
+  return statusBytes(pid, 'VmHWM')
+}
+
+/**
+ * Watches the anonymous memory of a process (RssAnon of proc_pid_status(5)): what it has resident but for files that it maps, whose clean
+ * pages the system takes back when it wants the room. The kernel remembers no peak of it.
+ */
+export function watchAnonymous(pid: number | undefined): Disposable & { readonly peakBytes: number } {
+  let peakBytes = 0
+  const look = () => {
+    peakBytes = Math.max(peakBytes, statusBytes(pid, 'RssAnon') ?? 0)
+  }
+  const sampling = setInterval(look, sampleMs)
+  return {
+    get peakBytes() {
+      look()
+      return peakBytes
+    },
+    [Symbol.dispose]: () => clearInterval(sampling),
+  }
+}
+
+function statusBytes(pid: number | undefined, name: 'VmHWM' | 'RssAnon'): number | undefined {
   try {
-    const kibibytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1]
+    const kibibytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(
+      readFileSync(`/proc/${pid}/status`, 'latin1'),
+    )?.[1]
     return kibibytes === undefined ? undefined : Number(kibibytes) * 1024
   } catch {
     return undefined
