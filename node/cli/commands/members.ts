@@ -4,7 +4,7 @@ import type { GroupMember } from '../../../sdk/group-client.ts'
 import type { GrantableRole, Member } from '../../../sdk/peer-client.ts'
 import { isHubError } from '../../../src/errors.ts'
 import type { ArtifactHubNode } from '../../node-types.ts'
-import { awaitReached, awaitSync, awaitTold } from '../await-sync.ts'
+import { awaitReached, awaitSync, awaitTold, looking } from '../await-sync.ts'
 import type { Act } from '../command.ts'
 import type { Session } from '../session.ts'
 import { fieldLines, formatTime, parseBytes } from '../text/index.ts'
@@ -198,7 +198,20 @@ export async function tellGone(
 ): Promise<void> {
   const dids = new Set(left.map(({ did }) => did))
   const gone = before.filter(({ did }) => !dids.has(did)).slice(0, maxTold)
-  await Promise.all(gone.map(async ({ did }) => await tellOf(session, node, { agent: did, did, log, waitMs: tellMs })))
+  const since = new Date()
+  const { signal } = session
+  await Promise.all(
+    gone.map(async ({ did }) => {
+      if (!(await tellOf(session, node, { agent: did, did, log, waitMs: 0 }))) return
+      // A round that began before says nothing: whoever is told of its removal is given an entry.
+      await looking({ timeoutMs: tellMs, signal }, async () => {
+        const { namespaces, groups } = await node.status({ signal })
+        const peer = [...namespaces, ...groups].find(({ id }) => id === log)?.sync.peers.find((one) => one.did === did)
+        const isTold = peer?.outcome === 'exchanged' && peer.lastSyncAt !== undefined && peer.lastSyncAt >= since
+        return { done: isTold, value: undefined }
+      })
+    }),
+  )
 }
 
 /** The id of the namespace that the command is about. */
