@@ -1,5 +1,5 @@
 /** Who may do what, and which entries count: evaluated from the auth entries, one answer in whatever order they come. */
-export { type ChainLimit, isWithin, sameLimit } from './chain-limit.ts'
+export { type ChainLimit, changedBetween, isWithin } from './chain-limit.ts'
 export {
   countingEpochs,
   type GroupDescriptor,

@@ -59,10 +59,18 @@ export interface Fork extends ChainName {
 
 /** The entries of a bounded chain that every member should hold. */
 export interface ShownEntries {
-  /** Every entry with a lower seq. */
+  /** Every entry with a lower seq is one. */
   readonly below: number
-  /** Of the others these, by hash in hex, with their seq. */
-  readonly listed: ReadonlyMap<string, number>
   /** Up to this seq there are more to come: a cut or an adopt names an entry that is not held. -1 if not. */
   readonly awaited: number
+  /** Of whoever holds all of a forked chain: another entry than is held at this number or below is none, unless it is named. -1 if nothing says so. */
+  readonly settledUpTo: number
+  /** The same (`===`) as long as nothing came that makes others of those that are held ones of these. */
+  readonly era: unknown
+  /** If the chain is known to be forked, hashes (hex) of those that are held and none of these, ascending by seq. */
+  readonly hidden: Iterable<string> | undefined
+  /** Of whoever holds all, those at `below` or above that none of them follows; what a cut or an adopt names need not be held. */
+  readonly ends: readonly EntryPosition[]
+  /** Whether the entry of that seq and hash (hex) is one. */
+  has(seq: number, hash: string): boolean
 }

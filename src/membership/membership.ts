@@ -1,19 +1,13 @@
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { isUsablePublicKey } from '../identity/index.ts'
-import {
-  type Bounds,
-  type ChainFacts,
-  type ChainLimit,
-  everything,
-  isWithin,
-  limitOfChain,
-  nothing,
-} from './chain-limit.ts'
+import { type Bounds, type ChainFacts, type ChainLimit, everything, isWithin, nothing } from './chain-limit.ts'
+import { ChainLinks, seqKey } from './chain-links.ts'
 import { compareClocks, type Epoch, Epochs, fromHex, type Owed } from './epochs.ts'
 import { GroupFacts } from './group-facts.ts'
+import { HexMap } from './hex-map.ts'
+import { type ChainBounds, LinkedChain } from './linked-chain.ts'
 import type { ChainName, Ending, EntryPosition, Fork, Grant, Member, ShownEntries } from './members.ts'
-import { limitOfPart } from './part-limit.ts'
 import { isRevokedBy } from './revoked-capabilities.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
 import {
@@ -23,6 +17,7 @@ import {
   chainKey,
   type EntryPlace,
   type GrantStatement,
+  linksKey,
   noStatements,
   type Place,
   type Position,
@@ -43,12 +38,8 @@ export interface MembershipChange {
   readonly links?: Iterable<EntryPlace>
 }
 
-interface ChainState extends Bounds {
-  readonly awaited: number
-}
-
-const unbounded: ChainState = { limit: everything, forks: [], awaited: -1 }
-const empty: ChainState = { limit: nothing, forks: [], awaited: -1 }
+const unbounded = plainly(everything)
+const empty = plainly(nothing)
 
 /**
  * The members of a namespace and what counts of its entries, as the entries that are held say. An immutable value: the
@@ -71,10 +62,9 @@ export class Membership {
   readonly #statements: Statements
   readonly #id: string
   readonly #ownerName: string
-  readonly #effective = new Map<string, boolean>()
-  readonly #revokes = new Map<string, readonly RevokeStatement[]>()
+  readonly #found: Effects
   /** By grant, then incarnation; chains that nothing bounds are not in here. */
-  readonly #chains = new Map<string, Map<string, ChainState>>()
+  readonly #chains = new Map<string, Map<string, ChainBounds>>()
   readonly #epochs: Epochs
   /** What it is as a group, and what it records of groups. */
   readonly groups: GroupFacts
@@ -86,9 +76,10 @@ export class Membership {
   private constructor(
     genesis: AuthEntry,
     statements: Statements,
-    { touched, isPart }: { touched: ReadonlySet<string> | undefined; isPart: boolean },
+    { touched, isPart, found }: { touched: ReadonlySet<string> | undefined; isPart: boolean; found: Effects },
   ) {
     this.isPart = isPart
+    this.#found = found
     this.namespace = genesis.hash
     this.owner = genesis.header.author
     this.touched = touched
@@ -119,7 +110,7 @@ export class Membership {
    */
   static of(genesis: AuthEntry, { isPart = false }: { readonly isPart?: boolean } = {}): Membership {
     if (genesis.auth.kind !== 'genesis') throw new ArtifactHubError('INVALID_ARGUMENT', 'that entry is not a genesis')
-    return new Membership(genesis, noStatements(), { touched: undefined, isPart })
+    return new Membership(genesis, noStatements(), { touched: undefined, isPart, found: new Effects() })
   }
 
   /** The membership with more entries held. What it was given before is not counted twice. */
@@ -129,7 +120,11 @@ export class Membership {
     for (const entry of links) if (this.#isOfNamespace(entry)) additions.link(entry)
     const { touched, statements } = additions
     const isWide = [...touched].some((grant) => statements.grants.get(grant)[0]?.role === 'admin')
-    return new Membership(this.#genesis, statements, { touched: isWide ? undefined : touched, isPart: this.isPart })
+    return new Membership(this.#genesis, statements, {
+      touched: isWide ? undefined : touched,
+      isPart: this.isPart,
+      found: isWide || !additions.isSilent ? new Effects() : this.#found,
+    })
   }
 
   /**
@@ -139,8 +134,13 @@ export class Membership {
   needsLink({ hash, header }: EntryPlace): boolean {
     if (this.#statements.adopted.has(toHex(hash))) return true
     if (header.grant === undefined) return false
-    const chain = chainKey(toHex(header.grant), toHex(header.incarnation))
-    return this.#statements.links.has(chain) || (this.isPart && this.#statements.adopts.has(chain))
+    const [author, grant, incarnation] = [header.author, header.grant, header.incarnation].map(toHex) as [
+      string,
+      string,
+      string,
+    ]
+    if (this.#statements.links.has(linksKey({ author, grant, incarnation }))) return true
+    return this.isPart && this.#statements.adopts.has(chainKey(grant, incarnation))
   }
 
   /** Whether a held entry counts: its author had, at that place in its chain, the right to say it. */
@@ -150,7 +150,7 @@ export class Membership {
 
   /** Which entries of a chain count, whatever their kinds. */
   limitOf({ author, grant, incarnation }: ChainName): ChainLimit {
-    return this.#chainOf({ author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }).limit
+    return this.#chainOf({ author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }).bounds.limit
   }
 
   /**
@@ -159,14 +159,20 @@ export class Membership {
    */
   shownOf({ author, grant, incarnation }: ChainName): ShownEntries | undefined {
     const name = { author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }
-    const { limit, forks, awaited } = this.#chainOf(name)
-    if (limit.below === Number.POSITIVE_INFINITY) return undefined
-    const listed = new Map(limit.beyond)
-    for (const { seq, entries } of forks) {
-      const lowest = entries.map(({ hash }) => hash).sort()
-      for (const hash of lowest.slice(0, 2)) listed.set(hash, seq)
-    }
-    return { below: limit.below, listed, awaited }
+    const found = this.#chainOf(name)
+    if (found.bounds.limit.below === Number.POSITIVE_INFINITY) return undefined
+    return new ShownOfChain(found, this.#statements.links.get(linksKey(name))?.linked.links ?? ChainLinks.none)
+  }
+
+  /**
+   * From which number up every held entry of a chain was given as a link: the lowest that two share, or for who holds a part that an adopt names.
+   * Infinity without such.
+   */
+  linkedFrom({ author, grant, incarnation }: ChainName): number {
+    const name = { author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }
+    const forked = this.#statements.links.get(linksKey(name))?.linked.links.forkSeq ?? Number.POSITIVE_INFINITY
+    const adopts = this.isPart ? this.#statements.adopts.get(chainKey(name.grant, name.incarnation)) : []
+    return adopts.reduce((low, { agent, target }) => (agent === name.author ? Math.min(low, target.seq) : low), forked)
   }
 
   /** Whether a cut or an adopt with effect names the entry: whoever said so ranks above its author, and held it. */
@@ -274,9 +280,10 @@ export class Membership {
     const [name, agent] = [toHex(grant), toHex(author)]
     const under = this.#statements.grants.get(name)[0]
     if (under === undefined || !this.#isLive(under)) return []
-    const branches = this.#statements.links.get(chainKey(name, toHex(incarnation)))
-    const own = branches.filter((entry) => entry.kind === 'revoke-capability' && entry.author === agent)
-    return own.map(({ hash }) => fromHex(hash))
+    const branches = this.#statements.links.get(
+      linksKey({ author: agent, grant: name, incarnation: toHex(incarnation) }),
+    )
+    return [...(branches?.revocations.keys() ?? [])].map(fromHex)
   }
 
   /**
@@ -330,41 +337,26 @@ export class Membership {
 
   /** The lowest fork of each chain that counts only up to it, ascending by grant and incarnation. The owner's chains never do. */
   get forks(): readonly Fork[] {
-    const forks: Fork[] = []
-    for (const key of [...this.#statements.links.keys()].sort()) {
-      const [link] = this.#statements.links.get(key)
-      const grant = link === undefined ? undefined : this.#statements.grants.get(link.grant)[0]
-      if (link === undefined || grant === undefined) continue
-      const { agent } = grant
-      const proofs = this.#chainOf({ ...link, author: agent }).forks.map(({ seq, entries }) => {
-        const [one = '', two = ''] = entries.map(({ hash }) => hash).sort()
-        return { seq, one, two }
-      })
-      const [lowest] = proofs.sort((a, b) => a.seq - b.seq || (a.one < b.one ? -1 : 1))
-      if (lowest === undefined) continue
-      forks.push({
-        author: fromHex(agent),
-        grant: fromHex(link.grant),
-        incarnation: fromHex(link.incarnation),
-        seq: lowest.seq,
-        hashes: [fromHex(lowest.one), fromHex(lowest.two)],
-      })
-    }
-    return forks
+    const byGrant = [...this.#statements.links.values()].sort(
+      (one, two) => compareText(one.grant, two.grant) || compareText(one.incarnation, two.incarnation),
+    )
+    return byGrant.flatMap(({ author, grant, incarnation }) => {
+      if (this.#statements.grants.get(grant)[0]?.agent !== author) return []
+      const [lowest] = [...this.#chainOf({ author, grant, incarnation }).bounds.forks.values()]
+      const [fork] = [...(lowest ?? [])].sort((a, b) => compareText(a.lowest[0] ?? '', b.lowest[0] ?? ''))
+      if (fork === undefined) return []
+      const { seq } = fork
+      const [one = '', two = ''] = fork.lowest
+      const chain = { author: fromHex(author), grant: fromHex(grant), incarnation: fromHex(incarnation) }
+      return [{ ...chain, seq, hashes: [fromHex(one), fromHex(two)] as const }]
+    })
   }
 
   /** Of whoever holds a part, hashes of entries that wait for links to tell which of several at one number is on the branch that is named. */
   get unclear(): readonly Uint8Array[] {
     if (!this.isPart) return []
-    const found: Uint8Array[] = []
-    for (const key of this.#statements.links.keys()) {
-      const [link] = this.#statements.links.get(key)
-      const grant = link && this.#statements.grants.get(link.grant)[0]
-      if (link === undefined || grant === undefined) continue
-      const { unclear = [] } = this.#chainOf({ ...link, author: grant.agent })
-      found.push(...unclear.map(({ hash }) => fromHex(hash)))
-    }
-    return found
+    const chains = [...this.#statements.links.values()]
+    return chains.flatMap((chain) => [...this.#chainOf(chain).bounds.unclear].map(fromHex))
   }
 
   /** Epochs whose rotate counts, the one to write under first among those that are good and can be opened. */
@@ -389,7 +381,7 @@ export class Membership {
 
   /** Whether a chain is known to be forked, or part of one to be adopted. */
   get hasForks(): boolean {
-    return !this.#statements.links.isEmpty
+    return this.#statements.links.size > 0
   }
 
   /** Whether anything was ever ended or forked: until then all that was said counts. */
@@ -447,7 +439,7 @@ export class Membership {
     if (entry.kind === 'genesis') return entry.hash === this.#id
     const role = this.#roleUnder(entry.grant)
     if (role === undefined || !mayAuthor(role, entry.kind)) return false
-    const { limit } = this.#chainOf(entry)
+    const { limit } = this.#chainOf(entry).bounds
     return limit === everything || isWithin(limit, entry.seq, entry.hash)
   }
 
@@ -469,11 +461,11 @@ export class Membership {
   }
 
   #isEffective({ entry, role, agent }: GrantStatement): boolean {
-    let effective = this.#effective.get(entry.hash)
+    let effective = this.#found.effective.get(entry.hash)
     if (effective === undefined) {
       // Nothing can be sealed to what is no key: as a member it would keep every epoch from beginning.
       effective = this.#isSaidAbove(role, entry) && isUsablePublicKey(fromHex(agent))
-      this.#effective.set(entry.hash, effective)
+      this.#found.effective.set(entry.hash, effective)
     }
     return effective
   }
@@ -483,34 +475,36 @@ export class Membership {
   }
 
   #revokesOf({ entry, agent, role }: GrantStatement): readonly RevokeStatement[] {
-    let revokes = this.#revokes.get(entry.hash)
+    let revokes = this.#found.revokes.get(entry.hash)
     if (revokes === undefined) {
       revokes = this.#statements.revokes
         .get(entry.hash)
         .filter((revoke) => revoke.agent === agent && this.#isSaidAbove(role, revoke.entry))
-      this.#revokes.set(entry.hash, revokes)
+      this.#found.revokes.set(entry.hash, revokes)
     }
     return revokes
   }
 
-  #chainOf(chain: Pick<Place, 'author' | 'grant' | 'incarnation'>): ChainState {
+  #chainOf(chain: Pick<Place, 'author' | 'grant' | 'incarnation'>): ChainBounds {
     const { author, grant: name } = chain
     if (name === this.#id) return author === this.#ownerName ? unbounded : empty
     const grant = this.#statements.grants.get(name)[0]
     if (grant === undefined || grant.agent !== author || !this.#isEffective(grant)) return empty
-    if (this.#statements.links.isEmpty && this.#revokesOf(grant).length === 0) return unbounded
+    if (!this.hasForks && this.#revokesOf(grant).length === 0) return unbounded
     let chains = this.#chains.get(name)
     if (chains === undefined) {
       chains = new Map()
       this.#chains.set(name, chains)
     }
     const { incarnation } = chain
-    let state = chains.get(incarnation)
-    if (state === undefined) {
-      state = limitOfChain(this.#factsOf(grant, incarnation), this.isPart ? limitOfPart : undefined)
-      chains.set(incarnation, state)
+    let found = chains.get(incarnation)
+    if (found === undefined) {
+      const { linked = LinkedChain.none } =
+        this.#statements.links.get(linksKey({ author, grant: name, incarnation })) ?? {}
+      found = linked.boundsBy(this.#saidOf(grant, incarnation), { isPart: this.isPart })
+      chains.set(incarnation, found)
     }
-    return state
+    return found
   }
 
   /** The positions in the chain of an entry that cuts and adopts with effect name. */
@@ -525,21 +519,89 @@ export class Membership {
   }
 
   #adoptsOf({ agent, role, entry }: GrantStatement, incarnation: string): readonly AdoptStatement[] {
-    return this.#statements.adopts
-      .get(chainKey(entry.hash, incarnation))
-      .filter((adopt) => adopt.agent === agent && this.#isSaidAbove(role, adopt.entry))
+    const chain = chainKey(entry.hash, incarnation)
+    let adopts = this.#found.adopts.get(chain)
+    if (adopts === undefined) {
+      adopts = this.#statements.adopts
+        .get(chain)
+        .filter((adopt) => adopt.agent === agent && this.#isSaidAbove(role, adopt.entry))
+      this.#found.adopts.set(chain, adopts)
+    }
+    return adopts
   }
 
-  #factsOf(grant: GrantStatement, incarnation: string): ChainFacts {
-    const { agent, entry } = grant
-    const key = chainKey(entry.hash, incarnation)
+  #saidOf(grant: GrantStatement, incarnation: string): Pick<ChainFacts, 'cuts' | 'adopts'> {
     return {
       cuts: this.#revokesOf(grant).map(({ cuts }) => cuts.get(incarnation)),
       adopts: this.#adoptsOf(grant, incarnation).map(({ target }) => target),
-      // Anyone can write entries that name another's grant; they are not of its chain.
-      links: this.#statements.links.get(key).filter(({ author }) => author === agent),
     }
   }
+}
+
+/** What was found to have effect: the same in all memberships between which nothing came that says otherwise. */
+class Effects {
+  readonly effective = new Map<string, boolean>()
+  /** By grant. */
+  readonly revokes = new Map<string, readonly RevokeStatement[]>()
+  /** By chain. */
+  readonly adopts = new Map<string, readonly AdoptStatement[]>()
+}
+
+class ShownOfChain implements ShownEntries {
+  readonly awaited: number
+  readonly era: unknown
+  readonly #bounds: Bounds
+  readonly #links: ChainLinks
+
+  constructor({ bounds, awaited, era }: ChainBounds, links: ChainLinks) {
+    this.#bounds = bounds
+    this.awaited = awaited
+    this.era = era
+    this.#links = links
+  }
+
+  get settledUpTo(): number {
+    return this.#bounds.settledUpTo
+  }
+
+  get hidden(): Iterable<string> | undefined {
+    const links = this.#links
+    return links.forkSeq === Number.POSITIVE_INFINITY ? undefined : this.#hiddenAmong(links)
+  }
+
+  *#hiddenAmong(links: ChainLinks): Generator<string> {
+    for (const level of links.levelsFrom(this.below)) {
+      for (const { seq, hash } of level) if (!this.has(seq, hash)) yield hash
+    }
+  }
+
+  get below(): number {
+    return this.#bounds.limit.below
+  }
+
+  has(seq: number, hash: string): boolean {
+    const { limit, forks } = this.#bounds
+    if (isWithin(limit, seq, hash)) return true
+    return forks.get(seqKey(seq))?.some(({ lowest }) => lowest.includes(hash)) === true
+  }
+
+  get ends(): readonly EntryPosition[] {
+    const { ends, forks } = this.#bounds
+    const proofs = [...forks.values()].flat()
+    const followed = new Set(proofs.map(({ previous }) => previous))
+    const found = [...ends].filter(([hash]) => !followed.has(hash))
+    const proving = proofs.flatMap(({ seq, lowest }) => lowest.map((hash): [string, number] => [hash, seq]))
+    return [...found, ...proving].map(([hash, seq]) => ({ seq, hash: fromHex(hash) }))
+  }
+}
+
+function plainly(limit: ChainLimit): ChainBounds {
+  const none = { forks: HexMap.empty<never>(), ends: HexMap.empty<number>(), unclear: [], settledUpTo: -1 }
+  return { bounds: { ...none, limit, with: () => undefined }, awaited: -1, era: limit }
+}
+
+function compareText(one: string, two: string): number {
+  return one < two ? -1 : one > two ? 1 : 0
 }
 
 /** A position that a cut, or the adopt of that hash, names; a revoke may cut a chain before its beginning. */

@@ -1,194 +1,214 @@
-import { type Bounds, type ChainFacts, countedBelow, lowestOf, type Siblings } from './chain-limit.ts'
-import type { Place, Position } from './statements.ts'
+import { type Bounds, type ChainFacts, type ChainLimit, lowestTwo, type OpenFork } from './chain-limit.ts'
+import { type ChainLinks, type Link, seqKey } from './chain-links.ts'
+import { HexMap } from './hex-map.ts'
+import { type Known, NamedPaths } from './named-paths.ts'
+
+/** What is found of a held entry, from the lowest fork up. */
+interface Standing extends Known {
+  /** Whether it is on a branch that counts, as links show. */
+  readonly isProven: boolean
+  /** Whether another stands in its way. */
+  readonly isWaiting: boolean
+}
+
+/** What was found of a chain, by number from the lowest fork up. */
+interface Found {
+  readonly limit: ChainLimit
+  readonly forks: HexMap<readonly OpenFork[]>
+  readonly standings: HexMap<Standing>
+}
 
 /**
  * The limit of a chain of which entries may be missing, as whoever holds a part has it: `For who holds a part` in this folder's README. Of a chain
- * that is held whole, up to all that is named, it is what `limitOfChain` gives. Costs what is held and what is named, each once: both may be written by somebody hostile.
- *
- * @param facts.links every held entry from the lowest fork, and the lowest adopt, up
+ * that is held whole, up to all that is named, it is what `WholeBounds` gives.
  */
-export function limitOfPart(facts: ChainFacts): Bounds {
-  const branches = new Branches(facts)
-  const { forkSeq, adopts, lowest, lowestCuts } = branches
-  const below = countedBelow({ adopted: adopts, lowest, forkSeq })
-  const beyond = new Map<string, number>()
-  // An entry that stands where a cut does and is another one is not on the cut's path, whether or not the cut's entry is held.
-  if (lowest <= forkSeq) for (const { seq, hash } of lowestCuts) if (seq >= below) beyond.set(hash, seq)
-  for (const { seq, hash } of adopts) if (seq >= below) beyond.set(hash, seq)
-  const { counting, forks, unclear } = branches.judge()
-  for (const { seq, hash } of counting) if (seq >= below) beyond.set(hash, seq)
-  return { limit: { below, beyond }, forks, unclear: forks.length > 0 ? [] : unclear }
+export class PartBounds implements Bounds {
+  readonly limit: ChainLimit
+  readonly forks: HexMap<readonly OpenFork[]>
+  readonly ends = HexMap.empty<number>()
+  readonly settledUpTo = -1
+  readonly #named: NamedPaths
+  readonly #standings: HexMap<Standing>
+
+  private constructor(named: NamedPaths, { limit, forks, standings }: Found) {
+    this.#named = named
+    this.limit = limit
+    this.forks = forks
+    this.#standings = standings
+  }
+
+  /**
+   * Costs what is held and what is named, each once: both may be written by somebody hostile.
+   * @param facts.links every held entry from the lowest fork, and the lowest adopt, up
+   */
+  static of(facts: ChainFacts): Bounds {
+    const named = new NamedPaths(facts)
+    const judge = new Judge(facts.links, named)
+    for (const level of facts.links.levelsFrom(named.forkSeq)) judge.look(level)
+    for (const level of facts.links.levelsFrom(named.forkSeq)) judge.judge(level)
+    for (const level of facts.links.levelsFrom(named.forkSeq)) judge.count(level)
+    return new PartBounds(named, judge.found)
+  }
+
+  get unclear(): string[] {
+    return this.forks.size > 0 ? [] : [...this.#standings].flatMap(([hash, { isWaiting }]) => (isWaiting ? [hash] : []))
+  }
+
+  with(links: ChainLinks, link: Link): Bounds | undefined {
+    const named = this.#named.with(links, link)
+    if (named === undefined) return undefined
+    if (link.seq < named.forkSeq) return this
+    const judge = new Judge(links, named, { limit: this.limit, forks: this.forks, standings: this.#standings })
+    judge.add(link, this.#named.forkSeq)
+    return new PartBounds(named, judge.found)
+  }
 }
 
-interface Found {
-  /** Hashes of entries that are on a branch that counts, as links show. */
-  readonly proven: ReadonlySet<string>
-  /** Of those that another stands in the way of. */
-  readonly waiting: ReadonlySet<string>
-  /** Whether something that is named at its number or above does not rule an entry out. */
-  readonly isOpen: (entry: Place) => boolean
-}
+/** Goes through held entries from the lowest fork up, and over those again that one more changes. */
+class Judge {
+  readonly #links: ChainLinks
+  readonly #named: NamedPaths
+  readonly #below: number
+  #beyond: HexMap<number>
+  #forks: HexMap<readonly OpenFork[]>
+  #standings: HexMap<Standing>
 
-/** What is known of the branches of one chain: entries that are held, and positions that are named. */
-class Branches {
-  /** The lowest number of an entry beside which another is held, or that does not fit what is adopted: infinity without a fork. */
-  readonly forkSeq: number
-  /** Those that can name something. */
-  readonly adopts: readonly Position[]
-  readonly lowest: number
-  readonly lowestCuts: readonly Position[]
-  readonly #named: readonly Position[]
-  readonly #byHash: ReadonlyMap<string, Place>
-  /** From the lowest fork up, in order. */
-  readonly #levels: readonly (readonly [seq: number, held: readonly Place[]])[]
-  /** By hash, down to which number the path of an entry from the lowest fork up is known: to the one below that fork, further down all are one. */
-  readonly #lows = new Map<string, number>()
+  constructor(links: ChainLinks, named: NamedPaths, from?: Found) {
+    this.#links = links
+    this.#named = named
+    this.#below = named.below
+    this.#beyond = from?.limit.beyond ?? named.beyond
+    this.#forks = from?.forks ?? HexMap.empty()
+    this.#standings = from?.standings ?? HexMap.empty()
+  }
 
-  constructor({ cuts, adopts, links }: ChainFacts) {
-    const { lowest, lowestCuts } = lowestOf(cuts)
-    this.lowest = lowest
-    this.lowestCuts = lowestCuts
-    this.#byHash = new Map(links.map((link) => [link.hash, link]))
-    // What is held at another place than is said names nothing.
-    const isSound = ({ seq, hash }: Position) => (this.#byHash.get(hash)?.seq ?? seq) === seq
-    this.adopts = adopts.filter(isSound)
-    this.#named = [...this.adopts, ...cuts.filter((cut) => cut !== undefined).filter(isSound)]
-    const held = Map.groupBy(this.#byHash.values(), ({ seq }) => seq)
-    const adopted = hashesBySeq(this.adopts)
-    const isForked = (seq: number, [first, second]: readonly Place[]) =>
-      second !== undefined || hasOther(adopted, seq, first?.hash) || hasOther(adopted, seq - 1, first?.previous)
-    let forkSeq = Number.POSITIVE_INFINITY
-    for (const [seq, entries] of held) if (seq < forkSeq && isForked(seq, entries)) forkSeq = seq
-    this.forkSeq = forkSeq
-    this.#levels = [...held].filter(([seq]) => seq >= forkSeq).sort(([one], [two]) => one - two)
-    for (const [seq, entries] of this.#levels) {
-      for (const entry of entries) {
-        const before = this.#before(entry)
-        const known = before && this.#lows.get(before.hash)
-        this.#lows.set(entry.hash, known ?? (entry.previous === undefined ? seq : seq - 1))
-      }
+  get found(): Found {
+    const limit = { below: this.#below, beyond: this.#beyond }
+    return { limit, forks: this.#forks, standings: this.#standings }
+  }
+
+  /** Finds what is known of the places of entries of one number, once that is so of those before. */
+  look(level: readonly Link[]): void {
+    for (const link of level) {
+      const place = this.#named.placeOf(link, this.#before(link))
+      this.#standings = this.#standings.with(link.hash, { ...place, isProven: false, isWaiting: false })
     }
   }
 
-  /** The entries from the lowest fork up that count, and forks that nobody has settled. */
-  judge(): { counting: Place[]; forks: Siblings[]; unclear: Place[] } {
-    const [counting, unclear]: [Place[], Place[]] = [[], []]
-    const forks: Siblings[] = []
-    if (this.#levels.length === 0) return { counting, forks, unclear }
-    const mayCount = this.#mayCount()
-    const isOpen = this.#openUnder(this.#named)
-    const [adopted, cut, settled] = [this.adopts, this.lowestCuts, this.#named].map((ends) => this.#pathsTo(ends))
-    const missing = hashesBySeq(this.#named.filter(({ hash }) => !this.#byHash.has(hash)))
-    const [proven, waiting] = [new Set<string>(), new Set<string>()]
-    for (const [seq, held] of this.#levels) {
-      const open = held.filter(mayCount)
-      const siblings = Map.groupBy(open, ({ previous }) => previous)
-      const isAwaited = (hash: string) => hasOther(missing, seq, hash)
-      for (const entry of open) {
-        const { hash, previous } = entry
-        const isNamed = adopted?.has(hash) === true || cut?.has(hash) === true
-        const isAlone = siblings.get(previous)?.length === 1 && !isAwaited(hash)
-        const isLed = isAlone && previous !== undefined && proven.has(previous)
-        if (isNamed || (seq < this.lowest && (settled?.has(hash) === true || isLed))) proven.add(hash)
-        else if (open.length > 1 || isAwaited(hash) || (previous !== undefined && waiting.has(previous)))
-          waiting.add(hash)
-        if (waiting.has(hash)) unclear.push(entry)
-        const isAfterFork = forks.length > 0 && !proven.has(hash)
-        if (!waiting.has(hash) && !isAfterFork) counting.push(entry)
-      }
-      if (seq < this.lowest) forks.push(...this.#forksAmong(seq, open, { proven, waiting, isOpen }))
+  /** Finds which entries of one number are shown to count, which wait, and forks that nobody has settled. Tells whether that changed. */
+  judge(level: readonly Link[]): boolean {
+    const [{ seq } = { seq: 0 }] = level
+    const { lowest } = this.#named
+    const open = level.filter(({ hash }) => this.#of(hash)?.mayCount)
+    const siblings = new Map<string | undefined, number>()
+    for (const { previous } of open) siblings.set(previous, (siblings.get(previous) ?? 0) + 1)
+    let isChanged = false
+    for (const link of level) {
+      const { hash, previous } = link
+      const before = this.#before(link)
+      const standing = this.#of(hash) as Standing
+      const isAwaited = this.#named.isOtherMissing(seq, hash)
+      const isLed = siblings.get(previous) === 1 && !isAwaited && before?.isProven === true
+      const isShown = this.#named.isCounted(hash) || (seq < lowest && (this.#named.isSettled(hash) || isLed))
+      const isProven = standing.mayCount && isShown
+      const isHeldUp = open.length > 1 || isAwaited || before?.isWaiting === true
+      const isWaiting = standing.mayCount && !isProven && isHeldUp
+      if (standing.isProven === isProven && standing.isWaiting === isWaiting) continue
+      this.#standings = this.#standings.with(hash, { ...standing, isProven, isWaiting })
+      isChanged = true
     }
-    return { counting, forks, unclear }
+    this.#setForks(seq, seq < lowest ? this.#forksAmong(seq, open) : [])
+    return isChanged
+  }
+
+  /** Notes which entries of one number count. */
+  count(level: readonly Link[]): void {
+    const firstFork = this.#firstFork
+    for (const { seq, hash } of level) {
+      const { mayCount, isProven, isWaiting } = this.#of(hash) as Standing
+      const isAfterFork = firstFork < seq && !isProven
+      // A cut may say of what is held here that it stands elsewhere.
+      const place = mayCount && !isWaiting && !isAfterFork ? seq : this.#named.beyond.get(hash)
+      this.#beyond = place === undefined ? this.#beyond.without(hash) : this.#beyond.with(hash, place)
+    }
+  }
+
+  /**
+   * Takes in one more.
+   * @param forkSeq the lowest fork before
+   */
+  add(link: Link, forkSeq: number): void {
+    const firstBefore = this.#firstFork
+    const isLower = this.#named.forkSeq < forkSeq
+    const from = isLower ? this.#named.forkSeq : link.seq
+    if (isLower) for (const level of this.#levels(from, forkSeq - 1)) this.look(level)
+    else this.look([link])
+    // What comes after it has something before it now.
+    const upTo = isLower ? forkSeq : this.#lookAfter(link)
+    const judged: (readonly Link[])[] = []
+    let changedAt = Number.NaN
+    for (const level of this.#levels(from, Number.POSITIVE_INFINITY)) {
+      const { seq } = level[0] as Link
+      if (seq > upTo && seq !== changedAt + 1) break
+      if (this.judge(level)) changedAt = seq
+      judged.push(level)
+    }
+    for (const level of judged) this.count(level)
+    const [low, high] = [this.#firstFork, firstBefore].sort((one, two) => one - two) as [number, number]
+    if (low < high) for (const level of this.#levels(low + 1, high)) this.count(level)
+  }
+
+  /** Finds again what is known of the places of those after one that came later; gives up to which number they are judged anew. */
+  #lookAfter(first: Link): number {
+    let upTo = first.seq + 1
+    const left = [...this.#links.after(first)]
+    for (let link = left.pop(); link !== undefined; link = left.pop()) {
+      const standing = this.#of(link.hash) as Standing
+      const place = this.#named.placeOf(link, this.#before(link))
+      const { isKnownDown, isAfterAdopt, mayCount } = standing
+      if (place.isKnownDown === isKnownDown && place.isAfterAdopt === isAfterAdopt && place.mayCount === mayCount)
+        continue
+      this.#standings = this.#standings.with(link.hash, { ...standing, ...place })
+      upTo = Math.max(upTo, link.seq)
+      left.push(...this.#links.after(link))
+    }
+    return upTo
+  }
+
+  *#levels(from: number, to: number): Generator<readonly Link[]> {
+    for (const level of this.#links.levelsFrom(from)) {
+      if ((level[0] as Link).seq > to) return
+      yield level
+    }
+  }
+
+  get #firstFork(): number {
+    for (const [, [fork]] of this.#forks) return fork?.seq ?? Number.POSITIVE_INFINITY
+    return Number.POSITIVE_INFINITY
+  }
+
+  #of(hash: string): Standing | undefined {
+    return this.#standings.get(hash)
+  }
+
+  #before(link: Link): Standing | undefined {
+    const before = this.#links.before(link)
+    return before && this.#of(before.hash)
   }
 
   /** What follows one entry, or stands at one number without that anybody could tell after what, and is settled for none. */
-  #forksAmong(seq: number, open: readonly Place[], { proven, waiting, isOpen }: Found): Siblings[] {
-    const next = open.filter(({ previous }) => previous === undefined || !waiting.has(previous))
+  #forksAmong(seq: number, open: readonly Link[]): OpenFork[] {
+    if (open.length < 2) return []
+    const next = open.filter((link) => this.#before(link)?.isWaiting !== true)
     const groups = [...Map.groupBy(next, ({ previous }) => previous).values()].filter(({ length }) => length > 1)
-    const isUnclear = next.length > 1 && next.some(({ hash }) => !proven.has(hash))
+    const isUnclear = next.length > 1 && next.some(({ hash }) => this.#of(hash)?.isProven !== true)
     return (groups.length > 0 ? groups : isUnclear ? [next] : [])
-      .filter((entries) => !entries.some(isOpen))
-      .map((entries) => ({ seq, entries }))
+      .filter((entries) => !entries.some((entry) => this.#named.isOpen(entry)))
+      .map((entries) => ({ seq, previous: undefined, lowest: lowestTwo(entries.map(({ hash }) => hash)) }))
   }
 
-  /** Of each entry from the lowest fork up, whether nothing that is known keeps it from standing on a branch that counts. */
-  #mayCount(): (entry: Place) => boolean {
-    const isBelowAdopt = this.#openUnder(this.adopts)
-    const isBelowCut = this.#openUnder(this.lowestCuts)
-    const isAboveAdopt = this.#openAbove(this.adopts)
-    return (entry) => {
-      if (isBelowAdopt(entry)) return true
-      if (entry.seq > this.lowest) return false
-      if (this.lowestCuts.length > 0) return isBelowCut(entry)
-      return this.adopts.length === 0 || isAboveAdopt(entry)
-    }
+  #setForks(seq: number, forks: readonly OpenFork[]): void {
+    const key = seqKey(seq)
+    this.#forks = forks.length > 0 ? this.#forks.with(key, forks) : this.#forks.without(key)
   }
-
-  /*
-   * Two paths are down from what they lead to, each known to some number. Where they are one at a number they are below, for an entry names the one before it:
-   * so it is enough to look at the number of the lower of the two.
-   */
-
-  /** Of each entry, whether it may be one of some positions at its number or above, or before one: it is on the path to one, or that is not known so far down. */
-  #openUnder(ends: readonly Position[]): (entry: Place) => boolean {
-    const paths = this.#pathsTo(ends)
-    const lowOf = (end: Position) => (this.#held(end) && this.#lows.get(end.hash)) ?? end.seq
-    const highest = ends.reduce((most, end) => Math.max(most, lowOf(end)), Number.NEGATIVE_INFINITY)
-    return ({ seq, hash }) => seq < highest || paths.has(hash)
-  }
-
-  /** Of each entry, whether it may stand after one of some positions: one is on its path, or that is not known so far down. */
-  #openAbove(ends: readonly Position[]): (entry: Place) => boolean {
-    const lowest = ends.reduce((low, { seq }) => Math.min(low, seq), Number.POSITIVE_INFINITY)
-    const named = hashesBySeq(ends)
-    const after = new Set<string>()
-    for (const [seq, held] of this.#levels) {
-      for (const entry of held) {
-        const { hash, previous } = entry
-        if (previous === undefined) continue
-        if (named.get(seq - 1)?.has(previous) === true || after.has(this.#before(entry)?.hash ?? '')) after.add(hash)
-      }
-    }
-    return ({ hash }) => lowest < (this.#lows.get(hash) ?? Number.NEGATIVE_INFINITY) || after.has(hash)
-  }
-
-  /** Hashes of held entries from the lowest fork up that stand on paths to positions, or at these. */
-  #pathsTo(ends: readonly Position[]): Set<string> {
-    const path = new Set<string>()
-    for (const end of ends) {
-      let at = this.#held(end)
-      while (at !== undefined && at.seq >= this.forkSeq && !path.has(at.hash)) {
-        path.add(at.hash)
-        at = this.#before(at)
-      }
-    }
-    return path
-  }
-
-  /** What an entry names as the one before it, if that is held: at another number it is none. */
-  #before({ seq, previous }: Place): Place | undefined {
-    return previous === undefined ? undefined : this.#held({ seq: seq - 1, hash: previous })
-  }
-
-  /** A cut or adopt whose hash is held at another place than it says names nothing that is held. */
-  #held({ seq, hash }: Position): Place | undefined {
-    const link = this.#byHash.get(hash)
-    return link?.seq === seq ? link : undefined
-  }
-}
-
-function hashesBySeq(positions: readonly Position[]): Map<number, Set<string>> {
-  const hashes = new Map<number, Set<string>>()
-  for (const { seq, hash } of positions) {
-    const same = hashes.get(seq)
-    if (same === undefined) hashes.set(seq, new Set([hash]))
-    else same.add(hash)
-  }
-  return hashes
-}
-
-/** Whether one at that number is not `hash`. */
-function hasOther(hashes: ReadonlyMap<number, ReadonlySet<string>>, seq: number, hash: string | undefined): boolean {
-  const same = hashes.get(seq)
-  return same !== undefined && (same.size > 1 || hash === undefined || !same.has(hash))
 }

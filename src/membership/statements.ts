@@ -10,6 +10,8 @@ import {
 } from '../log/index.ts'
 import { RecordedProof } from './descriptor.ts'
 import { FactIndex } from './fact-index.ts'
+import { HexMap } from './hex-map.ts'
+import { LinkedChain } from './linked-chain.ts'
 import type { Role } from './roles.ts'
 
 /** What evaluation reads of a held entry: its name, and where it stands. Hashes and signature were checked. */
@@ -116,15 +118,25 @@ export interface Statements {
   readonly revocations: FactIndex<Place>
   /** By group. */
   readonly descriptors: FactIndex<DescriptorStatement>
-  /** By chain: entries of forked chains, and those that adopts name. */
-  readonly links: FactIndex<Place>
-  /** By hash, what is in `links`. */
-  readonly linked: FactIndex<true>
+  /** By `linksKey`: entries of forked chains, and those that adopts name. */
+  readonly links: HexMap<ChainOfLinks>
+}
+
+/** Links, and whose they are: anyone can write entries that name another's grant. */
+export interface ChainOfLinks extends Pick<Place, 'author' | 'grant' | 'incarnation'> {
+  readonly linked: LinkedChain
+  /** By hash, those that end capabilities. */
+  readonly revocations: HexMap<true>
 }
 
 /** How a chain is named in the indexes. */
 export function chainKey(grant: string, incarnation: string): string {
   return grant + incarnation
+}
+
+/** How a chain is named among `links`: what differs most comes first. */
+export function linksKey({ author, grant, incarnation }: Pick<Place, 'author' | 'grant' | 'incarnation'>): string {
+  return incarnation + grant + author
 }
 
 /** Nothing was said. */
@@ -140,8 +152,7 @@ export function noStatements(): Statements {
     sealings: FactIndex.empty(),
     revocations: FactIndex.empty(),
     descriptors: FactIndex.empty(),
-    links: FactIndex.empty(),
-    linked: FactIndex.empty(),
+    links: HexMap.empty(),
   }
 }
 
@@ -149,19 +160,19 @@ export function noStatements(): Statements {
 export class Additions {
   readonly #statements: Statements
   readonly #known = new Set<string>()
-  readonly #linked = new Set<string>()
   readonly #grants: [string, GrantStatement][] = []
   readonly #revokes: [string, RevokeStatement][] = []
   readonly #adopts: [string, AdoptStatement][] = []
   readonly #sealings: [string, SealingStatement][] = []
   readonly #revocations: [string, Place][] = []
   readonly #descriptors: [string, DescriptorStatement][] = []
-  readonly #links: [string, Place][] = []
+  #links: HexMap<ChainOfLinks>
   /** Grants whose chains what was added may bear upon. */
   readonly touched = new Set<string>()
 
   constructor(statements: Statements) {
     this.#statements = statements
+    this.#links = statements.links
   }
 
   /** Takes in what an auth entry says, once. */
@@ -225,11 +236,20 @@ export class Additions {
 
   /** Takes in where an entry stands, once. */
   link(held: EntryPlace): void {
-    const place = placeOf(held)
-    if (this.#linked.has(place.hash) || this.#statements.linked.has(place.hash)) return
-    this.#linked.add(place.hash)
-    this.#links.push([chainKey(place.grant, place.incarnation), place])
-    this.touched.add(place.grant)
+    const { author, grant, incarnation, kind, ...link } = placeOf(held)
+    const key = linksKey({ author, grant, incarnation })
+    const before = this.#links.get(key)
+    const linked = (before?.linked ?? LinkedChain.none).with(link)
+    if (linked === before?.linked) return
+    const { revocations: others = HexMap.empty<true>(), ...name } = before ?? { author, grant, incarnation }
+    const revocations = kind === 'revoke-capability' ? others.with(link.hash, true) : others
+    this.#links = this.#links.with(key, { ...name, linked, revocations })
+    this.touched.add(grant)
+  }
+
+  /** Whether nothing was added that may change what others have effect, but by way of entries that count. */
+  get isSilent(): boolean {
+    return this.#grants.length + this.#revokes.length + this.#adopts.length === 0
   }
 
   /** The statements with what was added. */
@@ -245,8 +265,6 @@ export class Additions {
       sealings,
       descriptors,
       revocations,
-      links,
-      linked,
     } = this.#statements
     const all = this.#grants.map(([, grant]) => grant)
     return {
@@ -260,8 +278,7 @@ export class Additions {
       sealings: sealings.with(this.#sealings),
       revocations: revocations.with(this.#revocations),
       descriptors: descriptors.with(this.#descriptors),
-      links: links.with(this.#links),
-      linked: linked.with(marks(this.#linked)),
+      links: this.#links,
     }
   }
 }

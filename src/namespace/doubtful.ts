@@ -64,7 +64,11 @@ async function takeOut(tx: Transaction, { id, keys }: NamespaceParts, found: rea
 
 async function doubtfulEntries(parts: NamespaceParts, membership: Membership, chains: Chains): Promise<Doubtful[]> {
   const bounded = new Set<string>()
-  for (const tip of chains.all()) if (membership.shownOf(tip) !== undefined) bounded.add(bytesText(tip.chain))
+  for (const tip of chains.all()) {
+    // As `isDoubtful` has it: of others nothing need be looked at.
+    if (membership.grantOf(tip.grant)?.live === true || membership.shownOf(tip) === undefined) continue
+    bounded.add(bytesText(tip.chain))
+  }
   if (bounded.size === 0) return []
   const doubted = new Map<string, Doubtful>()
   for await (const one of givenByLower(parts, membership, bounded)) doubted.set(bytesText(one.entry.hash), one)

@@ -15,7 +15,7 @@
  * - closed keys `closed-keys` finds keys that not every member comes by, `key-heal` gives them, over the ledger
  * - again       `derive` (with `chain-walk`, `derived-tables`) makes all that follows from the log anew; `auth-log` who may do what
  * - ledger      `ledger` keeps the memory of a namespace in step with its store: one `commit-queue` of synced batches
- * - doing       `receive` (whom a partial log believes: `origins`, `vouched`, `doubtful`) and `reveal`, `beyond`, `farewell`, `role-claim`, `membership-writes`, `capability-writes`, `follow-feed`: one idea each, over the ledger
+ * - doing       `receive` (whom a partial log believes: `origins`, `vouched`, `doubtful`; how much is held of what does not count: `surplus`) and `reveal`, `beyond`, `farewell`, `role-claim`, `membership-writes`, `capability-writes`, `follow-feed`: one idea each, over the ledger
  * - namespace   `namespace` is the face of all that; over it `artifact-writes`, `erase`, `leaf-rows`, `uploads`
  */
 

@@ -14,6 +14,7 @@ import { HeldBack } from './held-back.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys, type Sealing } from './sealed-keys.ts'
 import { isShownBy, shownTips } from './shown.ts'
+import { Surplus } from './surplus.ts'
 import { Transaction } from './transaction.ts'
 
 /** What a namespace tells its listeners once a batch is durable. */
@@ -64,6 +65,8 @@ const noChange: NamespaceChange = {
 export class Ledger {
   readonly parts: NamespaceParts
   readonly heldBack: HeldBack
+  /** How much is held of what does not count. */
+  readonly surplus = new Surplus()
   readonly #queue: CommitQueue<Transaction>
   readonly #sealedKeys: SealedKeys
   readonly #listeners = new Set<(change: NamespaceChange) => void>()
@@ -363,6 +366,7 @@ export class Ledger {
       this.#nextFeedRow = readUint64(key.subarray(gte.length)) + 1
     }
     this.#chains = chains
+    this.surplus.forget()
     this.parts.shares.noteStored()
     this.heldBack.forget()
     this.#stale = false

@@ -7,7 +7,6 @@ import {
   type AdoptBody,
   adoptedChainOf,
   type Chains,
-  chainOf,
   type Tip,
   tipChange,
   tipKey,
@@ -44,6 +43,7 @@ export class LogGrowth {
   readonly #tips = new Map<string, readonly Tip[]>()
   /** Entries stored here, by hash. */
   readonly #stored = new Map<string, Entry>()
+  readonly #storedByChain = new Map<string, Entry[]>()
   /** Entries stored before that were made whole here, by hash. */
   readonly #whole = new Map<string, Entry>()
   /** Of those stored here, by artifact, shares and those with boxes for capabilities. */
@@ -116,8 +116,7 @@ export class LogGrowth {
 
   /** Entries of a chain that were stored here. */
   *storedHere(chain: Uint8Array): Generator<Entry> {
-    if (!this.hasGrown(chain)) return
-    for (const entry of this.#stored.values()) if (equalBytes(chainOf(entry), chain)) yield entry
+    yield* this.#storedByChain.get(bytesText(chain)) ?? []
   }
 
   /** Entries of a chain that were in the store before, from a seq up, in order of seq. */
@@ -144,23 +143,32 @@ export class LogGrowth {
     this.#overlay.put(keys.entry(chain, seq, entry.hash), bytes)
     const before = this.tipsOf(chain)
     if (this.#init.partial === undefined) {
-      this.#stored.set(bytesText(entry.hash), entry)
+      this.#note(entry, chain)
       const after = withTip(before, tipOf(entry, chain), previous)
       this.#tips.set(bytesText(chain), after)
       this.#overlay.add(tipChange(keys, tipOf(entry, chain)))
       if (after.length === before.length && previous !== undefined) this.#overlay.del(tipKey(keys, chain, previous))
+      const linkedFrom = after.length > Math.max(1, before.length) ? this.#linkedFrom(entry.header) : undefined
       await this.index(entry, chain, bytes.length)
-      if (after.length > 1) await this.#linkBranches(entry, chain, after.length > before.length)
+      if (after.length > 1) await this.#linkBranches(entry, chain, linkedFrom)
       return
     }
     const after = withPartialTip(before, tipOf(entry, chain), await this.#siblingsOf(entry, chain, before))
-    this.#stored.set(bytesText(entry.hash), entry)
+    this.#note(entry, chain)
     this.#tips.set(bytesText(chain), after)
     for (const tip of before) if (!after.includes(tip)) this.#overlay.del(tipKey(keys, chain, tip.hash))
     for (const tip of after) if (!before.includes(tip)) this.#overlay.add(tipChange(keys, tip))
-    await this.index(entry, chain, bytes.length)
     const forkSeq = (tips: readonly Tip[]) => (tips.length > 1 ? tips[0]?.seq : undefined)
-    if (after.length > 1) await this.#linkBranches(entry, chain, forkSeq(after) !== forkSeq(before), forkSeq(after))
+    const linkedFrom = forkSeq(after) === forkSeq(before) ? undefined : this.#linkedFrom(entry.header)
+    await this.index(entry, chain, bytes.length)
+    if (after.length > 1) await this.#linkBranches(entry, chain, linkedFrom, forkSeq(after))
+  }
+
+  #note(entry: Entry, chain: Uint8Array): void {
+    this.#stored.set(bytesText(entry.hash), entry)
+    const ofChain = this.#storedByChain.get(bytesText(chain))
+    if (ofChain === undefined) this.#storedByChain.set(bytesText(chain), [entry])
+    else ofChain.push(entry)
   }
 
   /** Takes in what follows from an entry's public part, which is, or is about to be, in the store. */
@@ -172,8 +180,10 @@ export class LogGrowth {
     this.#overlay.put(keys.key('places', entry.hash), place)
     if (entry.auth !== undefined) {
       this.#overlay.put(keys.key('auth', entry.hash), place)
+      const adopt = entry.auth.kind === 'adopt' ? entry.auth : undefined
+      const linkedFrom = adopt && this.#linkedFrom({ ...adopt, author: adopt.agent })
       this.#growth.addAuth(entry as AuthEntry)
-      if (entry.auth.kind === 'adopt') await this.#linkAdopted(entry.auth)
+      if (adopt !== undefined) await this.#linkAdopted(adopt, linkedFrom)
     }
     this.#growth.addLinkIfNeeded(entry)
     if (data === undefined) return
@@ -216,23 +226,43 @@ export class LogGrowth {
     return siblings
   }
 
-  async #linkAdopted(adopt: AdoptBody): Promise<void> {
+  async #linkAdopted(adopt: AdoptBody, linkedFrom: number | undefined): Promise<void> {
     const held = await this.entry(adopt.hash)
     if (held !== undefined) this.#growth.addLink(held)
     // Whoever lacks it, or what is before it, tells branches apart by what else stands there.
-    if (this.#init.partial !== undefined) await this.#linkFrom(adoptedChainOf(adopt), adopt.seq)
+    if (this.#init.partial !== undefined) await this.#linkBetween(adoptedChainOf(adopt), adopt.seq, linkedFrom)
   }
 
-  async #linkFrom(chain: Uint8Array, seq: number): Promise<void> {
-    for await (const held of this.storedBefore(chain, seq)) this.#growth.addLink(held)
-    for (const held of this.storedHere(chain)) if (held.header.seq >= seq) this.#growth.addLink(held)
+  /** From which number up all that is held of a chain was given to the membership. */
+  #linkedFrom({ author, grant, incarnation }: Pick<Entry['header'], 'author' | 'grant' | 'incarnation'>): number {
+    return grant === undefined ? 0 : this.#growth.membership.linkedFrom({ author, grant, incarnation })
   }
 
-  /** Gives the membership what it needs to tell branches apart: nothing of the owner's chains, of which all count. */
-  async #linkBranches(entry: Entry, chain: Uint8Array, isNewFork: boolean, seq = entry.header.seq): Promise<void> {
+  async #linkBetween(chain: Uint8Array, from: number, to = Number.POSITIVE_INFINITY): Promise<void> {
+    if (from >= to) return
+    for await (const held of this.storedBefore(chain, from)) {
+      if (held.header.seq >= to) break
+      this.#growth.addLink(held)
+    }
+    for (const held of this.storedHere(chain)) {
+      if (held.header.seq >= from && held.header.seq < to) this.#growth.addLink(held)
+    }
+  }
+
+  /**
+   * Gives the membership what it needs to tell branches apart: nothing of the owner's chains, of which all count.
+   *
+   * @param linkedFrom from where up it has been given that; `undefined` when no branch began
+   */
+  async #linkBranches(
+    entry: Entry,
+    chain: Uint8Array,
+    linkedFrom: number | undefined,
+    seq = entry.header.seq,
+  ): Promise<void> {
     if (entry.header.grant === undefined || equalBytes(entry.header.grant, this.#init.namespace)) return
     if (entry.header.seq >= seq) this.#growth.addLink(entry)
-    if (isNewFork) await this.#linkFrom(chain, seq)
+    if (linkedFrom !== undefined) await this.#linkBetween(chain, seq, linkedFrom)
   }
 
   async #addWay(

@@ -1,8 +1,8 @@
 import { artifactIdOf, bytesText, equalBytes, toHex } from '../encoding/index.ts'
-import { maxSiblingEntries, maxSurplusBytes, maxSurplusEntries } from '../limits.ts'
+import { maxSiblingEntries } from '../limits.ts'
 import { type Entry, encodeEntry } from '../log/index.ts'
 import { type Membership, mayAuthor, rankOf } from '../membership/index.ts'
-import { type Chains, chainOf, type Tip } from './chains.ts'
+import { type Chains, chainOf } from './chains.ts'
 import {
   type Candidate,
   checkSignatures,
@@ -20,6 +20,7 @@ import type { NamespaceParts } from './parts.ts'
 import { operationFrom, recount, revealArtifacts } from './recount.ts'
 import { isAmong, isShownBy } from './shown.ts'
 import { decodeStored } from './stored-log.ts'
+import type { Surplus, SurplusOfGrant } from './surplus.ts'
 import { placeOf } from './tables.ts'
 import type { Transaction } from './transaction.ts'
 import { Vouched } from './vouched.ts'
@@ -146,15 +147,22 @@ class Linker {
   readonly #void = new Set<string>()
   /** As of the last entry stored that may move a limit: what lies beyond one does not. */
   #membership: Membership | undefined
-  /** By grant, what is held beyond the limits of its chains. */
-  readonly #surplus = new Map<string, { entries: number; bytes: number }>()
+  readonly #surplus: Surplus
+  /** By grant. */
+  readonly #surplusOfGrants = new Map<string, SurplusOfGrant>()
 
-  constructor(tx: Transaction, { parts, chains }: Ledger, refused: RefusedEntry[], from: Uint8Array | undefined) {
+  constructor(
+    tx: Transaction,
+    { parts, chains, surplus }: Ledger,
+    refused: RefusedEntry[],
+    from: Uint8Array | undefined,
+  ) {
     this.#from = from
     this.#tx = tx
     this.#namespace = parts
     this.#chains = chains
     this.#refused = refused
+    this.#surplus = surplus
     this.#vouched = new Vouched(parts, tx)
   }
 
@@ -275,17 +283,28 @@ class Linker {
     const membership = this.#membership
     const shown = membership.shownOf({ ...entry.header, grant })
     if (shown === undefined) return 'free'
-    if (isAmong(shown, seq, entry.hash)) return 'bounded'
+    const { isPart } = membership
+    // Beside another that stands below what is named, of a chain with branches: nobody is told of it once it is held.
+    const isBeside =
+      !isPart && seq < shown.below && seq <= shown.settledUpTo && (await this.#siblingsOf(chain, seq)) > 0
+    if (!isBeside && isAmong(shown, seq, entry.hash)) return 'bounded'
     // After one that is shown it may be on a branch that counts, or prove a fork, and anywhere where that need not be held: it would be shown once it is.
-    const follows = previous === undefined || membership.isPart || isAmong(shown, seq - 1, previous)
-    if (follows && membership.needsLink(entry) && isShownBy(membership.with({ links: [entry] }), entry))
-      return 'bounded'
+    const follows = previous === undefined || isPart || isAmong(shown, seq - 1, previous)
+    const mayBeShown = !isBeside && follows && membership.needsLink(entry)
+    if (mayBeShown && isShownBy(membership.with({ links: [entry] }), entry)) return 'bounded'
     if (seq <= shown.awaited && (await this.#siblingsOf(chain, seq)) < maxSiblingEntries) return 'bounded'
     const surplus = await this.#surplusOf(grant)
-    if (surplus.entries >= maxSurplusEntries || surplus.bytes + bytes.length > maxSurplusBytes) return 'void'
-    surplus.entries += 1
-    surplus.bytes += bytes.length
-    return 'surplus'
+    if (!surplus.hasRoomFor(bytes.length)) return 'void'
+    surplus.add(chain, bytes.length, shown)
+    // A branch begins below all others.
+    return isBeside ? 'bounded' : 'surplus'
+  }
+
+  async #surplusOf(grant: Uint8Array): Promise<SurplusOfGrant> {
+    const known = this.#surplusOfGrants.get(toHex(grant))
+    const surplus = known ?? (await this.#surplus.of(grant, this.#tx, this.#chains))
+    this.#surplusOfGrants.set(toHex(grant), surplus)
+    return surplus
   }
 
   async #siblingsOf(chain: Uint8Array, seq: number): Promise<number> {
@@ -296,34 +315,6 @@ class Linker {
     }
     for (const held of this.#tx.storedHere(chain)) if (held.header.seq === seq) siblings += 1
     return siblings
-  }
-
-  async #surplusOf(grant: Uint8Array): Promise<{ entries: number; bytes: number }> {
-    const name = toHex(grant)
-    const known = this.#surplus.get(name)
-    if (known !== undefined) return known
-    const surplus = { entries: 0, bytes: 0 }
-    this.#surplus.set(name, surplus)
-    const { membership } = this.#tx
-    const chains = new Map<string, Tip>()
-    for (const tip of [...this.#chains.all(), ...[...this.#tx.tips].flat()]) {
-      if (equalBytes(tip.grant, grant)) chains.set(bytesText(tip.chain), tip)
-    }
-    for (const tip of chains.values()) {
-      const shown = membership.shownOf(tip)
-      if (shown === undefined) continue
-      const add = (entry: Entry) => {
-        if (isShownBy(membership, entry, shown)) return
-        surplus.entries += 1
-        surplus.bytes += encodeEntry(entry).length
-      }
-      for await (const entry of this.#tx.storedOf(tip.chain, shown.below)) {
-        add(entry)
-        if (surplus.entries >= maxSurplusEntries) return surplus
-      }
-      for (const entry of this.#tx.storedHere(tip.chain)) add(entry)
-    }
-    return surplus
   }
 }
 

@@ -1,8 +1,8 @@
 import type { Operation } from '../catalog/index.ts'
-import { artifactIdOf, bytesText, toHex } from '../encoding/index.ts'
+import { artifactIdOf, bytesText, equalBytes, toHex } from '../encoding/index.ts'
 import type { Entry } from '../log/index.ts'
-import { isWithin, sameLimit } from '../membership/index.ts'
-import type { Chains, Tip } from './chains.ts'
+import { type ChainLimit, changedBetween, isWithin } from '../membership/index.ts'
+import { type Chains, chainOf, type Tip } from './chains.ts'
 import { isStripped, operationOf } from './operations.ts'
 import { readState } from './secrets.ts'
 import type { Transaction } from './transaction.ts'
@@ -21,8 +21,7 @@ export async function recount(tx: Transaction, chains: Chains, fresh: readonly E
   if (after !== before) {
     for (const tip of touchedChains(tx, chains)) {
       const [was, is] = [before.limitOf(tip), after.limitOf(tip)]
-      if (sameLimit(was, is)) continue
-      for await (const entry of entriesFrom(tx, tip, Math.min(was.below, is.below))) {
+      for await (const entry of changedEntries(tx, tip, was, is)) {
         const { data, seq } = entry.header
         const name = toHex(entry.hash)
         if (data === undefined || isFresh.has(bytesText(entry.hash))) continue
@@ -113,7 +112,19 @@ function* touchedChains(tx: Transaction, chains: Chains): Generator<Tip> {
   }
 }
 
-async function* entriesFrom(tx: Transaction, { chain }: Tip, from: number): AsyncGenerator<Entry> {
-  yield* tx.storedOf(chain, from)
-  for (const entry of tx.storedHere(chain)) if (entry.header.seq >= from) yield entry
+/** Held entries of a chain among which are all that count by one of two limits only: no more is read than lies between these. */
+async function* changedEntries(tx: Transaction, tip: Tip, was: ChainLimit, is: ChainLimit): AsyncGenerator<Entry> {
+  const { chain } = tip
+  const [from, to] = [Math.min(was.below, is.below), Math.max(was.below, is.below)]
+  if (from < to) {
+    for await (const entry of tx.storedOf(chain, from)) {
+      if (entry.header.seq >= to) break
+      yield entry
+    }
+    for (const entry of tx.storedHere(chain)) if (entry.header.seq >= from && entry.header.seq < to) yield entry
+  }
+  for (const name of changedBetween(was, is)) {
+    const entry = await tx.entry(new Uint8Array(Buffer.from(name, 'hex')))
+    if (entry !== undefined && entry.header.seq >= to && equalBytes(chainOf(entry), chain)) yield entry
+  }
 }

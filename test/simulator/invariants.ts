@@ -86,7 +86,7 @@ function checkNothingLost(world: World, members: readonly Machine[], entries: re
 /** Whether an entry is within the limit of its chain, or proves a fork: nobody needs to hold others. */
 export function isShown({ membership }: Namespace, { header, hash }: Entry): boolean {
   const shown = membership.shownOf({ ...header, grant: header.grant ?? hash })
-  return shown === undefined || header.seq < shown.below || shown.listed.get(toHex(hash)) === header.seq
+  return shown === undefined || header.seq < shown.below || shown.has(header.seq, toHex(hash))
 }
 
 /** What counts is what a second reading of the rules says, and nothing that was forged after its author was removed. */
