@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { chmod, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Level } from 'level'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { KeyValueStore } from '../../src/storage/key-value.ts'
 import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
@@ -181,4 +182,33 @@ test('its folder is for its owner alone, also one that was made wider before', a
   await chmod(path, 0o755)
   await (await LevelStore.open({ path })).close()
   expect((await stat(path)).mode & 0o777).toBe(0o700)
+})
+
+test('no empty value is given to LevelDB, which would never free it, and one that is there is read as that', async () => {
+  const path = join(dir, 'db')
+  const values = [key(), key(255), key(255, 255), key(255, 0), key(0), key(7, 255)]
+  const rows = values.map((value, at): [Uint8Array, Uint8Array] => [key(at), value])
+  const read = async (store: LevelStore) => {
+    expect(await Array.fromAsync(store.entries({}))).toEqual(rows)
+    for (const many of [values.length, 100]) {
+      const keys = Array.from({ length: many }, (_, at) => key(at))
+      expect(await store.getMany(keys)).toEqual(keys.map((_, at) => values[at]))
+    }
+    for (const [at, value] of values.entries()) expect(await store.get(key(at))).toEqual(value)
+  }
+  {
+    await using store = await LevelStore.open({ path })
+    await store.batch(
+      rows.map(([k, value]) => put(k, value)),
+      { sync: false },
+    )
+    await read(store)
+  }
+  const level = new Level<Uint8Array, Uint8Array>(path, { keyEncoding: 'view', valueEncoding: 'view' })
+  const stored = (await level.iterator().all()).map(([, value]) => value.length)
+  expect(stored).toEqual([1, 2, 3, 2, 1, 2])
+  await level.put(key(0), key())
+  await level.close()
+  await using store = await LevelStore.open({ path })
+  await read(store)
 })

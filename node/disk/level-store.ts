@@ -5,6 +5,7 @@ import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { KeyRange, KeyValueChange, KeyValueStore } from '../../src/storage/key-value.ts'
 import type { DiskReserve } from './disk-reserve.ts'
 import { diskError, nodeFiles, systemCode } from './files.ts'
+import { fromLevel, toLevel } from './level-values.ts'
 
 /** A database smaller than this opens again in next to no room. */
 const bytesBeforeReserve = 1024 * 1024
@@ -81,7 +82,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
     const level = this.#usable ?? (await this.#ready())
     try {
       const value = level.getSync(key)
-      return value && plain(value)
+      return value && fromLevel(plain(value))
     } catch (error) {
       throw this.#failure(error, 'read the database')
     }
@@ -95,7 +96,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
         keys.length > readHere
           ? await level.getMany(keys as Uint8Array[], readOnce)
           : keys.map((key) => level.getSync(key))
-      return values.map((value) => value && plain(value))
+      return values.map((value) => value && fromLevel(plain(value)))
     } catch (error) {
       throw this.#failure(error, 'read the database')
     }
@@ -122,7 +123,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
         if (rows.length === 0) return
         for (const row of rows) {
           signal?.throwIfAborted()
-          yield [plain(row[0]), plain(row[1])]
+          yield [plain(row[0]), fromLevel(plain(row[1]))]
         }
       }
     } finally {
@@ -133,7 +134,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
   async batch(changes: readonly KeyValueChange[], options: { sync: boolean }): Promise<void> {
     const level = this.#usable ?? (await this.#ready())
     try {
-      await level.batch(changes as KeyValueChange[], { sync: options.sync })
+      await level.batch(changes.map(levelChange), { sync: options.sync })
       this.#keepReserve(changes)
     } catch (error) {
       if (this.#closing) throw closedError()
@@ -284,6 +285,12 @@ function closedError(): ArtifactHubError {
 /** Level gives Buffers, whose `slice` shares memory where a Uint8Array's copies. */
 function plain(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
+function levelChange(change: KeyValueChange): KeyValueChange {
+  if (change.type === 'del') return change
+  const value = toLevel(change.value)
+  return value === change.value ? change : { type: 'put', key: change.key, value }
 }
 
 /** Level rejects a bound that is present but undefined. */
