@@ -143,7 +143,7 @@ class Judge {
     const from = isLower ? this.#named.forkSeq : link.seq
     if (isLower) for (const level of this.#levels(from, forkSeq - 1)) this.look(level)
     else this.look([link])
-    // What comes after it has something before it now.
+    // What comes after it, and was held before, has more before it now.
     const upTo = isLower ? forkSeq : this.#lookAfter(link)
     const judged: (readonly Link[])[] = []
     let changedAt = Number.NaN
@@ -160,7 +160,7 @@ class Judge {
 
   /** Finds again what is known of the places of those after one that came later; gives up to which number they are judged anew. */
   #lookAfter(first: Link): number {
-    let upTo = first.seq + 1
+    let upTo = first.seq
     const left = [...this.#links.after(first)]
     for (let link = left.pop(); link !== undefined; link = left.pop()) {
       const standing = this.#of(link.hash) as Standing

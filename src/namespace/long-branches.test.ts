@@ -80,7 +80,7 @@ async function longBranches(holder: 'member' | 'follower', length: number) {
   for await (const { bytes } of owner.ns.authEntries()) await ns.receive([bytes], { from: owner.id })
   const fork = entryAfter(branch[0] as Made)
   await receive([fork])
-  return { ns, store, top, fork, entryAfter, chainAfter, receive }
+  return { ns, store, low: branch[0] as Made, top, fork, entryAfter, chainAfter, receive }
 }
 
 /** How many rows are read meanwhile. */
@@ -106,13 +106,19 @@ async function readsOf(store: NamespaceNode['store'], work: () => Promise<void>)
   return reads
 }
 
-const places = ['on the branch that counts', 'on the other', 'on both by turns', 'each beside others'] as const
+const places = [
+  'on the branch that counts',
+  'on the other',
+  'on both by turns',
+  'each beside others',
+  'each beside others far below',
+] as const
 
 describe.each(['member', 'follower'] as const)('what comes to a long chain with branches, to a %s,', (holder) => {
   test.each(places)('has no more read however long that is: %s', async (where: (typeof places)[number]) => {
     const found: number[] = []
     for (const length of [60, 240]) {
-      const { ns, store, top, fork, entryAfter, chainAfter, receive } = await longBranches(holder, length)
+      const { ns, store, low, top, fork, entryAfter, chainAfter, receive } = await longBranches(holder, length)
       const [[first, ...on], [second, ...other]] = [chainAfter(top, 21), chainAfter(fork, 21)]
       // What is looked through once is not what is counted here.
       await receive([first as Made, second as Made, ...(where === 'each beside others' ? [entryAfter(top)] : [])])
@@ -121,6 +127,7 @@ describe.each(['member', 'follower'] as const)('what comes to a long chain with 
         'on the other': other,
         'on both by turns': on.flatMap((one, at) => [one, other[at] as Made]),
         'each beside others': on.map(() => entryAfter(top)),
+        'each beside others far below': on.map(() => entryAfter(low)),
       }[where]
       const { entries } = ns
       found.push(
