@@ -6,6 +6,9 @@ import { maxProofEntries } from '../limits.ts'
 import { decodeEntry, type Entry } from '../log/index.ts'
 import { compareClocks } from './epochs.ts'
 
+/** The highest number that anybody gives an epoch: whoever begins another one after it gives the same. */
+export const highestNumber = Number.MAX_SAFE_INTEGER - 1
+
 /** What is known of a group outside it: the epoch that it is in, and the key to seal to it and to check its members by. */
 export interface GroupDescriptor {
   /** 32 bytes. */

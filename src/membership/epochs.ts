@@ -17,7 +17,7 @@ export interface Epoch {
 
 /** What somebody with the right to should do. */
 export interface Owed {
-  /** There is no good epoch: the owner or an admin should rotate. */
+  /** There is no good epoch, or a group is not known by one: the owner or an admin should rotate. */
   readonly rotation: boolean
   /** The best good epoch. */
   readonly epoch: Uint8Array | undefined

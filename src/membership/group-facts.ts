@@ -2,7 +2,7 @@ import type { ClockReading } from '../catalog/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { isUsablePublicKey } from '../identity/index.ts'
 import type { GrantedRole } from '../log/index.ts'
-import { compareDescriptors, type GroupDescriptor, type ProofFacts } from './descriptor.ts'
+import { compareDescriptors, type GroupDescriptor, highestNumber, type ProofFacts } from './descriptor.ts'
 import { compareClocks, fromHex } from './epochs.ts'
 import { type Role, rankOf } from './roles.ts'
 import type { DescriptorStatement, GrantStatement, Place, RevokeStatement, Statements } from './statements.ts'
@@ -38,8 +38,18 @@ export class GroupFacts {
 
   /** Of a group: the epoch that it is in, as others see it (`newestDescriptor`). */
   get epoch(): GroupDescriptor | undefined {
-    const [newest] = this.#rotates().sort((one, two) => compareDescriptors(two.shown, one.shown))
-    return newest?.shown
+    return newestOf(this.#rotates())?.shown
+  }
+
+  /**
+   * Of a group: the newest epoch that does not count, for the admin who began it forked, and stands above `epoch` for others: outside nothing tells of forks, so whoever is
+   * shown it goes by it. `undefined` when there is none, or none that another epoch could stand above.
+   */
+  get rival(): GroupDescriptor | undefined {
+    const { epoch } = this
+    const isAbove = ({ shown }: Rotate) => epoch === undefined || compareDescriptors(shown, epoch) > 0
+    const rivals = this.#begun((entry) => this.#isByAdmin(entry))
+    return newestOf(rivals.filter((one) => one.shown.number < highestNumber && isAbove(one) && isUsable(one)))?.shown
   }
 
   /**
@@ -48,7 +58,7 @@ export class GroupFacts {
    */
   get proof(): { readonly needed: readonly Uint8Array[]; readonly endings: readonly Uint8Array[] } | undefined {
     const { group } = this.#standing
-    const [newest] = this.#rotates().sort((one, two) => compareDescriptors(two.shown, one.shown))
+    const newest = newestOf(this.#rotates())
     if (group === undefined || newest === undefined) return undefined
     const { grant } = newest.entry
     const needed = [group, ...(grant === toHex(group) ? [] : [fromHex(grant)]), newest.shown.rotate]
@@ -118,24 +128,48 @@ export class GroupFacts {
     return this.#standing.isSaidAbove(role === 'none' || rankOf(role) === 0 ? 'writer' : role, entry)
   }
 
-  #rotates(): { entry: Place; shown: GroupDescriptor }[] {
+  #rotates(): Rotate[] {
+    return this.#begun((entry) => this.#standing.counts(entry) && this.#isUnderLiveGrant(entry)).filter(isUsable)
+  }
+
+  /** Of a group, what its rotates began. */
+  #begun(is: (entry: Place) => boolean): Rotate[] {
     const { group: id } = this.#standing
     if (id === undefined) return []
     const { sealings } = this.#statements
     return [...sealings.keys()].flatMap((key) =>
       sealings.get(key).flatMap(({ entry, clock, group }) => {
-        if (group === undefined || !this.#standing.counts(entry) || !this.#isUnderLiveGrant(entry, id)) return []
+        if (group === undefined || !is(entry)) return []
         const { publicKey, number } = group
-        // Nothing could be sealed to it.
-        if (!isUsablePublicKey(publicKey)) return []
         const shown = { group: id, epoch: fromHex(key), publicKey, number, clock, rotate: fromHex(entry.hash) }
         return [{ entry, shown }]
       }),
     )
   }
 
-  #isUnderLiveGrant({ grant }: Place, group: Uint8Array): boolean {
+  #isUnderLiveGrant({ grant }: Place): boolean {
+    const { group } = this.#standing
     const held = this.#statements.grants.get(grant)[0]
-    return grant === toHex(group) || (held !== undefined && this.#standing.isLive(held))
+    return (group !== undefined && grant === toHex(group)) || (held !== undefined && this.#standing.isLive(held))
   }
+
+  #isByAdmin({ grant, author }: Place): boolean {
+    const held = this.#statements.grants.get(grant)[0]
+    return held?.role === 'admin' && held.agent === author && this.#standing.isLive(held)
+  }
+}
+
+interface Rotate {
+  readonly entry: Place
+  readonly shown: GroupDescriptor
+}
+
+function newestOf(rotates: readonly Rotate[]): Rotate | undefined {
+  const [newest] = [...rotates].sort((one, two) => compareDescriptors(two.shown, one.shown))
+  return newest
+}
+
+/** Whether anything could be sealed to it. */
+function isUsable({ shown }: Rotate): boolean {
+  return isUsablePublicKey(shown.publicKey)
 }

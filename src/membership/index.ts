@@ -3,6 +3,7 @@ export { type ChainLimit, changedBetween, isWithin } from './chain-limit.ts'
 export {
   countingEpochs,
   type GroupDescriptor,
+  highestNumber,
   isNewsOf,
   newestDescriptor,
   type ProofFacts,

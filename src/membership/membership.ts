@@ -405,11 +405,12 @@ export class Membership {
     )
   }
 
-  /** What is owed to the members: a rotation, or boxes of the best good epoch. In a group the one that others know it by must be good. */
+  /** What is owed to the members: a rotation, or boxes of the best good epoch. In a group the one that others know it by must be good, and none stand above it for them. */
   get owed(): Owed {
     const epoch = this.epochs.find(({ id }) => this.isGoodEpoch(id))?.id
     const shown = this.groups.epoch
-    const isShownGood = !this.isGroup || (shown !== undefined && this.isGoodEpoch(shown.epoch))
+    const isShownGood =
+      !this.isGroup || (shown !== undefined && this.isGoodEpoch(shown.epoch) && this.groups.rival === undefined)
     const boxes = epoch === undefined ? [] : this.lacking(epoch)
     return { rotation: epoch === undefined || !isShownGood, epoch, boxes }
   }
@@ -418,7 +419,9 @@ export class Membership {
   get isRotationForced(): boolean {
     const shown = this.groups.epoch
     const ids = !this.isGroup ? this.epochs.map(({ id }) => id) : shown === undefined ? [] : [shown.epoch]
-    return this.owed.rotation && ids.some((id) => this.#epochs.wouldBeGood(id))
+    const isForced = this.owed.rotation && ids.some((id) => this.#epochs.wouldBeGood(id))
+    // What an admin brought about by forking is bounded by how much is held of what does not count.
+    return isForced && this.groups.rival === undefined
   }
 
   /** Whether it is a group's. */

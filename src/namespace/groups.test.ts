@@ -4,7 +4,7 @@ import { forge, groupOf, recordGroup } from '../../test/support/sharing-nodes.ts
 import { isGroupMemberProof, proveGroupMember } from '../capability/index.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { AgentKey, openSealed, Sealer } from '../identity/index.ts'
-import { maxCuts, maxDescriptorsRecorded } from '../limits.ts'
+import { maxCuts, maxDescriptorsRecorded, maxForcedEpochs } from '../limits.ts'
 import { decodeEntry, encodeAuthBody, encodeEntry, grantPrefix, signEntry } from '../log/index.ts'
 import { type GroupDescriptor, newestDescriptor, type ProofFacts, readProof } from '../membership/index.ts'
 import { groupKeyOf } from '../sharing/index.ts'
@@ -174,6 +174,97 @@ describe('a group', () => {
     expect(owner.ns.owed.rotation).toBe(false)
     expect(member.ns.groupKey(epochOf(owner).epoch)).toBeUndefined()
     expect(newestDescriptor([await facts(owner)])).toEqual(epochOf(owner))
+  })
+})
+
+describe('an admin who runs twice under one incarnation', () => {
+  /** Both machines of an admin begin an epoch, the second one later, while the owner removes a member; then all but the member hear of all of it. */
+  async function forked() {
+    const { time, owner, others } = await group('admin', 'writer')
+    const [admin, member] = others
+    // Who forks is no writer, whose doings may bring about so many epochs and no more.
+    for (let at = 0; at < maxForcedEpochs.count; at++) await admin.ns.rotate()
+    await converge(owner, admin, member)
+    const copy = await new NamespaceNode(2, time, { copyOf: admin }).open(owner.ns.id)
+    const sharer = await new NamespaceNode(60, time).create()
+    await owner.ns.revoke({ agent: member.id })
+    for (const one of [admin, copy]) await one.ns.rotate()
+    await member.pull(copy)
+    expect(await sharer.ns.recordDescriptor(await shown(copy))).toBe(true)
+    await converge(owner, admin, copy)
+    return { time, owner, admin, copy, member, sharer }
+  }
+
+  test('leaves nobody outside with an epoch that does not count in the group: another one begins above it', async () => {
+    const { owner, admin, copy, member, sharer } = await forked()
+    const id = owner.ns.id
+    const nodes = [owner, admin, copy]
+    const rival = sharer.ns.newestDescriptor(id) ?? expect.fail('it was told of one')
+    // Who was removed can open it, and outside nothing tells that it does not count.
+    expect(member.ns.groupKey(rival.epoch)?.publicKey).toEqual(rival.publicKey)
+    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(false)
+    for (const { ns } of nodes) {
+      expect(ns.membership.forks).toHaveLength(1)
+      expect(ns.membership.groups.epoch?.rotate).not.toEqual(rival.rotate)
+      expect(ns.owed.rotation).toBe(true)
+    }
+    await owner.ns.heal()
+    await converge(...nodes)
+    for (const { ns } of nodes) expect(ns.owed.rotation).toBe(false)
+    expect(epochOf(owner).number).toBe(rival.number + 1)
+    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
+    expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(owner))
+    await member.pull(owner)
+    expect(member.ns.groupKey(epochOf(owner).epoch)).toBeUndefined()
+  })
+
+  test('is outdone by its own machines too, once, however often each looks', async () => {
+    const { owner, admin, copy, sharer } = await forked()
+    const before = sharer.ns.newestDescriptor(owner.ns.id)?.number ?? 0
+    for (let round = 0; round < 3; round++) {
+      for (const { ns } of [admin, copy]) await ns.heal()
+      await converge(owner, admin, copy)
+    }
+    for (const node of [owner, admin, copy]) {
+      expect(node.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+      expect(epochOf(node)).toEqual(epochOf(owner))
+    }
+    expect(epochOf(owner).number).toBe(before + 1)
+  })
+
+  /** An owner who holds two branches of its admin's chain, each with a rotate of that number. */
+  async function branched(number: number) {
+    const { owner, others } = await group('admin')
+    const [admin] = others
+    const branches = [rotateBy(admin, number), rotateBy(admin, number)]
+    expect(await owner.ns.receive(branches)).toMatchObject({ stored: 2 })
+    expect(owner.ns.membership.forks).toHaveLength(1)
+    expect(epochOf(owner).number).toBe(1)
+    return { owner, admin, branches }
+  }
+
+  test('is outdone whatever number it gave', async () => {
+    const { owner, admin, branches } = await branched(1_000)
+    const grant = owner.ns.membership.grantsOf(admin.id)[0]?.hash ?? expect.fail('it is one')
+    const bytes = await Promise.all([owner.ns.id, grant].map((hash) => owner.ns.entryBytes(hash)))
+    const before = bytes.map((one) => publicOf(one ?? expect.fail('it is held')))
+    const told = branches.map((rotate) => readProof(owner.ns.id, [...before, publicOf(rotate)]))
+    expect(newestDescriptor([...told, await facts(owner)])?.number).toBe(1_000)
+    await owner.ns.heal()
+    expect(epochOf(owner).number).toBe(1_001)
+    expect(newestDescriptor([...told, await facts(owner)])).toEqual(epochOf(owner))
+    expect(await owner.ns.heal()).toBe(0)
+  })
+
+  test('is not outdone where no number is higher, nor once its role has ended', async () => {
+    for (const number of [Number.MAX_SAFE_INTEGER - 1, Number.MAX_SAFE_INTEGER]) {
+      const { owner } = await branched(number)
+      for (let at = 0; at < 5; at++) expect(await owner.ns.heal()).toBe(0)
+    }
+    const { owner, admin } = await branched(1_000)
+    await owner.ns.revoke({ agent: admin.id })
+    expect(epochOf(owner).number).toBe(2)
+    expect(await owner.ns.heal()).toBe(0)
   })
 })
 

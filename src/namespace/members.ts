@@ -17,7 +17,7 @@ import {
   grantPrefix,
   type SealingBody,
 } from '../log/index.ts'
-import { type Grant, isWithin, type Member, type Membership, rankOf } from '../membership/index.ts'
+import { type Grant, highestNumber, isWithin, type Member, type Membership, rankOf } from '../membership/index.ts'
 import { type EpochSecret, groupKeyOf } from '../sharing/index.ts'
 import type { Chains, Tip } from './chains.ts'
 import { denied } from './denied.ts'
@@ -245,10 +245,11 @@ function groupEpochOf(
   { secret }: EpochSecret,
 ): Pick<SealingBody, 'publicKey' | 'number'> {
   if (!membership.isGroup) return {}
-  const before = membership.groups.epoch?.number ?? 0
+  const { epoch: before, rival } = membership.groups
+  const highest = Math.max(before?.number ?? 0, rival?.number ?? 0)
   return {
     publicKey: groupKeyOf(namespace, secret).publicKey,
-    number: Math.min(before + 1, Number.MAX_SAFE_INTEGER - 1),
+    number: Math.min(highest + 1, highestNumber),
   }
 }
 

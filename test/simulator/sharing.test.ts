@@ -25,7 +25,8 @@ import { play } from './scenario.ts'
  * had none of it; and, with more steps, that keys were sealed to epochs of a group that were known to be over, when it had begun more of late than are written down, and
  * that the bare header of a share, held because a removal names it, had what else was held of its artifact taken for what is followed, and that what was held of one before its share came stayed in the
  * catalog when nobody followed it any more;
- * and that what was taken back on a branch of a forked chain, of which nobody else is told, was given all the same by who had not heard of it.
+ * and that what was taken back on a branch of a forked chain, of which nobody else is told, was given all the same by who had not heard of it;
+ * and that a namespace stayed with an epoch that an admin's second machine had begun on such a branch, which in the group was none.
  */
 
 /** Seeds that once found something wrong, here or in the simulator itself. */
@@ -34,7 +35,7 @@ const remembered = [
 ]
 
 /** As `remembered`, with 120 things done. */
-const rememberedLarge = [30_010, 30_011, 30_019, 30_026, 30_126, 30_225, 40_014, 40_024, 40_151, 40_243]
+const rememberedLarge = [30_010, 30_011, 30_019, 30_026, 30_126, 30_225, 40_014, 40_024, 40_151, 40_243, 46_028]
 
 // SEED=… plays that one alone and tells its story on failure.
 const chosen = process.env.SEED
