@@ -33,7 +33,11 @@ export class LinkedChain {
     if (links === this.links) return this
     const chain = new LinkedChain(links)
     const bounds = this.#found?.bounds.with(links, link)
-    if (this.#found !== undefined && bounds !== undefined) chain.#found = { ...this.#found, bounds }
+    if (this.#found === undefined || bounds === undefined) return chain
+    // Of a chain that is forked what a cut names is awaited too.
+    const isForkLower = links.forkSeq !== this.links.forkSeq
+    const awaited = isForkLower ? awaitedIn({ ...this.#found, links }) : this.#found.awaited
+    chain.#found = { ...this.#found, bounds, awaited }
     return chain
   }
 

@@ -67,8 +67,8 @@ export interface ShownEntries {
   readonly settledUpTo: number
   /** The same (`===`) as long as nothing came that makes others of those that are held ones of these. */
   readonly era: unknown
-  /** If the chain is known to be forked, hashes (hex) of those that are held and none of these, ascending by seq. */
-  readonly hidden: Iterable<string> | undefined
+  /** If the chain is known to be forked: from which seq on it is known without reading what is held and none of these, and the hashes (hex) of that, ascending by seq. */
+  readonly hidden: { readonly from: number; readonly hashes: Iterable<string> } | undefined
   /** Of whoever holds all, those at `below` or above that none of them follows; what a cut or an adopt names need not be held. */
   readonly ends: readonly EntryPosition[]
   /** Whether the entry of that seq and hash (hex) is one. */

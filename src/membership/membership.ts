@@ -567,13 +567,15 @@ class ShownOfChain implements ShownEntries {
     return this.#bounds.settledUpTo
   }
 
-  get hidden(): Iterable<string> | undefined {
-    const links = this.#links
-    return links.forkSeq === Number.POSITIVE_INFINITY ? undefined : this.#hiddenAmong(links)
+  get hidden(): ShownEntries['hidden'] {
+    const { forkSeq } = this.#links
+    if (forkSeq === Number.POSITIVE_INFINITY) return undefined
+    const from = Math.max(this.below, forkSeq)
+    return { from, hashes: this.#hiddenFrom(from) }
   }
 
-  *#hiddenAmong(links: ChainLinks): Generator<string> {
-    for (const level of links.levelsFrom(this.below)) {
+  *#hiddenFrom(from: number): Generator<string> {
+    for (const level of this.#links.levelsFrom(from)) {
       for (const { seq, hash } of level) if (!this.has(seq, hash)) yield hash
     }
   }

@@ -5,6 +5,7 @@ import { equalBytes, toHex } from '../encoding/index.ts'
 import { boxedKeyBytes, boxTagBytes } from '../identity/index.ts'
 import { maxSurplusBytes, maxSurplusEntries } from '../limits.ts'
 import {
+  decodeEntry,
   type EntrySections,
   encodeAuthBody,
   grantPrefix,
@@ -163,6 +164,51 @@ describe('what a former writer goes on writing', () => {
     expect(toHex(owner.ns.vectorHash)).toBe(hash)
     expect(toHex(reader.ns.vectorHash)).toBe(hash)
     expect(await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))).toEqual([])
+  })
+
+  test('is bounded over incarnations that are all forked, after a restart too', async () => {
+    const { owner, others } = await team('writer')
+    const [former] = others
+    await former.write('mine')
+    await converge(owner, former)
+    await owner.ns.revoke({ agent: former.id })
+    const { entries } = owner.ns
+    const { grant } = tipOf(former)
+    const send = async (incarnation: number) => {
+      const fresh = { grant, incarnation: new Uint8Array(16).fill(incarnation) }
+      const chain = chainOn(former, fresh, deletes(400))
+      const { hash } = decodeEntry(chain.at(-2) as Uint8Array)
+      const beside = chainOn(former, { ...fresh, seq: 398, hash }, deletes(1))
+      for (let at = 0; at < chain.length; at += 200) await owner.ns.receive(chain.slice(at, at + 200))
+      await owner.ns.receive(beside)
+    }
+    for (let incarnation = 1; incarnation <= 4; incarnation += 1) await send(incarnation)
+    expect(owner.ns.entries - entries).toBeLessThan(maxSurplusEntries + 10)
+    await owner.open()
+    await send(5)
+    expect(owner.ns.entries - entries).toBeLessThan(maxSurplusEntries + 10)
+  })
+
+  test('is not counted when it could not be stored', async () => {
+    const { owner, others } = await team('writer')
+    const [former] = others
+    await former.write('mine')
+    await converge(owner, former)
+    await owner.ns.revoke({ agent: former.id })
+    const { getMany } = owner.store
+    const chain = chainOn(former, tipOf(former), deletes(200))
+    for (let turn = 0; turn < 2 * (maxSurplusEntries / chain.length); turn += 1) {
+      let calls = 0
+      // Some time after the entries were taken for storing.
+      owner.store.getMany = async (keys) => {
+        calls += 1
+        if (calls >= 4) throw new Error('the disk fails')
+        return await getMany.call(owner.store, keys)
+      }
+      await expect(owner.ns.receive(chain)).rejects.toThrow('the disk fails')
+    }
+    owner.store.getMany = getMany
+    expect((await owner.ns.receive(chain)).stored).toBe(chain.length)
   })
 
   test('is bounded in bytes too', async () => {

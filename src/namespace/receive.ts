@@ -110,7 +110,11 @@ async function receiveInTurn(
       }
     })
     onTurn()
-    await committing
+    await committing.catch((error) => {
+      // It counted what it was about to store.
+      ledger.surplus.forget()
+      throw error
+    })
   }
   return { ...outcome, refused }
 }

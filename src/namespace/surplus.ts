@@ -84,13 +84,15 @@ async function heldBeyond(tx: Transaction, { chain }: Tip, shown: ShownEntries):
 }
 
 async function* entriesBeyond(tx: Transaction, chain: Uint8Array, shown: ShownEntries): AsyncGenerator<Entry> {
-  for (const name of shown.hidden ?? []) {
+  const { from, hashes } = shown.hidden ?? { from: Number.POSITIVE_INFINITY, hashes: [] }
+  const isBeyond = ({ header: { seq }, hash }: Entry) => seq < from && !isAmong(shown, seq, hash)
+  for await (const entry of tx.storedOf(chain, shown.below)) {
+    if (entry.header.seq >= from) break
+    if (isBeyond(entry)) yield entry
+  }
+  for (const entry of tx.storedHere(chain)) if (isBeyond(entry)) yield entry
+  for (const name of hashes) {
     const entry = await tx.entry(new Uint8Array(Buffer.from(name, 'hex')))
     if (entry !== undefined) yield entry
   }
-  if (shown.hidden !== undefined) return
-  for await (const entry of tx.storedOf(chain, shown.below)) {
-    if (!isAmong(shown, entry.header.seq, entry.hash)) yield entry
-  }
-  for (const entry of tx.storedHere(chain)) if (!isAmong(shown, entry.header.seq, entry.hash)) yield entry
 }
