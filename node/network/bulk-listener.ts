@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import type { Listener, MultiaddrConnection, StreamMessageEvent, Transport, Upgrader } from '@libp2p/interface'
-import { OpenCount } from '../../src/exchange/open-count.ts'
-import { bulkHandshakeMs, maxSilentConnections, maxSilentConnectionsPerHost } from '../../src/limits.ts'
+import { bulkHandshakeMs } from '../../src/limits.ts'
 import type { BulkStreams } from './bulk-streams.ts'
 import { type Gate, hostOf } from './gate.ts'
+import { SilentPlaces } from './silent-places.ts'
 import { socketOf } from './tls-on-socket.ts'
 
 /** What TLS begins with: a handshake record (RFC 8446, 5.1). libp2p begins with a varint length of another value. */
@@ -28,16 +28,15 @@ export function withBulkStreams<Components>(
 }
 
 function looking(upgrader: Upgrader, bulk: BulkStreams, gate: Gate): Upgrader {
-  const waiting = new OpenCount()
+  const waiting = new SilentPlaces()
   const upgradeInbound: Upgrader['upgradeInbound'] = async (connection, options) => {
     const socket = socketOf(connection)
-    const host = hostOf(connection.remoteAddr) ?? ''
-    const isFull = waiting.total >= maxSilentConnections || waiting.of(host) >= maxSilentConnectionsPerHost
-    if (socket === undefined || isFull) {
+    const leave = socket && waiting.take(hostOf(connection.remoteAddr) ?? '')
+    if (socket === undefined || leave === undefined) {
       await upgrader.upgradeInbound(connection, options)
       return
     }
-    const isBulk = await beginsWithTls(connection, socket).finally(waiting.add(host))
+    const isBulk = await beginsWithTls(connection, socket).finally(leave)
     if (!isBulk) await upgrader.upgradeInbound(connection, options)
     else if (gate.denyBulkHost(connection)) throw new Error('too many from that address')
     else await bulk.accept(connection, socket)

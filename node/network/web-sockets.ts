@@ -7,17 +7,16 @@ import type { Multiaddr } from '@multiformats/multiaddr'
 import { multiaddrToUri } from '@multiformats/multiaddr-to-uri'
 // @ts-expect-error: it has no types of its own.
 import { WebSocket as UntypedWebSocket } from 'ws'
-import { OpenCount } from '../../src/exchange/open-count.ts'
 import {
   bulkHandshakeMs,
   maxConnections,
   maxSilentConnections,
-  maxSilentConnectionsPerHost,
   maxWebSocketMessageBytes,
   maxWebSocketParts,
   streamWindowBytes,
 } from '../../src/limits.ts'
 import type { Gate } from './gate.ts'
+import { SilentPlaces } from './silent-places.ts'
 
 /** What is used of ws's WebSocket. */
 interface AnyWebSocket extends NodeJS.EventEmitter {
@@ -111,13 +110,12 @@ async function connect(address: Multiaddr, { signal }: { readonly signal?: Abort
 function bounded(listener: WebSocketListener, gate: Gate): Listener {
   const { server, wsServer } = listener
   Object.assign(wsServer.options, bounds, { WebSocket: BoundWebSocket })
-  const waiting = new OpenCount()
+  const waiting = new SilentPlaces()
   const ends = new Map<Socket, () => void>()
   /** A place until it is a WebSocket, or closes. */
   const admit = (socket: Socket): boolean => {
-    const host = socket.remoteAddress ?? ''
-    if (waiting.total >= maxSilentConnections || waiting.of(host) >= maxSilentConnectionsPerHost) return false
-    const leave = waiting.add(host)
+    const leave = waiting.take(socket.remoteAddress ?? '')
+    if (leave === undefined) return false
     const timer = setTimeout(() => socket.destroy(), bulkHandshakeMs)
     timer.unref()
     const end = (): void => {

@@ -26,6 +26,11 @@ export function toHex(bytes: Uint8Array): string {
   return bytesAsText(bytes, 'hex')
 }
 
+/** The bytes of what `toHex` gave. */
+export function fromHex(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, 'hex'))
+}
+
 /** One character a byte (latin1): text that is equal and ordered as the bytes are, to be a key of a Map. */
 export function bytesText(bytes: Uint8Array): string {
   return bytesAsText(bytes, 'latin1')

@@ -1,5 +1,15 @@
 /** Bytes and text: canonical DAG-CBOR with strict reading, ids, order-preserving integers. */
-export { bytesText, concatBytes, equalBytes, orderedUint64, prefixEnd, readUint64, sha256, toHex } from './bytes.ts'
+export {
+  bytesText,
+  concatBytes,
+  equalBytes,
+  fromHex,
+  orderedUint64,
+  prefixEnd,
+  readUint64,
+  sha256,
+  toHex,
+} from './bytes.ts'
 export { decodeCanonical, encodeCanonical } from './canonical.ts'
 export { requireFormatVersion } from './format-version.ts'
 export {

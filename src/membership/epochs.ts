@@ -1,5 +1,5 @@
 import type { ClockReading } from '../catalog/index.ts'
-import { toHex } from '../encoding/index.ts'
+import { fromHex, toHex } from '../encoding/index.ts'
 import type { Member } from './members.ts'
 import { rankOf } from './roles.ts'
 import type { GrantStatement, Place, SealingStatement, Statements } from './statements.ts'
@@ -197,9 +197,4 @@ export function compareClocks<T extends string | Uint8Array>(
   if (byClock !== 0) return byClock
   if (typeof oneName === 'string') return oneName < twoName ? -1 : oneName > twoName ? 1 : 0
   return Buffer.compare(oneName, twoName as Uint8Array)
-}
-
-/** Bytes from hex that this folder made. */
-export function fromHex(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text, 'hex'))
 }

@@ -1,9 +1,9 @@
 import type { ClockReading } from '../catalog/index.ts'
-import { toHex } from '../encoding/index.ts'
+import { fromHex, toHex } from '../encoding/index.ts'
 import { isUsablePublicKey } from '../identity/index.ts'
 import type { GrantedRole } from '../log/index.ts'
 import { compareDescriptors, type GroupDescriptor, highestNumber, type ProofFacts } from './descriptor.ts'
-import { compareClocks, fromHex } from './epochs.ts'
+import { compareClocks } from './epochs.ts'
 import { type Role, rankOf } from './roles.ts'
 import type { DescriptorStatement, GrantStatement, Place, RevokeStatement, Statements } from './statements.ts'
 

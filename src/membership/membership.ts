@@ -1,19 +1,21 @@
-import { toHex } from '../encoding/index.ts'
+import { fromHex, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { isUsablePublicKey } from '../identity/index.ts'
-import { type Bounds, type ChainFacts, type ChainLimit, everything, isWithin, nothing } from './chain-limit.ts'
-import { ChainLinks, seqKey } from './chain-links.ts'
-import { compareClocks, type Epoch, Epochs, fromHex, type Owed } from './epochs.ts'
+import { type ChainFacts, type ChainLimit, everything, isWithin, nothing } from './chain-limit.ts'
+import { ChainLinks } from './chain-links.ts'
+import { compareClocks, type Epoch, Epochs, type Owed } from './epochs.ts'
 import { GroupFacts } from './group-facts.ts'
 import { HexMap } from './hex-map.ts'
 import { type ChainBounds, LinkedChain } from './linked-chain.ts'
 import type { ChainName, Ending, EntryPosition, Fork, Grant, Member, ShownEntries } from './members.ts'
 import { isRevokedBy } from './revoked-capabilities.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
+import { ShownOfChain } from './shown-of-chain.ts'
 import {
   Additions,
   type AdoptStatement,
   type AuthEntry,
+  type ChainOfLinks,
   chainKey,
   type EntryPlace,
   type GrantStatement,
@@ -133,14 +135,11 @@ export class Membership {
    */
   needsLink({ hash, header }: EntryPlace): boolean {
     if (this.#statements.adopted.has(toHex(hash))) return true
-    if (header.grant === undefined) return false
-    const [author, grant, incarnation] = [header.author, header.grant, header.incarnation].map(toHex) as [
-      string,
-      string,
-      string,
-    ]
-    if (this.#statements.links.has(linksKey({ author, grant, incarnation }))) return true
-    return this.isPart && this.#statements.adopts.has(chainKey(grant, incarnation))
+    const { author, grant, incarnation } = header
+    if (grant === undefined) return false
+    const name = namesOf({ author, grant, incarnation })
+    if (this.#linksOf(name) !== undefined) return true
+    return this.isPart && this.#statements.adopts.has(chainKey(name.grant, name.incarnation))
   }
 
   /** Whether a held entry counts: its author had, at that place in its chain, the right to say it. */
@@ -149,28 +148,28 @@ export class Membership {
   }
 
   /** Which entries of a chain count, whatever their kinds. */
-  limitOf({ author, grant, incarnation }: ChainName): ChainLimit {
-    return this.#chainOf({ author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }).bounds.limit
+  limitOf(chain: ChainName): ChainLimit {
+    return this.#chainOf(namesOf(chain)).bounds.limit
   }
 
   /**
    * Which entries of a chain every member should hold: those within its limit and, of each fork that bounds it, the two with the
    * lowest hashes. `undefined` when nothing bounds it. The same for whoever holds these, whatever else they hold.
    */
-  shownOf({ author, grant, incarnation }: ChainName): ShownEntries | undefined {
-    const name = { author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }
+  shownOf(chain: ChainName): ShownEntries | undefined {
+    const name = namesOf(chain)
     const found = this.#chainOf(name)
     if (found.bounds.limit.below === Number.POSITIVE_INFINITY) return undefined
-    return new ShownOfChain(found, this.#statements.links.get(linksKey(name))?.linked.links ?? ChainLinks.none)
+    return new ShownOfChain(found, this.#linksOf(name)?.linked.links ?? ChainLinks.none)
   }
 
   /**
    * From which number up every held entry of a chain was given as a link: the lowest that two share, or for who holds a part that an adopt names.
    * Infinity without such.
    */
-  linkedFrom({ author, grant, incarnation }: ChainName): number {
-    const name = { author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }
-    const forked = this.#statements.links.get(linksKey(name))?.linked.links.forkSeq ?? Number.POSITIVE_INFINITY
+  linkedFrom(chain: ChainName): number {
+    const name = namesOf(chain)
+    const forked = this.#linksOf(name)?.linked.links.forkSeq ?? Number.POSITIVE_INFINITY
     const adopts = this.isPart ? this.#statements.adopts.get(chainKey(name.grant, name.incarnation)) : []
     return adopts.reduce((low, { agent, target }) => (agent === name.author ? Math.min(low, target.seq) : low), forked)
   }
@@ -276,14 +275,11 @@ export class Membership {
   }
 
   /** Hashes of held entries that end capabilities and stand on branches of a forked chain, whether or not these count, while its grant is live. */
-  revocationsOnBranches({ author, grant, incarnation }: ChainName): readonly Uint8Array[] {
-    const [name, agent] = [toHex(grant), toHex(author)]
-    const under = this.#statements.grants.get(name)[0]
+  revocationsOnBranches(chain: ChainName): readonly Uint8Array[] {
+    const name = namesOf(chain)
+    const under = this.#statements.grants.get(name.grant)[0]
     if (under === undefined || !this.#isLive(under)) return []
-    const branches = this.#statements.links.get(
-      linksKey({ author: agent, grant: name, incarnation: toHex(incarnation) }),
-    )
-    return [...(branches?.revocations.keys() ?? [])].map(fromHex)
+    return [...(this.#linksOf(name)?.revocations.keys() ?? [])].map(fromHex)
   }
 
   /**
@@ -488,7 +484,7 @@ export class Membership {
     return revokes
   }
 
-  #chainOf(chain: Pick<Place, 'author' | 'grant' | 'incarnation'>): ChainBounds {
+  #chainOf(chain: ChainNames): ChainBounds {
     const { author, grant: name } = chain
     if (name === this.#id) return author === this.#ownerName ? unbounded : empty
     const grant = this.#statements.grants.get(name)[0]
@@ -502,12 +498,15 @@ export class Membership {
     const { incarnation } = chain
     let found = chains.get(incarnation)
     if (found === undefined) {
-      const { linked = LinkedChain.none } =
-        this.#statements.links.get(linksKey({ author, grant: name, incarnation })) ?? {}
+      const linked = this.#linksOf({ author, grant: name, incarnation })?.linked ?? LinkedChain.none
       found = linked.boundsBy(this.#saidOf(grant, incarnation), { isPart: this.isPart })
       chains.set(incarnation, found)
     }
     return found
+  }
+
+  #linksOf(chain: ChainNames): ChainOfLinks | undefined {
+    return this.#statements.links.get(linksKey(chain))
   }
 
   /** The positions in the chain of an entry that cuts and adopts with effect name. */
@@ -550,56 +549,6 @@ class Effects {
   readonly adopts = new Map<string, readonly AdoptStatement[]>()
 }
 
-class ShownOfChain implements ShownEntries {
-  readonly awaited: number
-  readonly era: unknown
-  readonly #bounds: Bounds
-  readonly #links: ChainLinks
-
-  constructor({ bounds, awaited, era }: ChainBounds, links: ChainLinks) {
-    this.#bounds = bounds
-    this.awaited = awaited
-    this.era = era
-    this.#links = links
-  }
-
-  get settledUpTo(): number {
-    return this.#bounds.settledUpTo
-  }
-
-  get hidden(): ShownEntries['hidden'] {
-    const { forkSeq } = this.#links
-    if (forkSeq === Number.POSITIVE_INFINITY) return undefined
-    const from = Math.max(this.below, forkSeq)
-    return { from, hashes: this.#hiddenFrom(from) }
-  }
-
-  *#hiddenFrom(from: number): Generator<string> {
-    for (const level of this.#links.levelsFrom(from)) {
-      for (const { seq, hash } of level) if (!this.has(seq, hash)) yield hash
-    }
-  }
-
-  get below(): number {
-    return this.#bounds.limit.below
-  }
-
-  has(seq: number, hash: string): boolean {
-    const { limit, forks } = this.#bounds
-    if (isWithin(limit, seq, hash)) return true
-    return forks.get(seqKey(seq))?.some(({ lowest }) => lowest.includes(hash)) === true
-  }
-
-  get ends(): readonly EntryPosition[] {
-    const { ends, forks } = this.#bounds
-    const proofs = [...forks.values()].flat()
-    const followed = new Set(proofs.map(({ previous }) => previous))
-    const found = [...ends].filter(([hash]) => !followed.has(hash))
-    const proving = proofs.flatMap(({ seq, lowest }) => lowest.map((hash): [string, number] => [hash, seq]))
-    return [...found, ...proving].map(([hash, seq]) => ({ seq, hash: fromHex(hash) }))
-  }
-}
-
 function plainly(limit: ChainLimit): ChainBounds {
   const none = { forks: HexMap.empty<never>(), ends: HexMap.empty<number>(), unclear: [], settledUpTo: -1 }
   return { bounds: { ...none, limit, with: () => undefined }, awaited: -1, era: limit }
@@ -607,6 +556,13 @@ function plainly(limit: ChainLimit): ChainBounds {
 
 function compareText(one: string, two: string): number {
   return one < two ? -1 : one > two ? 1 : 0
+}
+
+/** A chain as statements name it, in hex. */
+type ChainNames = Pick<Place, 'author' | 'grant' | 'incarnation'>
+
+function namesOf({ author, grant, incarnation }: ChainName): ChainNames {
+  return { author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }
 }
 
 /** A position that a cut, or the adopt of that hash, names; a revoke may cut a chain before its beginning. */

@@ -1,34 +1,24 @@
 import { expect, test } from 'vitest'
-import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { converge, NamespaceNode } from '../../test/support/namespace-nodes.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { maxStrayReads } from '../limits.ts'
 import { decodeUnverifiedEntry, publicBytes } from '../log/index.ts'
 import { differences } from './derived.test-helper.ts'
-import { FollowedArtifacts, Namespace } from './index.ts'
-import { tell } from './partial-log.test-helper.ts'
+import { Namespace } from './index.ts'
+import { follow, ownerAndWriter, shareWith, tell } from './partial-log.test-helper.ts'
 
 /**
  * An owner, a writer whose machine was copied, and one who follows an artifact and got an update from the copy. The writer wrote something else at that
  * place meanwhile, and two more entries, the last one of that artifact.
  */
 async function setUp() {
-  const time = new TestTime()
-  const owner = await new NamespaceNode(1, time).create()
-  const writer = await new NamespaceNode(2, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
-  const wanted = await owner.write('wanted')
-  await converge(owner, writer)
+  const { time, owner, writer, wanted } = await ownerAndWriter()
   await writer.write('before')
   await converge(owner, writer)
   const copy = await new NamespaceNode(2, time, { copyOf: writer }).open(owner.ns.id)
   const outside = new NamespaceNode(9, time)
-  const [share] = await owner.ns.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
-  const jti = share?.claims.jti ?? expect.fail('there is a share')
-  const partial = new FollowedArtifacts()
-  partial.set(wanted, 0)
-  const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
-  const ns = await Namespace.join(outside.env, owner.ns.id, genesis, () => [], partial)
-  await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
+  const jti = await shareWith(owner, wanted, outside.id)
+  const { ns, partial } = await follow(outside, owner, { wanted, jti })
   await tell({ ns, wanted, jti }, owner)
   await copy.update(wanted, 'lost')
   const lost = tipOf(copy)
@@ -79,7 +69,6 @@ test('an adopt is told of first, or in one batch with what it rules out', async 
   const { time, owner, copy, wanted, jti, beside, lost } = await setUp()
   await converge(owner, copy)
   await owner.ns.adopt({ hash: beside })
-  const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
   const auth = await Array.fromAsync(owner.ns.authEntries(), ({ bytes }) => bytes)
   const rest = await Array.fromAsync(owner.ns.artifactEntries(wanted, { share: jti }), ({ bytes }) => bytes)
   const stray = (await copy.ns.entryBytes(lost)) as Uint8Array
@@ -88,11 +77,7 @@ test('an adopt is told of first, or in one batch with what it rules out', async 
     [auth, [stray], rest],
     [[...rest, stray, ...auth], auth, rest],
   ]) {
-    const partial = new FollowedArtifacts()
-    partial.set(wanted, 0)
-    const node = new NamespaceNode(9, time)
-    const ns = await Namespace.join(node.env, owner.ns.id, genesis, () => [], partial)
-    await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
+    const { ns } = await follow(new NamespaceNode(9, time), owner, { wanted, jti })
     for (const portion of portions) await ns.receive(portion, { from: copy.id })
     expect(await namesIn(ns, wanted)).toEqual(['kept', 'wanted'])
     expect(await differences(ns)).toEqual([])

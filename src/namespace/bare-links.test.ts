@@ -5,19 +5,14 @@ import { equalBytes, toHex } from '../encoding/index.ts'
 import { encodeEntry, publicBytes } from '../log/index.ts'
 import { differences } from './derived.test-helper.ts'
 import { FollowedArtifacts, Namespace } from './index.ts'
-import { type FollowerLog, tell } from './partial-log.test-helper.ts'
+import { follow, ownerAndWriter, shareWith, tell } from './partial-log.test-helper.ts'
 
 /**
  * An owner; a writer who wrote an artifact and shared it with somebody, or deleted it, by the entry that its removal names; and one with whom that was shared, and who has heard so far
  * of the share of another artifact, and of the removal.
  */
 async function setUp({ isDeleted = false } = {}) {
-  const time = new TestTime()
-  const owner = await new NamespaceNode(1, time).create()
-  const writer = await new NamespaceNode(2, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
-  const wanted = await owner.write('wanted')
-  await converge(owner, writer)
+  const { time, owner, writer, wanted } = await ownerAndWriter()
   const other = await writer.write('other')
   const put = await newestOf(writer)
   await converge(owner, writer)
@@ -29,28 +24,14 @@ async function setUp({ isDeleted = false } = {}) {
   await converge(owner, writer)
   await owner.ns.revoke({ agent: writer.id })
   const jti = await shareWith(owner, wanted, outside.id)
-  const ns = await follow(outside, owner, { wanted, jti })
+  const { ns } = await follow(outside, owner, { wanted, jti })
   await tell({ ns, wanted, jti }, owner)
   return { owner, outside, ns, wanted, other, put, last, late }
-}
-
-async function shareWith({ ns }: NamespaceNode, artifact: Uint8Array, id: Uint8Array): Promise<Uint8Array> {
-  const [share] = await ns.share({ artifact, audience: [{ kind: 'agent', id }] })
-  return share?.claims.jti ?? expect.fail('there is a share')
 }
 
 async function shareEntryOf({ ns }: NamespaceNode, artifact: Uint8Array, jti: Uint8Array): Promise<Uint8Array> {
   const [hash] = await ns.shares.entriesOf(artifact, jti)
   return (hash && (await ns.entryBytes(hash))) ?? expect.fail('there is such an entry')
-}
-
-/** Begins a log of one artifact, which was shared by the capability of that id. */
-async function follow({ env }: NamespaceNode, from: NamespaceNode, { wanted, jti }: Omit<FollowerLog, 'ns'>) {
-  const genesis = (await from.ns.entryBytes(from.ns.id)) as Uint8Array
-  const ns = await Namespace.join(env, from.ns.id, genesis, () => [], new FollowedArtifacts())
-  ns.partial?.set(wanted, 0)
-  await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
-  return ns
 }
 
 async function newestOf({ ns, id }: NamespaceNode) {
@@ -110,7 +91,7 @@ test('versions from before a share say nothing while the share is not here, also
   const [given] = await owner.ns.share({ artifact: wanted, audience: [agentOf(outside)], fromNow: true })
   const jti = given?.claims.jti ?? expect.fail('there is a share')
   await owner.delete(wanted)
-  const ns = await follow(outside, owner, { wanted, jti })
+  const { ns } = await follow(outside, owner, { wanted, jti })
   ns.partial?.set(wanted, 2)
   for await (const { bytes } of owner.ns.artifactEntries(wanted, { after: 2 })) await ns.receive([bytes])
   expect(ns.entries).toBe(4)
@@ -138,12 +119,7 @@ test('what ended a version ends it too when it was held before the artifact was 
 })
 
 test('a share that came first as one of two entries that prove a fork is made whole, and what its keys are for is read', async () => {
-  const time = new TestTime()
-  const owner = await new NamespaceNode(1, time).create()
-  const writer = await new NamespaceNode(2, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
-  const wanted = await owner.write('wanted')
-  await converge(owner, writer)
+  const { time, owner, writer, wanted } = await ownerAndWriter()
   await writer.write('before')
   await converge(owner, writer)
   const copy = await new NamespaceNode(2, time, { copyOf: writer }).open(owner.ns.id)
@@ -151,7 +127,7 @@ test('a share that came first as one of two entries that prove a fork is made wh
   const jti = await shareWith(writer, wanted, outside.id)
   await copy.write('in its place')
   await converge(owner, writer, copy)
-  const ns = await follow(outside, owner, { wanted, jti })
+  const { ns } = await follow(outside, owner, { wanted, jti })
   // Told of one by one, the other branch may be refused at first, for nothing is there that it stands beside.
   for (let round = 0; round < 2; round++) await tell({ ns, wanted, jti }, owner)
   expect(ns.membership.forks).toHaveLength(1)

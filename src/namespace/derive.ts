@@ -1,5 +1,5 @@
 import { Catalog } from '../catalog/index.ts'
-import { artifactIdOf, concatBytes, equalBytes, toHex } from '../encoding/index.ts'
+import { artifactIdOf, concatBytes, equalBytes, fromHex, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { decodeEntry, type Entry } from '../log/index.ts'
 import { type AuthEntry, type EntryPlace, Membership } from '../membership/index.ts'
@@ -129,7 +129,7 @@ class Derivation {
     )
     const adopted = new Set(this.#auth.flatMap(({ auth }) => (auth.kind === 'adopt' ? [toHex(auth.hash)] : [])))
     for (const name of adopted) {
-      const hash = new Uint8Array(Buffer.from(name, 'hex'))
+      const hash = fromHex(name)
       const place = await env.store.get(this.#target.key('places', hash))
       const bytes = place && (await env.store.get(this.#namespace.keys.key('entries', place, hash)))
       const entry = bytes && this.#decode(undefined, bytes)

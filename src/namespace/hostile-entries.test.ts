@@ -139,12 +139,18 @@ describe('what a former writer goes on writing', () => {
   const deletes = (count: number) =>
     Array.from({ length: count }, () => ({ kind: 'delete' as const, keyId: undefined, data: draft }))
 
-  test('is kept in a bounded amount, under whatever incarnations, and told to nobody', async () => {
+  /** An owner, a reader, and a writer who was removed after it wrote something. */
+  async function withFormer() {
     const { owner, others } = await team('writer', 'reader')
     const [former, reader] = others
     await former.write('mine')
     await converge(owner, former, reader)
     await owner.ns.revoke({ agent: former.id })
+    return { owner, former, reader }
+  }
+
+  test('is kept in a bounded amount, under whatever incarnations, and told to nobody', async () => {
+    const { owner, former, reader } = await withFormer()
     await converge(owner, reader)
     const [hash, { entries }] = [toHex(owner.ns.vectorHash), owner.ns]
     const start = tipOf(former)
@@ -167,11 +173,7 @@ describe('what a former writer goes on writing', () => {
   })
 
   test('is bounded over incarnations that are all forked, after a restart too', async () => {
-    const { owner, others } = await team('writer')
-    const [former] = others
-    await former.write('mine')
-    await converge(owner, former)
-    await owner.ns.revoke({ agent: former.id })
+    const { owner, former } = await withFormer()
     const { entries } = owner.ns
     const { grant } = tipOf(former)
     const send = async (incarnation: number) => {
@@ -190,11 +192,7 @@ describe('what a former writer goes on writing', () => {
   })
 
   test('is not counted when it could not be stored', async () => {
-    const { owner, others } = await team('writer')
-    const [former] = others
-    await former.write('mine')
-    await converge(owner, former)
-    await owner.ns.revoke({ agent: former.id })
+    const { owner, former } = await withFormer()
     const { getMany } = owner.store
     const chain = chainOn(former, tipOf(former), deletes(200))
     for (let turn = 0; turn < 2 * (maxSurplusEntries / chain.length); turn += 1) {
@@ -212,11 +210,7 @@ describe('what a former writer goes on writing', () => {
   })
 
   test('is bounded in bytes too', async () => {
-    const { owner, others } = await team('writer')
-    const [former] = others
-    await former.write('mine')
-    await converge(owner, former)
-    await owner.ns.revoke({ agent: former.id })
+    const { owner, former } = await withFormer()
     const artifact = await owner.write('precious')
     const before = owner.ns.totals.entryBytes
     const { entries } = await falseWays(owner, artifact, new Uint8Array(16))
@@ -227,11 +221,7 @@ describe('what a former writer goes on writing', () => {
   })
 
   test('travels once it is adopted', async () => {
-    const { owner, others } = await team('writer', 'reader')
-    const [former, reader] = others
-    await former.write('mine')
-    await converge(owner, former, reader)
-    await owner.ns.revoke({ agent: former.id })
+    const { owner, former, reader } = await withFormer()
     await former.write('written while away')
     await owner.pull(former)
     await converge(owner, reader)

@@ -124,6 +124,16 @@ export class LogGrowth {
     for await (const { bytes } of this.#before.ofChain(chain, from)) yield decodeStored(bytes)
   }
 
+  /** Entries of a chain from a seq up and below another, stored here or before: those from before first, in order of seq. */
+  async *heldBetween(chain: Uint8Array, from: number, to: number): AsyncGenerator<Entry> {
+    if (from >= to) return
+    for await (const entry of this.storedBefore(chain, from)) {
+      if (entry.header.seq >= to) break
+      yield entry
+    }
+    for (const entry of this.storedHere(chain)) if (entry.header.seq >= from && entry.header.seq < to) yield entry
+  }
+
   /** Where the auth entries of a chain are, of those that were in the store before. */
   async authBefore(chain: Uint8Array): Promise<{ readonly seq: number; readonly hash: Uint8Array }[]> {
     const { store, keys } = this.#init
@@ -239,14 +249,7 @@ export class LogGrowth {
   }
 
   async #linkBetween(chain: Uint8Array, from: number, to = Number.POSITIVE_INFINITY): Promise<void> {
-    if (from >= to) return
-    for await (const held of this.storedBefore(chain, from)) {
-      if (held.header.seq >= to) break
-      this.#growth.addLink(held)
-    }
-    for (const held of this.storedHere(chain)) {
-      if (held.header.seq >= from && held.header.seq < to) this.#growth.addLink(held)
-    }
+    for await (const held of this.heldBetween(chain, from, to)) this.#growth.addLink(held)
   }
 
   /**

@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest'
-import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { converge, NamespaceNode } from '../../test/support/namespace-nodes.ts'
 import { equalBytes, sha256 } from '../encoding/index.ts'
 import { signEntry } from '../log/index.ts'
-import { FollowedArtifacts, Namespace } from './index.ts'
-import { tell } from './partial-log.test-helper.ts'
+import { follow, ownerAndWriter, shareWith, tell } from './partial-log.test-helper.ts'
 
 /** An entry of the chain, as the next one names it. */
 interface Made {
@@ -14,12 +13,7 @@ interface Made {
 
 /** Who holds, all or a part, a chain with branches of that length, of which the owner has adopted the longer one; and its author. */
 async function longBranches(holder: 'member' | 'follower', length: number) {
-  const time = new TestTime()
-  const owner = await new NamespaceNode(1, time).create()
-  const writer = await new NamespaceNode(2, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
-  const wanted = await owner.write('wanted')
-  await converge(owner, writer)
+  const { time, owner, writer, wanted } = await ownerAndWriter()
   await writer.update(wanted, 'wanted too')
   await converge(owner, writer)
   const record = await owner.ns.catalog.get(wanted)
@@ -58,14 +52,9 @@ async function longBranches(holder: 'member' | 'follower', length: number) {
   let [ns, store] = [owner.ns, owner.store]
   if (holder === 'follower') {
     const outside = new NamespaceNode(9, time)
-    const [share] = await owner.ns.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
-    const jti = share?.claims.jti ?? expect.fail('there is a share')
-    const partial = new FollowedArtifacts()
-    partial.set(wanted, 0)
-    const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
-    ns = await Namespace.join(outside.env, owner.ns.id, genesis, () => [], partial)
+    const jti = await shareWith(owner, wanted, outside.id)
+    ns = (await follow(outside, owner, { wanted, jti })).ns
     store = outside.store
-    await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
     await tell({ ns, wanted, jti }, owner)
   }
   const receive = async (entries: readonly Made[], by = writer.id) => {

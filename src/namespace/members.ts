@@ -1,4 +1,4 @@
-import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
+import { bytesText, equalBytes, fromHex, toHex } from '../encoding/index.ts'
 import {
   maxAdoptsOfRevoke,
   maxBoxesInEntry,
@@ -282,9 +282,9 @@ function* chainsOf(tx: Transaction, chains: Chains, agent: Uint8Array): Generato
 async function lastCounting(tx: Transaction, tip: Tip): Promise<{ seq: number; hash: Uint8Array } | undefined> {
   const limit = tx.membership.limitOf(tip)
   const tips = tx.tipsOf(tip.chain)
-  if (tips.length === 1 && isWithin(limit, tip.seq, Buffer.from(tip.hash).toString('hex'))) return tip
+  if (tips.length === 1 && isWithin(limit, tip.seq, toHex(tip.hash))) return tip
   const [furthest] = [...limit.beyond].sort(([a, seqA], [b, seqB]) => seqB - seqA || (a < b ? -1 : 1))
-  if (furthest !== undefined) return { seq: furthest[1], hash: new Uint8Array(Buffer.from(furthest[0], 'hex')) }
+  if (furthest !== undefined) return { seq: furthest[1], hash: fromHex(furthest[0]) }
   const seq = Math.min(limit.below - 1, tip.seq)
   if (seq < 0) return undefined
   for await (const { header, hash } of tx.storedOf(tip.chain, seq)) {

@@ -3,7 +3,7 @@ import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-
 import { equalBytes } from '../encoding/index.ts'
 import { differences } from './derived.test-helper.ts'
 import { FollowedArtifacts, Namespace } from './index.ts'
-import { tell } from './partial-log.test-helper.ts'
+import { follow, shareWith, tell } from './partial-log.test-helper.ts'
 
 /** An owner, two writers, one who follows an artifact, and another machine of the first writer, which has heard of nothing since. */
 async function setUp({ genuine }: { genuine?: string } = {}) {
@@ -20,13 +20,8 @@ async function setUp({ genuine }: { genuine?: string } = {}) {
   await writer.write('beside 2')
   await converge(owner, writer, other)
   const outside = new NamespaceNode(9, time)
-  const [share] = await owner.ns.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
-  const jti = share?.claims.jti ?? expect.fail('there is a share')
-  const partial = new FollowedArtifacts()
-  partial.set(wanted, 0)
-  const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
-  const ns = await Namespace.join(outside.env, owner.ns.id, genesis, () => [], partial)
-  await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
+  const jti = await shareWith(owner, wanted, outside.id)
+  const { ns, partial } = await follow(outside, owner, { wanted, jti })
   await converge(owner, writer, other)
   if (genuine !== undefined) await writer.update(wanted, genuine)
   await writer.write('beside 3')
@@ -99,15 +94,9 @@ describe('what a former writer signs below its cut', () => {
 
   test('closes what only its share opened, before the next start and after', async () => {
     const { owner, writer, other, outside, wanted } = await setUp()
-    const [share] = await writer.ns.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
-    const jti = share?.claims.jti ?? expect.fail('there is a share')
-    const partial = new FollowedArtifacts()
-    partial.set(wanted, 0)
+    const jti = await shareWith(writer, wanted, outside.id)
     const node = new NamespaceNode(9, new TestTime())
-    const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
-    const ns = await Namespace.join(node.env, owner.ns.id, genesis, () => [], partial)
-    const held = [{ artifact: wanted, jti, groups: [] }]
-    await ns.holdCapabilities(held)
+    const { ns, partial } = await follow(node, owner, { wanted, jti })
     await tell({ ns, wanted, jti }, writer)
     expect(await current(ns, wanted)).toBe('wanted')
     await writer.write('after it')
@@ -119,7 +108,7 @@ describe('what a former writer signs below its cut', () => {
     expect(await differences(ns)).toEqual([])
     await ns.close()
     const again = await Namespace.open(node.env, ns.id, partial)
-    await again.holdCapabilities(held)
+    await again.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
     expect(await current(again, wanted)).toBeUndefined()
     expect(await differences(again)).toEqual([])
   })
@@ -240,11 +229,7 @@ async function withAdmin() {
   const outside = new NamespaceNode(9, time)
   const [share] = await writer.ns.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
   const claims = share?.claims ?? expect.fail('there is a share')
-  const partial = new FollowedArtifacts()
-  partial.set(wanted, 0)
-  const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
-  const ns = await Namespace.join(outside.env, owner.ns.id, genesis, () => [], partial)
-  await ns.holdCapabilities([{ artifact: wanted, jti: claims.jti, groups: [] }])
+  const { ns, partial } = await follow(outside, owner, { wanted, jti: claims.jti })
   await converge(owner, admin, writer, replica)
   return { time, owner, admin, writer, replica, copy, wanted, jti: claims.jti, claims, ns, outside, partial }
 }

@@ -5,6 +5,7 @@ import { bytesText, toHex } from '../encoding/index.ts'
 import { decodeUnverifiedEntry, encodeEntry } from '../log/index.ts'
 import { differences } from './derived.test-helper.ts'
 import { FollowedArtifacts, Namespace } from './index.ts'
+import { shareWith } from './partial-log.test-helper.ts'
 
 /** An owner and a writer of a namespace, and one who is no member and follows single artifacts. */
 async function setUp() {
@@ -22,12 +23,6 @@ async function follow({ env }: NamespaceNode, from: NamespaceNode, ...artifacts:
   for (const artifact of artifacts) partial.set(artifact, 0)
   const genesis = (await from.ns.entryBytes(from.ns.id)) as Uint8Array
   return await Namespace.join(env, from.ns.id, genesis, () => [], partial)
-}
-
-/** Shares an artifact with an agent who is no member; gives the name of the share. */
-async function shareWith({ ns }: NamespaceNode, artifact: Uint8Array, id: Uint8Array): Promise<Uint8Array> {
-  const [share] = await ns.share({ artifact, audience: [{ kind: 'agent', id }] })
-  return share?.claims.jti ?? new Uint8Array(16)
 }
 
 /** What a member gives to whoever follows an artifact. */

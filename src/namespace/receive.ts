@@ -312,13 +312,7 @@ class Linker {
   }
 
   async #siblingsOf(chain: Uint8Array, seq: number): Promise<number> {
-    let siblings = 0
-    for await (const held of this.#tx.storedOf(chain, seq)) {
-      if (held.header.seq > seq) break
-      siblings += 1
-    }
-    for (const held of this.#tx.storedHere(chain)) if (held.header.seq === seq) siblings += 1
-    return siblings
+    return (await Array.fromAsync(this.#tx.heldBetween(chain, seq, seq + 1))).length
   }
 }
 

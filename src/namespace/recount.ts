@@ -1,5 +1,5 @@
 import type { Operation } from '../catalog/index.ts'
-import { artifactIdOf, bytesText, equalBytes, toHex } from '../encoding/index.ts'
+import { artifactIdOf, bytesText, equalBytes, fromHex, toHex } from '../encoding/index.ts'
 import type { Entry } from '../log/index.ts'
 import { type ChainLimit, changedBetween, isWithin } from '../membership/index.ts'
 import { type Chains, chainOf, type Tip } from './chains.ts'
@@ -116,15 +116,9 @@ function* touchedChains(tx: Transaction, chains: Chains): Generator<Tip> {
 async function* changedEntries(tx: Transaction, tip: Tip, was: ChainLimit, is: ChainLimit): AsyncGenerator<Entry> {
   const { chain } = tip
   const [from, to] = [Math.min(was.below, is.below), Math.max(was.below, is.below)]
-  if (from < to) {
-    for await (const entry of tx.storedOf(chain, from)) {
-      if (entry.header.seq >= to) break
-      yield entry
-    }
-    for (const entry of tx.storedHere(chain)) if (entry.header.seq >= from && entry.header.seq < to) yield entry
-  }
+  yield* tx.heldBetween(chain, from, to)
   for (const name of changedBetween(was, is)) {
-    const entry = await tx.entry(new Uint8Array(Buffer.from(name, 'hex')))
+    const entry = await tx.entry(fromHex(name))
     if (entry !== undefined && entry.header.seq >= to && equalBytes(chainOf(entry), chain)) yield entry
   }
 }

@@ -1,4 +1,4 @@
-import { bytesText, toHex } from '../encoding/index.ts'
+import { bytesText, fromHex, toHex } from '../encoding/index.ts'
 import { maxBoxesInEntry } from '../limits.ts'
 import { countingEpochs } from '../membership/index.ts'
 import type { SealingItem } from '../sharing/index.ts'
@@ -151,7 +151,7 @@ async function lackingOf({ parts }: Ledger, view: SharingView, artifact: Uint8Ar
   }
   const found = []
   for (const [name, some] of due) {
-    const keyId = new Uint8Array(Buffer.from(name, 'hex'))
+    const keyId = fromHex(name)
     const lacking = await lackingShares(view, artifact, keyId, some)
     const key = lacking.length === 0 ? undefined : await openArtifactKey(view.secrets, artifact, keyId, [])
     const items = key === undefined ? [] : itemsFor(key, lacking, view)

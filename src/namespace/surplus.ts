@@ -1,4 +1,4 @@
-import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
+import { bytesText, equalBytes, fromHex, toHex } from '../encoding/index.ts'
 import { maxSurplusBytes, maxSurplusEntries } from '../limits.ts'
 import { type Entry, encodeEntry } from '../log/index.ts'
 import type { ShownEntries } from '../membership/index.ts'
@@ -85,14 +85,11 @@ async function heldBeyond(tx: Transaction, { chain }: Tip, shown: ShownEntries):
 
 async function* entriesBeyond(tx: Transaction, chain: Uint8Array, shown: ShownEntries): AsyncGenerator<Entry> {
   const { from, hashes } = shown.hidden ?? { from: Number.POSITIVE_INFINITY, hashes: [] }
-  const isBeyond = ({ header: { seq }, hash }: Entry) => seq < from && !isAmong(shown, seq, hash)
-  for await (const entry of tx.storedOf(chain, shown.below)) {
-    if (entry.header.seq >= from) break
-    if (isBeyond(entry)) yield entry
+  for await (const entry of tx.heldBetween(chain, shown.below, from)) {
+    if (!isAmong(shown, entry.header.seq, entry.hash)) yield entry
   }
-  for (const entry of tx.storedHere(chain)) if (isBeyond(entry)) yield entry
   for (const name of hashes) {
-    const entry = await tx.entry(new Uint8Array(Buffer.from(name, 'hex')))
+    const entry = await tx.entry(fromHex(name))
     if (entry !== undefined) yield entry
   }
 }

@@ -367,6 +367,11 @@ export class Transaction {
     return await this.#log.authBefore(chain)
   }
 
+  /** Entries of a chain from a seq up and below another, stored here or before: those from before first, in order of seq. */
+  heldBetween(chain: Uint8Array, from: number, to: number): AsyncGenerator<Entry> {
+    return this.#log.heldBetween(chain, from, to)
+  }
+
   /** Entries of a chain that were stored here. */
   storedHere(chain: Uint8Array): Generator<Entry> {
     return this.#log.storedHere(chain)

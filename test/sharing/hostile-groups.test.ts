@@ -21,6 +21,15 @@ async function knows(one: LocalAgent, name: string, other: LocalAgent): Promise<
   await one.network.ping(other.id)
 }
 
+/** One more agent, who knows the group by the ticket that a member gives, and has an artifact to share with it. */
+async function withFigures(agents: LocalAgents, { ann, group }: { ann: LocalAgent; group: string }) {
+  const alice = await agents.start()
+  await knows(ann, 'alice', alice)
+  await alice.client.agent.add({ name: 'team', ticket: await ann.client.group.ticket({ group }) })
+  const { id: artifactId } = await alice.client.artifact.create({ name: 'figures', data: Buffer.from('one') })
+  return { alice, artifactId }
+}
+
 /** As a member that keeps no rules: a record of a share whose content is under a key that nobody else has. */
 async function writeClosedRecord({ groups }: LocalAgent, group: string): Promise<void> {
   const { log, quota } = groups.replication.namespaces.findGroup(group)
@@ -198,10 +207,7 @@ test('what members write time and again costs no more than it takes to look at s
 test('a record that has a share’s name and holds something else keeps it from nobody', async () => {
   await using agents = new LocalAgents()
   const { ann, mallory, carol, group, inSync } = await infiltrated(agents)
-  const alice = await agents.start()
-  await knows(ann, 'alice', alice)
-  await alice.client.agent.add({ name: 'team', ticket: await ann.client.group.ticket({ group }) })
-  const { id: artifactId } = await alice.client.artifact.create({ name: 'figures', data: Buffer.from('one') })
+  const { alice, artifactId } = await withFigures(agents, { ann, group })
   // Mallory hears of it before anybody is told.
   const { claims } = decodeUnverifiedCapability(await alice.share(artifactId, 'team'))
   const name = `share-${toHex(capabilityName(claims))}`
@@ -219,10 +225,7 @@ test('a record that has a share’s name and holds something else keeps it from 
 test('what a member takes out of the group’s log comes to those who join later once it is shared again', async () => {
   await using agents = new LocalAgents()
   const { ann, mallory, carol, group, inSync } = await infiltrated(agents)
-  const alice = await agents.start()
-  await knows(ann, 'alice', alice)
-  await alice.client.agent.add({ name: 'team', ticket: await ann.client.group.ticket({ group }) })
-  const { id: artifactId } = await alice.client.artifact.create({ name: 'figures', data: Buffer.from('one') })
+  const { alice, artifactId } = await withFigures(agents, { ann, group })
   const share = async () => await alice.client.artifact.share({ artifactId, withGroups: ['team'] })
   const told = async () => (await alice.client.artifact.access({ artifactId })).at(-1)?.told
   const [first] = await share()

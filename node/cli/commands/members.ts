@@ -12,7 +12,7 @@ import { mustConfirm } from './remove.ts'
 
 const roles = ['admin', 'writer', 'reader', 'replica'] as const satisfies readonly GrantableRole[]
 
-/** How long a change of members waits for others to have it, milliseconds. What they miss they get when they connect. */
+/** How long a change of members or of shares waits for others to have it, milliseconds. What they miss they get when they connect. */
 export const tellMs = 5_000
 
 /** Agents that a command tries to reach, all at once: the others learn of it when they connect. */

@@ -9,11 +9,8 @@ import { resolveArtifactId } from '../resolve-artifact.ts'
 import type { Session } from '../session.ts'
 import { type Column, fieldLines, formatBytes, formatTime, parseDurationMs } from '../text/index.ts'
 import { artifactJson } from './artifact-json.ts'
-import { isToldOf } from './members.ts'
+import { isToldOf, tellMs } from './members.ts'
 import { artifactColumns, type FindOptions, finding, paged, pageLimit, queryFrom, showPages } from './pages.ts'
-
-/** How long a change of shares waits for those it is about to be reached, milliseconds. What they miss they get when they connect. */
-const tellMs = 5_000
 
 /** One artifact for agents and groups: `share`, `unshare`, `shared`, `access`, `inbox …`. */
 export const sharingCommands: CommandGroup = (program, act) => {
