@@ -99,7 +99,10 @@ describe.skipIf(!isInstalled('chromium'))('Chromium', () => {
   })
 })
 
-/** Shows a video; then `seek` gives where it is and how light the picture is, `play` where it has come to after a while. */
+/**
+ * Shows a video; then `seek` gives where it is and how light the picture is, `play` where it has come to after a while. `seeked` may come before the
+ * picture of that place is there to be drawn: `requestVideoFrameCallback` (https://wicg.github.io/video-rvfc) tells when it is, and of which time it is.
+ */
 function watching(link: string): string {
   return `
     const video = document.createElement('video')
@@ -114,9 +117,15 @@ function watching(link: string): string {
       return context.getImageData(8, 8, 1, 1).data[0]
     }
     const seek = async (at) => {
+      const shown = new Promise((resolve) => {
+        const look = (_, { mediaTime }) =>
+          Math.abs(mediaTime - at) < 0.15 ? resolve() : video.requestVideoFrameCallback(look)
+        video.requestVideoFrameCallback(look)
+      })
       const seeked = event('seeked')
       video.currentTime = at
       await seeked
+      await shown
       return { at: video.currentTime, light: light() }
     }
     const play = async () => {
