@@ -400,6 +400,7 @@ describe('what begins or ceases to count after one looked has it look again', ()
     await healAll(members)
     expect(await owner.ns.owedKeys()).toEqual([])
     const agent = (await join(41)).id
+    await admin.write('begins a chain')
     const body = encodeAuthBody({ kind: 'grant', agent, role: 'reader', sealed: false, via: undefined })
     const another = forge(admin, { kind: 'grant', keyId: undefined, data: undefined }, () => ({ body }))
     await admin.ns.rotate()

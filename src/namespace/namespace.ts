@@ -185,6 +185,8 @@ export class Namespace implements NamespaceParts {
       mark()
       await tx.storeEntry(entry, bytes, chainOf(entry))
       if (isOwn) await appendRotate(tx)
+      // It may have been here before, and what was written then may be known elsewhere only: another entry in its place would fork it.
+      else if (partial === undefined) tx.drawIncarnation()
       for (const change of extra(entry.hash)) tx.add(change)
     })
     return new Namespace(ledger)

@@ -102,11 +102,17 @@ export class OwnChain {
 
   /** Begins a new chain with the next entry, and from then on. */
   leave(reason: string): void {
-    const { keys, nodeIncarnation, random, warn, namespace } = this.#init
+    this.drawIncarnation()
+    const { warn, namespace } = this.#init
+    warn?.('began a new chain in a namespace: run check', { namespace: toHex(namespace), reason })
+  }
+
+  /** As `leave`, where nothing went wrong. */
+  drawIncarnation(): void {
+    const { keys, nodeIncarnation, random } = this.#init
     this.#incarnation = random(nodeIncarnation.length)
     this.#seat = undefined
     this.#overlay.put(keys.key('incarnation'), concatBytes(nodeIncarnation, this.#incarnation))
-    warn?.('began a new chain in a namespace: run check', { namespace: toHex(namespace), reason })
   }
 
   /** Whether an entry's chain is the one that this agent writes on now. */

@@ -196,6 +196,11 @@ export class Transaction {
     this.#ownChain.leave(reason)
   }
 
+  /** As `leaveIncarnation`, where nothing went wrong. */
+  drawIncarnation(): void {
+    this.#ownChain.drawIncarnation()
+  }
+
   /** Whether an entry's chain is the one that this agent writes on now. */
   isOwnChain(entry: Entry): boolean {
     return this.#ownChain.has(entry)

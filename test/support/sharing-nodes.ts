@@ -89,7 +89,8 @@ export function forge(
   const tip = own.sort((a, b) => b.seq - a.seq)[0]
   const grant = tip?.grant ?? ns.membership.grantsOf(agent.publicKey)[0]?.hash
   if (grant === undefined) throw new Error('it may not write')
-  const place = { grant, incarnation: ns.env.incarnation, seq: tip === undefined ? 0 : tip.seq + 1 }
+  const incarnation = tip?.incarnation ?? ns.env.incarnation
+  const place = { grant, incarnation, seq: tip === undefined ? 0 : tip.seq + 1 }
   const header = { namespace: ns.id, heads: [], previous: tip?.hash, clock: ns.env.clock.tick(), ...place, ...draft }
   return signEntry(agent, header, make(place)).bytes
 }
