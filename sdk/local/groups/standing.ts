@@ -1,10 +1,10 @@
 import { equalBytes, toHex } from '../../../src/encoding/index.ts'
+import { isHubError } from '../../../src/errors.ts'
 import { maxWritersViaGroup } from '../../../src/limits.ts'
-import { compareClocks, type Grant, rankOf } from '../../../src/membership/index.ts'
-import type { OpenNamespace } from '../namespace-book.ts'
-import type { LocalNamespaces } from '../namespaces.ts'
+import { compareClocks, type Grant, type Role, rankOf } from '../../../src/membership/index.ts'
+import type { Namespace as Log } from '../../../src/namespace/index.ts'
 
-type Log = OpenNamespace['log']
+type Work = (agents: readonly Uint8Array[]) => Promise<void>
 
 /**
  * Writes what brings a namespace's members in step with the groups that have a role there, as far as this agent may: grants for who is in the group and
@@ -13,28 +13,48 @@ type Log = OpenNamespace['log']
  * What this node's copy of the group does not know yet decides nothing: nobody is revoked whom it never knew as a member, and nobody is granted again what
  * was revoked since they came into the group, or since the group was given its role.
  *
- * @throws what the log throws; ACCESS_DENIED for a role that takes more than this agent's
+ * @param groups those that this agent's node keeps
+ * @throws what the log throws; ACCESS_DENIED, once the rest is written, for a role that takes more than this agent's
  */
-export async function keepInStep(namespaces: LocalNamespaces, { log }: OpenNamespace): Promise<boolean> {
+export async function keepInStep(log: Log, groups: Iterable<Log>): Promise<boolean> {
   const self = log.env.agent.publicKey
   const own = log.roleOf(self)
   if (own === undefined || rankOf(own) < 2) return false
   let wasOwed = false
-  for (const { via, agents } of endedGroups(log)) {
-    wasOwed = true
-    await log.revokeAll({ agents, via })
+  let refusal: unknown
+  // What is beyond this agent's rank keeps it from nothing else: who could do that may be away.
+  const write = async (via: Uint8Array, agents: readonly Uint8Array[], work: Work): Promise<void> => {
+    const { within, beyond } = Object.groupBy(agents, (agent) => (isBeyond(log, agent, via, own) ? 'beyond' : 'within'))
+    for (const some of [within, beyond]) {
+      if (some === undefined) continue
+      wasOwed = true
+      try {
+        await work(some)
+      } catch (error) {
+        if (!isHubError(error, 'ACCESS_DENIED')) throw error
+        refusal ??= error
+      }
+    }
   }
-  for (const { row, log: group } of namespaces.groups) {
-    const rule = log.membership.groups.roles.get(toHex(row.id))
+  const end = async (via: Uint8Array, agents: readonly Uint8Array[]) =>
+    await write(via, agents, async (some) => await log.revokeAll({ agents: some, via }))
+  for (const { via, agents } of endedGroups(log)) await end(via, agents)
+  for (const group of groups) {
+    const rule = log.membership.groups.roles.get(toHex(group.id))
     // Who was removed from the group itself does not know who is in it.
     if (rule === undefined || group.roleOf(self) === undefined) continue
-    const gone = goneFrom(log, group)
+    const { id: via } = group
     const lacking = lackingIn(log, group, rule)
-    if (gone.length > 0) await log.revokeAll({ agents: gone, via: row.id })
-    if (lacking.length > 0) await log.grantAll({ agents: lacking, role: rule.role, via: row.id })
-    wasOwed ||= gone.length + lacking.length > 0
+    await end(via, goneFrom(log, group))
+    await write(via, lacking, async (agents) => await log.grantAll({ agents, role: rule.role, via }))
   }
+  if (refusal !== undefined) throw refusal
   return wasOwed
+}
+
+/** Whether an agent has a role by way of a group that who is `own` may not take away. */
+function isBeyond({ membership }: Log, agent: Uint8Array, via: Uint8Array, own: Role): boolean {
+  return membership.grantsOf(agent).some((grant) => isVia(grant, via) && rankOf(grant.role) >= rankOf(own))
 }
 
 /** Who has a role in a namespace by way of a group that has none there any more. */

@@ -42,7 +42,8 @@ export class Upkeep {
   async keep(namespace: OpenNamespace, isCertain = false): Promise<void> {
     const turn = this.#turn.then(async () => {
       if (namespace.log.closed) return
-      await keepInStep(this.#replication.namespaces, namespace)
+      const groups = this.#replication.namespaces.groups.map(({ log }) => log)
+      await keepInStep(namespace.log, groups)
       await announce(this.#replication, namespace, isCertain)
     })
     this.#turn = turn.catch(() => {})

@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest'
+import type { GroupRole } from '../../../src/log/index.ts'
+import type { ShownDescriptor } from '../../../src/namespace/index.ts'
+import { converge, NamespaceNode, TestTime } from '../../../test/support/namespace-nodes.ts'
+import { keepInStep } from './standing.ts'
+
+test('an admin keeps writers by way of one group in step, though another group has a role that only the owner gives and takes, and that one is away', async () => {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const admin = await new NamespaceNode(2, time).join(owner)
+  const [chief, one, two] = [3, 4, 5].map((seed) => new NamespaceNode(seed, time).id) as [
+    Uint8Array,
+    Uint8Array,
+    Uint8Array,
+  ]
+  await owner.ns.grant({ agent: admin.id, role: 'admin' })
+  const team = async (seed: number, role: GroupRole, ...members: Uint8Array[]) => {
+    const { ns } = await new NamespaceNode(seed, time, { agent: admin.agent }).create({ isGroup: true })
+    await ns.grantAll({ agents: members, role: 'writer' })
+    await owner.ns.recordDescriptor((await ns.shownDescriptor()) as ShownDescriptor, role)
+    return ns
+  }
+  const chiefs = await team(10, 'admin', chief)
+  const writers = await team(11, 'writer', one)
+  await owner.ns.grantAll({ agents: [chief, admin.id], role: 'admin', via: chiefs.id })
+  await converge(owner, admin)
+  const keep = async () => await keepInStep(admin.ns, [chiefs, writers]).catch(({ code }) => code)
+
+  expect(await keep()).toBe(true)
+  expect(admin.ns.roleOf(one)).toBe('writer')
+  await chiefs.revokeAll({ agents: [chief] })
+  await writers.grantAll({ agents: [two], role: 'writer' })
+  await writers.revokeAll({ agents: [one] })
+  expect(await keep()).toBe('ACCESS_DENIED')
+  expect([chief, one, two].map((agent) => admin.ns.roleOf(agent))).toEqual(['admin', undefined, 'writer'])
+  await owner.ns.recordDescriptor((await chiefs.shownDescriptor()) as ShownDescriptor, 'none')
+  await converge(owner, admin)
+  await writers.revokeAll({ agents: [two] })
+  expect(await keep()).toBe('ACCESS_DENIED')
+  expect(admin.ns.roleOf(two)).toBeUndefined()
+
+  await converge(owner, admin)
+  expect(await keepInStep(owner.ns, [])).toBe(true)
+  expect([chief, admin.id].map((agent) => owner.ns.roleOf(agent))).toEqual([undefined, 'admin'])
+})
