@@ -16,6 +16,7 @@ export class Access {
   readonly #world: World
   readonly #ruling: Ruling
   readonly #groupRuling: Ruling | undefined
+  readonly #ofGroup: readonly Entry[]
   readonly #nowMs: number
 
   /** @param entries of the namespace and @param ofGroup of the group: all that there are */
@@ -23,6 +24,7 @@ export class Access {
     this.#world = world
     this.#ruling = new Ruling(world.id as Uint8Array, entries)
     this.#groupRuling = world.group && new Ruling(world.group, ofGroup)
+    this.#ofGroup = ofGroup
     this.#nowMs = nowMs
   }
 
@@ -77,6 +79,17 @@ export class Access {
   /** Whether a share gives nothing any more. */
   hasEnded(claims: ShareClaims): boolean {
     return this.#standingOf(claims) === 'ended'
+  }
+
+  /** Whether an epoch of the group (id in hex) is one that nobody takes back by removing who began it: what was sealed to it is then given to the one that holds. */
+  isLastingEpoch(epoch: string): boolean {
+    return this.#ofGroup.some(
+      (entry) =>
+        entry.header.kind === 'rotate' &&
+        entry.header.keyId !== undefined &&
+        toHex(entry.header.keyId) === epoch &&
+        this.#groupRuling?.holds(entry) === true,
+    )
   }
 
   #everInGroup(agent: Uint8Array): boolean {

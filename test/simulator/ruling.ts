@@ -86,6 +86,11 @@ export class Ruling {
     return this.#counting.has(toHex(hash))
   }
 
+  /** Whether a rotate of a group holds for who is outside of it: it counts, and the grant by which it was written has not ended since. */
+  holds(rotate: Entry): boolean {
+    return this.counts(rotate) && this.#liveGrants.has(toHex(rotate.header.grant ?? this.#id))
+  }
+
   roleOf(agent: Uint8Array): Role | undefined {
     if (toHex(agent) === this.#owner) return 'owner'
     const held = this.#liveRoles.get(toHex(agent)) ?? []

@@ -289,6 +289,7 @@ function checkClosed(
         (isForGroup(claims) &&
           written.shares.has(toHex(claims.jti)) &&
           written.groupEpoch !== undefined &&
+          access.isLastingEpoch(written.groupEpoch) &&
           !reach.groupEpochs.has(written.groupEpoch)),
     )
     if (!isClosed) continue
