@@ -91,6 +91,8 @@ export class Transfer implements LaneHost {
   readonly #lanes = new Map<string, Lane>()
   readonly #running = new Set<Promise<void>>()
   readonly #answers = new ProviderAnswers()
+  /** Nobody was left whom to ask: that changes when an answer comes, a lane ends or somebody connects, not with each block that is wanted. */
+  #isNobodyLeft = false
   #failure: { readonly error: unknown } | undefined
   #cancelTimer: (() => void) | undefined
   #syncing: Promise<void> = Promise.resolve()
@@ -268,7 +270,7 @@ export class Transfer implements LaneHost {
     }
     signal.addEventListener('abort', leave, { once: true })
     try {
-      this.#pump()
+      this.#pump({ isForWant: true })
       if (this.#lanes.size === 0) this.#giveUp()
       return await promise
     } finally {
@@ -302,11 +304,11 @@ export class Transfer implements LaneHost {
     for (const waiter of want.waiters) waiter.reject(error)
   }
 
-  #pump(): void {
+  #pump({ isForWant = false } = {}): void {
     if (this.#stop.signal.aborted) return
     this.#watch()
     for (const lane of this.#lanes.values()) lane.pump()
-    this.#startLanes()
+    if (!isForWant || !this.#isNobodyLeft || this.#lanes.size === 0) this.#startLanes()
   }
 
   /** Providers that may be asked and are not being asked. */
@@ -317,12 +319,21 @@ export class Transfer implements LaneHost {
     }
   }
 
-  /** Opens lanes while there is more to ask for than lanes that may take it. */
+  /**
+   * Opens lanes while there is more to ask for than lanes that may take it. To find and dial who is not connected takes more than a hundred blocks
+   * do, at others too: it is done for what nobody brings who is asked already.
+   */
   #startLanes(): void {
+    if (this.#lanes.size >= maxFetchProviders && [...this.#lanes.values()].every((lane) => !lane.isIdle)) return
     let open: Want[] | undefined
+    let away: ((key: string) => boolean) | undefined
+    this.#isNobodyLeft = true
     for (const { agent, key } of this.#askable()) {
       if (this.#stop.signal.aborted) break
       open ??= [...this.#wants].filter((want) => want.waiters.size > 0 && (want.lanes.size === 0 || want.isLate))
+      away ??= this.#isBrought(open) ? this.#unconnected() : () => false
+      if (away(key)) continue
+      this.#isNobodyLeft = false
       if (!this.#pool.hasRoom(key) || open.every((want) => want.lackedBy.has(key))) continue
       const lanes = [...this.#lanes.values()]
       if (lanes.length >= maxFetchProviders) {
@@ -334,6 +345,17 @@ export class Transfer implements LaneHost {
       if (lanes.filter((lane) => !lane.isIdle && !lane.isBusy).length > open.length) break
       this.#startLane(agent)
     }
+  }
+
+  /** Whether all of it is likely to come soon from those who have brought something. */
+  #isBrought(open: readonly Want[]): boolean {
+    const bringing = [...this.#lanes.values()].filter((lane) => lane.receivedBlocks > 0)
+    return open.every((want) => !want.isLate && bringing.some((lane) => !want.lackedBy.has(lane.key)))
+  }
+
+  #unconnected(): (key: string) => boolean {
+    const connected = new Set(this.#pool.network.connected().map(toHex))
+    return (key) => !connected.has(key)
   }
 
   #startLane(agent: Uint8Array): void {

@@ -63,6 +63,42 @@ describe('a fetch', () => {
     expect(server.counters.sentBlocks).toBe(origin.blocks.size)
   })
 
+  test('looks for whom to ask when something has changed at those, not for each block', async () => {
+    await using swarm = new TestSwarm()
+    const { server } = swarm.provider('a', content)
+    let looks = 0
+    const providers = () => {
+      looks++
+      return swarm.providers
+    }
+    const { root } = content
+    await using transfer = swarm.transfers.open({ namespace, artifact, root, blocks: swarm.blocks, providers })
+    await swarm.during(transfer.whole())
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+    expect(looks).toBeLessThanOrEqual(2 * server.counters.requests)
+  })
+
+  test('does not dial who is not connected for what somebody brings, and does for what nobody has who is', async () => {
+    await using swarm = new TestSwarm()
+    const held = [...content.blocks].filter(([key]) => key !== content.leaves.at(-1))
+    const { server } = swarm.provider('a', content, new Map(held))
+    await using transfer = swarm.open(content)
+    await swarm.during(transfer.reader.read(content.root.digest))
+    const dialled: number[] = []
+    const far = Array.from({ length: 5 }, (_, at) => {
+      const { peer } = swarm.provider(`far ${at}`, content)
+      swarm.network.disconnect(peer, swarm.reader)
+      return toHex(peer.agent)
+    })
+    const open = swarm.reader.open.bind(swarm.reader)
+    swarm.reader.open = async (agent, protocol, options) => {
+      if (far.includes(toHex(agent))) dialled.push(server.counters.sentBlocks)
+      return await open(agent, protocol, options)
+    }
+    await expect(swarm.during(transfer.whole())).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    expect(dialled).toEqual(far.map(() => held.length))
+  })
+
   test('brings a content that is one leaf', async () => {
     await using swarm = new TestSwarm()
     const small = await makeContent(['small'], 500)
