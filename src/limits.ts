@@ -339,8 +339,9 @@ export const refusalMs = 10 * 60_000
 export const keepConnectedMs = 30_000
 /** Nodes found near by are connected to by themselves while there are fewer connections than this; more are dialled when needed. */
 export const nearConnections = 32
-/** Reservations on a node that is a relay. */
+/** Reservations on a node that is a relay, each held while its agent is connected; and those of strangers among them: the others find room. */
 export const maxRelayReservations = 128
+export const maxStrangerReservations = 96
 /** One relayed connection's life, milliseconds. */
 export const relayedConnectionMs = 30 * 60_000
 /** Bytes of one relayed connection, both ways together. */

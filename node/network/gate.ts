@@ -13,6 +13,7 @@ import {
 } from '../../src/limits.ts'
 import { agentOf } from './agent-peer.ts'
 import type { Penalties } from './penalties.ts'
+import { RelayPlaces } from './relay-places.ts'
 
 const secondMs = 1_000
 const hourMs = 3_600_000
@@ -25,6 +26,7 @@ export class Gate {
   readonly refused = { host: 0, agent: 0, stranger: 0, penalised: 0 }
   /** Whether an agent is no stranger. */
   isKnown: (agent: Uint8Array) => boolean = () => false
+  readonly relayPlaces = new RelayPlaces()
   readonly #penalties: Penalties
   readonly #hosts = new Places(maxConnectionsPerHost)
   readonly #agents = new Places(maxConnectionsPerAgent)
@@ -53,7 +55,8 @@ export class Gate {
       return false
     },
     denyOutboundEncryptedConnection: (peer) => this.#penalised(peer),
-    denyInboundRelayReservation: (peer) => this.#penalised(peer),
+    denyInboundRelayReservation: (peer) =>
+      this.#penalised(peer) || !this.relayPlaces.mayReserve(peer, this.#isStranger(peer)),
     denyOutboundRelayedConnection: (source) => this.#penalised(source) || !this.#relayed.take(source.toString()),
     denyInboundRelayedConnection: (_relay, peer) => this.#penalised(peer),
   }
@@ -93,9 +96,13 @@ export class Gate {
     return true
   }
 
-  #strangersFull(peer: PeerId, connection: MultiaddrConnection): boolean {
+  #isStranger(peer: PeerId): boolean {
     const agent = agentOf(peer)
-    if (agent !== undefined && this.isKnown(agent)) return false
+    return agent === undefined || !this.isKnown(agent)
+  }
+
+  #strangersFull(peer: PeerId, connection: MultiaddrConnection): boolean {
+    if (!this.#isStranger(peer)) return false
     if (this.#strangers.take('', connection)) return false
     this.refused.stranger++
     return true

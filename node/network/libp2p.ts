@@ -4,7 +4,7 @@
  */
 import { noise } from '@chainsafe/libp2p-noise'
 import { autoNAT } from '@libp2p/autonat'
-import { circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
+import { type CircuitRelayService, circuitRelayServer, circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { dcutr } from '@libp2p/dcutr'
 import { type GossipSub, gossipsub } from '@libp2p/gossipsub'
 import { identify, identifyPush } from '@libp2p/identify'
@@ -63,7 +63,7 @@ export type Services = {
   identifyPush: unknown
   dcutr: unknown
   autoNAT?: unknown
-  relay?: unknown
+  relay?: CircuitRelayService
 }
 
 export interface Libp2pParts {
@@ -227,7 +227,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
       own: (components) => new OwnAddresses(components, mode !== 'public'),
     },
   })
-  return await starting.catch((cause: unknown) => {
+  const libp2p = await starting.catch((cause: unknown) => {
     if (!(cause instanceof Error) || cause.name !== 'UnsupportedListenAddressesError') throw cause
     const listen = [...parts.listen]
     throw new ArtifactHubError('INVALID_ARGUMENT', `cannot listen on all of ${listen.join(', ')}`, {
@@ -235,6 +235,9 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
       cause,
     })
   })
+  const { relay } = libp2p.services
+  if (relay !== undefined) parts.gate.relayPlaces.follow(libp2p, relay)
+  return libp2p
 }
 
 /** libp2p's TCP, which would also dial sockets in this machine's file system, whoever names them. */
