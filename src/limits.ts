@@ -257,7 +257,7 @@ export const maxSyncStrangers = 256
 
 /** Connections of one node in all: some hundred peers, and a few MiB of memory each when all are busy. */
 export const maxConnections = 256
-/** Inbound connections of strangers, who have no name and no role here, all together: the others find room, whatever strangers hold. */
+/** Inbound connections of strangers, who have no name, no role and no share here, all together: the others find room, whatever strangers hold. */
 export const maxStrangerConnections = 192
 /** Connections with one agent: two nodes that dial each other at once have two, a direct one beside a relayed one makes three. */
 export const maxConnectionsPerAgent = 4

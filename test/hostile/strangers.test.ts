@@ -1,4 +1,4 @@
-/** Strangers who take all the connections of a node that they can, from many addresses: whoever has a name or a role there is let in all the same. */
+/** Strangers who take all the connections of a node that they can, from many addresses: whoever has a name, a role or a share there is let in all the same. */
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
@@ -56,13 +56,8 @@ async function stranger(localAddress: string): Promise<Libp2p> {
   return libp2p
 }
 
-test('connections of strangers leave room for members and contacts', async () => {
-  const target = await start('target')
-  const [contact, member, other] = [await start('contact'), await start('member'), await start('other')]
-  const ticket = await target.client.agent.ticket()
-  await target.client.agent.add({ name: 'contact', did: contact.did })
-  await target.client.namespace.create({ name: 'shared' })
-  await target.client.namespace.grant({ namespace: 'shared', agent: member.did, role: 'reader' })
+/** Strangers who hold all the connections of a node that strangers may have. */
+async function crowdOut(target: ArtifactHubNode): Promise<Libp2p[]> {
   const address = multiaddr(await tcpAddress(target))
   const addresses = Array.from(
     { length: Math.ceil(maxStrangerConnections / maxConnectionsPerHost) + 1 },
@@ -78,10 +73,46 @@ test('connections of strangers leave room for members and contacts', async () =>
       await Promise.allSettled(crowd.map((one) => one.dial(address, { force: true })))
     expect((await target.status()).refusedConnections.stranger).toBeGreaterThan(0)
   })
-  for (const { client } of [contact, member, other]) await client.agent.add({ name: 'target', ticket })
-  expect(await contact.ping('target')).toBeGreaterThan(0)
-  expect(await member.ping('target')).toBeGreaterThan(0)
-  await expect(other.ping('target')).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+  return crowd
+}
+
+test('connections of strangers leave room for contacts, whoever has a role and whoever shares; not for what waits in the inbox', async () => {
+  const target = await start('target')
+  const { agent, artifact, inbox, group, namespace } = target.client
+  const ticket = await agent.ticket()
+  const [contact, member, fellow] = [await start('contact'), await start('member'), await start('fellow')]
+  await agent.add({ name: 'contact', did: contact.did })
+  await namespace.create({ name: 'shared' })
+  await namespace.grant({ namespace: 'shared', agent: member.did, role: 'reader' })
+  await group.create({ name: 'group' })
+  await group.add({ group: 'group', agents: [fellow.did] })
+  const [follower, former, other] = [await start('follower'), await start('former'), await start('other')]
+  const { id: artifactId } = await artifact.create({ name: 'own', data: new Uint8Array(1) })
+  await artifact.share({ artifactId, withAgents: [follower.did, former.did] })
+  await artifact.unshare({ artifactId, agents: [former.did] })
+  const [sharer, waiting] = [await start('sharer'), await start('waiting')]
+  for (const { client } of [sharer, waiting]) {
+    const { id } = await client.artifact.create({ name: 'theirs', data: new Uint8Array(1) })
+    await client.artifact.share({ artifactId: id, withAgents: [ticket] })
+  }
+  const requests = await eventually(async () => {
+    const found = await inbox.list()
+    expect(found).toHaveLength(2)
+    return found
+  })
+  for (const { id, from } of requests) if (from === sharer.did) await inbox.accept({ id })
+  await Promise.all([sharer.close(), waiting.close()])
+  await eventually(async () => expect(await target.peers()).toMatchObject([{ did: member.did }]))
+
+  const crowd = await crowdOut(target)
+  const arrives = async (node: ArtifactHubNode) => {
+    await node.client.agent.add({ name: 'target', ticket })
+    return await node.ping('target')
+  }
+  for (const node of [contact, member, fellow, follower, await start('sharer')])
+    expect(await arrives(node)).toBeGreaterThan(0)
+  for (const node of [former, other, await start('waiting')])
+    await expect(arrives(node)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
   // Places are given back.
   await Promise.all(crowd.map((one) => one.stop()))
   await eventually(async () => expect(await other.ping('target')).toBeGreaterThan(0))

@@ -115,6 +115,11 @@ export class FollowBook {
     return this.#byName.get(toHex(name))
   }
 
+  /** Whether anything that is kept and has not ended counts as an agent's (hex). */
+  isSender(agent: string): boolean {
+    return this.#senders.has(agent)
+  }
+
   /** Senders (hex) of whom, for want of room, no more is followed. */
   get fullSenders(): string[] {
     return [...this.#senders].flatMap(([sender, { count, namespaces }]) =>

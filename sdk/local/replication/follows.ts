@@ -284,6 +284,11 @@ export class Follows implements ReadRights, FetchRights {
     return { followed: this.#book.size, ended: this.#book.ended.size, fullSenders: this.#book.fullSenders }
   }
 
+  /** Whether anything is followed past a restart that counts as an agent's. */
+  isSender(agent: Uint8Array): boolean {
+    return this.#book.isSender(toHex(agent))
+  }
+
   /** When the last of what is remembered ended: see `LostArtifact`. */
   get lastEndMs(): number {
     return this.#ends.lastEndMs

@@ -199,11 +199,11 @@ export class Replication implements AsyncDisposable {
     return this.#followed.get(toHex(log.id))?.fetching.missing ?? 0
   }
 
-  /** Whether an agent is a contact, or has a role in a namespace that is here. */
+  /** Whether an agent is a contact, or has a role in a namespace or a group that is here. */
   isKnown(agent: Uint8Array): boolean {
     return (
       this.contacts.nameOf(agent) !== undefined ||
-      this.namespaces.all.some(({ log }) => log.roleOf(agent) !== undefined)
+      this.namespaces.everything.some(({ log }) => log.roleOf(agent) !== undefined)
     )
   }
 

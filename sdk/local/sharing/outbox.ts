@@ -19,6 +19,7 @@ import {
 } from '../../../src/limits.ts'
 import type { Namespace, Share } from '../../../src/namespace/index.ts'
 import type { Deliveries } from './deliveries.ts'
+import { Recipients } from './recipients.ts'
 
 /** What the outbox is made of. */
 export interface OutboxOptions {
@@ -89,6 +90,7 @@ export class Outbox {
   /** By id in hex, while there is something that they have not taken. */
   readonly #agents = new Map<string, Target>()
   readonly #groups = new Map<string, Target>()
+  readonly #recipients: Recipients
   readonly #scans = new Map<Namespace, Promise<void>>()
   readonly #queue: Target[] = []
   #busy = 0
@@ -98,6 +100,7 @@ export class Outbox {
 
   constructor(options: OutboxOptions) {
     this.#options = options
+    this.#recipients = new Recipients(options.self)
     this.#stopListening = options.network.onPeer((agent, connected) => {
       if (connected) this.#met(agent)
     })
@@ -178,6 +181,7 @@ export class Outbox {
         for (const [name, one] of all) if (one.log === log) this.#drop(target, name)
       }
     }
+    this.#recipients.forget(log)
     await this.#options.deliveries.forget(log.id, () => true)
   }
 
@@ -191,6 +195,11 @@ export class Outbox {
     const pending = target?.pending.get(toHex(name))
     if (pending !== undefined) return pending.takers.size > 0 ? 'taken' : 'waiting'
     return target?.givenUp.has(toHex(name)) === true ? 'full' : undefined
+  }
+
+  /** Whether this agent shares something with another, who may have taken it long ago. */
+  isRecipient(agent: Uint8Array): boolean {
+    return this.#recipients.has(agent)
   }
 
   /** Who has not taken everything. */
@@ -253,6 +262,7 @@ export class Outbox {
   #admit(log: Namespace, share: Share): Target | undefined {
     const { deliveries, self } = this.#options
     const { claims } = share
+    this.#recipients.add(log, share)
     const [audience] = claims.audience
     const name = capabilityName(claims)
     const isNone = claims.kind !== 'share' || audience === undefined

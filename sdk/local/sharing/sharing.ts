@@ -133,6 +133,11 @@ export class Sharing implements AsyncDisposable {
     return this.#outbox.stateOf(claims)
   }
 
+  /** Whether this agent shares something with another by name, or follows what that one shares: nothing that only waits in the inbox. */
+  isParty(agent: Uint8Array): boolean {
+    return this.#outbox.isRecipient(agent) || this.groups.replication.follows.isSender(agent)
+  }
+
   /** Who has not taken what is shared with them, and what of others is not followed for want of room. */
   get status(): SharingStatus {
     const leftOut = [...this.#leftOut.values()].reduce((sum, count) => sum + count, 0)
