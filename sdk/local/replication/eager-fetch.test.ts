@@ -2,7 +2,6 @@ import { expect, test } from 'vitest'
 import { toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import { maxEagerFetches } from '../../../src/limits.ts'
-import { Quota } from '../../../src/namespace/index.ts'
 import { ManualScheduler } from '../../../test/support/memory-network.ts'
 import { converge, NamespaceNode, TestTime } from '../../../test/support/namespace-nodes.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
@@ -18,9 +17,11 @@ class World {
   tries = 0
   /** Whether content comes only when the test says so. */
   isSlow = false
-  /** Fetches under way, by artifact, and what brings their content. */
-  readonly running = new Map<string, () => void>()
+  /** Fetches under way, by artifact, and what brings their content, or has them fail. */
+  readonly running = new Map<string, (error?: Error) => void>()
   policy: FetchPolicy = { fetch: 'eager' }
+  /** Of the plan. */
+  maxTotalBytes = Infinity
 
   constructor() {
     const time = new TestTime()
@@ -32,24 +33,29 @@ class World {
     await this.owner.create()
     await this.owner.ns.grant({ agent: this.member.id, role: 'reader' })
     await this.member.join(this.owner)
-    const quota = new Quota('enterprise', () => this.member.ns.totals.leafBytes)
+    const { maxTotalBytes } = this
+    const quota = { limits: { maxFileBytes: Infinity, maxTotalBytes } }
     const fetches = {
       open: (_: unknown, { artifact }: FetchTarget, signal: AbortSignal) => {
         this.tries++
         const whole = async () => {
           if (!this.isSlow) throw new ArtifactHubError('UNAVAILABLE', 'nobody has it')
-          const { promise, resolve } = Promise.withResolvers<void>()
-          this.running.set(toHex(artifact), resolve)
-          signal.addEventListener('abort', () => resolve(), { once: true })
-          await promise
-          if (this.running.get(toHex(artifact)) === resolve) this.running.delete(toHex(artifact))
+          const { promise, resolve, reject } = Promise.withResolvers<void>()
+          const end = (error?: Error): void => (error === undefined ? resolve() : reject(error))
+          this.running.set(toHex(artifact), end)
+          signal.addEventListener('abort', () => end(), { once: true })
+          try {
+            await promise
+          } finally {
+            if (this.running.get(toHex(artifact)) === end) this.running.delete(toHex(artifact))
+          }
           signal.throwIfAborted()
         }
         return { whole, [Symbol.asyncDispose]: async () => {} }
       },
     }
     return new EagerFetch({
-      namespace: { log: this.member.ns, quota } as OpenNamespace,
+      namespace: { log: this.member.ns, quota } as unknown as OpenNamespace,
       fetches: fetches as unknown as Fetches,
       scheduler: this.scheduler,
       chance: () => 0.5,
@@ -143,6 +149,35 @@ test.each<[string, FetchPolicy]>([
   expect([fetching.missing, world.running.size, world.tries]).toEqual([2, 2, 6])
   await fetching.close()
   expect([world.running.size, world.scheduler.pending]).toEqual([0, 0])
+})
+
+test('of all contents as many are fetched as the plan has room for, those under way counted, and others in the place of what fails', async () => {
+  const world = new World()
+  world.isSlow = true
+  // Each has 50,000 bytes, and what encrypting adds.
+  world.maxTotalBytes = 110_000
+  const fetching = await world.start()
+  const artifacts = await world.write(maxEagerFetches + 1)
+  const underWay = () => artifacts.map((artifact) => (world.running.has(toHex(artifact)) ? 1 : 0)).join('')
+  const end = async (at: number, error?: Error): Promise<void> => {
+    world.running.get(toHex(artifacts[at] as Uint8Array))?.(error)
+    await world.pass(0)
+  }
+  await world.pass(1_000)
+  expect([underWay(), fetching.missing]).toEqual(['0011', 4])
+  await end(2, new ArtifactHubError('UNAVAILABLE', 'nobody has it'))
+  expect([underWay(), fetching.missing]).toEqual(['0101', 4])
+  await end(3)
+  await world.pass(120_000)
+  expect([underWay(), fetching.missing]).toEqual(['0100', 3])
+  await end(1)
+  await world.pass(120_000)
+  expect([underWay(), fetching.missing]).toEqual(['0000', 2])
+  // What goes leaves its room to another.
+  await world.delete(artifacts.slice(3))
+  await world.pass(1_000)
+  expect([underWay(), fetching.missing]).toEqual(['0010', 2])
+  await fetching.close()
 })
 
 test('of what waits the newest is fetched first', async () => {

@@ -186,9 +186,11 @@ export class EagerFetch {
         continue
       }
       const stop = new AbortController()
-      const done = this.#fetch(missing, stop.signal).finally(() => {
+      const done = this.#fetch(missing, stop.signal).then((isHere) => {
         this.#running.delete(missing)
-        this.#pump()
+        // Its room is free again.
+        if (isHere) this.#pump()
+        else this.#retry()
       })
       this.#running.set(missing, { stop, done })
     }
@@ -196,8 +198,9 @@ export class EagerFetch {
 
   #hasRoomFor(missing: Missing): boolean {
     const { namespace } = this.#options
-    // What is missing is in the totals as well: they are of the log, not of the disk.
-    const heldBytes = namespace.log.totals.leafBytes - this.#missingBytes
+    // What is missing is in the totals as well: they are of the log, not of the disk. What is under way is as good as here.
+    const comingBytes = [...this.#running.keys()].reduce((sum, { root }) => sum + root.storedBytes, 0)
+    const heldBytes = namespace.log.totals.leafBytes - this.#missingBytes + comingBytes
     return this.#isSmall(missing) && heldBytes + missing.root.storedBytes <= namespace.quota.limits.maxTotalBytes
   }
 
@@ -206,18 +209,21 @@ export class EagerFetch {
     return root.sizeBytes <= Math.min(namespace.quota.limits.maxFileBytes, policy().maxBytes ?? Infinity)
   }
 
-  async #fetch(missing: Missing, stop: AbortSignal): Promise<void> {
+  /** Never rejects. @returns whether it is here now */
+  async #fetch(missing: Missing, stop: AbortSignal): Promise<boolean> {
     const { namespace, fetches } = this.#options
     try {
       await using fetch = fetches.open(namespace.log, missing, AbortSignal.any([this.#stop.signal, stop]))
       await fetch.whole()
       this.#forget(missing)
+      return true
     } catch (error) {
       const isLive = this.#isKnown(missing) && (await this.#isLive(missing).catch(() => true))
-      if (this.#stop.signal.aborted || !this.#isKnown(missing)) return
+      if (this.#stop.signal.aborted || !this.#isKnown(missing)) return false
       if (!isLive) this.#forget(missing)
       else if (stop.aborted) this.#enqueue(missing)
       else this.#cool(missing, error)
+      return false
     }
   }
 
