@@ -124,6 +124,8 @@ describe('single artifacts through the CLI', () => {
     const { id: artifactId } = await say<{ id: string }>('info', 'lent.txt')
     await say('group', 'create', 'short-team')
     await using watching = new Staying(bob, ['watch', '--all', ...listen])
+    // Before it is on the network nobody can tell it anything, however long a command stays.
+    await say('ping', 'bob', '--timeout', '2m')
     const told = async () => {
       const { kind, reason } = await watching.until<Told>((one) => one.artifactId === artifactId)
       return [kind, reason]
