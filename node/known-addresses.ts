@@ -18,7 +18,7 @@ interface Row {
 
 interface KnownAddressesInit {
   readonly store: KeyValueStore
-  readonly network: Network
+  readonly network: Pick<Network, 'addAddresses' | 'onLearned'>
   /** Milliseconds since 1970. */
   readonly now: () => number
   readonly logger: Logger | undefined

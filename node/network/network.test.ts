@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -15,6 +15,7 @@ import {
   maxHintBytes,
   maxHintsPerSecond,
   maxHintTopics,
+  maxNewConnectionsPerHost,
   maxStreamsPerProtocol,
   refusalMs,
 } from '../../src/limits.ts'
@@ -373,6 +374,35 @@ describe('connections are bounded', () => {
     expect(most).toBeGreaterThan(maxConnectionsPerHost / 2)
     expect(most).toBeLessThanOrEqual(maxConnectionsPerHost)
   })
+
+  test('from one address in a second', async () => {
+    const { network } = await nodes.start()
+    const port = Number(/tcp\/(\d+)/.exec(network.addresses()[0] ?? '')?.[1])
+    const isAnswered = async (): Promise<boolean> => {
+      const socket = connect(port, '127.0.0.1')
+      socket.on('error', () => {})
+      // What libp2p's begins with, and is answered with.
+      socket.write('\x13/multistream/1.0.0\n')
+      const answered = Promise.withResolvers<boolean>()
+      const ended = Promise.withResolvers<void>()
+      socket.on('data', () => answered.resolve(true))
+      socket.on('close', () => {
+        answered.resolve(false)
+        ended.resolve()
+      })
+      const isLetIn = await answered.promise
+      socket.destroy()
+      await ended.promise
+      return isLetIn
+    }
+    const began = performance.now()
+    let count = 0
+    for (let at = 0; at < 8 * maxNewConnectionsPerHost; at += 1) if (await isAnswered()) count += 1
+    // Seconds begin anywhere.
+    const seconds = Math.ceil((performance.now() - began) / 1_000) + 1
+    expect(count).toBeGreaterThan(0)
+    expect(count).toBeLessThanOrEqual(seconds * maxNewConnectionsPerHost)
+  })
 })
 
 describe('closing', () => {
@@ -436,6 +466,13 @@ describe('starting', () => {
     b.network.onLearned((_, addresses) => learned.push(...addresses))
     await a.network.ping(b.agent)
     await eventually(() => expect(learned).toContain(announced))
+  })
+
+  test('looks for nobody by multicast where it listens on loopback addresses alone', async () => {
+    const sockets = () => process.getActiveResourcesInfo().filter((kind) => kind === 'UDPWrap').length
+    const before = sockets()
+    await nodes.start({ listen: ['/ip4/127.0.0.1/tcp/0', '/ip4/127.0.0.2/tcp/0/ws'] })
+    expect(sockets()).toBe(before)
   })
 
   test('refuses a port that is taken', async () => {

@@ -99,3 +99,23 @@ test('a cursor that watch did not give is refused at the call', async () => {
     expect.objectContaining({ code: 'NOT_FOUND' }),
   )
 })
+
+test('a cursor of another node is NOT_FOUND where the two have something in common: their feeds have an order of their own', async () => {
+  await using nodes = new TestNodes()
+  const { owner, others } = await nodes.team(['reader'])
+  const [reader] = others as [TestNode]
+  const stop = new AbortController()
+  const { signal } = stop
+  const watching = collect(owner.node.client.artifact.watch({ signal }))
+  const { id } = await owner.node.client.artifact.createSnippet({ name: 'one', content: '1' })
+  await eventually(() => expect(watching.seen).toHaveLength(1))
+  await eventually(() => reader.node.client.artifact.get({ artifactId: id }))
+  const cursor = watching.seen[0]?.cursor
+  await failureOf(collect(reader.node.client.artifact.watch({ cursor })).done, 'NOT_FOUND')
+  // Of what else is here it says nothing: that is read from its beginning.
+  await reader.node.client.artifact.createSnippet({ namespace: 'personal', name: 'own', content: 'x' })
+  const own = collect(reader.node.client.artifact.watch({ namespace: 'personal', cursor, signal }))
+  await eventually(() => expect(brief(own.seen)).toEqual([['created', 'own', 1]]))
+  stop.abort(new Error('enough'))
+  for (const { done } of [watching, own]) await expect(done).rejects.toThrow('enough')
+})
