@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
 import { toHex } from '../encoding/index.ts'
-import { blockRefusalMs, maxHoldingMessageBytes, maxHoldingQuestionsOfAgent } from '../limits.ts'
+import { blockRefusalMs, maxHoldingMessageBytes, maxHoldingQuestionsOfAgent, maxHoldingWaitMs } from '../limits.ts'
 import { askHolding, type HeldNamespace, serveHolding } from './holding.ts'
 import { type Holds, holdingProtocol } from './holding-codec.ts'
 import { until } from './transfer.test-helper.ts'
@@ -137,6 +137,18 @@ test('a frame over the limit, or one that is no question, is held against its se
     stream.abort(new Error('done'))
   }
   expect(at.holder.penalties.map(({ misbehaviour }) => misbehaviour)).toEqual(['bad-frame', 'bad-frame', 'bad-frame'])
+})
+
+test('a question that would wait for longer than a minute is held against its sender', async () => {
+  const at = await world()
+  expect(maxHoldingWaitMs).toBe(60_000)
+  const asked = at.ask(maxHoldingWaitMs)
+  await until(() => at.listeners.size === 1)
+  await expect(at.ask(maxHoldingWaitMs + 1)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+  expect(at.holder.penalties.map(({ misbehaviour }) => misbehaviour)).toEqual(['bad-frame'])
+  at.holds = 'all'
+  for (const listener of at.listeners) listener()
+  expect(await asked).toBe('all')
 })
 
 test('more questions than one agent may have open are a flood; the others are answered', async () => {

@@ -4,7 +4,7 @@ import { seededBytes } from '../content/content.test-helper.ts'
 import { sha256, toHex } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
 import { formatDid } from '../identity/index.ts'
-import { laneIdleMs, maxBlockBytes, progressMs } from '../limits.ts'
+import { askAgainMs, laneIdleMs, maxBlockBytes, progressMs } from '../limits.ts'
 import type { BlockRequest } from './frames.ts'
 import {
   type AskedStream,
@@ -236,6 +236,20 @@ describe.each(attacks)('a provider that $what', ({ answer, counter, penalty }) =
     expect(foreignTo(content, swarm)).toEqual([])
     expect(server.counters.sentBytes).toBeLessThanOrEqual(2 * content.root.storedBytes)
   })
+
+  test('is asked again at the next try, but not if it is hostile', async () => {
+    await using swarm = new TestSwarm()
+    start(swarm)
+    await using transfer = swarm.open(content)
+    const asked = async (): Promise<number> => {
+      const failure = await swarm.during(transfer.whole().catch((error) => error))
+      expect(failure.details.asked).toHaveLength(1)
+      return swarm.transfers.counters[counter]
+    }
+    const before = await asked()
+    const isHostile = ['bad-block', 'bad-frame', 'false-claim'].includes(counter)
+    expect((await asked()) > before).toBe(!isHostile)
+  })
 })
 
 test('a provider that lacks everything is told apart from one that is a stranger to us', async () => {
@@ -256,6 +270,32 @@ test('a provider that lacks everything is told apart from one that is a stranger
       .then(() => 'whole'),
   )
   expect(again).toBe('whole')
+})
+
+test('a provider that refused is asked again when it connects anew, while another takes its time', async () => {
+  await using swarm = new TestSwarm()
+  let asked = 0
+  const peer = swarm.impostor('changes its mind', async (stream) => {
+    asked += 1
+    await everyRequest(stream, () => stream.send({ kind: 'refuse', code: 'ACCESS_DENIED', message: 'not now' }))
+  })
+  swarm.impostor('says nothing', (_, signal) => hold(signal))
+  await using transfer = swarm.open(content)
+  const failing = transfer.whole().catch(() => {})
+  const turns = async (): Promise<void> => {
+    for (let turn = 0; turn < 100; turn++) await nextTurn()
+  }
+  await turns()
+  expect(asked).toBe(1)
+  swarm.network.disconnect(peer, swarm.reader)
+  swarm.network.connect(peer, swarm.reader)
+  await turns()
+  // What another is asked for is asked for elsewhere too once it is late.
+  swarm.scheduler.advance(2 * askAgainMs)
+  await turns()
+  expect(asked).toBe(2)
+  await transfer.close()
+  await failing
 })
 
 test('a tree that no content has is the content’s fault and nobody else’s', async () => {

@@ -3,7 +3,7 @@ import { inPieces, MemoryBlocks, seededBytes, testKeys } from '../content/conten
 import { ingestContent, inThreadEngine, readContent } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { blockOpenMs, laneIdleMs } from '../limits.ts'
+import { blockOpenMs, laneIdleMs, maxFetchProviders, progressMs } from '../limits.ts'
 import {
   artifact,
   contentOf,
@@ -230,6 +230,23 @@ describe('a fetch', () => {
     await swarm.during(transfer.whole())
     expect(wrongOf(content, swarm.blocks)).toEqual([])
     expect(servers.every((server) => server.counters.sentBlocks > 0)).toBe(true)
+  })
+
+  test('asks so many providers at once, however many there are and however little they say', async () => {
+    await using swarm = new TestSwarm()
+    for (let at = 0; at < 3 * maxFetchProviders; at++)
+      swarm.impostor(`${at}`, async (_, signal) => await until(() => signal.aborted))
+    await using transfer = swarm.open(content)
+    const failing = transfer.whole().catch(() => {})
+    let most = 0
+    for (let passedMs = 0; passedMs < 2 * progressMs; passedMs += 500) {
+      swarm.scheduler.advance(500)
+      for (let turn = 0; turn < 20; turn++) await nextTurn()
+      most = Math.max(most, transfer.progress.providers.length)
+    }
+    expect(most).toBe(maxFetchProviders)
+    await transfer.close()
+    await failing
   })
 
   test('goes on where it was when it is opened again', async () => {

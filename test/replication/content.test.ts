@@ -208,3 +208,14 @@ test('a node replicates what its tickets name, within the policy’s and the pla
   await namespace.setPlan({ namespace: 'shared', plan: 'pro' })
   await eventually(async () => expect(await holds(huge.id)).toBe('all'))
 })
+
+test('of an artifact’s versions `status` tells of the newest 100', async () => {
+  await using nodes = new TestNodes()
+  const { artifact } = (await nodes.start('alone', { network: 'offline', listen: [] })).node.client
+  const { id: artifactId } = await artifact.create({ name: 'many', data: Buffer.from('1') })
+  for (let version = 2; version <= 102; version += 1)
+    await artifact.update({ artifactId, data: Buffer.from(`${version}`) })
+  const { versions } = await artifact.status({ artifactId })
+  expect(versions.map(({ version }) => version)).toEqual(Array.from({ length: 100 }, (_, at) => 102 - at))
+  expect(versions.every(({ nodes: [own, ...others] }) => own?.holds === 'all' && others.length === 0)).toBe(true)
+})

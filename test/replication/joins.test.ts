@@ -8,7 +8,7 @@ import { eventually } from './nodes.ts'
 
 const hours = 10 * 3_600_000
 
-test('a join that waits ends when its caller gives up, however long it is until the next try, and may begin again', async () => {
+test('a join that waits ends when its caller gives up, however long it is until the next try, and may begin again: a grant ends it at once', async () => {
   await using agents = new LocalAgents()
   const owner = await agents.start()
   const other = await agents.start()
@@ -24,6 +24,8 @@ test('a join that waits ends when its caller gives up, however long it is until 
   stop.abort(new Error('enough'))
   await joining
   const again = other.replication.join(parseTicket(text), waiting)
+  await eventually(() => expect(other.isWaiting({ from: hours / 3, to: hours })).toBe(true))
+  // Whoever is told of the grant does not wait for the next try.
   await owner.client.namespace.grant({ namespace: name, agent: other.client.did, role: 'reader' })
   expect((await again).log.roleOf(other.id)).toBe('reader')
 })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { HoldingAsker, serveHolding } from '../../../src/exchange/index.ts'
 import { AgentKey, formatDid } from '../../../src/identity/index.ts'
-import { maxHoldersAsked, maxHoldingQuestionsOfAgent } from '../../../src/limits.ts'
+import { maxHoldersAsked, maxHoldingQuestionsOfAgent, replicaTimeoutMs } from '../../../src/limits.ts'
 import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../../test/support/memory-network.ts'
 import { NamespaceNode, TestTime } from '../../../test/support/namespace-nodes.ts'
 import type { Found } from '../lookup.ts'
@@ -102,6 +102,19 @@ describe('copies of a write', () => {
     held = true
     const all = await world.scheduler.until(world.confirm(1))
     expect(all?.confirmed).toEqual([formatDid(member.agent)])
+  })
+
+  test('are waited for half a minute if the caller does not say, and those that there are by then are told of', async () => {
+    const world = await new World().start()
+    const member = await world.member('replica', () => true)
+    world.network.connect(world.peer, member)
+    const began = world.scheduler.now()
+    const report = await world.scheduler.until(world.confirm(2))
+    const tookMs = world.scheduler.now() - began
+    expect(report).toEqual({ requested: 2, confirmed: [formatDid(member.agent)] })
+    expect(replicaTimeoutMs).toBe(30_000)
+    expect(tookMs).toBeGreaterThanOrEqual(replicaTimeoutMs)
+    expect(tookMs).toBeLessThan(replicaTimeoutMs + 1_000)
   })
 
   test('are waited for no longer than the caller wants', async () => {
