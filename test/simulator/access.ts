@@ -18,6 +18,8 @@ export class Access {
   readonly #groupRuling: Ruling | undefined
   readonly #ofGroup: readonly Entry[]
   readonly #nowMs: number
+  /** Hashes (hex). */
+  readonly #held: ReadonlySet<string>
 
   /** @param entries of the namespace and @param ofGroup of the group: all that there are */
   constructor(world: World, entries: readonly Entry[], ofGroup: readonly Entry[], nowMs: number) {
@@ -26,6 +28,7 @@ export class Access {
     this.#groupRuling = world.group && new Ruling(world.group, ofGroup)
     this.#ofGroup = ofGroup
     this.#nowMs = nowMs
+    this.#held = new Set(entries.map(({ hash }) => toHex(hash)))
   }
 
   /** By its role. */
@@ -116,8 +119,16 @@ export class Access {
     if (!this.#ruling.isGiven(claims)) return 'ended'
     const ends = claims.expires === undefined ? Number.POSITIVE_INFINITY : claims.expires * 1000
     if (this.#nowMs > ends + clockSkewMs + marginMs) return 'ended'
+    if (this.#isForgotten(claims)) return 'maybe'
     const isNow = this.#nowMs < ends - marginMs && this.#nowMs > claims.notBefore * 1000 - clockSkewMs + marginMs
     return isNow ? 'given' : 'maybe'
+  }
+
+  /** Whether what says of a share went with the one log that had it: providers let its audience in, and nobody gives it keys. */
+  #isForgotten({ jti }: ShareClaims): boolean {
+    const { shareEntries, excused } = this.#world.ledger
+    const entry = shareEntries.get(toHex(jti))
+    return entry !== undefined && excused.has(entry) && !this.#held.has(entry)
   }
 }
 

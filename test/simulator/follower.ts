@@ -58,6 +58,11 @@ export class Follower {
     await this.#next(() => this.#drop())
   }
 
+  /** Drops the log of a member. */
+  async letGo(): Promise<void> {
+    await this.#next(() => this.#run.leave())
+  }
+
   goOn(): void {
     this.#isGivingWay = false
     this.look()

@@ -13,6 +13,7 @@ import { derivedTables, type TableName } from '../../src/namespace/tables.ts'
 import { MemoryBlocks } from '../support/namespace-nodes.ts'
 import type { KnownRemoval } from './ledger.ts'
 import type { Machine, World } from './machine.ts'
+import { checkOwnForks } from './own-forks.ts'
 import { Ruling } from './ruling.ts'
 import { StoreImage } from './simulated-store.ts'
 
@@ -45,6 +46,7 @@ export async function checkEnd(world: World, machines: readonly Machine[]): Prom
   checkNothingLost(world, members, entries)
   checkCounting(world, ns, entries)
   checkAgreement(members)
+  checkOwnForks(world, machines)
   await checkReadable(world, members, entries)
   await checkTables(readers)
   for (const machine of [readers.at(-1), members.find((one) => ns.roleOf(one.id) === 'replica')]) {

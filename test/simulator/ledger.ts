@@ -60,6 +60,8 @@ export class Ledger {
   readonly excluded = new Map<string, ReadonlyMap<string, Omit<KnownRemoval, 'sealings'>>>()
   /** What was shared, by jti (hex). */
   readonly shares = new Map<string, ShareClaims>()
+  /** By jti (hex), the hash (hex) of the entry that says so. */
+  readonly shareEntries = new Map<string, string>()
   /** As `shares`, those that nobody was sent: their author was cut off right after they were durable. Their keys are out all the same. */
   readonly unsent = new Map<string, ShareClaims>()
   /** Entries that take shares back, by jti (hex). */

@@ -3,7 +3,7 @@ import type { ReplicatedLog } from '../../src/exchange/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { maxClockAheadMs } from '../../src/limits.ts'
 import type { Entry } from '../../src/log/index.ts'
-import { type Namespace, NamespaceKeys } from '../../src/namespace/index.ts'
+import { type Namespace, NamespaceKeys, putPartial } from '../../src/namespace/index.ts'
 import type { Chance } from './chance.ts'
 import { bytesOf, type Ledger } from './ledger.ts'
 import type { Mail } from './mail.ts'
@@ -24,6 +24,8 @@ export interface World {
   /** What happened in the group. */
   readonly groupLedger: Ledger
   readonly hasShares: boolean
+  /** Whether the group may have a role in the namespace. */
+  readonly hasGroupRoles: boolean
   /** The group that artifacts are shared with, once it is made. */
   group: Uint8Array | undefined
   readonly machines: readonly Machine[]
@@ -60,6 +62,8 @@ export class Machine {
   run: Run | undefined
   /** Whether its node goes on asking for what it has no right to any more, with all that it ever had in hand. */
   isStubborn = false
+  /** Whether its user left the namespace: its node joins it on nobody's word. */
+  hasLeft = false
   /** By jti (hex), what was shared with its agent. */
   readonly mail = new Map<string, Mail>()
   #latestMs = 0
@@ -111,14 +115,43 @@ export class Machine {
     this.run?.follower.look()
   }
 
-  /** What it told of and has dropped, with the log that it was in, need not be held by anybody. */
-  excuse(): void {
-    const { ledger, id, machines } = this.world
-    for (const [hash, told] of ledger.told) {
-      const key = new NamespaceKeys(id as Uint8Array).key('places', bytesOf(hash))
-      const isHeld = machines.some((one) => one.isHonest && one.image.get(key) !== undefined)
-      if (told.machine === this && !isHeld) ledger.excused.add(hash)
+  /**
+   * What is about to go from its disk, for that is replaced or the log is dropped, and nobody else has, need not be held by anybody. Who follows single
+   * artifacts serves nobody.
+   */
+  excuse(next?: StoreImage): void {
+    const { ledger, machines } = this.world
+    const id = this.world.id as Uint8Array
+    const others = machines
+      .filter((one) => one !== this && one.isHonest && one.image.get(putPartial(id).key) === undefined)
+      .map(({ image }) => image)
+    const kept = next === undefined ? others : [...others, next]
+    for (const hash of ledger.told.keys()) {
+      const key = new NamespaceKeys(id).key('places', bytesOf(hash))
+      const isHere = this.image.get(key) !== undefined
+      if (isHere && !kept.some((image) => image.get(key) !== undefined)) ledger.excused.add(hash)
     }
+  }
+
+  /** Whether it alone has something that was excused: its log says what no other does. */
+  get knowsMore(): boolean {
+    const { ledger, id, machines } = this.world
+    const [owner] = machines as [Machine]
+    return [...ledger.excused].some((hash) => {
+      const key = new NamespaceKeys(id as Uint8Array).key('places', bytesOf(hash))
+      return this.image.get(key) !== undefined && owner.image.get(key) === undefined
+    })
+  }
+
+  /** Drops the namespace, as its user says, until `comeBack`. */
+  leave(): void {
+    this.hasLeft = true
+    void this.run?.follower.letGo()
+  }
+
+  async comeBack(): Promise<void> {
+    this.hasLeft = false
+    await this.run?.join()
   }
 
   /** Starts a node, unless one runs. */
@@ -152,6 +185,7 @@ export class Machine {
   /** Puts an older copy of the disk back, as from a backup; the node that starts on it notices. */
   restore(image: StoreImage): void {
     this.kill()
+    this.excuse(image)
     this.image = image
     this.incarnation = undefined
   }

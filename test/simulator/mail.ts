@@ -23,6 +23,7 @@ export function postShares(machine: Machine, ns: Namespace, artifacts: Iterable<
         const { capability } = decodeEnvelope(bytes)
         if (world.ledger.shares.has(toHex(capability.claims.jti))) continue
         world.ledger.shares.set(toHex(capability.claims.jti), capability.claims)
+        world.ledger.shareEntries.set(toHex(capability.claims.jti), toHex(share.entry))
         world.time.setTimer(machine.chance.between(0, mailMs), () => {
           const others = [...ns.memberAgents()]
           const peers = [machine.id, capability.claims.issuer, machine.chance.pick(others), machine.chance.pick(others)]

@@ -14,6 +14,7 @@ import {
 import { MemoryBlocks } from '../support/namespace-nodes.ts'
 import { Follower } from './follower.ts'
 import { GroupNews } from './group-news.ts'
+import { GroupRoles } from './group-roles.ts'
 import type { Machine } from './machine.ts'
 import { postShares } from './mail.ts'
 import type { Endpoint } from './simulated-network.ts'
@@ -43,6 +44,7 @@ export class Run {
   readonly env: NamespaceEnvironment
   readonly follower: Follower
   readonly news: GroupNews
+  readonly roles: GroupRoles
   readonly #joining = new Set<string>()
   #isStarting = true
   /** The namespace, of a member. */
@@ -89,6 +91,7 @@ export class Run {
     })
     this.follower = new Follower(this)
     this.news = new GroupNews(this)
+    this.roles = new GroupRoles(this)
   }
 
   /** Opens what is on the disk; else waits to be invited. */
@@ -122,8 +125,10 @@ export class Run {
       if (!isGroup && written.length > 0) postShares(this.machine, log, shared)
       if (authChanged || keysGained) this.follower.look()
       if (isGroup && authChanged) this.news.record()
+      if (authChanged) this.roles.look()
     })
     this.replicator.follow(this.machine.disguise?.(log) ?? log)
+    this.roles.look()
   }
 
   /** Drops the namespace of which this agent is no member any more. */
@@ -133,8 +138,15 @@ export class Run {
     this.ns = undefined
     await this.replicator.unfollow(ns.id)
     await ns.close()
-    await this.#forget(ns.id)
     this.machine.excuse()
+    await this.#forget(ns.id)
+  }
+
+  /** Joins the namespace by whoever is connected. */
+  async join(): Promise<void> {
+    const { world, chance } = this.machine
+    const from = chance.pick(this.endpoint.connected())
+    if (from !== undefined && world.id !== undefined) await this.#join(world.id, from)
   }
 
   async end(): Promise<void> {
@@ -156,7 +168,7 @@ export class Run {
   async #join(id: Uint8Array, from: Uint8Array): Promise<void> {
     const { world } = this.machine
     const isGroup = world.group !== undefined && equalBytes(id, world.group)
-    if (!isGroup && (world.id === undefined || !equalBytes(id, world.id))) return
+    if (!isGroup && (world.id === undefined || !equalBytes(id, world.id) || this.machine.hasLeft)) return
     const isHere = (isGroup ? this.group : this.ns) !== undefined
     if (this.#isStarting || isHere || this.#joining.has(toHex(id)) || !this.power.on) return
     this.#joining.add(toHex(id))
@@ -182,6 +194,7 @@ export class Run {
     if (joined !== undefined && joined.roleOf(this.machine.id) !== undefined) this.follow(joined)
     else if (joined !== undefined) {
       await joined.close()
+      if (!isGroup) this.machine.excuse()
       await this.#forget(id)
     }
     this.#joining.delete(toHex(id))

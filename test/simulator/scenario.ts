@@ -3,6 +3,7 @@ import { rankOf } from '../../src/membership/index.ts'
 import { Namespace } from '../../src/namespace/index.ts'
 import { Chance } from './chance.ts'
 import { create, listed, remove, update } from './deeds.ts'
+import { checkGroupRoles } from './group-roles.ts'
 import { disguised, lie } from './hostile.ts'
 import { behindIn } from './in-step.ts'
 import { checkEnd, checkRebuilt, membersOf } from './invariants.ts'
@@ -10,7 +11,7 @@ import { Ledger } from './ledger.ts'
 import { Machine, SimulatedAgent, type World } from './machine.ts'
 import type { Run } from './run.ts'
 import { checkSharing, type SharingTally } from './sharing-invariants.ts'
-import { type SharingDeed, SharingStory, sharingWeights } from './sharing-story.ts'
+import { groupRoleWeights, type SharingDeed, SharingStory, sharingWeights } from './sharing-story.ts'
 import { fine, SimulatedNetwork, type Weather } from './simulated-network.ts'
 import type { StoreImage } from './simulated-store.ts'
 import { VirtualTime } from './virtual-time.ts'
@@ -26,6 +27,8 @@ export interface ScenarioOptions {
   readonly crashAtBoundary?: number
   /** With agents who are no members and follow what is shared with them, and a group. */
   readonly sharing?: boolean
+  /** Members leave and come back, and with `sharing` the group has a role in the namespace at times. */
+  readonly comings?: boolean
   /** Things done. By default the seed says. */
   readonly steps?: number
 }
@@ -45,7 +48,7 @@ export interface ScenarioOutcome {
 const hour = 3_600_000
 const maxFairSkewMs = 20_000
 
-const writing: readonly string[] = ['create', 'update', 'delete', 'drop', 'share', 'unshare', 'shareGroup']
+const writing: readonly string[] = ['leave', 'create', 'update', 'delete', 'drop', 'share', 'unshare', 'shareGroup']
 
 /** What happens next, and how often of 100. */
 const weights = {
@@ -70,7 +73,10 @@ const weights = {
   rebuild: 1,
 }
 
-type Deed = keyof typeof weights | SharingDeed
+/** As `weights`, with `comings`. */
+const comingWeights = { leave: 14 }
+
+type Deed = keyof typeof weights | keyof typeof comingWeights | SharingDeed
 
 /** Plays what a seed says, ends with a day on which nothing goes wrong, and checks what must then be true. @throws with the seed and what happened */
 export async function play(options: ScenarioOptions): Promise<ScenarioOutcome> {
@@ -123,6 +129,7 @@ class Scenario {
       id: undefined,
       group: undefined,
       hasShares: options.sharing === true,
+      hasGroupRoles: options.comings === true && options.sharing === true,
       machines: this.#machines,
     }
     if (!this.world.hasShares) return
@@ -166,6 +173,7 @@ class Scenario {
     const last = await this.#sharing.writeAll(this.#machines)
     await this.#quiet()
     await checkEnd(this.world, this.#machines)
+    if (this.world.hasGroupRoles) this.#counts.byGroup = await checkGroupRoles(this.world, this.#machines)
     return await checkSharing(this.world, this.#machines, last)
   }
 
@@ -310,12 +318,18 @@ class Scenario {
       case 'rebuild':
         if (machine.isHonest) void this.#do(machine, (ns) => checkRebuilt(machine, ns))
         return
+      case 'leave':
+        // The owner is whom the others are held against.
+        if (machine === this.#machines[0] || machine.ns === undefined || !machine.isHonest || machine.hasLeft) return
+        void this.#leave(machine)
+        return
       case 'share':
       case 'unshare':
       case 'shareGroup':
       case 'addToGroup':
       case 'removeFromGroup':
       case 'rotateGroup':
+      case 'giveGroupRole':
         void this.#sharing?.play(kind, machine)
         return
       default:
@@ -323,9 +337,31 @@ class Scenario {
     }
   }
 
+  /** Writes something, with nobody connected at times, leaves, and comes back some time later to write on. */
+  async #leave(machine: Machine): Promise<void> {
+    const { network } = this.world
+    const [awayMs, isAlone] = [this.#chance.between(500, 15_000), this.#chance.is(0.5)]
+    if (isAlone) network.split((endpoint) => (endpoint === machine.run?.endpoint ? 1 : 0))
+    const write = async (ns: Namespace) => await create(machine, ns, `text ${++this.#texts} of ${machine.name}`)
+    await this.#do(machine, write)
+    this.#tell(`${machine.name}: leaves`)
+    machine.leave()
+    this.#time.setTimer(awayMs, async () => {
+      if (isAlone) network.heal()
+      await machine.comeBack()
+      await this.#do(machine, write)
+    })
+  }
+
   #nextDeed(): Deed {
-    if (this.#sharing === undefined) return this.#chance.weighted(weights)
-    return this.#chance.weighted({ ...weights, ...sharingWeights })
+    const { comings } = this.#options
+    const all = {
+      ...weights,
+      ...(this.#sharing && sharingWeights),
+      ...(comings && comingWeights),
+      ...(comings && this.#sharing && groupRoleWeights),
+    }
+    return this.#chance.weighted(all as Record<Deed, number>)
   }
 
   /** Machines whose agents may do a thing as far as they know, most of the time. */
@@ -333,7 +369,7 @@ class Scenario {
     if (kind === 'lie') return this.#machines.filter(({ isHonest }) => !isHonest)
     if (kind === 'addToGroup' || kind === 'removeFromGroup' || kind === 'rotateGroup')
       return this.#machines.filter(({ run, id }) => ['owner', 'admin'].includes(run?.group?.roleOf(id) ?? ''))
-    const ranked = (['grant', 'revoke', 'rotate', 'adopt'] as string[]).includes(kind) ? 2 : 1
+    const ranked = (['grant', 'revoke', 'rotate', 'adopt', 'giveGroupRole'] as string[]).includes(kind) ? 2 : 1
     const isWrite = ranked === 2 || writing.includes(kind)
     if (!isWrite || this.#chance.is(0.1)) return this.#machines
     return this.#machines.filter(({ ns, id }) => {
@@ -404,7 +440,6 @@ class Scenario {
     this.#tell(`${machine.name}: an older copy of its disk is put back`)
     this.#backups.delete(machine)
     machine.restore(image)
-    machine.excuse()
     machine.start()
   }
 

@@ -57,6 +57,8 @@ export async function checkSharing(
       machine.isStubborn ||
       evidence.access.isMember(machine.id) ||
       isMistaken(machine, evidence.ns) ||
+      // Who left, or put an older disk back, had told it alone: it goes by a removal that nobody else knows of.
+      machine.knowsMore ||
       apart.includes(machine)
     )
       continue

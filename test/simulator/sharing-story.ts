@@ -17,7 +17,9 @@ export const sharingWeights = {
   removeFromGroup: 9,
   rotateGroup: 2,
 }
-export type SharingDeed = Exclude<keyof typeof sharingWeights, 'create' | 'update'>
+/** As `sharingWeights`, when the group may have a role in the namespace. */
+export const groupRoleWeights = { giveGroupRole: 8 }
+export type SharingDeed = Exclude<keyof typeof sharingWeights, 'create' | 'update'> | keyof typeof groupRoleWeights
 
 /** What the scenario lends. */
 interface Stage {
@@ -78,6 +80,13 @@ export class SharingStory {
           return tell(`${name} ${nameOf(gone)}`)
         }
         tell(`${name} ${kind === 'rotateGroup' ? '' : nameOf(member)}`)
+      })
+      return
+    }
+    if (kind === 'giveGroupRole') {
+      const given = draw < 0.3 ? 'none' : draw < 0.7 ? 'writer' : draw < 0.9 ? 'reader' : 'replica'
+      await act(run?.ns, run, async () => {
+        if (await run?.roles.give(given)) tell(`${name} ${given}`)
       })
       return
     }

@@ -59,6 +59,21 @@ test('so it is when much more happens', async () => {
   for (const seed of rememberedLarge) await play({ seed, sharing: true, steps: 120 })
 }, 600_000)
 
+/*
+ * With members who join again under the incarnation that they left with, 8 failed first (an agent forked its own chain), and 26, 37, 43; with nobody
+ * whose role by way of the group is taken away once they are removed from it, 1, 2, 4, 12 and 22.
+ */
+const withComings = [2, 8, 22, 37]
+
+test('so it is when members leave and come back, and the group has a role in the namespace', async () => {
+  const sums: Record<string, number> = {}
+  for (const seed of withComings) {
+    const { counts } = await play({ seed, sharing: true, comings: true })
+    for (const [what, times] of Object.entries(counts)) sums[what] = (sums[what] ?? 0) + times
+  }
+  for (const what of ['leaves', 'giveGroupRole', 'byGroup']) expect(sums[what], what).toBeGreaterThan(0)
+}, 600_000)
+
 test('a group whose epochs are more than are written down has nothing sealed to those that are over', async () => {
   const { counts } = await play({ seed: 300_009, sharing: true, steps: 120 })
   expect((counts.rotateGroup ?? 0) + (counts.removeFromGroup ?? 0)).toBeGreaterThan(8)
