@@ -181,6 +181,10 @@ export interface EndedStatus {
   /** DID of who took the role away. */
   readonly by: string | undefined
   readonly at: Date
+  /** What is kept of it, out of reach: packs and entries. */
+  readonly diskBytes: number
+  /** Whether it stays until somebody here leaves it, for this agent had it by name and wrote in it; else `gc` removes it after the grace period. */
+  readonly isKept: boolean
 }
 
 /** What a node has on the word of others: groups that contacts added it to, namespaces that members of its groups wrote into their logs. */

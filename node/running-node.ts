@@ -74,9 +74,9 @@ export class RunningNode implements ArtifactHubNode {
 
   async status(options: { signal?: AbortSignal | undefined } = {}): Promise<NodeStatus> {
     const { did, dataDir } = this
-    const { network, replication, groups, sharing, calls } = this.#init
+    const { network, replication, groups, sharing, packs, calls } = this.#init
     return await calls.run(checked('status', nodeShapes.nothing, options), ({ signal }) =>
-      nodeStatus({ did, dataDir, startedAt: this.#startedAt, network, replication, groups, sharing }, signal),
+      nodeStatus({ did, dataDir, startedAt: this.#startedAt, network, replication, groups, sharing, packs }, signal),
     )
   }
 
@@ -148,7 +148,7 @@ export class RunningNode implements ArtifactHubNode {
     const rows: DiskUsage[] = []
     for (const { row, log } of [...namespaces.everything, ...namespaces.ended.map((one) => one.namespace)]) {
       signal?.throwIfAborted()
-      const { diskBytes: packBytes, deadBytes, blocks } = await (await packs.namespace(log.idText)).usage()
+      const { diskBytes: packBytes, deadBytes, blocks } = await (await packs.namespace(log.folder)).usage()
       rows.push({
         namespace: log.idText,
         name: row.name,

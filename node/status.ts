@@ -1,8 +1,16 @@
-import type { EndedLog, Groups, OpenNamespace, Replication, Sharing } from '../sdk/local/index.ts'
+import {
+  type EndedLog,
+  type Groups,
+  isForPerson,
+  type OpenNamespace,
+  type Replication,
+  type Sharing,
+} from '../sdk/local/index.ts'
 import { formatArtifactId, formatGroupId, formatNamespaceId, toHex } from '../src/encoding/index.ts'
 import { formatDid } from '../src/identity/index.ts'
 import { maxLogsByAgent, maxLogsByGroup, maxLogsByOthers } from '../src/limits.ts'
 import { chainIdOf } from '../src/namespace/index.ts'
+import type { PackStore } from './disk/index.ts'
 import type { Network } from './network/index.ts'
 import type {
   EndedStatus,
@@ -30,6 +38,7 @@ export async function nodeStatus(
     readonly startedAt: Date
     readonly groups: Groups
     readonly sharing: Sharing
+    readonly packs: PackStore
   },
   signal: AbortSignal | undefined,
 ): Promise<NodeStatus> {
@@ -47,7 +56,7 @@ export async function nodeStatus(
       replication.namespaces.all.map((namespace) => namespaceStatus(replication, namespace)),
     ),
     groups: await Promise.all(replication.namespaces.groups.map((group) => logStatus(replication, group))),
-    ended: replication.namespaces.ended.map(endedStatus),
+    ended: await Promise.all(replication.namespaces.ended.map((ended) => endedStatus(node.packs, ended))),
     vouched: vouchedStatus(groups),
     peers: await peersOf(node, signal),
     transfers: transfersOf(replication),
@@ -143,10 +152,31 @@ function removalOf({ log }: OpenNamespace): LogStatus['removed'] {
   return ending && { role: ending.role, by: formatDid(ending.author), at: new Date(ending.clock.wallMs) }
 }
 
-function endedStatus({ namespace: { row, log }, ending }: EndedLog): EndedStatus {
+async function endedStatus(packs: PackStore, { namespace, ending }: EndedLog): Promise<EndedStatus> {
+  const { row, log } = namespace
   const id = row.kind === 'group' ? formatGroupId(row.id) : log.idText
   const by = ending.by && formatDid(ending.by)
-  return { kind: row.kind, id, name: row.name, reason: ending.reason, by, at: new Date(ending.atMs) }
+  return {
+    kind: row.kind,
+    id,
+    name: row.name,
+    reason: ending.reason,
+    by,
+    at: new Date(ending.atMs),
+    diskBytes: (await packBytes(packs, log)) + log.totals.entryBytes,
+    isKept: await isForPerson(namespace),
+  }
+}
+
+async function packBytes(packs: PackStore, log: OpenNamespace['log']): Promise<number> {
+  // Once it is closed its folder goes, and is not to be made again.
+  if (log.closed) return 0
+  try {
+    return (await (await packs.namespace(log.folder)).usage()).diskBytes
+  } catch (error) {
+    if (!log.closed) throw error
+    return 0
+  }
 }
 
 function vouchedStatus({ vouched }: Groups): VouchedStatus {

@@ -374,6 +374,8 @@ export const holderTurnMs = 5_000
 export const maxEagerFetches = 3
 /** Waits of an eager fetch that failed, and of a node that waits to be granted a role, milliseconds: doubled from the first to the last. */
 export const retryBackoffMs = { from: 1_000, to: 60_000 }
+/** From one try to come back to a namespace, which somebody says this agent is in again, to the next, milliseconds: doubled from the first to the last. */
+export const returnPauseMs = { from: 250, to: 5_000 }
 /** From one try to join a namespace to the next that news bring about, milliseconds: doubled from the first to the last. */
 export const joinPauseMs = { from: 50, to: 1_000 }
 /** Questions about groups that are open at a node, of one agent and in all: each may hold a proof, so 4 MiB. */

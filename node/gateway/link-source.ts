@@ -7,7 +7,7 @@ import type { ContentSource, LinkContent } from './content-source.ts'
 import { ForeignContents } from './foreign-contents.ts'
 import { ForeignView } from './foreign-view.ts'
 import { OwnContents } from './own-contents.ts'
-import { OwnView } from './own-view.ts'
+import { OwnView, revoked } from './own-view.ts'
 
 interface LinkSourceOptions {
   readonly replication: Replication
@@ -52,6 +52,9 @@ export class LinkSource implements ContentSource, AsyncDisposable {
     const namespace = namespaces.all.find(({ log }) => equalBytes(log.id, claims.namespace))
     this.#requireServed(claims, namespace)
     if (namespace === undefined) {
+      // What this node knows by itself nobody has to be asked for.
+      const ended = namespaces.findEnded(claims.namespace)?.namespace.log
+      if (ended?.membership.refusalOf(claims) !== undefined) throw revoked()
       const log = await this.#foreignView.logOf(link, signal)
       if (pinned === undefined) return await this.#foreignContents.latest(link, log)
       return this.#foreignContents.pinned(link, log, pinned, this.#keyOf(claims))

@@ -39,7 +39,7 @@ export class OwnContents {
       if (await log.catalog.hasEnded(claims.artifact, place)) throw notFound()
     }
     const { artifact, issuer, name, contentType } = claims as LinkClaims & { name: string; contentType: string }
-    const target = { artifact, root, author: issuer }
+    const target = { artifact, root, author: issuer, isByLink: true }
     const open = (signal: AbortSignal) => this.#env.fetches.open(log, target, signal)
     return { root, encryptionKey, sha256, name, contentType, open }
   }
@@ -57,7 +57,7 @@ export class OwnContents {
       sha256: state.sha256,
       name: claims.name ?? linkNameOf(state.name),
       contentType: claims.contentType ?? state.contentType,
-      open: (signal) => this.#env.fetches.open(log, { artifact, root, author }, signal),
+      open: (signal) => this.#env.fetches.open(log, { artifact, root, author, isByLink: true }, signal),
     }
   }
 

@@ -9,9 +9,7 @@ import {
   clearDerived,
   compareDerived,
   deriveFromLog,
-  keySpaces,
   type LogFinding,
-  NamespaceKeys,
   recordDamage,
   replaceDerived,
 } from '../../src/namespace/index.ts'
@@ -50,7 +48,7 @@ async function checkNamespace(
 ): Promise<CheckReport | undefined> {
   // Asked for in the step that sees it open, its packs are those that are open: no folder is made again.
   if (namespace.log.closed) return undefined
-  const blocks = context.packs.namespace(namespace.log.idText)
+  const blocks = context.packs.namespace(namespace.log.folder)
   try {
     const report = await new NamespaceCheck(context, namespace, await blocks, options).run()
     return namespace.log.closed ? undefined : report
@@ -113,7 +111,7 @@ class NamespaceCheck {
     this.#namespace = namespace
     this.#blocks = blocks
     this.#options = options
-    this.#directory = join(context.dataDir, 'quarantine', namespace.log.idText)
+    this.#directory = join(context.dataDir, 'quarantine', namespace.log.folder)
   }
 
   async run(): Promise<CheckReport> {
@@ -176,7 +174,7 @@ class NamespaceCheck {
   async #checkLog(): Promise<void> {
     const { log } = this.#namespace
     const { repair = false, signal, onProgress } = this.#options
-    const scratch = new NamespaceKeys(log.id, keySpaces.scratch)
+    const { scratch } = log.keys
     const progress = (done: number, total: number) => onProgress?.({ step: 'log', done, total })
     try {
       // Left by a check that was cut off.

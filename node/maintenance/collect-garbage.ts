@@ -31,7 +31,7 @@ export async function collectGarbage(
     signal?.throwIfAborted()
     // Deleted meanwhile. Asked for in this step, its packs are those that are open: no folder is made again.
     if (namespace.log.closed) continue
-    const blocks = packs.namespace(namespace.log.idText)
+    const blocks = packs.namespace(namespace.log.folder)
     try {
       await collectFrom(namespace, await blocks, report, { before, logger, signal })
     } catch (error) {

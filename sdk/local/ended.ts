@@ -10,7 +10,7 @@ const maxRowBytes = 256
 
 const reasons = ['REMOVED', 'GROUP'] as const
 
-/** Why a group, or a namespace that this agent had by way of one, is not here any more. */
+/** Why a group or a namespace is out of reach. */
 export interface Ending {
   /** `REMOVED`: its role was taken away. `GROUP`: it had one by way of a group alone, and is in that no more. */
   readonly reason: (typeof reasons)[number]
@@ -42,6 +42,15 @@ export function putEnded(id: Uint8Array, { reason, by, atMs, learnedMs }: Ending
 /** The change that forgets it. */
 export function deleteEnded(id: Uint8Array): KeyValueChange {
   return { type: 'del', key: endedKey(id) }
+}
+
+/**
+ * Whether only a person removes a log that ended, and no `gc`: this agent had it by name and wrote in it. What nobody else has fetched of that is nowhere else,
+ * and who took the role away may think better of it.
+ */
+export async function isForPerson({ row, log }: OpenNamespace): Promise<boolean> {
+  const isByName = log.membership.everGrantedTo(log.env.agent.publicKey).some(({ via }) => via === undefined)
+  return row.kind === 'namespace' && isByName && (await log.hasOwnWrites())
 }
 
 /** What is said of a log that ended. */

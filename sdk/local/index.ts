@@ -1,7 +1,7 @@
 /** The Client over this process's own namespaces. Needs Node; programs in a browser take the types and errors of `sdk/index.ts`. */
 
 export { checked } from './arguments.ts'
-export type { EndedLog } from './ended.ts'
+export { type EndedLog, isForPerson } from './ended.ts'
 export type { LocalEnvironment, LocalFiles, SourceFile, TargetFile } from './environment.ts'
 export { Groups } from './groups/groups.ts'
 export { Links } from './links/links.ts'

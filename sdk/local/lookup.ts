@@ -12,7 +12,7 @@ export interface Found {
   readonly record: VersionRecord
 }
 
-/** Finds a version by artifact id, in everything that this node may read. @throws NOT_FOUND, INVALID_ARGUMENT */
+/** Finds a version by artifact id, in everything that this node may read. @throws NOT_FOUND, INVALID_ARGUMENT, ACCESS_DENIED, UNAVAILABLE */
 export async function findById(
   namespaces: LocalNamespaces,
   options: { artifactId: string; namespace?: string | undefined; version?: VersionRef | undefined },
@@ -34,10 +34,16 @@ export async function findById(
   throw noSuchVersion(artifact, undefined)
 }
 
-/** @throws ACCESS_DENIED for an artifact of a namespace that this agent is in no more */
-async function checkNotEnded({ ended }: LocalNamespaces, artifact: Uint8Array): Promise<void> {
+/**
+ * @throws ACCESS_DENIED for an artifact of a namespace that this agent is in no more; UNAVAILABLE when it is shared with it besides, and is to come from those who
+ *   have it
+ */
+async function checkNotEnded({ ended, rights }: LocalNamespaces, artifact: Uint8Array): Promise<void> {
   for (const one of ended) {
-    if ((await one.namespace.log.catalog.get(artifact)) !== undefined) throw endedError(one)
+    if ((await one.namespace.log.catalog.get(artifact)) === undefined) continue
+    if (rights?.isReadable(artifact) !== true) throw endedError(one)
+    const message = `artifact ${formatArtifactId(artifact)} is shared with this agent, and nobody has given it yet`
+    throw new ArtifactHubError('UNAVAILABLE', message, { details: { artifactId: formatArtifactId(artifact) } })
   }
 }
 

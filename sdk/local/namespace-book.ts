@@ -143,9 +143,14 @@ export class NamespaceBook {
     return this.opened.has(formatNamespaceId(id))
   }
 
+  /** The log of that id (32 bytes), if it ended. */
+  findEnded(id: Uint8Array): EndedLog | undefined {
+    return this.endings.get(formatNamespaceId(id))
+  }
+
   /** What a log that ended was ended by; `undefined` for any other. */
   endingOf(id: Uint8Array): Ending | undefined {
-    return this.endings.get(formatNamespaceId(id))?.ending
+    return this.findEnded(id)?.ending
   }
 
   /** @throws ALREADY_EXISTS when this node has that log, or another one of that kind and name */

@@ -3,26 +3,24 @@ import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
 import { decodeEntry } from '../../src/log/index.ts'
 import {
-  FollowedArtifacts,
+  folderOf,
   forgetNamespace,
-  forgetPartial,
   type LogKind,
   loadCurrentNamespace,
   loadNamespaceRows,
-  loadPartials,
   loadRemovals,
   Namespace,
   type NamespaceRow,
   putCurrentNamespace,
   putNamespaceRow,
-  putPartial,
   Quota,
   removeRows,
 } from '../../src/namespace/index.ts'
 import type { KeyValueChange } from '../../src/storage/index.ts'
-import { deleteEnded, type Ending, endedError, loadEnding, putEnded } from './ended.ts'
+import { deleteEnded, type Ending, endedError, isForPerson, loadEnding, putEnded } from './ended.ts'
 import type { LocalEnvironment } from './environment.ts'
 import { NamespaceBook, type NewLog, type OpenNamespace } from './namespace-book.ts'
+import { makePartial, openPartials, removePartial } from './partial-logs.ts'
 import { deleteSettings } from './replication/rows.ts'
 
 /** What capabilities let this agent read in namespaces that it is no member of. */
@@ -32,6 +30,8 @@ export interface ReadRights {
    * knows nothing of.
    */
   refusalOf(artifact: Uint8Array): string | undefined
+  /** Whether something lets this agent read an artifact (20 bytes), be it here or not. */
+  isReadable(artifact: Uint8Array): boolean
 }
 
 const personalName = 'personal'
@@ -63,13 +63,11 @@ export class LocalNamespaces extends NamespaceBook {
     const namespaces = new LocalNamespaces(env)
     for (const id of await loadRemovals(env.store)) await namespaces.#remove(id)
     for (const row of await loadNamespaceRows(env.store)) await namespaces.#restore(row)
-    for (const id of await loadPartials(env.store)) {
-      const artifacts = new FollowedArtifacts()
-      // Which artifacts: whoever keeps the capabilities says so before anything is received.
-      const idText = formatNamespaceId(id)
-      if (!namespaces.opened.has(idText) && !namespaces.endings.has(idText))
-        namespaces.#addPartial(await Namespace.open(env, id, artifacts))
-    }
+    const kept = [
+      ...namespaces.everything.map(({ row: { id } }) => ({ id, isEnded: false })),
+      ...namespaces.ended.map(({ namespace: { row } }) => ({ id: row.id, isEnded: true })),
+    ]
+    for (const log of await openPartials(env, kept)) namespaces.#addPartial(log)
     if (namespaces.all.length === 0) await namespaces.create(personalName)
     const current = await loadCurrentNamespace(env.store)
     namespaces.currentOne =
@@ -102,6 +100,7 @@ export class LocalNamespaces extends NamespaceBook {
     )
       return error
     await this.#turn
+    if (log.partial !== undefined) return partialGone(namespace, this.opened.has(idText), error)
     const ended = this.endings.get(idText)
     if (ended !== undefined) return endedError(ended, error)
     if (this.opened.has(idText) || this.#unsettled.has(idText)) {
@@ -115,10 +114,6 @@ export class LocalNamespaces extends NamespaceBook {
           cause: error,
         },
       )
-    }
-    if (log.partial !== undefined) {
-      const details = { namespace: idText }
-      return new ArtifactHubError('ACCESS_DENIED', 'what let this agent read it has ended', { details, cause: error })
     }
     const message = `${namespace.row.kind} ${JSON.stringify(namespace.row.name)} was deleted meanwhile`
     return new ArtifactHubError('NOT_FOUND', message, { details: { namespace: idText }, cause: error })
@@ -142,7 +137,7 @@ export class LocalNamespaces extends NamespaceBook {
   }
 
   /**
-   * Makes room for a namespace that others have: its log comes by replication. One that ended is taken up again as it was.
+   * Makes room for a namespace that others have: its log comes by replication. Of one that ended gives what is kept, which stays out of reach until `takeUp`.
    * @param options.genesis its first entry, whose hash the id is
    * @throws ALREADY_EXISTS, CORRUPT when that is not its genesis, INVALID_ARGUMENT for another kind of log
    */
@@ -155,7 +150,7 @@ export class LocalNamespaces extends NamespaceBook {
       if (actual !== undefined && actual !== kind)
         throw new ArtifactHubError('INVALID_ARGUMENT', `this is the id of a ${actual}, and a ${kind}’s is needed`)
       const ended = this.endings.get(formatNamespaceId(id))
-      if (ended !== undefined) return await this.#takeUp(ended.namespace, name)
+      if (ended !== undefined) return ended.namespace
       const common = { kind, name, plan: defaultPlan, owner: header.author, createdMs: this.#env.now() }
       await this.#dropPartial(id)
       const make = () => Namespace.join(this.#env, id, genesis, () => [putNamespaceRow({ id, ...common })])
@@ -173,23 +168,36 @@ export class LocalNamespaces extends NamespaceBook {
       const known = this.partials.get(idText)
       if (known !== undefined) return known
       if (this.opened.has(idText)) throw new ArtifactHubError('ALREADY_EXISTS', 'this node has that namespace')
-      // One log has one place in the store.
-      const ended = this.endings.get(idText)
-      if (ended !== undefined) await this.#forget(ended.namespace)
-      const log = await Namespace.join(this.#env, id, genesis, () => [putPartial(id)], new FollowedArtifacts())
+      // What ended is kept as it is: what this agent wrote may be nowhere else.
+      const log = await makePartial(this.#env, id, genesis, { isBeside: this.endings.has(idText) })
       return this.#addPartial(log)
     })
   }
 
-  async #takeUp(namespace: OpenNamespace, name: string): Promise<OpenNamespace> {
-    const { idText } = namespace.log
-    const row = { ...namespace.row, name }
-    await this.#env.store.batch([putNamespaceRow(row), deleteEnded(row.id)], { sync: true })
-    namespace.row = row
-    this.endings.delete(idText)
-    this.opened.set(idText, namespace)
-    for (const observer of this.observers) observer.opened(namespace)
-    return namespace
+  /**
+   * This agent is in one that ended again: it is back as it was.
+   * @param name what it is called from now on, with a number behind it where that is taken
+   * @throws NOT_FOUND when it was removed meanwhile
+   */
+  takeUp(namespace: OpenNamespace, name: string): Promise<OpenNamespace> {
+    return this.#exclusively(async () => {
+      const { log } = namespace
+      if (this.opened.get(log.idText) === namespace) return namespace
+      if (this.endings.get(log.idText)?.namespace !== namespace)
+        throw new ArtifactHubError('NOT_FOUND', 'the namespace was removed meanwhile', {
+          details: { namespace: log.idText },
+        })
+      const row = { ...namespace.row, name: this.freeName(namespace.row.kind, name) }
+      await this.#env.store.batch([putNamespaceRow(row), deleteEnded(row.id)], { sync: true })
+      namespace.row = row
+      this.endings.delete(log.idText)
+      this.opened.set(log.idText, namespace)
+      this.#env.fetches.admit(log)
+      // Before anybody follows the whole: two logs of one namespace are not kept in step at once.
+      await this.#dropPartial(log.id)
+      for (const observer of this.observers) observer.opened(namespace)
+      return namespace
+    })
   }
 
   /**
@@ -204,8 +212,10 @@ export class LocalNamespaces extends NamespaceBook {
       const alsoCurrent = next === undefined ? [] : [putCurrentNamespace(next.row.id)]
       await this.#env.store.batch([putEnded(row.id, ending), ...alsoCurrent], { sync: true })
       this.opened.delete(log.idText)
-      this.endings.set(log.idText, { namespace, ending })
+      const ended = { namespace, ending }
+      this.endings.set(log.idText, ended)
       this.currentOne = next ?? this.currentOne
+      this.#env.fetches.shut(log, endedError(ended))
       await Promise.all([...this.observers].map((observer) => observer.closing(namespace, true)))
     })
   }
@@ -215,10 +225,13 @@ export class LocalNamespaces extends NamespaceBook {
     return other ?? (await this.#create(this.freeName('namespace', personalName), defaultPlan, 'namespace'))
   }
 
-  /** Removes those that ended, as this node learned, before that time, milliseconds since 1970. */
+  /**
+   * Removes those that ended, as this node learned, before that time, milliseconds since 1970; not those that only a person removes (`isForPerson`).
+   */
   removeEnded(before: number): Promise<void> {
     return this.#exclusively(async () => {
-      for (const { namespace, ending } of this.ended) if (ending.learnedMs < before) await this.#forget(namespace)
+      for (const { namespace, ending } of this.ended)
+        if (ending.learnedMs < before && !(await isForPerson(namespace))) await this.#forget(namespace)
     })
   }
 
@@ -233,8 +246,7 @@ export class LocalNamespaces extends NamespaceBook {
     this.partials.delete(formatNamespaceId(id))
     await Promise.all([...this.observers].map((observer) => observer.closing(namespace, false)))
     await namespace.log.close()
-    await this.#env.store.batch(forgetPartial(id), { sync: true })
-    await this.#remove(id)
+    await removePartial(this.#env, namespace.log)
   }
 
   /** Calls a log otherwise on this node: by that name, or with a number behind it where that is taken. */
@@ -387,7 +399,7 @@ export class LocalNamespaces extends NamespaceBook {
   }
 
   async #remove(id: Uint8Array): Promise<void> {
-    await this.#env.removeBlocks(formatNamespaceId(id))
+    await this.#env.removeBlocks(folderOf(id, false))
     await removeRows(this.#env.store, id)
   }
 
@@ -399,6 +411,14 @@ export class LocalNamespaces extends NamespaceBook {
     this.#turn = result.catch(() => {})
     return result
   }
+}
+
+/** What to tell a caller who read single artifacts of a namespace, and lost the log under it. */
+function partialGone({ log }: OpenNamespace, isMember: boolean, cause: unknown): ArtifactHubError {
+  const details = { namespace: log.idText }
+  return isMember
+    ? new ArtifactHubError('UNAVAILABLE', 'this agent has all of its namespace now: try again', { details, cause })
+    : new ArtifactHubError('ACCESS_DENIED', 'what let this agent read it has ended', { details, cause })
 }
 
 function withQuota(row: NamespaceRow, log: Namespace): OpenNamespace {

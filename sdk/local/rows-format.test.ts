@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { latestClaims as claims, issuer } from '../../src/capability/capability.test-helper.ts'
 import { signCapability } from '../../src/capability/index.ts'
 import { concatBytes, decodeCanonical, encodeCanonical, toHex } from '../../src/encoding/index.ts'
-import { loadNamespaceRows, putNamespaceRow } from '../../src/namespace/index.ts'
+import { loadBeside, loadNamespaceRows, putBeside, putNamespaceRow } from '../../src/namespace/index.ts'
 import type { KeyValueChange, KeyValueStore } from '../../src/storage/index.ts'
 import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
 import { loadEnding, putEnded } from './ended.ts'
@@ -95,6 +95,11 @@ const rows: Record<string, Row> = {
     change: () => changeOf(async (store) => await (await Vouched.open(store)).add(fill(32, 19), voucher)),
     load: async (store) => (await Vouched.open(store)).of(fill(32, 19)),
     loaded: voucher,
+  },
+  beside: {
+    change: () => putBeside({ id: fill(32, 20), isGone: true }),
+    load: loadBeside,
+    loaded: [{ id: fill(32, 20), isGone: true }],
   },
   namespace: { change: () => putNamespaceRow(namespace), load: loadNamespaceRows, loaded: [namespace] },
 }

@@ -33,6 +33,8 @@ import { type Waiter, type Want, Wants } from './transfer-wants.ts'
 export interface TransferTarget {
   /** 32 bytes. */
   readonly namespace: Uint8Array
+  /** What tells `blocks` from those of another log of that namespace, if there is one. */
+  readonly folder?: string | undefined
   /** 20 bytes. */
   readonly artifact: Uint8Array
   readonly root: ContentRef

@@ -76,7 +76,7 @@ export class Transfers implements TransferPool, AsyncDisposable {
     'false-claim': 0,
     broken: 0,
   }
-  /** By namespace and root. */
+  /** By namespace, place and root. */
   readonly #shared = new Map<string, { readonly transfer: Transfer; users: number }>()
   readonly #all = new Set<Transfer>()
   readonly #streamsTo = new Map<string, number>()
@@ -101,7 +101,7 @@ export class Transfers implements TransferPool, AsyncDisposable {
     const { signal, ...target } = options
     signal?.throwIfAborted()
     if (this.#isClosed) throw closed()
-    const key = `${toHex(target.namespace)} ${toHex(target.root.digest)} ${target.root.sizeBytes} ${target.root.storedBytes}`
+    const key = `${toHex(target.namespace)} ${target.folder ?? ''} ${toHex(target.root.digest)} ${target.root.sizeBytes} ${target.root.storedBytes}`
     let shared = this.#shared.get(key)
     if (shared === undefined || shared.transfer.isBroken) {
       shared = { transfer: new Transfer(target, this), users: 0 }

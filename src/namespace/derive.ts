@@ -15,7 +15,7 @@ import type { NamespaceParts } from './parts.ts'
 import { SealedKeys } from './sealed-keys.ts'
 import { readState, storedSecrets } from './secrets.ts'
 import { decodeStored } from './stored-log.ts'
-import { keySpaces, NamespaceKeys, placeOf } from './tables.ts'
+import { type NamespaceKeys, placeOf } from './tables.ts'
 import { Transaction } from './transaction.ts'
 
 const batchEntries = 500
@@ -58,7 +58,7 @@ export async function deriveFromLog(
  * committed meanwhile.
  */
 export async function rebuildDerived(namespace: Derivable, options: DeriveOptions): Promise<LogFinding[]> {
-  const scratch = new NamespaceKeys(namespace.id, keySpaces.scratch)
+  const { scratch } = namespace.keys
   try {
     await clearDerived(namespace, scratch)
     const findings = await deriveFromLog(namespace, scratch, options)

@@ -10,9 +10,18 @@ export class FollowedArtifacts {
   readonly #after = new Map<string, number>()
   /** What the log may weigh: beyond it no more is taken of artifacts. */
   readonly maxBytes: number
+  /** Whether the log lies beside another of the same namespace, which is kept though this agent is in it no more. */
+  readonly isBeside: boolean
 
-  constructor({ maxBytes = maxFollowedLogBytes }: { readonly maxBytes?: number } = {}) {
+  constructor({
+    maxBytes = maxFollowedLogBytes,
+    isBeside = false,
+  }: {
+    readonly maxBytes?: number
+    readonly isBeside?: boolean
+  } = {}) {
     this.maxBytes = maxBytes
+    this.isBeside = isBeside
   }
 
   /** @param after versions whose number is not above it are held without what is secret of them */

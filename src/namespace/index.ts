@@ -52,20 +52,24 @@ export type { NamespaceEnvironment } from './parts.ts'
 export { leafBytesOf, Quota, type Reservation } from './quota.ts'
 export type { Received } from './receive.ts'
 export {
+  type BesideRow,
   forgetNamespace,
   forgetPartial,
   incarnationStampKey,
   type LogKind,
+  loadBeside,
   loadCurrentNamespace,
   loadNamespaceRows,
   loadPartials,
   loadRemovals,
   type NamespaceRow,
+  putBeside,
   putCurrentNamespace,
   putNamespaceRow,
   putPartial,
+  removeBesideRows,
   removeRows,
 } from './registry.ts'
 export type { Share } from './share-book.ts'
-export { chainIdOf, keySpaces, NamespaceKeys, nodeKey, nodeRows } from './tables.ts'
+export { chainIdOf, folderOf, keySpaces, NamespaceKeys, nodeKey, nodeRows } from './tables.ts'
 export { loadUpload, type PendingUpload, pendingUploadKey, putUpload } from './uploads.ts'

@@ -1,17 +1,17 @@
 import type { CapabilityClaims } from '../capability/index.ts'
 import type { ClockReading } from '../catalog/index.ts'
-import { artifactIdOf, bytesText, prefixEnd } from '../encoding/index.ts'
+import { artifactIdOf, bytesText, equalBytes, prefixEnd } from '../encoding/index.ts'
 import { maxEvidenceLinks } from '../limits.ts'
 import { type Entry, publicBytes } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
 import type { KeyValueChange } from '../storage/index.ts'
-import { chainOf } from './chains.ts'
+import { chainOf, type Tip } from './chains.ts'
 import { readKeyRow } from './key-rows.ts'
 import { isStripped } from './operations.ts'
 import { isBefore } from './origins.ts'
 import type { NamespaceParts } from './parts.ts'
 import { isShownBy } from './shown.ts'
-import { decodeStored, type StoredEntry, type StoredLog } from './stored-log.ts'
+import { decodeStored, readStored, type StoredEntry, type StoredLog } from './stored-log.ts'
 
 /** What of an artifact is asked for. */
 export interface ArtifactEntriesOptions {
@@ -20,6 +20,15 @@ export interface ArtifactEntriesOptions {
   /** Of shares only the one of that id (16 bytes), and what has boxes for it; without it none. */
   readonly share?: Uint8Array | undefined
   readonly signal?: AbortSignal | undefined
+}
+
+/** See `Namespace.hasOwnWrites`. */
+export async function hasWritesOf(log: StoredLog, tips: Iterable<Tip>, agent: Uint8Array): Promise<boolean> {
+  for (const { author, chain } of tips) {
+    if (!equalBytes(author, agent)) continue
+    for await (const { bytes } of log.ofChain(chain, 0)) if (readStored(bytes)?.header.data !== undefined) return true
+  }
+  return false
 }
 
 /** See `Namespace.artifactEntries`. */

@@ -39,6 +39,7 @@ import {
   type ArtifactEntriesOptions,
   artifactEntries,
   evidenceAgainst,
+  hasWritesOf,
   incompleteEntries,
   lettersFor,
 } from './log-queries.ts'
@@ -86,6 +87,7 @@ export class Namespace implements NamespaceParts {
   readonly id: Uint8Array
   /** `ns_…` */
   readonly idText: string
+  readonly folder: string
   readonly env: NamespaceEnvironment
   readonly keys: NamespaceKeys
   readonly log: StoredLog
@@ -110,9 +112,10 @@ export class Namespace implements NamespaceParts {
   #judgedBy: Membership | undefined
 
   private constructor(ledger: Ledger) {
-    const { id, idText, env, keys, log, catalog, blocks, keyring, shares, partial } = ledger.parts
+    const { id, idText, folder, env, keys, log, catalog, blocks, keyring, shares, partial } = ledger.parts
     this.id = id
     this.idText = idText
+    this.folder = folder
     this.env = env
     this.keys = keys
     this.log = log
@@ -278,6 +281,11 @@ export class Namespace implements NamespaceParts {
   /** What shows who follows artifacts of entries with these ids that they stand on no branch that counts, as far as they are held here. */
   strayLinks(ids: Iterable<Uint8Array>, options: { signal?: AbortSignal | undefined } = {}) {
     return strayLinks(this, this.membership, ids, options)
+  }
+
+  /** Whether this agent wrote anything about an artifact here: what others have not fetched of that is nowhere else. */
+  async hasOwnWrites(): Promise<boolean> {
+    return await hasWritesOf(this.log, this.tips(), this.env.agent.publicKey)
   }
 
   /** Everybody who has a role. */

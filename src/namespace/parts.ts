@@ -8,13 +8,13 @@ import type { FollowedArtifacts } from './followed.ts'
 import { EntryAndPackBlocks } from './namespace-blocks.ts'
 import { ShareBook } from './share-book.ts'
 import { StoredLog } from './stored-log.ts'
-import { NamespaceKeys } from './tables.ts'
+import { folderOf, keySpaces, NamespaceKeys } from './tables.ts'
 
 /** What a namespace needs of the node that has it. */
 export interface NamespaceEnvironment {
   readonly store: KeyValueStore
-  /** This node's pack store, for one namespace (`ns_…`). */
-  readonly packs: (namespace: string) => Promise<NamespaceBlocks>
+  /** This node's pack store, for one log: `folder`. */
+  readonly packs: (folder: string) => Promise<NamespaceBlocks>
   readonly agent: AgentKey
   /** 16 bytes: see incarnation. */
   readonly incarnation: Uint8Array
@@ -32,6 +32,8 @@ export interface NamespaceParts {
   readonly id: Uint8Array
   /** `ns_…` */
   readonly idText: string
+  /** What its blocks are called in the pack store; no two logs on a node share one, be they of one namespace. */
+  readonly folder: string
   readonly env: NamespaceEnvironment
   readonly keys: NamespaceKeys
   readonly log: StoredLog
@@ -50,13 +52,16 @@ export async function namespaceParts(
   partial?: FollowedArtifacts | undefined,
 ): Promise<NamespaceParts> {
   const idText = formatNamespaceId(id)
-  const keys = new NamespaceKeys(id)
-  const packs = await env.packs(idText)
+  const isBeside = partial?.isBeside === true
+  const keys = new NamespaceKeys(id, isBeside ? keySpaces.beside : keySpaces.namespace)
+  const folder = folderOf(id, isBeside)
+  const packs = await env.packs(folder)
   const log = new StoredLog(env.store, keys)
   const keyring = new Keyring(id, env.agent)
   return {
     id,
     idText,
+    folder,
     env,
     keys,
     log,

@@ -71,6 +71,33 @@ export function forgetPartial(id: Uint8Array): KeyValueChange[] {
   ]
 }
 
+/** A namespace of which single artifacts lie beside a log of it that is kept though this agent is in it no more. */
+export interface BesideRow {
+  readonly id: Uint8Array
+  /** It was forgotten, and its removal is not known to be complete. */
+  readonly isGone: boolean
+}
+
+/** Every one of them. @throws CORRUPT, UNSUPPORTED_FORMAT */
+export async function loadBeside(store: KeyValueStore): Promise<BesideRow[]> {
+  return await Array.fromAsync(nodeRows(store, 'besideNamespaces'), ([id, value]) => decodeBeside(id, value))
+}
+
+/** The change that remembers one, or that what it had is to be removed: `{ v: 1, gone }`. */
+export function putBeside({ id, isGone }: BesideRow): KeyValueChange {
+  const value = encodeCanonical({ v: formatVersion, gone: isGone })
+  return { type: 'put', key: nodeKey('besideNamespaces', id), value }
+}
+
+function decodeBeside(id: Uint8Array, value: Uint8Array): BesideRow {
+  const row = decodeCanonical(value, { maxBytes: maxRowBytes, what: 'a row of what lies beside a namespace' })
+  const { v, gone } = (typeof row === 'object' && row !== null ? row : {}) as Record<string, unknown>
+  const what = `what this node remembers beside ${formatNamespaceId(id)}`
+  requireFormatVersion(v, formatVersion, what)
+  if (typeof gone !== 'boolean') throw new ArtifactHubError('CORRUPT', `${what} is damaged`)
+  return { id, isGone: gone }
+}
+
 /** Namespaces that were forgotten and whose removal is not known to be complete. */
 export async function loadRemovals(store: KeyValueStore): Promise<Uint8Array[]> {
   return await Array.fromAsync(nodeRows(store, 'removals'), ([id]) => id)
@@ -80,8 +107,19 @@ const removalBatch = 1_000
 
 /** Removes every row of a forgotten namespace. Done again, it goes on. Its blocks must be gone. */
 export async function removeRows(store: KeyValueStore, id: Uint8Array): Promise<void> {
-  for (const space of [keySpaces.namespace, keySpaces.scratch]) {
-    const range = new NamespaceKeys(id, space).everything()
+  await removeLog(store, new NamespaceKeys(id))
+  await store.batch([{ type: 'del', key: removalKey(id) }], { sync: true })
+}
+
+/** As `removeRows`, of what lay beside it. */
+export async function removeBesideRows(store: KeyValueStore, id: Uint8Array): Promise<void> {
+  await removeLog(store, new NamespaceKeys(id, keySpaces.beside))
+  await store.batch([{ type: 'del', key: nodeKey('besideNamespaces', id) }], { sync: true })
+}
+
+async function removeLog(store: KeyValueStore, keys: NamespaceKeys): Promise<void> {
+  for (const one of [keys, keys.scratch]) {
+    const range = one.everything()
     for (;;) {
       const changes: KeyValueChange[] = []
       for await (const [key] of store.entries({ ...range, limit: removalBatch })) changes.push({ type: 'del', key })
@@ -89,7 +127,6 @@ export async function removeRows(store: KeyValueStore, id: Uint8Array): Promise<
       await store.batch(changes, { sync: false })
     }
   }
-  await store.batch([{ type: 'del', key: removalKey(id) }], { sync: true })
 }
 
 /** The change that makes a namespace the current one. */

@@ -1,8 +1,15 @@
-import { concatBytes, orderedUint64, prefixEnd, sha256 } from '../encoding/index.ts'
+import { concatBytes, formatNamespaceId, orderedUint64, prefixEnd, sha256 } from '../encoding/index.ts'
 import type { KeyValueStore } from '../storage/index.ts'
 
 /** First byte of every key in the database: who owns the rest. The pack store's index is one of them. */
-export const keySpaces = { node: 0x01, namespace: 0x02, packIndex: 0x03, scratch: 0x04 } as const
+export const keySpaces = {
+  node: 0x01,
+  namespace: 0x02,
+  packIndex: 0x03,
+  scratch: 0x04,
+  beside: 0x05,
+  besideScratch: 0x06,
+} as const
 
 /**
  * Second byte of the node's own keys: one place for all of them, whoever has them, for two tables of one byte would read each other's
@@ -13,6 +20,7 @@ export const nodeTables = {
   namespaces: 0x6e,
   removals: 0x78,
   partialNamespaces: 0x70,
+  besideNamespaces: 0x62,
   currentNamespace: 0x63,
   incarnationStamp: 0x69,
   // sdk/local/replication
@@ -120,9 +128,15 @@ export const derivedTables = [
 export class NamespaceKeys {
   readonly #prefix: Uint8Array
 
-  /** @param space another than the default for what is derived a second time, to be compared */
+  /** @param space another than the default for what is derived a second time, to be compared, and for a log that lies beside another of that namespace */
   constructor(namespace: Uint8Array, space: number = keySpaces.namespace) {
     this.#prefix = concatBytes(Uint8Array.of(space), namespace)
+  }
+
+  /** Where what is derived of the log with these keys is made a second time. */
+  get scratch(): NamespaceKeys {
+    const space = this.#prefix[0] === keySpaces.beside ? keySpaces.besideScratch : keySpaces.scratch
+    return new NamespaceKeys(this.#prefix.subarray(1), space)
   }
 
   /** Every key of a table. */
@@ -158,6 +172,11 @@ export class NamespaceKeys {
   entry(chain: Uint8Array, seq: number, hash: Uint8Array): Uint8Array {
     return this.key('entries', placeOf(chain, seq), hash)
   }
+}
+
+/** What the blocks of a log are called in the pack store: `ns_…`, of one that lies beside another `ns_…-beside`. */
+export function folderOf(namespace: Uint8Array, isBeside: boolean): string {
+  return `${formatNamespaceId(namespace)}${isBeside ? '-beside' : ''}`
 }
 
 /** Where an entry stands in the log: chain (16) ‖ seq (8, big-endian). */

@@ -293,8 +293,10 @@ test('joining the namespace takes the place of following, and leaving it goes ba
   await outside.client.namespace.join({ ticket: await owner.client.namespace.ticket() })
   await owner.client.namespace.revoke({ agent: outside.client.did })
   await owner.client.artifact.update({ artifactId: id, data: new TextEncoder().encode('more') })
-  await outside.client.namespace.leave({ namespace: 'shared' })
   await eventually(async () => expect(await text(outside, id)).toBe('more'))
+  await failureOf(outside.client.artifact.get({ artifactId: rest.id }), 'ACCESS_DENIED')
+  await outside.client.namespace.leave({ namespace: 'shared' })
+  expect(await text(outside, id)).toBe('more')
   await failureOf(outside.client.artifact.get({ artifactId: rest.id }), 'NOT_FOUND')
 })
 

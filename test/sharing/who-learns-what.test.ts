@@ -18,7 +18,7 @@ import { runFollowRound } from '../../src/exchange/follow-round.ts'
 import { askDescriptor, askHolding, joinNamespace, type SyncScope, Transfers } from '../../src/exchange/index.ts'
 import { onStream } from '../../src/exchange/sync-run.ts'
 import { decodeUnverifiedEntry, signEntry } from '../../src/log/index.ts'
-import { FollowedArtifacts, Namespace } from '../../src/namespace/index.ts'
+import { FollowedArtifacts, folderOf, Namespace } from '../../src/namespace/index.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { scheduler } from '../hostile/hostile-peer.ts'
 import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
@@ -101,7 +101,8 @@ afterAll(async () => {
 /** All that an agent's node holds, of whatever namespace. */
 async function holdings(agent: LocalAgent): Promise<string> {
   const rows = await Array.fromAsync(agent.env.store.entries({}))
-  const blocks = [...agent.blocksOf(owner.namespace().log.idText).held.values()]
+  const { id } = owner.namespace().log
+  const blocks = [false, true].flatMap((isBeside) => [...agent.blocksOf(folderOf(id, isBeside)).held.values()])
   return raw(Buffer.concat([...rows.flat(), ...blocks]))
 }
 
@@ -391,6 +392,7 @@ describe('who holds a group’s ticket', () => {
 describe('who was a recipient or a member', () => {
   test('keeps what it had, and is given nothing that was written since by those who know', async () => {
     const { client } = owner
+    const { log: readers } = reader.namespace()
     await client.artifact.unshare({ artifactId: wanted.id, agents: ['bob'] })
     await client.namespace.revoke({ agent: reader.client.did })
     await eventually(() => expect(replica.namespace().log.roleOf(reader.id)).toBeUndefined())
@@ -403,7 +405,8 @@ describe('who was a recipient or a member', () => {
     await eventually(async () => {
       expect(await replica.namespace().log.hasEntry(later.entry)).toBe(true)
       expect(bob.replication.follows.followed()).toMatchObject([{ state: 'ended', reason: 'REVOKED' }])
-      expect(reader.namespace().log.roleOf(reader.id)).toBeUndefined()
+      expect(readers.roleOf(reader.id)).toBeUndefined()
+      expect(reader.replication.namespaces.ended).toHaveLength(1)
     })
     for (const provider of [owner, replica]) {
       for (const one of [wanted, since, later]) {

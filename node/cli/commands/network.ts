@@ -67,8 +67,11 @@ async function sync(session: Session, options: { timeout: string }): Promise<voi
   }))
   await session.result(json, table.render(rows))
   const late = rows.filter((row) => !isSynced(row)).map(({ name }) => name)
-  if (rows.length === 0 && namespace !== undefined)
+  if (rows.length === 0 && namespace !== undefined) {
+    // Of one that this agent is in no more, why.
+    await node.client.namespace.get({ namespace, signal })
     throw new ArtifactHubError('NOT_FOUND', `no namespace is named "${namespace}" here`, { details: { namespace } })
+  }
   if (late.length === 0) return
   const message = `no member’s whole copy could be reached in ${formatDuration(timeoutMs)}: ${late.join(', ')}`
   throw new ArtifactHubError('UNAVAILABLE', message, { details: { namespaces: late } })

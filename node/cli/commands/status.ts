@@ -113,13 +113,18 @@ export function endedText({ reason, by, at }: EndedStatus): string {
     : `this agent was removed by ${by} at ${formatTime(at)}`
 }
 
+function endedRemark(ended: EndedStatus): string {
+  const { kind, name, diskBytes, isKept } = ended
+  const leave = `\`${kind === 'group' ? 'group' : 'ns'} leave\` removes it`
+  const kept = isKept ? ', and nothing else, for this agent wrote in it' : ''
+  return `${name}: ${endedText(ended)}; ${formatBytes(diskBytes)} of it are kept out of reach, ${leave}${kept}`
+}
+
 /** What somebody should look at, a line each. */
 function remarksText(found: NodeStatus): string {
   const lines = [
     ...[...found.namespaces, ...found.groups].flatMap(logRemarks),
-    ...found.ended.map(
-      (one) => `${one.name}: ${endedText(one)}; \`${one.kind === 'group' ? 'group' : 'ns'} leave\` removes it`,
-    ),
+    ...found.ended.map(endedRemark),
     ...found.vouched.leftOut.map(
       ({ namespace, group, by }) =>
         `${by} of ${group} says that the group has a role in ${namespace}, and there is no room for more of these: \`ns join\` takes it all the same`,

@@ -6,8 +6,8 @@ import type { OpenNamespace } from '../namespace-book.ts'
 type Ended = Omit<Ending, 'learnedMs'>
 
 /**
- * Why a group, or a namespace that this agent has by way of groups alone, is over for it, by what is here of them; `undefined` while it is not. What an agent
- * has by name stays where it is when the role ends: whoever joined it removes it.
+ * Why a group or a namespace is over for this agent, by what is here of it and of the groups by way of which it has it; `undefined` while it is not. By name
+ * and by way of a group it is over when all of it is.
  * @param isOver whether this agent is in a group (32 bytes) no more
  */
 export function endingOf(
@@ -20,8 +20,7 @@ export function endingOf(
     [...all].sort((one, two) => compareClocks(two.clock, one.clock, '', ''))[0]
   if (log.roleOf(self) === undefined) {
     const ending = newest(membership.endingsOf(self))
-    const given = newest(membership.everGrantedTo(self))
-    if (ending === undefined || (row.kind === 'namespace' && given?.via === undefined)) return undefined
+    if (ending === undefined) return undefined
     return { reason: 'REMOVED', by: ending.author, atMs: ending.clock.wallMs }
   }
   if (row.kind === 'group' || equalBytes(row.owner, self)) return undefined

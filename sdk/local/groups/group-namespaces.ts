@@ -21,6 +21,11 @@ export interface LeftOutNamespace {
 /** What others bring fills no disk, though the role were a replica's: somebody here says what is fetched ahead. */
 export const nothingAhead: FetchPolicy = { fetch: 'lazy', maxBytes: 0 }
 
+/** Whether a policy is `nothingAhead`: of what others brought, and nobody here joined or set another for. */
+export function isNothingAhead({ fetch, maxBytes }: FetchPolicy): boolean {
+  return fetch === nothingAhead.fetch && maxBytes === nothingAhead.maxBytes
+}
+
 /** A namespace that is being joined. */
 interface Awaited {
   /** In hex. */
@@ -76,9 +81,9 @@ export class GroupNamespaces {
     })
   }
 
-  /** As `look`, of every group: there may be room again. */
+  /** As `lookAtAll`, where something was left out: there may be room again. */
   lookAgain(): void {
-    if (this.#leftOut.size > 0) this.#lookAtAll()
+    if (this.#leftOut.size > 0) this.lookAtAll()
   }
 
   /**
@@ -103,11 +108,12 @@ export class GroupNamespaces {
     } finally {
       this.#claimed.delete(key)
       // If it did not come of it, groups may bring it all the same.
-      this.#lookAtAll()
+      this.lookAtAll()
     }
   }
 
-  #lookAtAll(): void {
+  /** As `look`, of every group: what was left to somebody else may not have come of it. */
+  lookAtAll(): void {
     for (const group of this.#replication.namespaces.groups) this.look(group)
   }
 
@@ -161,7 +167,7 @@ export class GroupNamespaces {
         this.#awaited.delete(key)
         done.resolve()
         // Another group may name it as well.
-        if (ending.signal.aborted) this.#lookAtAll()
+        if (ending.signal.aborted) this.lookAtAll()
         else this.lookAgain()
       }
     })

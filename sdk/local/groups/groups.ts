@@ -2,18 +2,18 @@ import { type GroupProof, proveGroupMember } from '../../../src/capability/index
 import { equalBytes, formatGroupId, isGroupId, parseGroupId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { type AgentKey, isTicket, parseTicket, type Ticket, ticketKindText } from '../../../src/identity/index.ts'
-import { groupAskMs } from '../../../src/limits.ts'
 import type { GroupDescriptor } from '../../../src/membership/index.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
 import type { Replication } from '../replication/replication.ts'
 import { groupRequestName, Requests } from '../sharing/requests.ts'
 import { Background } from './background.ts'
-import { endingOf } from './endings.ts'
+import { Ends } from './ends.ts'
 import { placeholderName, readGroupName } from './group-name.ts'
-import { GroupNamespaces, type LeftOutNamespace, nothingAhead } from './group-namespaces.ts'
+import { GroupNamespaces, isNothingAhead, type LeftOutNamespace } from './group-namespaces.ts'
 import { GroupInvitations } from './invitations.ts'
 import { deleteLeft, markLeft, putLeft } from './left.ts'
 import { GroupNews } from './news.ts'
+import { Returns } from './returns.ts'
 import { Upkeep } from './upkeep.ts'
 import { Vouched } from './vouched.ts'
 
@@ -25,8 +25,6 @@ interface NamedGroup {
   readonly peers: readonly Uint8Array[]
 }
 
-type IsOver = Parameters<typeof endingOf>[1]
-
 /** Groups on this node: those that its agent is in, and those that it shares with from outside. */
 export class Groups implements AsyncDisposable {
   readonly replication: Replication
@@ -37,6 +35,8 @@ export class Groups implements AsyncDisposable {
   readonly #invitations: GroupInvitations
   readonly #news: GroupNews
   readonly #upkeep: Upkeep
+  readonly #ends: Ends
+  readonly #returns: Returns
   readonly #background: Background
   readonly #stopObserving: () => void
   readonly #subscriptions = new Map<OpenNamespace, () => void>()
@@ -51,6 +51,8 @@ export class Groups implements AsyncDisposable {
     )
     const background = this.#background
     this.#namespaces = new GroupNamespaces(replication, vouched, background)
+    this.#ends = new Ends(replication, background)
+    this.#returns = new Returns(replication, background, () => this.#namespaces.lookAtAll())
     this.#news = new GroupNews(replication)
     this.#upkeep = new Upkeep(replication, (namespace) => this.#authChanged(namespace))
     replication.follows.useGroups(this)
@@ -73,7 +75,9 @@ export class Groups implements AsyncDisposable {
     const { env, namespaces } = replication
     const vouched = await Vouched.open(env.store)
     await vouched.keepOnly(new Set(namespaces.everything.map(({ row }) => toHex(row.id))))
-    return new Groups(replication, vouched, await Requests.open(env.store))
+    const groups = new Groups(replication, vouched, await Requests.open(env.store))
+    await groups.#ends.begin()
+    return groups
   }
 
   /** What is here on the word of others, and what is not, for want of room. */
@@ -250,17 +254,21 @@ export class Groups implements AsyncDisposable {
   async joinNamespace(ticket: Ticket, options: Parameters<Replication['join']>[1]): Promise<OpenNamespace> {
     const { namespaces, env } = this.replication
     const isBrought = this.#vouched.of(ticket.id) !== undefined
-    return await this.#namespaces.leaveTo(ticket.id, async () => {
+    return await this.#leaveTo(ticket.id, async (isBack) => {
       await env.store.batch([deleteLeft(ticket.id)], { sync: true })
       const here = namespaces.all.find(({ row }) => equalBytes(row.id, ticket.id))
-      if (here === undefined || !isBrought) return await this.replication.join(ticket, options)
+      if (here === undefined || !(isBrought || isBack)) return await this.replication.join(ticket, options)
       await this.replication.know(here, ticket.peers)
-      const { fetch, maxBytes } = this.replication.policyOf(here)
-      if (fetch === nothingAhead.fetch && maxBytes === nothingAhead.maxBytes)
-        await this.replication.setPolicy(here, { fetch })
+      const policy = this.replication.policyOf(here)
+      if (isNothingAhead(policy)) await this.replication.setPolicy(here, { fetch: policy.fetch })
       if (options.name !== undefined) await namespaces.rename(here, options.name)
       return here
     })
+  }
+
+  /** Leaves a namespace to somebody here who names it, undisturbed by what would bring it. @throws CONFLICT; what `work` throws */
+  #leaveTo<T>(id: Uint8Array, work: (isBack: boolean) => Promise<T>): Promise<T> {
+    return this.#namespaces.leaveTo(id, () => this.#returns.leaveTo(id, work))
   }
 
   /** Joins a group for somebody here, and what it has a role in. @throws as `Replication.join` */
@@ -276,7 +284,7 @@ export class Groups implements AsyncDisposable {
     const { namespaces, env } = this.replication
     const { id } = namespaces.findKept('namespace', nameOrId).row
     const isBrought = this.#vouched.of(id) !== undefined
-    await this.#namespaces.leaveTo(id, async () => {
+    await this.#leaveTo(id, async () => {
       try {
         await namespaces.delete(nameOrId, markLeft)
       } catch (error) {
@@ -293,15 +301,15 @@ export class Groups implements AsyncDisposable {
     const group = namespaces.findKept('group', nameOrId)
     // From here on nothing brings them back.
     await env.store.batch([putLeft(group.row.id)], { sync: true })
-    const now = { atMs: env.now() }
-    const isOver: IsOver = (via) => (equalBytes(via, group.row.id) ? now : namespaces.endingOf(via))
-    await this.#endThrough(isOver, false)
+    await this.#ends.leave(group.row.id)
     await namespaces.discard(group)
   }
 
   /** Idempotent. */
   async close(): Promise<void> {
     this.#invitations.close()
+    this.#ends.close()
+    this.#returns.close()
     this.#stopObserving()
     for (const stop of this.#subscriptions.values()) stop()
     this.#subscriptions.clear()
@@ -329,15 +337,7 @@ export class Groups implements AsyncDisposable {
   }
 
   #authChanged(namespace: OpenNamespace): void {
-    const { joins, namespaces } = this.replication
-    const isOver = (group: Uint8Array) => namespaces.endingOf(group)
-    // While it is being joined its role has still to come.
-    if (!joins.isJoining(namespace.row.id)) {
-      this.#background.run(async () => {
-        await this.#endIfOver(namespace, isOver, true)
-        if (isOver(namespace.row.id) !== undefined) await this.#endThrough(isOver, true)
-      })
-    }
+    this.#ends.look(namespace)
     if (namespace.row.kind === 'group') {
       this.#news.spread(namespace.row.id)
       this.#namespaces.look(namespace)
@@ -345,30 +345,6 @@ export class Groups implements AsyncDisposable {
     } else {
       for (const group of namespace.log.membership.groups.recorded) this.#news.spread(group)
     }
-  }
-
-  /** @param isAsking whether members are asked first for what is not known here, of one that ends with a group: it may have been given by name meanwhile */
-  async #endIfOver(namespace: OpenNamespace, isOver: IsOver, isAsking: boolean): Promise<void> {
-    const { namespaces, env } = this.replication
-    const find = () => (namespace.log.closed ? undefined : endingOf(namespace, isOver))
-    if (isAsking && find()?.reason === 'GROUP') await this.#ask(namespace)
-    const ending = find()
-    if (ending !== undefined) await namespaces.end(namespace, { ...ending, learnedMs: env.now() })
-  }
-
-  async #ask(namespace: OpenNamespace): Promise<void> {
-    const late = new AbortController()
-    const stop = this.replication.env.scheduler.setTimer(groupAskMs, () => late.abort(new Error('nobody answered')))
-    try {
-      const timely = AbortSignal.any([late.signal, this.#background.signal])
-      await this.replication.refresh(namespace, timely).catch(() => false)
-    } finally {
-      stop()
-    }
-  }
-
-  async #endThrough(isOver: IsOver, isAsking: boolean): Promise<void> {
-    await Promise.all(this.replication.namespaces.all.map((one) => this.#endIfOver(one, isOver, isAsking)))
   }
 
   /** A group that was joined without a ticket is called what its own log says, as soon as that is here. */

@@ -47,6 +47,8 @@ export class GroupInvitations {
     const { replication, vouched, requests, accept } = this.#options
     const { contacts, joins, env } = replication
     if (joins.isJoining(id)) return
+    // A namespace that was here comes back otherwise.
+    if (replication.namespaces.findEnded(id)?.namespace.row.kind === 'namespace') return
     const isLeft = await hasLeft(env.store, id)
     if (isLeft || requests.isDropped(groupRequestName(id))) {
       joins.forget(formatNamespaceId(id))

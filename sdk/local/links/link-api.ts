@@ -5,6 +5,7 @@ import { ArtifactHubError } from '../../../src/errors.ts'
 import { formatDid } from '../../../src/identity/index.ts'
 import type { LinkApi, ListedUrl } from '../../link-client.ts'
 import { checked, shapes } from '../arguments.ts'
+import { endedError } from '../ended.ts'
 import { findById } from '../lookup.ts'
 import type { OpenCalls } from '../open-calls.ts'
 import type { Replication } from '../replication/replication.ts'
@@ -76,6 +77,8 @@ export function createLinkApi(replication: Replication, links: Links, calls: Ope
         const row = await links.find(jti)
         if (row !== undefined && stateOf(row.capability) === 'revoked') return
         const own = row && openNamespace(row.capability.claims.namespace)
+        const ended = row && own === undefined && namespaces.findEnded(row.capability.claims.namespace)
+        if (ended) throw endedError(ended)
         const target = own ?? (namespace === undefined ? undefined : namespaces.find(namespace))
         if (target === undefined) {
           throw new ArtifactHubError('NOT_FOUND', 'this node did not make that link: say which namespace it is for', {

@@ -25,6 +25,8 @@ export interface FetchTarget {
   readonly root: ContentRoot
   /** Who wrote it, asked before others. */
   readonly author?: Uint8Array | undefined
+  /** A link gives it, whatever this agent's role: it goes on when that ends. */
+  readonly isByLink?: boolean | undefined
 }
 
 /** A fetch under way. */
@@ -61,7 +63,10 @@ export class Fetches implements AsyncDisposable {
     readonly target: FetchTarget
     readonly transfer: OpenTransfer
     readonly since: number
+    readonly ending: AbortController
   }>()
+  /** Logs of which nothing is read by this agent's role, and what is said of that. */
+  readonly #shut = new WeakMap<Namespace, Error>()
 
   constructor(options: FetchesOptions) {
     this.#options = options
@@ -93,12 +98,28 @@ export class Fetches implements AsyncDisposable {
     })
   }
 
-  /** @throws CORRUPT when no content has such sizes, CLOSED, the signal's reason */
-  open(log: Namespace, target: FetchTarget, signal?: AbortSignal | undefined): OpenFetch {
-    const { artifact, root, author } = target
+  /** Nothing of a log is read by this agent's role until `admit`, from here or from others: what is under way fails with that error. */
+  shut(log: Namespace, error: Error): void {
+    this.#shut.set(log, error)
+    for (const open of this.#open) if (open.log === log && open.target.isByLink !== true) open.ending.abort(error)
+  }
+
+  /** It is read again. */
+  admit(log: Namespace): void {
+    this.#shut.delete(log)
+  }
+
+  /** @throws CORRUPT when no content has such sizes, CLOSED, the signal's reason; what `shut` was given */
+  open(log: Namespace, target: FetchTarget, callers?: AbortSignal | undefined): OpenFetch {
+    const { artifact, root, author, isByLink = false } = target
+    const shut = isByLink ? undefined : this.#shut.get(log)
+    if (shut !== undefined) throw shut
+    const ending = new AbortController()
+    const signal = callers === undefined ? ending.signal : AbortSignal.any([callers, ending.signal])
     const held = root.codec === rawCodec ? log.blocks : (log.blocks.ofTrees ?? log.blocks)
     const transfer = this.#transfers.open({
       namespace: log.id,
+      folder: log.folder,
       artifact,
       root,
       blocks: held,
@@ -107,7 +128,7 @@ export class Fetches implements AsyncDisposable {
         log.partial === undefined ? [] : (this.#rights?.present(log.id, artifact, provider) ?? []),
       signal,
     })
-    const row = { log, target, transfer, since: this.#options.monotonic() }
+    const row = { log, target, transfer, since: this.#options.monotonic(), ending }
     this.#open.add(row)
     const close = async (): Promise<void> => {
       this.#open.delete(row)
@@ -117,7 +138,10 @@ export class Fetches implements AsyncDisposable {
     return {
       blocks: {
         read: (digest, options) => reader.read(digest, options),
-        inPlace: async (digest, use, options) => await held.inPlace?.(digest, use, options),
+        inPlace: async (digest, use, options) => {
+          ending.signal.throwIfAborted()
+          return await held.inPlace?.(digest, use, options)
+        },
       },
       mayBeNews: async () => transfer.progress.fetchedBytes > 0 || (await log.isEstimated(artifact, root)),
       whole: async () => {

@@ -100,7 +100,9 @@ export class Beginnings {
       })
       let stopTimer = (): void => {}
       try {
-        const genesis = await this.#genesisOf(id, opening, signal)
+        // Of what this agent was in the beginning is here; what it may read of it now comes from others.
+        const kept = await namespaces.findEnded(id)?.namespace.log.entryBytes(id)
+        const genesis = kept ?? (await this.#genesisOf(id, opening, signal))
         if (genesis !== undefined) {
           await namespaces.followPartial(id, genesis)
           return

@@ -274,6 +274,12 @@ export class Follows implements ReadRights, FetchRights {
     return [...this.#book.about(artifact)].filter((entry) => this.#standing.isReadable(entry))
   }
 
+  /** Whether something that is followed lets this agent read an artifact (20 bytes), be it here or not. */
+  isReadable(artifact: Uint8Array): boolean {
+    for (const entry of this.#book.about(artifact)) if (this.#standing.isReadable(entry)) return true
+    return false
+  }
+
   /** Everything that is followed, or was and has ended. */
   followed(): Followed[] {
     return [...this.#book.all()].map((entry) => this.#standing.present(entry))

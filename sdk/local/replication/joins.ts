@@ -42,10 +42,14 @@ export interface JoinTarget {
 export class Joins {
   readonly #options: JoinsOptions
   /** Namespaces being joined, by id, and what wakes those who wait for a grant. */
-  readonly #open = new Map<string, { readonly told: Set<string>; wake: () => void }>()
+  readonly #open = new Map<
+    string,
+    { readonly told: Set<string>; wake: () => void; readonly done: PromiseWithResolvers<void> }
+  >()
   /** Namespace → who says so, oldest first. */
   readonly #invitations = new Map<string, Uint8Array>()
   readonly #listeners = new Set<(id: Uint8Array, from: Uint8Array) => void>()
+  readonly #joinedListeners = new Set<(id: Uint8Array) => void>()
 
   constructor(options: JoinsOptions) {
     this.#options = options
@@ -63,6 +67,12 @@ export class Joins {
   onInvitation(listener: (id: Uint8Array, from: Uint8Array) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
+  }
+
+  /** Tells of what was joined (32 bytes), once it is, until the returned function is called. */
+  onJoined(listener: (id: Uint8Array) => void): () => void {
+    this.#joinedListeners.add(listener)
+    return () => this.#joinedListeners.delete(listener)
   }
 
   /** Whether a namespace (32 bytes) is being joined. */
@@ -118,7 +128,8 @@ export class Joins {
       })
     namespaces.checkNew(target)
     const invited = this.#invitations.get(formatNamespaceId(target.id))
-    const waiting = { told: new Set<string>(invited === undefined ? [] : [toHex(invited)]), wake: (): void => {} }
+    const told = new Set<string>(invited === undefined ? [] : [toHex(invited)])
+    const waiting = { told, wake: (): void => {}, done: Promise.withResolvers<void>() }
     this.#open.set(key, waiting)
     try {
       for (let failures = 0; ; failures++) {
@@ -139,7 +150,14 @@ export class Joins {
       }
     } finally {
       this.#open.delete(key)
+      waiting.done.resolve()
+      for (const listener of this.#joinedListeners) listener(target.id)
     }
+  }
+
+  /** Resolves once a namespace (32 bytes) is not being joined, or not by whoever does so now. */
+  async settled(id: Uint8Array): Promise<void> {
+    await this.#open.get(toHex(id))?.done.promise
   }
 
   /** @throws the signal's reason */
@@ -196,8 +214,10 @@ export class Joins {
       }
     }
     // Cut off in the middle, it goes on by itself; but without a role there is nothing to go on with.
-    if (joined !== undefined && joined.log.roleOf(self) !== undefined) return joined
-    if (joined !== undefined) await (before === undefined ? namespaces.discard(joined) : namespaces.end(joined, before))
+    if (joined !== undefined && joined.log.roleOf(self) !== undefined)
+      return before === undefined ? joined : await namespaces.takeUp(joined, name)
+    // What ended stays as it was.
+    if (joined !== undefined && before === undefined) await namespaces.discard(joined)
     throw failure ?? new ArtifactHubError('ACCESS_DENIED', 'this agent has no role in that namespace')
   }
 

@@ -27,10 +27,11 @@ import { Announcement } from './discovery.ts'
 import { EagerFetch } from './eager-fetch.ts'
 import { Follows } from './follows.ts'
 import { Joins, type JoinTarget } from './joins.ts'
+import { keepReplica } from './keep-replica.ts'
 import { deleteSettings, loadSettings, putSettings, type SettingsRow } from './rows.ts'
 
 interface JoinCall extends Pick<JoinTarget, 'retryMs'> {
-  /** Local name; by default what the ticket proposes. */
+  /** Local name; by default what the ticket proposes, or as before for what ended. */
   readonly name?: string | undefined
   /** Waits for a role until the signal fires. */
   readonly isWaiting: boolean
@@ -253,10 +254,14 @@ export class Replication implements AsyncDisposable {
    * @throws ACCESS_DENIED, UNAVAILABLE, ALREADY_EXISTS, CONFLICT, INVALID_ARGUMENT for another ticket; the signal's reason
    */
   async join(ticket: Ticket, { name, isWaiting, retryMs, policy, signal }: JoinCall): Promise<OpenNamespace> {
+    const kind = ticket.kind === 'group' ? ('group' as const) : ('namespace' as const)
+    const proposed = ticket.name ?? formatNamespaceId(ticket.id).slice(0, 12)
+    // What ended is called as it was.
+    const isBack = this.namespaces.endingOf(ticket.id) !== undefined
     const target = {
       id: ticket.id,
-      kind: ticket.kind === 'group' ? ('group' as const) : ('namespace' as const),
-      name: name ?? ticket.name ?? formatNamespaceId(ticket.id).slice(0, 12),
+      kind,
+      name: name ?? (isBack ? this.namespaces.nameFor(kind, ticket.id, proposed) : proposed),
       peers: ticket.peers,
       retryMs,
     }
@@ -280,12 +285,13 @@ export class Replication implements AsyncDisposable {
   }
 
   /**
-   * Joins namespaces by their tickets in the background, as soon as this agent has a role in them, and fetches them eagerly.
+   * Joins namespaces by their tickets in the background, as soon as this agent has a role in them, and fetches them eagerly; again when a role ended and
+   * there is one again.
    * @throws INVALID_ARGUMENT for what is no ticket of a namespace
    */
   replicate(tickets: readonly string[]): void {
     for (const ticket of tickets.map(namespaceTicket)) {
-      const work = this.#replicate(ticket).catch((error) => {
+      const work = keepReplica(this, ticket, this.#ending.signal).catch((error) => {
         if (this.#ending.signal.aborted) return
         const namespace = formatNamespaceId(ticket.id)
         this.env.warn?.('a namespace of a ticket is not replicated', { namespace, error: String(error) })
@@ -377,21 +383,6 @@ export class Replication implements AsyncDisposable {
     if (followed === undefined) return
     followed.unsubscribe()
     await Promise.all([followed.fetching.close(), followed.announcement.close(), this.#replicator?.unfollow(log.id)])
-  }
-
-  async #replicate(ticket: Ticket): Promise<void> {
-    const { signal } = this.#ending
-    const idText = formatNamespaceId(ticket.id)
-    const known = this.namespaces.all.find(({ log }) => log.idText === idText)
-    if (known !== undefined) await this.know(known, ticket.peers)
-    const namespace =
-      known ??
-      (await this.join(ticket, {
-        name: this.namespaces.freeName('namespace', ticket.name ?? idText.slice(0, 12)),
-        isWaiting: true,
-        signal,
-      }))
-    await this.setPolicy(namespace, { ...this.policyOf(namespace), fetch: 'eager' })
   }
 }
 

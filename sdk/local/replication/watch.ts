@@ -10,7 +10,7 @@ import {
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { type FeedCursor, type FeedEvent, feedStart } from '../../../src/namespace/index.ts'
 import type { ArtifactEvent } from '../../peer-client.ts'
-import { endedError } from '../ended.ts'
+import { type EndedLog, endedError } from '../ended.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
 import type { LocalNamespaces, ReadRights } from '../namespaces.ts'
 import { presentArtifact } from '../present.ts'
@@ -47,14 +47,15 @@ export async function placesNow(
   namespaces: readonly OpenNamespace[],
   lostMs: number,
 ): Promise<Map<string, FeedCursor>> {
-  const places = await Promise.all(namespaces.map(async ({ log }) => [log.idText, await log.feedCursorNow()] as const))
+  const places = await Promise.all(namespaces.map(async ({ log }) => [log.folder, await log.feedCursorNow()] as const))
   return new Map([...places, [lostPlace, { row: lostMs, era: undefined }]])
 }
 
 /**
- * Events of one namespace or all, in the order in which they come to be known here; of several namespaces, each in its own. One artifact that cannot be
- * read any more is told as `unshared`, and that ends it.
- * @throws NOT_FOUND for a place that a feed no longer reaches back to; the signal's reason
+ * Events of one namespace or all, in the order in which they come to be known here; of several namespaces, each in its own. One artifact that is not
+ * shared any more is told as `unshared`, and that ends it.
+ * @throws NOT_FOUND for a place that a feed no longer reaches back to; ACCESS_DENIED when this agent is in the namespace, or in that of the artifact, no more;
+ *   the signal's reason
  */
 export async function* watchArtifacts(
   namespaces: LocalNamespaces,
@@ -65,30 +66,31 @@ export async function* watchArtifacts(
   const places = new Map(await from)
   const stop = new AbortController()
   const both = AbortSignal.any([signal, stop.signal])
-  const read = new Map<OpenNamespace, Promise<void>>()
+  const read = new Map<OpenNamespace, { readonly done: Promise<void>; readonly stop: AbortController }>()
   const ready: ReadyEvent[] = []
   const lost: LostArtifact[] = []
   let failure: { readonly error: unknown } | undefined
   let wake = (): void => {}
   /** Holds one event at a time: what is not taken is not read. */
-  const readFeed = async (namespace: OpenNamespace): Promise<void> => {
+  const readFeed = async (namespace: OpenNamespace, until: AbortSignal): Promise<void> => {
     const { log } = namespace
     try {
-      for await (const event of log.feed({ after: places.get(log.idText) ?? feedStart, signal: both })) {
+      for await (const event of log.feed({ after: places.get(log.folder) ?? feedStart, signal: until })) {
         // A signal that has fired wakes nobody.
-        if (both.aborted) return
+        if (until.aborted) return
         const { promise, resolve: taken } = Promise.withResolvers<void>()
         const onAbort = (): void => taken()
-        both.addEventListener('abort', onAbort, { once: true })
+        until.addEventListener('abort', onAbort, { once: true })
         ready.push({ namespace, event, taken })
         wake()
         await promise
-        both.removeEventListener('abort', onAbort)
+        until.removeEventListener('abort', onAbort)
       }
     } catch (error) {
+      if (until.aborted) return
       // What was taken back and shared anew begins anew.
       const isAnew = log.partial !== undefined && !log.closed && isHubError(error, 'NOT_FOUND')
-      if (isAnew && places.delete(log.idText)) return await readFeed(namespace)
+      if (isAnew && places.delete(log.folder)) return await readFeed(namespace, until)
       // A namespace that is deleted takes its feed along.
       if (!log.closed || !isHubError(error)) failure ??= { error }
     }
@@ -97,7 +99,28 @@ export async function* watchArtifacts(
   }
   const begin = (namespace: OpenNamespace): void => {
     const isWatched = only === undefined ? namespace.row.kind === 'namespace' : only === namespace
-    if (!read.has(namespace) && isWatched) read.set(namespace, readFeed(namespace))
+    if (read.has(namespace) || !isWatched) return
+    const own = new AbortController()
+    read.set(namespace, { done: readFeed(namespace, AbortSignal.any([both, own.signal])), stop: own })
+  }
+  /** It is out of reach, though its log stays open and more of it may come: read again when it is back, from where it was. */
+  const pause = async (namespace: OpenNamespace): Promise<void> => {
+    const reading = read.get(namespace)
+    read.delete(namespace)
+    reading?.stop.abort()
+    for (let at = ready.length - 1; at >= 0; at--) if (ready[at]?.namespace === namespace) ready.splice(at, 1)
+    await reading?.done
+  }
+  /** Nothing more comes of what is watched. */
+  const endWith = async (ended: EndedLog): Promise<void> => {
+    const { log } = ended.namespace
+    const isIt =
+      only === undefined
+        ? artifact !== undefined && !rights.isReadable(artifact) && (await log.catalog.get(artifact)) !== undefined
+        : only === ended.namespace
+    if (!isIt) return
+    failure ??= { error: endedError(ended) }
+    wake()
   }
   const lose = (one: LostArtifact): void => {
     const isWatched = artifact === undefined || equalBytes(artifact, one.artifact)
@@ -110,21 +133,24 @@ export async function* watchArtifacts(
   }
   const stopListening = namespaces.observe({
     opened: begin,
-    closing: async ({ log }, isKept) => {
+    closing: async (namespace, isKept) => {
       // One that may come back goes on where it was.
-      if (!isKept) places.delete(log.idText)
-      const ended = namespaces.ended.find(({ namespace }) => namespace === only)
-      if (!isKept || only?.log !== log || ended === undefined) return
-      // Nothing more comes of it, though the log itself stays open.
-      failure ??= { error: endedError(ended) }
-      wake()
+      if (!isKept) {
+        places.delete(namespace.log.folder)
+        return
+      }
+      await pause(namespace)
+      const ended = namespaces.ended.find((one) => one.namespace === namespace)
+      if (ended !== undefined) await endWith(ended)
     },
   })
   const stopLosing = rights.observe({ lost: lose })
   try {
     for (const one of rights.lostSince(artifact === undefined ? (places.get(lostPlace)?.row ?? Infinity) : 0)) lose(one)
     // One that is deleted by now ends at once.
-    for (const namespace of only === undefined ? namespaces.readable : [only]) begin(namespace)
+    const isOut = namespaces.ended.some(({ namespace }) => namespace === only)
+    for (const namespace of only === undefined ? namespaces.readable : [only]) if (!isOut) begin(namespace)
+    for (const ended of namespaces.ended) await endWith(ended)
     for (;;) {
       signal.throwIfAborted()
       const gone = lost.shift()
@@ -145,7 +171,7 @@ export async function* watchArtifacts(
       }
       const { namespace, event } = next
       if (!namespace.log.closed) {
-        places.set(namespace.log.idText, event.cursor)
+        places.set(namespace.log.folder, event.cursor)
         if (artifact === undefined || equalBytes(artifact, event.artifact)) {
           const shown = await present(namespace, event, formatCursor(places))
           if (shown !== undefined) yield shown
@@ -157,7 +183,7 @@ export async function* watchArtifacts(
     stopListening()
     stopLosing()
     stop.abort()
-    await Promise.all(read.values())
+    await Promise.all([...read.values()].map(({ done }) => done))
   }
 }
 
