@@ -24,8 +24,8 @@ export interface ReplicatorContext {
   readonly stretch: () => number
   /** Sends new entries to a connected agent. */
   readonly push: (agent: Uint8Array, log: ReplicatedLog, entries: readonly Uint8Array[]) => void
-  /** Who has a role may have changed. */
-  readonly onAuthChanged: () => void
+  /** Who has a role in a log may have changed. */
+  readonly onAuthChanged: (log: ReplicatedLog) => void
 }
 
 /** How far a namespace on this node is in step with others. */
@@ -362,7 +362,7 @@ export class ReplicatedNamespace {
     else if (received > 0 && this.log.isHealPutOff === true && !this.#timers.has('heal')) this.#healSoon()
     if (authChanged) {
       this.#tellRemoved()
-      this.#context.onAuthChanged()
+      this.#context.onAuthChanged(this.log)
       this.dial()
     }
   }

@@ -325,6 +325,24 @@ describe('who may know of a namespace', () => {
     expect(other.invited.length).toBe(1)
   })
 
+  it('one whose role ended is told at once when it has one again, on the same connection', async () => {
+    const a = MemoryLog.create(owner)
+    const [one, other] = [world.follow(a), world.add(eve)]
+    world.connect(one, other)
+    a.grant(eve, 'writer')
+    await world.pass(20)
+    expect(other.invited).toHaveLength(1)
+    const roleOf = a.roleOf.bind(a)
+    a.roleOf = (agent) => (toHex(agent) === toHex(eve.publicKey) ? undefined : roleOf(agent))
+    a.grant(agentOf(1), 'reader')
+    await world.pass(60_000, 500)
+    other.invited.length = 0
+    a.roleOf = roleOf
+    a.grant(agentOf(2), 'reader')
+    await world.pass(20)
+    expect(other.invited).toEqual([{ namespace: toHex(a.id), from: toHex(owner.publicKey) }])
+  })
+
   it('whoever may heal a log does it when roles have changed: the owner soon, a writer only later', async () => {
     const healed: string[] = []
     const heal = (log: MemoryLog, name: string): MemoryLog =>

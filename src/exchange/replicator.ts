@@ -1,4 +1,4 @@
-import { equalBytes, toHex } from '../encoding/index.ts'
+import { equalBytes, fromHex, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { maxLogsInStep, maxSyncOffers, maxSyncRounds, syncPace } from '../limits.ts'
 import { Pace } from './pace.ts'
@@ -232,7 +232,7 @@ export class Replicator implements AsyncDisposable {
       inTurn: (agent, signal, work) => this.#inTurn(agent, signal, work),
       stretch: () => Math.max(1, (this.#followed.size + this.#partial.size) / maxLogsInStep),
       push: (agent, from, entries) => this.#link(agent).push(from, entries),
-      onAuthChanged: () => this.#offerSoon(),
+      onAuthChanged: (log) => this.#onAuthChanged(log),
     }
   }
 
@@ -285,6 +285,14 @@ export class Replicator implements AsyncDisposable {
     })
     this.#links.set(name, link)
     return link
+  }
+
+  #onAuthChanged(log: ReplicatedLog): void {
+    const id = toHex(log.id)
+    // Whose role ended is told anew when it has one again: it may not keep the log in step any more.
+    for (const [name, offered] of this.#offered)
+      if (offered.has(id) && log.roleOf(fromHex(name)) === undefined) offered.delete(id)
+    this.#offerSoon()
   }
 
   #offerSoon(): void {

@@ -59,3 +59,60 @@ test('a replica’s gateway, which has no keys, serves a link to a version by th
   await artifact.delete({ artifactId })
   await eventually(async () => expect(await refusal(url)).toBe('404 NOT_FOUND'))
 })
+
+test('a gateway that is a member no more serves others’ links by the right in them, from others, and loses nothing that it kept', async () => {
+  await using nodes = new TestNodes()
+  const { owner, gateway, artifact, artifactId, link } = await teamWith(nodes, 'reader')
+  const { client } = owner.node
+  const { id: other } = await artifact.createSnippet({ name: 'other', content: 'not linked' })
+  const getOther = () => gateway.node.client.artifact.get({ artifactId: other })
+  await eventually(getOther)
+  const [pinned, latest] = [await link(), await link({ version: 'latest' })]
+  for (const { url } of [pinned, latest])
+    await eventually(async () => expect((await ask(url)).body.equals(content)).toBe(true))
+  const isOut = async () =>
+    await eventually(async () =>
+      expect((await gateway.node.status()).ended.map(({ name }) => name)).toEqual(['shared']),
+    )
+  await client.namespace.revoke({ agent: gateway.node.did })
+  await isOut()
+  await expect(getOther()).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+  for (const { url } of [pinned, latest])
+    await eventually(async () => expect((await ask(url)).body.equals(content)).toBe(true))
+  await artifact.update({ artifactId, data: new Uint8Array(3) })
+  await eventually(async () => expect((await ask(latest.url)).body.length).toBe(3))
+  await artifact.revokeSignedUrl({ jti: pinned.jti })
+  await eventually(async () => expect(await refusal(pinned.url)).toBe('403 REVOKED'))
+  await isOut()
+  await expect(getOther()).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+
+  await client.namespace.grant({ agent: gateway.node.did, role: 'reader' })
+  await eventually(getOther)
+  await eventually(async () => expect(await refusal(latest.url)).toBe('200 undefined'))
+  expect((await ask(latest.url)).body.length).toBe(3)
+})
+
+test('a writer’s own gateway refuses its links as soon as it knows that its role was taken away', async () => {
+  await using nodes = new TestNodes()
+  const { owner, others } = await nodes.team(['writer'])
+  const [writer] = others as [TestNode]
+  await writer.node.client.agent.add({ name: 'owner', ticket: await owner.node.client.agent.ticket() })
+  await writer.stop()
+  await writer.start({ gateway: {} })
+  await writer.node.ping('owner')
+  const { id: artifactId } = await writer.node.client.artifact.create({
+    name: 'mine',
+    data: content,
+    namespace: 'shared',
+  })
+  const { url } = await writer.node.client.artifact.getSignedUrl({ artifactId })
+  await eventually(async () => expect((await ask(url)).status).toBe(200))
+  await owner.node.client.namespace.revoke({ agent: writer.node.did })
+  await eventually(async () => expect((await writer.node.status()).ended).toHaveLength(1))
+  // Nobody has to be there to say so.
+  await owner.stop()
+  expect(await refusal(url)).toBe('403 REVOKED')
+  await writer.stop()
+  await writer.start({ gateway: { port: Number(new URL(url).port) } })
+  expect(await refusal(url)).toBe('403 REVOKED')
+})

@@ -145,6 +145,8 @@ export async function* watchArtifacts(
     },
   })
   const stopLosing = rights.observe({ lost: lose })
+  const onAbort = (): void => wake()
+  signal.addEventListener('abort', onAbort, { once: true })
   try {
     for (const one of rights.lostSince(artifact === undefined ? (places.get(lostPlace)?.row ?? Infinity) : 0)) lose(one)
     // One that is deleted by now ends at once.
@@ -182,6 +184,7 @@ export async function* watchArtifacts(
   } finally {
     stopListening()
     stopLosing()
+    signal.removeEventListener('abort', onAbort)
     stop.abort()
     await Promise.all([...read.values()].map(({ done }) => done))
   }
