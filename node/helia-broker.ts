@@ -2,7 +2,7 @@ import type { BlockBroker, BlockRetrievalOptions } from 'helia'
 import type { CID } from 'multiformats/cid'
 import type { Fetches, LocalNamespaces, OpenFetch, OpenNamespace } from '../sdk/local/index.ts'
 import { equalBytes, toHex } from '../src/encoding/index.ts'
-import { ArtifactHubError } from '../src/errors.ts'
+import { ArtifactHubError, isHubError } from '../src/errors.ts'
 
 /** Contents that stay open between the reads of their blocks. */
 const maxOpenContents = 16
@@ -33,8 +33,16 @@ export class MemberBroker implements BlockBroker {
   /** @throws NOT_FOUND for a block of no content that is known, UNAVAILABLE when nobody brings it, CORRUPT, CLOSED; the signal's reason */
   async retrieve(cid: CID, { signal }: BlockRetrievalOptions = {}): Promise<Uint8Array> {
     const { digest } = cid.multihash
-    for (const content of [...this.#open.values()].reverse()) {
-      const bytes = await this.#read(content, digest, signal)
+    for (const [key, content] of [...this.#open].reverse()) {
+      const bytes = await this.#read(content, digest, signal).catch(async (error) => {
+        signal?.throwIfAborted()
+        // Its namespace is out of reach, or was left: others may have the block.
+        const isOver = isHubError(error, 'ACCESS_DENIED') || isHubError(error, 'CLOSED')
+        if (!isOver || this.#closing.signal.aborted) throw error
+        if (this.#open.get(key) === content) this.#open.delete(key)
+        await content.fetch[Symbol.asyncDispose]()
+        return undefined
+      })
       if (bytes !== undefined) return bytes
     }
     const content = await this.#openRoot(digest, signal)

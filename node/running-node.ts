@@ -4,9 +4,11 @@ import type { Client } from '../sdk/index.ts'
 import {
   checked,
   type Groups,
+  isForPerson,
   type LocalEnvironment,
   type LocalNamespaces,
   type OpenCalls,
+  type OpenNamespace,
   type Replication,
   type Sharing,
 } from '../sdk/local/index.ts'
@@ -93,7 +95,11 @@ export class RunningNode implements ArtifactHubNode {
     const namespaces = this.#namespaces
     return await this.#maintain(checked('gc', nodeShapes.gc, options), async (call) => {
       await namespaces.removeEnded(call.now === true ? Number.POSITIVE_INFINITY : env.now() - gcGraceMs)
-      return await collectGarbage({ env, packs, namespaces: namespaces.stored, logger }, call)
+      const kept = new Set<OpenNamespace>()
+      // What counts no more by what this node heard last may count again when it is let in.
+      for (const { namespace } of namespaces.ended) if (await isForPerson(namespace)) kept.add(namespace)
+      const swept = namespaces.stored.filter((namespace) => !kept.has(namespace))
+      return await collectGarbage({ env, packs, namespaces: swept, logger }, call)
     })
   }
 

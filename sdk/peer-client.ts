@@ -110,7 +110,8 @@ export interface MembershipApi {
   ): Promise<GroupGrant>
   /**
    * Ends an agent's membership: what it wrote so far stays, nothing it writes later counts, and what is written from now on
-   * is under keys that it does not get. What it has fetched cannot be unread.
+   * is under keys that it does not get. Its own node, once it hears of that, has the namespace out of reach: ACCESS_DENIED there, until it is let in again. What it
+   * has fetched cannot be unread.
    *
    * Of a group, which this agent need not be in: ends what its members are by way of it, not what they are by name.
    * @throws ACCESS_DENIED, NOT_FOUND for an agent that is no member, or a group without a role
@@ -125,8 +126,9 @@ export interface MembershipApi {
   /** One copyable string: the namespace's id and where its members may be dialled. It gives no right to anything. */
   ticket(options?: CallOptions & { readonly namespace?: string | undefined }): Promise<string>
   /**
-   * Joins a namespace that granted this agent a role. One that a group brought, or is about to bring, is this node's own from then on.
-   * @param options.name local name; by default what the ticket proposes
+   * Joins a namespace that granted this agent a role. One that a group brought, or is about to bring, is this node's own from then on; one that this agent was removed
+   * from, and has a role in again, is as it was.
+   * @param options.name local name; by default what the ticket proposes, or as before
    * @param options.wait wait for a grant instead of failing without one, until the signal fires
    * @throws ACCESS_DENIED without a grant, UNAVAILABLE when nobody of the ticket can be reached, ALREADY_EXISTS
    */

@@ -222,6 +222,25 @@ describe('a namespace shared through the CLI', () => {
     const late = ['put', '-', '--name', 'late', '--ns', 'team', '--replicas', '1', '--replica-timeout', '1s']
     const { replicas } = await writer.json<{ replicas: unknown }>(late, { input: 'nobody told me' })
     expect(replicas).toEqual({ requested: 1, confirmed: [] })
+    const told = await writer.run(['sync', '--ns', 'team', '--json'])
+    expect([told.exitCode, errorOf(told).code]).toEqual([3, 'ACCESS_DENIED'])
+    expect(errorOf(told).details).toMatchObject({ reason: 'REMOVED', by: dids.owner })
+    for (const command of [
+      ['ls'],
+      ['get', 'large.bin', '-o', 'x'],
+      ['put', '-', '--name', 'no'],
+      ['watch'],
+      ['ns', 'members'],
+    ]) {
+      const refused = await writer.run([...command, '--ns', 'team'], { input: 'x' })
+      expect([refused.exitCode, command]).toEqual([3, command])
+      expect(refused.stderr).toContain(`${dids.owner} took its role away`)
+    }
+    expect((await writer.json<{ name: string }[]>(['ns', 'ls'])).map(({ name }) => name)).not.toContain('team')
+    const { stdout } = await writer.run(['status'])
+    expect(`${stdout}`).toMatch(
+      /team: this agent was removed by .* kept out of reach, `ns leave` removes it, and nothing else/,
+    )
     expect(await last.stop('SIGINT')).toBe(0)
     const { items } = await owner.json<{ items: { name: string }[] }>(['ls', '--ns', 'team'])
     expect(items.map(({ name }) => name)).toEqual(['large.bin'])

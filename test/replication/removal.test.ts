@@ -195,6 +195,25 @@ test('what this agent wrote stays until somebody here leaves it; where it wrote 
   expect((await writer.node.du()).map(({ name }) => name)).toEqual(['personal'])
 })
 
+test('what it wrote before it heard of its removal, and that counts nowhere, is no garbage either', async () => {
+  await using nodes = new TestNodes()
+  const { owner, others } = await team(nodes, 'writer')
+  const [writer] = others as [TestNode]
+  await writer.stop()
+  await owner.node.client.namespace.revoke({ agent: writer.name })
+  await writer.start({ listen: [], network: 'offline' })
+  await writer.node.client.artifact.create({ namespace, name: 'late', data: randomBytes(3_000_000) })
+  await writer.stop()
+  await writer.start()
+  await writer.node.ping('owner')
+  await isOut(writer)
+  const packs = async () => (await writer.node.du()).find(({ name }) => name === namespace)?.blocks
+  const before = await packs()
+  expect(before).toBeGreaterThan(1)
+  await writer.node.gc({ now: true })
+  expect(await packs()).toBe(before)
+})
+
 test('what one is by name and by way of a group is over when both are', async () => {
   await using nodes = new TestNodes()
   const { owner, others, artifactId } = await team(nodes, 'reader')

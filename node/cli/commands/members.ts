@@ -39,7 +39,9 @@ export function memberCommands(group: Command, act: Act): void {
     .action(act(grant))
   group
     .command('revoke')
-    .description('end an agent’s membership: what it writes from now on counts nowhere, and new keys are not for it')
+    .description(
+      'end an agent’s membership: what it writes from now on counts nowhere, new keys are not for it, and its node denies it what it has',
+    )
     .argument('<agent>', 'name, DID or ticket; with --group, a group of this agent’s')
     .option('--group', 'end what the members of a group are by way of it')
     .action(act(revoke))
