@@ -5,7 +5,7 @@ import type { ArtifactHubNode, LogStatus } from '../node-types.ts'
 /** Milliseconds between two looks at the state of a node: nothing tells of a round that is through, or of who was told. */
 const lookEveryMs = 100
 
-type SyncState = Pick<LogStatus, 'members' | 'contentsToFetch' | 'sync'>
+type SyncState = Pick<LogStatus, 'role' | 'members' | 'contentsToFetch' | 'sync'>
 
 /**
  * Waits until each of the namespaces and groups, or the one of that id or name, has been compared with a member's copy since a moment, or has no other members, or the
@@ -16,8 +16,11 @@ export async function awaitSync(
   options: { since: Date; timeoutMs: number; signal: AbortSignal; namespace?: string | undefined },
 ): Promise<{ rows: readonly LogStatus[]; isSynced: (row: SyncState) => boolean }> {
   const { since, namespace, signal } = options
-  const isSynced = (row: SyncState): boolean =>
-    row.members <= 1 || (syncedWith(row, since).length > 0 && row.sync.behind + row.contentsToFetch === 0)
+  const isSynced = (row: SyncState): boolean => {
+    // A round may have brought that its role was taken away: then it is about to be here no more.
+    if (row.role === undefined) return false
+    return row.members <= 1 || (syncedWith(row, since).length > 0 && row.sync.behind + row.contentsToFetch === 0)
+  }
   return await looking(options, async () => {
     const { namespaces, groups } = await node.status({ signal })
     const isAsked = (row: LogStatus): boolean => namespace === undefined || row.id === namespace

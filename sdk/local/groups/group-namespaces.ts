@@ -19,7 +19,7 @@ export interface LeftOutNamespace {
 }
 
 /** What others bring fills no disk, though the role were a replica's: somebody here says what is fetched ahead. */
-export const nothingAhead: FetchPolicy = { fetch: 'lazy', maxBytes: 0 }
+const nothingAhead: FetchPolicy = { fetch: 'lazy', maxBytes: 0 }
 
 /** Whether a policy is `nothingAhead`: of what others brought, and nobody here joined or set another for. */
 export function isNothingAhead({ fetch, maxBytes }: FetchPolicy): boolean {
