@@ -119,8 +119,10 @@ async function namespaceStatus(replication: Replication, namespace: OpenNamespac
 
 async function logStatus(replication: Replication, namespace: OpenNamespace): Promise<LogStatus> {
   const { row, log } = namespace
-  const role = log.roleOf(replication.env.agent.publicKey)
-  const keys = role === undefined ? [] : await log.owedKeys()
+  const self = replication.env.agent.publicKey
+  const keys = log.roleOf(self) === undefined ? [] : await log.owedKeys()
+  // Both of one moment: the round that brought that the role ended is no sign of being in step.
+  const role = log.roleOf(self)
   const sync = replication.syncStatus(namespace)
   const { rotation, boxes } = log.owed
   return {
