@@ -616,6 +616,20 @@ describe('ending', () => {
     expect(world.network.openStreams).toBe(0)
     expect(() => one.replicator.follow(a)).toThrow(expect.objectContaining({ code: 'CLOSED' }))
   })
+
+  it('a part of a namespace takes nothing along that is followed while it closes', async () => {
+    const [a, b] = two()
+    const [one, other] = [world.follow(a), world.add(b.agent)]
+    world.connect(one, other)
+    other.replicator.followPartial(b.copy(), [], [])
+    const closing = other.replicator.unfollow(a.id)
+    other.replicator.follow(b)
+    await closing
+    await world.pass(50)
+    a.put()
+    await world.pass(50)
+    expect(b.hashes).toEqual(a.hashes)
+  })
 })
 
 describe('many nodes', () => {

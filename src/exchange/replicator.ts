@@ -156,15 +156,13 @@ export class Replicator implements AsyncDisposable {
   /** Stops keeping a namespace (32 bytes) in step, and waits until nothing of it is under way. Idempotent. */
   async unfollow(namespace: Uint8Array): Promise<void> {
     const id = toHex(namespace)
-    const partial = this.#partial.get(id)
+    // Both at once: what is followed while they close stays.
+    const [partial, followed] = [this.#partial.get(id), this.#followed.get(id)]
     this.#partial.delete(id)
-    await partial?.close()
-    const followed = this.#followed.get(id)
     this.#followed.delete(id)
     for (const offered of this.#offered.values()) offered.delete(id)
-    if (followed === undefined) return
-    for (const link of this.#links.values()) link.forget(followed.log)
-    await followed.close()
+    if (followed !== undefined) for (const link of this.#links.values()) link.forget(followed.log)
+    await Promise.all([partial?.close(), followed?.close()])
   }
 
   /** How far a namespace is in step; `undefined` when it is not followed. */
