@@ -52,9 +52,9 @@ export class LinkSource implements ContentSource, AsyncDisposable {
     const namespace = namespaces.all.find(({ log }) => equalBytes(log.id, claims.namespace))
     this.#requireServed(claims, namespace)
     if (namespace === undefined) {
-      // What this node knows by itself nobody has to be asked for.
+      // What this node knows by itself nobody has to be asked for; what was given there since it was removed it does not know.
       const ended = namespaces.findEnded(claims.namespace)?.namespace.log
-      if (ended?.membership.refusalOf(claims) !== undefined) throw revoked()
+      if (ended?.isIssued(claims) === true && ended.membership.refusalOf(claims) !== undefined) throw revoked()
       const log = await this.#foreignView.logOf(link, signal)
       if (pinned === undefined) return await this.#foreignContents.latest(link, log)
       return this.#foreignContents.pinned(link, log, pinned, this.#keyOf(claims))

@@ -92,6 +92,24 @@ test('a gateway that is a member no more serves others’ links by the right in 
   expect((await ask(latest.url)).body.length).toBe(3)
 })
 
+test('a gateway that is a member no more serves links of who was given a role since: of that it knows nothing by itself', async () => {
+  await using nodes = new TestNodes()
+  const { owner, gateway } = await teamWith(nodes, 'reader')
+  const { client } = owner.node
+  await client.namespace.revoke({ agent: gateway.node.did })
+  await eventually(async () => expect((await gateway.node.status()).ended).toHaveLength(1))
+  const { node: carl } = await nodes.start('carl')
+  await gateway.node.client.agent.add({ name: 'carl', ticket: await carl.client.agent.ticket() })
+  await client.namespace.grant({ agent: carl.did, role: 'writer' })
+  await carl.client.namespace.join({ ticket: await client.namespace.ticket() })
+  const { id: artifactId } = await carl.client.artifact.create({ namespace: 'shared', name: 'of carl', data: content })
+  const gateways = [{ agent: gateway.node.did, url: gateway.node.gateway?.url ?? '' }]
+  const { url, jti } = await carl.client.artifact.getSignedUrl({ artifactId, gateways })
+  await eventually(async () => expect((await ask(url)).body.equals(content)).toBe(true))
+  await carl.client.artifact.revokeSignedUrl({ jti })
+  await eventually(async () => expect(await refusal(url)).toBe('403 REVOKED'))
+})
+
 test('a writer’s own gateway refuses its links as soon as it knows that its role was taken away', async () => {
   await using nodes = new TestNodes()
   const { owner, others } = await nodes.team(['writer'])
