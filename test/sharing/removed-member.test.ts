@@ -210,3 +210,26 @@ test('an agent who says again and again that another is in a namespace, and does
   expect(await bob.client.artifact.get({ artifactId: id })).toMatchObject({ name: 'note' })
   expect(await bob.namespace('shared').log.catalog.get(parseArtifactId(id))).toBeDefined()
 })
+
+test('who says so and cannot be reached makes this node look for nobody else', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('writer')) as [LocalAgent, LocalAgent]
+  const eve = await agents.start()
+  const { id } = eve
+  await eve.stop()
+  const { log } = bob.namespace()
+  await owner.client.namespace.revoke({ agent: 'writer-0' })
+  await isOut(bob)
+  const looked: Uint8Array[] = []
+  Object.assign(bob.network, {
+    async *findProviders(key: Uint8Array) {
+      looked.push(key)
+      yield owner.id
+    },
+  })
+  const tried = Promise.withResolvers<void>()
+  bob.replication.joins.onJoined(() => tried.resolve())
+  bob.replication.joins.invited(log.id, id)
+  await tried.promise
+  expect(looked).toEqual([])
+})

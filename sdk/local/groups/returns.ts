@@ -101,7 +101,7 @@ export class Returns {
       const peers = asked.map((name) => ({ agent: new Uint8Array(Buffer.from(name, 'hex')), addresses: [] }))
       const ticket = { kind: 'namespace' as const, id, peers, name: namespaces.nameFor('namespace', id, '') }
       try {
-        await this.#replication.join(ticket, { isWaiting: false, signal })
+        await this.#replication.join(ticket, { isWaiting: false, findsOthers: false, signal })
         joins.forget(formatNamespaceId(id))
         return true
       } catch (error) {

@@ -36,6 +36,8 @@ export interface JoinTarget {
   readonly peers: readonly KnownPeer[]
   /** Between tries while one waits, milliseconds: doubled from the first to the last. */
   readonly retryMs?: { readonly from: number; readonly to: number } | undefined
+  /** Whether others who are said to have it are looked for, and dialled, when none of these can be reached. Default: true. */
+  readonly findsOthers?: boolean | undefined
 }
 
 /** Namespaces that this node is about to have, and those that others say it has a role in. */
@@ -69,7 +71,7 @@ export class Joins {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Tells of what was joined (32 bytes), once it is, until the returned function is called. */
+  /** Tells of what is being joined no more (32 bytes), whether or not it came to be here, until the returned function is called. */
   onJoined(listener: (id: Uint8Array) => void): () => void {
     this.#joinedListeners.add(listener)
     return () => this.#joinedListeners.delete(listener)
@@ -181,7 +183,7 @@ export class Joins {
     signal: AbortSignal | undefined,
   ): Promise<OpenNamespace> {
     const { network, scheduler, pace, namespaces, self } = this.#options
-    const { id, kind, name, peers } = target
+    const { id, kind, name, peers, findsOthers = true } = target
     const connected = new Set(network.connected().map(toHex))
     const isThere = ({ agent }: KnownPeer): boolean => connected.has(toHex(agent))
     // Whom the ticket names before whoever says so; and these, whose word is the newest first, before those who must be dialled.
@@ -203,8 +205,8 @@ export class Joins {
     } catch (error) {
       failure = error
       // Whom the ticket names are away; others may have come since.
-      const more =
-        joined === undefined && isHubError(error, 'UNAVAILABLE') ? await this.#find(id, providers, signal) : []
+      const isFinding = findsOthers && joined === undefined && isHubError(error, 'UNAVAILABLE')
+      const more = isFinding ? await this.#find(id, providers, signal) : []
       if (more.length > 0) {
         await joinNamespace({ ...by, providers: more }).catch((later) => {
           signal?.throwIfAborted()

@@ -30,7 +30,7 @@ import { Joins, type JoinTarget } from './joins.ts'
 import { keepReplica } from './keep-replica.ts'
 import { deleteSettings, loadSettings, putSettings, type SettingsRow } from './rows.ts'
 
-interface JoinCall extends Pick<JoinTarget, 'retryMs'> {
+interface JoinCall extends Pick<JoinTarget, 'retryMs' | 'findsOthers'> {
   /** Local name; by default what the ticket proposes, or as before for what ended. */
   readonly name?: string | undefined
   /** Waits for a role until the signal fires. */
@@ -253,7 +253,7 @@ export class Replication implements AsyncDisposable {
    * Joins the namespace of a ticket.
    * @throws ACCESS_DENIED, UNAVAILABLE, ALREADY_EXISTS, CONFLICT, INVALID_ARGUMENT for another ticket; the signal's reason
    */
-  async join(ticket: Ticket, { name, isWaiting, retryMs, policy, signal }: JoinCall): Promise<OpenNamespace> {
+  async join(ticket: Ticket, { name, isWaiting, policy, signal, ...how }: JoinCall): Promise<OpenNamespace> {
     const kind = ticket.kind === 'group' ? ('group' as const) : ('namespace' as const)
     const proposed = ticket.name ?? formatNamespaceId(ticket.id).slice(0, 12)
     // What ended is called as it was.
@@ -263,7 +263,7 @@ export class Replication implements AsyncDisposable {
       kind,
       name: name ?? (isBack ? this.namespaces.nameFor(kind, ticket.id, proposed) : proposed),
       peers: ticket.peers,
-      retryMs,
+      ...how,
     }
     for (const { agent, addresses } of ticket.peers) this.env.network.addAddresses(agent, addresses)
     // Before anything of it may be fetched, and again if a try that failed forgot it.
