@@ -193,8 +193,13 @@ export class LocalNamespaces extends NamespaceBook {
       this.endings.delete(log.idText)
       this.opened.set(log.idText, namespace)
       this.#env.fetches.admit(log)
-      // Before anybody follows the whole: two logs of one namespace are not kept in step at once.
-      await this.#dropPartial(log.id)
+      // Before anybody follows the whole: two logs of one namespace are not kept in step at once. What of it does not go now goes at the next start.
+      await this.#dropPartial(log.id).catch((error) =>
+        this.#env.warn?.('what lay beside a namespace could not be removed', {
+          namespace: log.idText,
+          error: String(error),
+        }),
+      )
       for (const observer of this.observers) observer.opened(namespace)
       return namespace
     })

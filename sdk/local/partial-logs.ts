@@ -47,6 +47,9 @@ export async function makePartial(
   { isBeside }: { readonly isBeside: boolean },
 ): Promise<Namespace> {
   const remember = () => [isBeside ? putBeside({ id, isGone: false }) : putPartial(id)]
+  // What could not be removed before is not taken for this one's.
+  const isLeft = isBeside && (await loadBeside(env.store)).some((one) => equalBytes(one.id, id))
+  if (isLeft) await removeBeside(env, id)
   return await Namespace.join(env, id, genesis, remember, new FollowedArtifacts({ isBeside }))
 }
 

@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest'
 import { putEnded } from '../../sdk/local/ended.ts'
 import { parseArtifactId } from '../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../src/errors.ts'
 import { syncProtocol } from '../../src/exchange/sync-run.ts'
 import { encodeAuthBody, signEntry } from '../../src/log/index.ts'
+import { differences } from '../../src/namespace/derived.test-helper.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
 import { eventually } from '../replication/nodes.ts'
@@ -232,4 +234,37 @@ test('who says so and cannot be reached makes this node look for nobody else', a
   bob.replication.joins.invited(log.id, id)
   await tried.promise
   expect(looked).toEqual([])
+})
+
+test('what lay beside and cannot be removed now keeps nobody out, and is not taken for what comes later', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('writer')) as [LocalAgent, LocalAgent]
+  await bob.client.agent.add({ name: 'owner', did: owner.client.did })
+  const { artifact, namespace } = owner.client
+  const { id } = await artifact.createSnippet({ name: 'note', content: 'one' })
+  const { id: own } = await bob.client.artifact.createSnippet({ name: 'own', content: 'own' })
+  await eventually(async () => expect(await text(owner, own)).toBe('own'))
+  await artifact.share({ artifactId: id, withAgents: ['writer-0'] })
+  await namespace.revoke({ agent: 'writer-0' })
+  await isOut(bob)
+  await eventually(async () => expect(await text(bob, id)).toBe('one'))
+  const { env } = bob
+  const { removeBlocks } = env
+  const fails = async () => {
+    throw new ArtifactHubError('STORAGE_FAILED', 'the disk gives an error')
+  }
+  Object.assign(env, { removeBlocks: fails })
+  await namespace.grant({ agent: 'writer-0', role: 'writer' })
+  await isBack(bob)
+  await bob.client.artifact.update({ artifactId: own, content: 'more' })
+  await eventually(async () => expect(await text(owner, own)).toBe('more'))
+  await artifact.update({ artifactId: id, content: 'two' })
+  await eventually(async () => expect(await text(bob, id)).toBe('two'))
+
+  Object.assign(env, { removeBlocks })
+  await namespace.revoke({ agent: 'writer-0' })
+  await isOut(bob)
+  await eventually(async () => expect(await text(bob, id)).toBe('two'))
+  const [beside] = bob.replication.namespaces.partial
+  expect(await differences(beside?.log ?? expect.fail('it lies beside'))).toEqual([])
 })
