@@ -2,9 +2,9 @@ import type { VersionRecord, VersionRef } from '../../src/catalog/index.ts'
 import { formatArtifactId, parseArtifactId } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { noSuchVersion } from '../../src/namespace/index.ts'
-import { endedError } from './ended.ts'
+import { type EndedLog, endedError } from './ended.ts'
 import type { OpenNamespace } from './namespace-book.ts'
-import type { LocalNamespaces } from './namespaces.ts'
+import type { LocalNamespaces, ReadRights } from './namespaces.ts'
 
 /** A version and the namespace that it is in. */
 export interface Found {
@@ -18,6 +18,8 @@ export async function findById(
   options: { artifactId: string; namespace?: string | undefined; version?: VersionRef | undefined },
 ): Promise<Found> {
   const artifact = parseArtifactId(options.artifactId)
+  // Both as they are now: what comes back meanwhile was out of reach when it was asked for.
+  const { ended, rights } = namespaces
   const among = options.namespace === undefined ? namespaces.readable : [namespaces.find(options.namespace)]
   for (const namespace of among) {
     const record = await namespace.log.catalog.get(artifact, options.version)
@@ -30,7 +32,7 @@ export async function findById(
     throw noSuchVersion(artifact, options.version)
   }
   checkRight(namespaces, artifact)
-  if (options.namespace === undefined) await checkNotEnded(namespaces, artifact)
+  if (options.namespace === undefined) await checkNotEnded(ended, rights, artifact)
   throw noSuchVersion(artifact, undefined)
 }
 
@@ -38,7 +40,11 @@ export async function findById(
  * @throws ACCESS_DENIED for an artifact of a namespace that this agent is in no more; UNAVAILABLE when it is shared with it besides, and is to come from those who
  *   have it
  */
-async function checkNotEnded({ ended, rights }: LocalNamespaces, artifact: Uint8Array): Promise<void> {
+async function checkNotEnded(
+  ended: readonly EndedLog[],
+  rights: ReadRights | undefined,
+  artifact: Uint8Array,
+): Promise<void> {
   for (const one of ended) {
     if ((await one.namespace.log.catalog.get(artifact)) === undefined) continue
     if (rights?.isReadable(artifact) !== true) throw endedError(one)

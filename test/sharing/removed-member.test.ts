@@ -268,3 +268,23 @@ test('what lay beside and cannot be removed now keeps nobody out, and is not tak
   const [beside] = bob.replication.namespaces.partial
   expect(await differences(beside?.log ?? expect.fail('it lies beside'))).toEqual([])
 })
+
+test('what comes back while it is asked for is out of reach, or there: nobody is told that there is no such artifact', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('reader')) as [LocalAgent, LocalAgent]
+  const { id } = await owner.client.artifact.createSnippet({ name: 'note', content: 'ours' })
+  await eventually(async () => expect(await text(bob, id)).toBe('ours'))
+  await owner.client.namespace.revoke({ agent: 'reader-0' })
+  await isOut(bob)
+  const { catalog } = bob.namespace('personal').log
+  const get = catalog.get.bind(catalog)
+  // It is looked for there first.
+  catalog.get = async (...what) => {
+    catalog.get = get
+    await owner.client.namespace.grant({ agent: 'reader-0', role: 'reader' })
+    await isBack(bob)
+    return await get(...what)
+  }
+  await failureOf(bob.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED')
+  expect(await text(bob, id)).toBe('ours')
+})
