@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
+import { equalBytes } from '../../src/encoding/index.ts'
 import { formatDid, parseTicket } from '../../src/identity/index.ts'
 import { maxInvitations } from '../../src/limits.ts'
+import { nodeKey } from '../../src/namespace/index.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { type LocalAgent, LocalAgents } from './agents.ts'
 import { eventually } from './nodes.ts'
@@ -52,6 +54,30 @@ test('a ticket of whom nobody is there leads to who is said to have the namespac
   late.network.addAddresses(member.id, member.network.addresses())
   await failureOf(late.client.namespace.join({ ticket: denied }), 'ACCESS_DENIED')
   expect(await late.client.namespace.join({ ticket: granted })).toMatchObject({ name: 'shared', role: 'reader' })
+})
+
+test('what ends as soon as it is joined, for the group that gave it was left meanwhile, is not kept in step', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = [await agents.start(), await agents.start()]
+  const { namespace } = owner.client
+  await namespace.create({ name: 'shared' })
+  await namespace.grant({ namespace: 'shared', agent: bob.client.did, role: 'reader' })
+  const { namespaces } = bob.replication
+  const { store } = bob.env
+  const batch = store.batch.bind(store)
+  // Where members may be dialled is the last that is written before it is followed.
+  store.batch = async (changes, ...options) => {
+    const [joined] = namespaces.all.filter(({ row }) => row.name === 'shared')
+    if (joined !== undefined && equalBytes(changes[0]?.key ?? joined.row.id, nodeKey('settings', joined.row.id))) {
+      store.batch = batch
+      await namespaces.end(joined, { reason: 'GROUP', by: undefined, atMs: 0, learnedMs: 0 })
+    }
+    await batch(changes, ...options)
+  }
+  const ticket = parseTicket(await namespace.ticket({ namespace: 'shared' }))
+  const joined = await bob.replication.join(ticket, { isWaiting: false })
+  expect(namespaces.ended.map((one) => one.namespace)).toEqual([joined])
+  expect(bob.replication.syncStatus(joined)).toBeUndefined()
 })
 
 test('of what others say about roles so much is kept, and whoever says most pushes out only what it said itself', async () => {

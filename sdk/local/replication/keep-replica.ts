@@ -6,7 +6,7 @@ import type { Replication } from './replication.ts'
 
 /**
  * Joins the namespace of a ticket as soon as this agent has a role in it, and fetches it eagerly. While it is out of reach, for the role was taken away, this waits for
- * another one. Resolves when somebody here leaves it, or the signal fires.
+ * another one. Resolves when somebody here leaves it while it is in reach, or the signal fires.
  * @throws as `Replication.join`
  */
 export async function keepReplica(replication: Replication, ticket: Ticket, signal: AbortSignal): Promise<void> {

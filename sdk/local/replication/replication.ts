@@ -355,6 +355,8 @@ export class Replication implements AsyncDisposable {
     const { log } = namespace
     const key = toHex(log.id)
     if (log.partial !== undefined || !env.isOnline || this.#followed.has(key) || this.#ending.signal.aborted) return
+    // It may have ended as soon as it was joined.
+    if (!this.namespaces.has(log.id)) return
     const listeners = new Map<() => void, string>()
     this.#followed.set(key, {
       namespace,
