@@ -12,5 +12,5 @@ export {
 export { compareClocks, type Epoch, type Owed } from './epochs.ts'
 export type { ChainName, EntryPosition, Fork, Grant, Member, ShownEntries } from './members.ts'
 export { Membership, type MembershipChange } from './membership.ts'
-export { mayAuthor, type Role, rankOf } from './roles.ts'
+export { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
 export type { AuthEntry, EntryPlace } from './statements.ts'

@@ -2,7 +2,7 @@ import { bytesText, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import { formatDid } from '../identity/index.ts'
 import type { GrantedRole } from '../log/index.ts'
-import { type Grant, type Membership, type Role, rankOf } from '../membership/index.ts'
+import { compareRoles, type Grant, type Membership, type Role, rankOf } from '../membership/index.ts'
 import { roleWord } from './denied.ts'
 import type { Ledger } from './ledger.ts'
 import {
@@ -40,7 +40,7 @@ export async function writeGrants(ledger: Ledger, { agents, role, via }: Grants)
       const held = membership.grantsOf(agent)
       // By name a role is the highest that the agent will have; a group's is beside what else it has.
       const beside = via === undefined ? held : held.filter((grant) => isVia(grant, via))
-      const higher = beside.filter((grant) => isAbove(grant.role, role))
+      const higher = beside.filter((grant) => compareRoles(grant.role, role) < 0)
       for (const { role: taken } of higher) requireAbove(tx, rankOf(taken), takingAway(membership, taken))
       if (higher.length > 0) obsolete.push({ agent, grants: higher })
       if (!held.some((grant) => grant.role === role && isVia(grant, via))) lacking.push(agent)
@@ -90,11 +90,6 @@ function takingAway(membership: Membership, role: Role): string {
 
 function isVia(grant: Grant, group: Uint8Array | undefined): boolean {
   return group === undefined || grant.via === undefined ? group === grant.via : equalBytes(group, grant.via)
-}
-
-/** Whether who is to have `role` may not keep `held`. */
-function isAbove(held: Role, role: GrantedRole): boolean {
-  return rankOf(held) > rankOf(role) || (role === 'replica' && held !== 'replica')
 }
 
 /** Whether an epoch must begin: there is none to write under, or others know the group by one that former members have. */

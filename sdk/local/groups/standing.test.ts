@@ -43,3 +43,29 @@ test('an admin keeps writers by way of one group in step, though another group h
   expect(await keepInStep(owner.ns, [])).toBe(true)
   expect([chief, admin.id].map((agent) => owner.ns.roleOf(agent))).toEqual([undefined, 'admin'])
 })
+
+test('whoever lowers the role of a group that it is not in lowers it for its members', async () => {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const founder = new NamespaceNode(2, time)
+  const { ns: group } = await new NamespaceNode(10, time, { agent: founder.agent }).create({ isGroup: true })
+  const descriptor = async () => (await group.shownDescriptor()) as ShownDescriptor
+  const [one, two] = [3, 4].map((seed) => new NamespaceNode(seed, time).id) as [Uint8Array, Uint8Array]
+  await owner.ns.grant({ agent: two, role: 'writer' })
+  await owner.ns.recordDescriptor(await descriptor(), 'admin')
+  await owner.ns.grantAll({ agents: [one, two], role: 'admin', via: group.id })
+  expect(await keepInStep(owner.ns, [])).toBe(false)
+
+  await owner.ns.recordDescriptor(await descriptor(), 'reader')
+  expect(await keepInStep(owner.ns, [])).toBe(true)
+  expect([one, two].map((agent) => owner.ns.roleOf(agent))).toEqual(['reader', 'writer'])
+  expect(await keepInStep(owner.ns, [])).toBe(false)
+
+  await owner.ns.recordDescriptor(await descriptor(), 'replica')
+  expect(await keepInStep(owner.ns, [])).toBe(true)
+  expect([one, two].map((agent) => owner.ns.roleOf(agent))).toEqual(['replica', 'writer'])
+
+  // By who has heard of a higher one for the group, of which this node has not: it is left.
+  await owner.ns.grantAll({ agents: [one], role: 'writer', via: group.id })
+  expect(await keepInStep(owner.ns, [])).toBe(false)
+})

@@ -1,14 +1,15 @@
-import { equalBytes, toHex } from '../../../src/encoding/index.ts'
+import { equalBytes, fromHex, toHex } from '../../../src/encoding/index.ts'
 import { isHubError } from '../../../src/errors.ts'
 import { maxWritersViaGroup } from '../../../src/limits.ts'
-import { compareClocks, type Grant, type Role, rankOf } from '../../../src/membership/index.ts'
+import type { GrantedRole } from '../../../src/log/index.ts'
+import { compareClocks, compareRoles, type Grant, type Role, rankOf } from '../../../src/membership/index.ts'
 import type { Namespace as Log } from '../../../src/namespace/index.ts'
 
 type Work = (agents: readonly Uint8Array[]) => Promise<void>
 
 /**
  * Writes what brings a namespace's members in step with the groups that have a role there, as far as this agent may: grants for who is in the group and
- * lacks one, revokes of those by way of the group for who is not any more. Gives whether anything was owed.
+ * lacks one, revokes of those by way of the group for who is not any more, lower roles for who has a higher one than the group. Gives whether anything was owed.
  *
  * What this node's copy of the group does not know yet decides nothing: nobody is revoked whom it never knew as a member, and nobody is granted again what
  * was revoked since they came into the group, or since the group was given its role.
@@ -48,6 +49,9 @@ export async function keepInStep(log: Log, groups: Iterable<Log>): Promise<boole
     await end(via, goneFrom(log, group))
     await write(via, lacking, async (agents) => await log.grantAll({ agents, role: rule.role, via }))
   }
+  // Who is in a group that this agent is not in is told by the roles that they have by way of it.
+  for (const { via, role, agents } of loweredGroups(log))
+    await write(via, agents, async (some) => await log.grantAll({ agents: some, role, via }))
   if (refusal !== undefined) throw refusal
   return wasOwed
 }
@@ -68,6 +72,17 @@ function endedGroups({ membership }: Log): Iterable<{ via: Uint8Array; agents: U
     }
   }
   return ended.values()
+}
+
+/** Who has a higher role in a namespace by way of a group than the group was given there since. */
+function loweredGroups({ membership }: Log): { via: Uint8Array; role: GrantedRole; agents: Uint8Array[] }[] {
+  return [...membership.groups.roles].flatMap(([group, { role, clock }]) => {
+    const via = fromHex(group)
+    const isHigher = (grant: Grant) =>
+      isVia(grant, via) && compareRoles(grant.role, role) < 0 && compareClocks(clock, grant.clock, '', '') > 0
+    const agents = membership.members.filter(({ grants }) => grants.some(isHigher)).map(({ agent }) => agent)
+    return agents.length > 0 ? [{ via, role, agents }] : []
+  })
 }
 
 /** Who has a role in a namespace by way of a group that it was removed from. */
