@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
 import { loadFollowRows } from '../../sdk/local/replication/follow-rows.ts'
+import { keySpaces } from '../../src/namespace/index.ts'
 import type { KeyValueStore } from '../../src/storage/index.ts'
+import { failureOf } from '../client/contract-support.ts'
 import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
 import { eventually } from '../replication/nodes.ts'
 import { MemoryKeyValueStore } from '../support/memory-key-value.ts'
@@ -138,4 +140,72 @@ test('who is stopped at any step of sharing something or of taking it back has d
     }
     await startFrom(bob, after, alice)
   }
+}, 600_000)
+
+test('who is stopped at any step of being removed from a namespace, of being let in again, and of leaving it, has what it should have', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('writer')) as [LocalAgent, LocalAgent]
+  await bob.client.agent.add({ name: 'owner', did: owner.client.did })
+  const { artifact, namespace } = owner.client
+  const text = async (id: string, { client } = bob) =>
+    Buffer.from(await client.artifact.download({ artifactId: id })).toString()
+  const { id: shared } = await artifact.create({ name: 'shared', data: Buffer.from('shared') })
+  const { id: other } = await artifact.create({ name: 'other', data: Buffer.from('other') })
+  const { id: own } = await bob.client.artifact.create({ name: 'own', data: Buffer.from('own') })
+  await artifact.share({ artifactId: shared, withAgents: ['writer-0'] })
+  await eventually(async () => expect(await text(own, owner)).toBe('own'))
+  // As above: what he said that he has taken is on each of these disks.
+  await eventually(() => expect(bob.replication.follows.followed()).toHaveLength(1))
+  const logs = () => {
+    const { ended, partial } = bob.replication.namespaces
+    return [ended.length, partial.length]
+  }
+  /** Whether anything lies beside a namespace. */
+  const isBeside = async () => (await imageOf(bob.env.store)).some(([key]) => key[0] === keySpaces.beside)
+  const isOut = () =>
+    eventually(async () => {
+      expect(logs()).toEqual([1, 1])
+      expect(await text(shared)).toBe('shared')
+      for (const id of [other, own]) await failureOf(text(id), 'ACCESS_DENIED')
+    })
+  const isIn = () =>
+    eventually(async () => {
+      expect(logs()).toEqual([0, 0])
+      expect([await text(shared), await text(other), await text(own), await isBeside()]).toEqual([
+        'shared',
+        'other',
+        'own',
+        false,
+      ])
+    })
+  for (const [deed, check] of [
+    [() => namespace.revoke({ agent: 'writer-0' }), isOut],
+    [() => namespace.grant({ agent: 'writer-0', role: 'writer' }), isIn],
+    [() => namespace.revoke({ agent: 'writer-0' }), isOut],
+  ] as const) {
+    const images = await imagesDuring(bob, async () => {
+      await deed()
+      await check()
+    })
+    expect(images.length).toBeGreaterThan(1)
+    for (const image of [...images, images.at(-1) as Image]) {
+      await startFrom(bob, image, owner)
+      await check()
+    }
+    if (check !== isIn) continue
+    await bob.client.artifact.update({ artifactId: own, data: Buffer.from('own') })
+    await eventually(async () => expect((await artifact.get({ artifactId: own })).version).toBe(2))
+    expect(owner.namespace('shared').log.membership.forks).toEqual([])
+  }
+  const images = await imagesDuring(bob, () => bob.client.namespace.leave({ namespace: 'shared' }))
+  expect(images.length).toBeGreaterThan(1)
+  for (const image of [...images, images.at(-1) as Image]) {
+    await startFrom(bob, image, owner)
+    await eventually(async () => {
+      expect(logs()).toEqual([image === images[0] ? 1 : 0, 1])
+      expect(await text(shared)).toBe('shared')
+    })
+  }
+  await artifact.unshare({ artifactId: shared, agents: ['writer-0'] })
+  await eventually(async () => expect([...logs(), await isBeside()]).toEqual([0, 0, false]))
 }, 600_000)
