@@ -2,7 +2,7 @@ import type { UnixFS } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import type { Client } from '../sdk/client.ts'
 import type { FetchPolicy, Role } from '../sdk/peer-client.ts'
-import type { BlockServerCounters, Misbehaviour, SyncServiceCounters, TransferCounters } from '../src/exchange/index.ts'
+import type { BlockServerCounters, Misbehaviour, ReplicatorCounters, TransferCounters } from '../src/exchange/index.ts'
 import type { GatewayOptions } from './gateway/gateway-options.ts'
 import type { Logger } from './logger.ts'
 import type { NetworkMode, NetworkStatus } from './network/index.ts'
@@ -243,7 +243,7 @@ export interface NodeStatus {
   /** Blocks and entries served to others (absent offline), and how streams to providers ended. */
   readonly counters: {
     readonly blocksServed?: Readonly<BlockServerCounters>
-    readonly syncServed?: Readonly<SyncServiceCounters>
+    readonly syncServed?: ReplicatorCounters
     readonly fetches: TransferCounters
   }
 }

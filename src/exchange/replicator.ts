@@ -29,6 +29,11 @@ export interface ReplicatorOptions {
   readonly onInvited?: ((namespace: Uint8Array, from: Uint8Array) => void) | undefined
 }
 
+/** What was served, and how many agents are being told of new entries now: who closes before that is through leaves it to a later round. */
+export interface ReplicatorCounters extends Readonly<SyncServiceCounters> {
+  readonly pushing: number
+}
+
 /** An agent and where it may be dialled. */
 export interface KnownPeer {
   /** 32 bytes. */
@@ -108,8 +113,9 @@ export class Replicator implements AsyncDisposable {
   }
 
   /** Counts of what was served. */
-  get counters(): Readonly<SyncServiceCounters> {
-    return this.#service.counters
+  get counters(): ReplicatorCounters {
+    const pushing = [...this.#links.values()].filter(({ isBusy }) => isBusy).length
+    return { ...this.#service.counters, pushing }
   }
 
   /**

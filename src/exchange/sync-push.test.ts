@@ -40,14 +40,14 @@ test('what waits for a slow agent goes in pushes of a bounded size, and is dropp
   }
   write(maxPushQueueBytes / 2)
   await until(() => came.length === 1)
-  expect(lost).toEqual([])
+  expect([lost, link.isBusy]).toEqual([[], true])
   write(maxPushQueueBytes)
   expect(lost).toEqual(['overflow'])
   isSlow = false
   // Idle, it is ended after a while.
   await until(() => scheduler.pending > 0)
   await scheduler.until(new Promise<void>((resolve) => scheduler.setTimer(2 * syncPushCloseMs, resolve)), 1_000)
-  expect(lost).toEqual(['overflow'])
+  expect([lost, link.isBusy]).toEqual([['overflow'], false])
   expect(Math.max(...came)).toBeLessThanOrEqual(maxPushBytes)
   expect(came.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(maxPushQueueBytes)
   expect(network.openStreams).toBe(0)

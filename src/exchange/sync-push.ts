@@ -42,6 +42,11 @@ export class PushLink {
     this.#options = options
   }
 
+  /** Whether something was not answered yet, or waits to be sent. */
+  get isBusy(): boolean {
+    return this.#running !== undefined || this.#waiting.size > 0
+  }
+
   /** Queues entries of a log. */
   push(log: ReplicatedLog, entries: readonly Uint8Array[]): void {
     if (this.#closed) return

@@ -2,7 +2,7 @@ import { Option } from 'commander'
 import type { ArtifactRef } from '../../../sdk/client.ts'
 import type { Access, InboxRequest, Recipient, Share, SharedArtifact } from '../../../sdk/sharing-client.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
-import type { ArtifactHubNode } from '../../node-types.ts'
+import type { ArtifactHubNode, NodeStatus } from '../../node-types.ts'
 import { awaitReached, looking } from '../await-sync.ts'
 import { type CommandGroup, collect } from '../command.ts'
 import { resolveArtifactId } from '../resolve-artifact.ts'
@@ -216,21 +216,25 @@ async function deliver(session: Session, artifact: ArtifactRef, shares: readonly
 
 /**
  * Stays until others have asked about what is shared, and were answered, within a bound: who is told of a share asks at once, and so does, on a new connection, who has
- * one; perhaps nobody else can be asked for a while.
+ * one; perhaps nobody else can be asked for a while. Who asked before something changed is sent that, and has taken it when this ends.
  * @param least how many
  */
 async function give(session: Session, before: number, least = 1): Promise<void> {
   if (!session.isOnline) return
   await looking({ timeoutMs: tellMs, signal: session.signal }, async () => {
-    const value = await followed(session)
-    return { done: value >= before + least, value }
+    const served = await syncServed(session)
+    return { done: (served?.followed ?? 0) >= before + least && served?.pushing === 0, value: undefined }
   })
 }
 
 /** How often others were answered about single artifacts. */
 async function followed(session: Session): Promise<number> {
+  return (await syncServed(session))?.followed ?? 0
+}
+
+async function syncServed(session: Session): Promise<NodeStatus['counters']['syncServed']> {
   const node = await session.node()
-  return (await node.status({ signal: session.signal })).counters.syncServed?.followed ?? 0
+  return (await node.status({ signal: session.signal })).counters.syncServed
 }
 
 function noteLate(session: Session, names: readonly string[]): void {

@@ -11,7 +11,7 @@ import {
   Pace,
   type QuestionServer,
   Replicator,
-  type SyncServiceCounters,
+  type ReplicatorCounters,
   serveBlocks,
   serveHolding,
 } from '../../../src/exchange/index.ts'
@@ -172,9 +172,9 @@ export class Replication implements AsyncDisposable {
   }
 
   /** Counts of what was served to others; zeros offline. */
-  get counters(): { blocksServed: BlockServer['counters']; syncServed: Readonly<SyncServiceCounters> } | undefined {
+  get counters(): { blocksServed: BlockServer['counters']; syncServed: ReplicatorCounters } | undefined {
     if (this.#blockServer === undefined || this.#replicator === undefined) return undefined
-    return { blocksServed: { ...this.#blockServer.counters }, syncServed: { ...this.#replicator.counters } }
+    return { blocksServed: { ...this.#blockServer.counters }, syncServed: this.#replicator.counters }
   }
 
   /** A number from 0 up to 1: for jitter and choice, nothing secret. */
