@@ -214,6 +214,9 @@ async function deliver(session: Session, artifact: ArtifactRef, shares: readonly
   noteLate(session, waiting.map(nameOf))
 }
 
+/** So long who is being sent something may take to store it, milliseconds: it is there, and would not hear of it before its next connection. */
+const pushMs = 20_000
+
 /**
  * Stays until others have asked about what is shared, and were answered, within a bound: who is told of a share asks at once, and so does, on a new connection, who has
  * one; perhaps nobody else can be asked for a while. Who asked before something changed is sent that, and has taken it when this ends.
@@ -221,9 +224,12 @@ async function deliver(session: Session, artifact: ArtifactRef, shares: readonly
  */
 async function give(session: Session, before: number, least = 1): Promise<void> {
   if (!session.isOnline) return
-  await looking({ timeoutMs: tellMs, signal: session.signal }, async () => {
-    const served = await syncServed(session)
-    return { done: (served?.followed ?? 0) >= before + least && served?.pushing === 0, value: undefined }
+  const { signal } = session
+  await looking({ timeoutMs: tellMs, signal }, async () => {
+    return { done: (await followed(session)) >= before + least, value: undefined }
+  })
+  await looking({ timeoutMs: pushMs, signal }, async () => {
+    return { done: ((await syncServed(session))?.pushing ?? 0) === 0, value: undefined }
   })
 }
 
