@@ -9,8 +9,6 @@ import { createLibp2p } from 'libp2p'
 import { expect, test } from 'vitest'
 import { toHex } from '../../src/encoding/index.ts'
 import {
-  maxConnectionsPerAgent,
-  maxRelayedPerHour,
   maxRelayReservations,
   maxStrangerReservations,
   relayedConnectionBytes,
@@ -179,23 +177,4 @@ test('a relay has so many places, for strangers so many of them, and whoever is 
   await eventually(async () => expect(await lateStranger?.reserve()).toBe(ok))
   await friends.pop()?.leave()
   await eventually(async () => expect(await lateFriend?.reserve()).toBe(ok))
-})
-
-test('a relay opens so many connections an hour for one agent', async () => {
-  await using nodes = new Nodes()
-  const relay = await nodes.start({ relay: true, encryption: ['noise'] })
-  const hidden = await nodes.start({ listen: [], relays: relay.network.addresses(), encryption: ['noise'] })
-  await eventually(() => expect(hidden.network.addresses()).not.toEqual([]))
-  const through = hidden.network.addresses().map((address) => multiaddr(address))
-  const dial = async ({ network }: TestNode) => {
-    const connection = await network.libp2p?.dial(through, { force: true })
-    await connection?.close()
-    // An agent has only so many at once, too.
-    await eventually(() => expect(hidden.network.libp2p?.getConnections().length).toBeLessThan(maxConnectionsPerAgent))
-  }
-  const dialler = await nodes.start({ listen: [], encryption: ['noise'] })
-  const other = await nodes.start({ listen: [] })
-  for (let times = 0; times < maxRelayedPerHour; times += 1) await dial(dialler)
-  await expect(dial(dialler)).rejects.toThrow('PERMISSION_DENIED')
-  await dial(other)
 })
