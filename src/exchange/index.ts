@@ -1,8 +1,10 @@
 /** Between agents: keeping logs in step, fetching blocks, and what the core asks of a network. */
+
 export { AgentTurns } from './agent-turns.ts'
 export { type BlockServer, type ServeBlocksOptions, serveBlocks } from './blocks-server.ts'
 export type { BlockServerCounters, ServedNamespace } from './blocks-session.ts'
 export { durableShare } from './durable-share.ts'
+export { elapsed } from './elapsed.ts'
 export { askDescriptor, type ServeGroupsOptions, serveGroups, tellDescriptor } from './group-protocol.ts'
 export {
   askHolding,

@@ -1,5 +1,6 @@
 import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
+import { elapsed } from '../../../src/exchange/index.ts'
 import { groupJoinRetryMs, groupJoinsAtOnce } from '../../../src/limits.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
@@ -177,13 +178,7 @@ export class GroupNamespaces {
   async #spread(signal: AbortSignal): Promise<void> {
     const { scheduler } = this.#replication.env
     const delayMs = Math.max(0, this.#awaited.size - groupJoinsAtOnce.count) * groupJoinsAtOnce.everyMs
-    if (delayMs === 0) return
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const stop = scheduler.setTimer(delayMs, resolve)
-    signal.addEventListener('abort', () => resolve(), { once: true })
-    await promise
-    stop()
-    signal.throwIfAborted()
+    if (delayMs > 0) await elapsed(scheduler, delayMs, signal)
   }
 
   async #join({ namespace: id, name, peers, author }: NamespaceRecord, signal: AbortSignal): Promise<void> {

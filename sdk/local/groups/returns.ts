@@ -1,5 +1,6 @@
-import { formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
+import { formatNamespaceId, fromHex, toHex } from '../../../src/encoding/index.ts'
 import { isHubError } from '../../../src/errors.ts'
+import { elapsed } from '../../../src/exchange/index.ts'
 import { maxTicketPeers, returnPauseMs } from '../../../src/limits.ts'
 import type { Replication } from '../replication/replication.ts'
 import type { Background } from './background.ts'
@@ -98,7 +99,7 @@ export class Returns {
     const { joins, namespaces } = this.#replication
     for (let tries = 0; by.size > 0 && this.#isWanted(id) && !joins.isJoining(id); tries++) {
       const asked = [...by.keys()].reverse()
-      const peers = asked.map((name) => ({ agent: new Uint8Array(Buffer.from(name, 'hex')), addresses: [] }))
+      const peers = asked.map((name) => ({ agent: fromHex(name), addresses: [] }))
       const ticket = { kind: 'namespace' as const, id, peers, name: namespaces.nameFor('namespace', id, '') }
       try {
         await this.#replication.join(ticket, { isWaiting: false, findsOthers: false, signal })
@@ -112,7 +113,8 @@ export class Returns {
         this.#noteFailure(by, asked, isHubError(error, 'ACCESS_DENIED'))
       }
       // Who says so meanwhile is asked after it.
-      await this.#pause(Math.min(returnPauseMs.to, returnPauseMs.from * 2 ** Math.min(tries, 20)), signal)
+      const pauseMs = Math.min(returnPauseMs.to, returnPauseMs.from * 2 ** Math.min(tries, 20))
+      await elapsed(this.#replication.env.scheduler, pauseMs, signal)
     }
     return false
   }
@@ -125,16 +127,6 @@ export class Returns {
       if (isDenied || failures === asksAtMost || !connected.has(name)) by.delete(name)
       else by.set(name, failures)
     }
-  }
-
-  /** @throws the signal's reason */
-  async #pause(ms: number, signal: AbortSignal): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const stop = this.#replication.env.scheduler.setTimer(ms, resolve)
-    signal.addEventListener('abort', () => resolve(), { once: true })
-    await promise
-    stop()
-    signal.throwIfAborted()
   }
 }
 

@@ -63,12 +63,14 @@ function isBeyond({ membership }: Log, agent: Uint8Array, via: Uint8Array, own: 
 
 /** Who has a role in a namespace by way of a group that has none there any more. */
 function endedGroups({ membership }: Log): Iterable<{ via: Uint8Array; agents: Uint8Array[] }> {
+  const { roles } = membership.groups
   const ended = new Map<string, { via: Uint8Array; agents: Uint8Array[] }>()
   for (const { agent, grants } of membership.members) {
     for (const { via } of grants) {
-      if (via === undefined || membership.groups.roles.has(toHex(via))) continue
+      if (via === undefined || roles.has(toHex(via))) continue
       const found = ended.get(toHex(via)) ?? { via, agents: [] }
-      ended.set(toHex(via), { via, agents: [...found.agents, agent] })
+      found.agents.push(agent)
+      ended.set(toHex(via), found)
     }
   }
   return ended.values()
@@ -78,8 +80,7 @@ function endedGroups({ membership }: Log): Iterable<{ via: Uint8Array; agents: U
 function loweredGroups({ membership }: Log): { via: Uint8Array; role: GrantedRole; agents: Uint8Array[] }[] {
   return [...membership.groups.roles].flatMap(([group, { role, clock }]) => {
     const via = fromHex(group)
-    const isHigher = (grant: Grant) =>
-      isVia(grant, via) && compareRoles(grant.role, role) < 0 && compareClocks(clock, grant.clock, '', '') > 0
+    const isHigher = (grant: Grant) => isVia(grant, via) && compareRoles(grant.role, role) < 0 && isSince(clock, grant)
     const agents = membership.members.filter(({ grants }) => grants.some(isHigher)).map(({ agent }) => agent)
     return agents.length > 0 ? [{ via, role, agents }] : []
   })
@@ -102,7 +103,6 @@ function lackingIn(
   const { members, owner: groupOwner } = group.membership
   const wanted = members.filter(({ agent }) => !equalBytes(agent, log.membership.owner))
   if (rankOf(role) > 0 && wanted.length > maxWritersViaGroup) return []
-  const isSince = (one: Grant['clock'], ended: Grant) => compareClocks(one, ended.clock, '', '') > 0
   return wanted
     .filter(({ agent, grants }) => {
       const given = log.membership.everGrantedTo(agent).filter((grant) => isVia(grant, group.id))
@@ -115,6 +115,11 @@ function lackingIn(
       )
     })
     .map(({ agent }) => agent)
+}
+
+/** Whether what has that clock was said after a grant. */
+function isSince(clock: Grant['clock'], grant: Grant): boolean {
+  return compareClocks(clock, grant.clock, '', '') > 0
 }
 
 function isVia({ via }: Grant, group: Uint8Array): boolean {

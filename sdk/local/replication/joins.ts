@@ -1,6 +1,7 @@
 import { equalBytes, formatNamespaceId, parseNamespaceId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import {
+  elapsed,
   joinNamespace,
   type KnownPeer,
   type Pace,
@@ -166,15 +167,7 @@ export class Joins {
   async #until(atMs: number, signal: AbortSignal | undefined): Promise<void> {
     const { scheduler } = this.#options
     const inMs = atMs - scheduler.now()
-    if (inMs <= 0) return
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const stop = scheduler.setTimer(inMs, resolve)
-    const onAbort = (): void => resolve()
-    signal?.addEventListener('abort', onAbort, { once: true })
-    await promise
-    stop()
-    signal?.removeEventListener('abort', onAbort)
-    signal?.throwIfAborted()
+    if (inMs > 0) await elapsed(scheduler, inMs, signal)
   }
 
   async #attempt(
