@@ -29,13 +29,16 @@ const everyMs = 500
 const checkMs = 25
 /** As long as entries come, hashes are bound to differ: it is looked into again after this; and so soon after somebody was asked. */
 const checkAgainMs = 500
-/** How often that is put off. */
-const maxChecks = 10
+/**
+ * How often that is put off at first; twice as often each time that entries were still coming, up to the other: where much is written, or nodes are slow, what is told of is mostly on
+ * its way from who wrote it, and each round would bring it once more. Whoever keeps entries coming puts off no more than that.
+ */
+const putOffs = { from: 10, to: 80 }
 /** Hashes that were told, and that were looked into, of which each so many are remembered. */
 const maxRecent = 64
 /** Agents whose hints wait to be looked into. */
 const maxNews = 64
-/** Agents that are asked at once: what several tell of is mostly the same, and one brings all that it has. The others have their turn if it is not. */
+/** Agents that are asked at once: what several tell of is mostly the same, and one brings all that it has. The others have their turn if it is not. While entries still come it is one. */
 const maxAsked = 2
 
 /**
@@ -55,6 +58,7 @@ export class LogHints {
   readonly #stop: () => void
   #isDue = false
   #changes = 0
+  #putOffs = putOffs.from
 
   constructor(options: LogHintsOptions) {
     this.#options = options
@@ -117,16 +121,18 @@ export class LogHints {
       for (const [name, { hash }] of this.#news) {
         if (toHex(hash) === known || this.#told.has(toHex(hash))) this.#news.delete(name)
       }
-      if (this.#news.size === 0) return
       const isComing = this.#changes !== changes || this.#options.log.isReceiving === true
-      if (isComing && checks < maxChecks) {
+      if (!isComing) this.#putOffs = putOffs.from
+      if (this.#news.size === 0) return
+      if (isComing && checks < this.#putOffs) {
         this.#check(checks + 1)
         return
       }
+      if (isComing) this.#putOffs = Math.min(putOffs.to, this.#putOffs * 2)
       const members = connectedMembers()
       const asked = new Set<string>()
       for (const [name, { agent, hash }] of this.#news) {
-        if (asked.size >= maxAsked) break
+        if (asked.size >= (isComing ? 1 : maxAsked)) break
         this.#news.delete(name)
         remember(this.#askedFor, toHex(agent) + toHex(hash))
         const isConnected = members.some((member) => equalBytes(member, agent))
