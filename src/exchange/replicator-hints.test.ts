@@ -23,8 +23,8 @@ function among(others: number) {
     connectedMembers: () => self.connected(),
     onNews: (agent) => asked.push(peers.findIndex((peer) => equalBytes(peer.agent, agent))),
   })
-  const tell = async (): Promise<void> => {
-    for (const [at, peer] of peers.entries()) peer.hint(hintTopic(log.id), new Uint8Array(32).fill(at + 1))
+  const tell = async (hashOf = (at: number) => new Uint8Array(32).fill(at + 1)): Promise<void> => {
+    for (const [at, peer] of peers.entries()) peer.hint(hintTopic(log.id), hashOf(at))
     await new Promise((resolve) => setImmediate(resolve))
   }
   return { log, scheduler, asked, hints, tell }
@@ -61,4 +61,27 @@ it('asks nobody while entries come that are not stored yet, though not for ever'
   busy.scheduler.advance(10_000)
   expect(busy.asked).toEqual([0])
   busy.hints.close()
+})
+
+it('asks ever more seldom, and one at a time, as long as entries keep coming, and as soon as before once they do not', async () => {
+  const { log, scheduler, asked, hints, tell } = among(3)
+  log.isReceiving = true
+  const during = async (seconds: number, from: number): Promise<number> => {
+    const before = asked.length
+    for (let second = 0; second < seconds; second++) {
+      await tell((at) => new Uint8Array(32).fill(at + 1).fill(from + second, 0, 1))
+      scheduler.advance(1_000)
+    }
+    return asked.length - before
+  }
+  expect(await during(8, 0)).toBe(1)
+  expect(await during(68, 8)).toBe(3)
+  // However long: whoever keeps entries coming puts off no more than that.
+  expect(await during(100, 76)).toBeGreaterThanOrEqual(2)
+  log.isReceiving = false
+  await tell((at) => new Uint8Array(32).fill(at + 101))
+  scheduler.advance(1_200)
+  log.isReceiving = true
+  expect(await during(8, 200)).toBeGreaterThanOrEqual(1)
+  hints.close()
 })
