@@ -343,6 +343,17 @@ describe('who may know of a namespace', () => {
     expect(other.invited).toEqual([{ namespace: toHex(a.id), from: toHex(owner.publicKey) }])
   })
 
+  it('who asks an agent that has no role by its log invites it to nothing', async () => {
+    const a = MemoryLog.create(owner)
+    const [one, other] = [world.add(owner), world.add(eve)]
+    one.replicator.follow(a, { peers: [{ agent: eve.publicKey, addresses: [] }] })
+    world.connect(one, other)
+    await world.pass(120_000, 500)
+    expect(other.opened.streams + one.opened.streams).toBeGreaterThan(0)
+    expect(one.replicator.status(a.id)?.peers).toMatchObject([{ outcome: 'denied' }])
+    expect(other.invited).toEqual([])
+  })
+
   it('whoever may heal a log does it when roles have changed: the owner soon, a writer only later', async () => {
     const healed: string[] = []
     const heal = (log: MemoryLog, name: string): MemoryLog =>

@@ -4,7 +4,7 @@ import { maxRoundsOnStream } from '../limits.ts'
 import { serveFollow } from './follow-serve.ts'
 import { afterOf, mayRead } from './may-read.ts'
 import { denialOf, type ServedStream } from './served-stream.ts'
-import { type HelloMessage, isRound, type RoundMessage, type SyncMessage } from './sync-codec.ts'
+import { type HelloMessage, isRound, noHash, type RoundMessage, type SyncMessage } from './sync-codec.ts'
 import {
   entriesFor,
   inTurn,
@@ -59,8 +59,9 @@ async function serveRound(
   const permission = mayRead(log, asker, scope)
   if (log === undefined || !permission.allowed) {
     counters.denied += 1
-    // Who asks for the beginning has nothing of it and says nothing of others' roles: two who both look for it would ask each other without end.
-    const isNews = hello.presentation === undefined && (log !== undefined || hello.hash !== undefined)
+    // Who asks for the beginning, or takes this agent for none of its members, says nothing of a role of this agent's: two such would ask each other without end.
+    const saysRole = hello.hash !== undefined && !equalBytes(hello.hash, noHash)
+    const isNews = hello.presentation === undefined && (log !== undefined || saysRole)
     if (isNews) options.onDenied?.(hello.namespace, stream.agent, log)
     await served.deny(await denialOf(log, permission))
     return 'ask'

@@ -36,6 +36,9 @@ export type SyncMessage =
   | FollowMessage
   | FollowedMessage
 
+/** In a `hello` to an agent that has no role by the log of who asks: that log's own hash is not told. */
+export const noHash = new Uint8Array(32)
+
 /** Begins a round. */
 export interface HelloMessage {
   readonly type: 'hello'

@@ -6,7 +6,7 @@ import { decodeEntry, decodeUnverifiedEntry, type Entry } from '../log/index.ts'
 import { isEndedBy } from './denial.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { SyncScope } from './sync-codec.ts'
+import { noHash, type SyncScope } from './sync-codec.ts'
 import type { ReplicatedLog, VectorRow } from './sync-log.ts'
 import { SyncStream } from './sync-stream.ts'
 import {
@@ -56,7 +56,6 @@ export interface SyncOutcome extends Readonly<SyncTally> {
   readonly receivedBytes: number
 }
 
-const noHash = new Uint8Array(32)
 const nothing: SyncContents = { rows: [], ids: [] }
 
 /**

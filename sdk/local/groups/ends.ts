@@ -11,11 +11,14 @@ type IsOver = Parameters<typeof endingOf>[1]
 export class Ends {
   readonly #replication: Replication
   readonly #background: Background
+  readonly #removed: (namespace: OpenNamespace) => void
   readonly #stop: () => void
 
-  constructor(replication: Replication, background: Background) {
+  /** @param removed told of what is out of reach since now because a role was taken away: it may have been given again meanwhile */
+  constructor(replication: Replication, background: Background, removed: (namespace: OpenNamespace) => void) {
     this.#replication = replication
     this.#background = background
+    this.#removed = removed
     // What ended while it was being joined was not looked at.
     this.#stop = replication.joins.onJoined((id) => {
       const joined = replication.namespaces.everything.find(({ row }) => equalBytes(row.id, id))
@@ -59,7 +62,9 @@ export class Ends {
     const find = () => (namespace.log.closed ? undefined : endingOf(namespace, isOver))
     if (isAsking && find()?.reason === 'GROUP') await this.#ask(namespace)
     const ending = find()
-    if (ending !== undefined) await namespaces.end(namespace, { ...ending, learnedMs: env.now() })
+    if (ending === undefined) return
+    await namespaces.end(namespace, { ...ending, learnedMs: env.now() })
+    if (ending.reason === 'REMOVED') this.#removed(namespace)
   }
 
   async #ask(namespace: OpenNamespace): Promise<void> {

@@ -1,11 +1,12 @@
 import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
-import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
+import { isHubError } from '../../../src/errors.ts'
 import { elapsed } from '../../../src/exchange/index.ts'
 import { groupJoinRetryMs, groupJoinsAtOnce } from '../../../src/limits.ts'
 import type { FetchPolicy } from '../../peer-client.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
 import type { Replication } from '../replication/replication.ts'
 import type { Background } from './background.ts'
+import type { Claims } from './claims.ts'
 import { hasLeft } from './left.ts'
 import { type NamespaceRecord, namespacesOf } from './namespace-records.ts'
 import type { Vouched } from './vouched.ts'
@@ -43,23 +44,23 @@ export class GroupNamespaces {
   readonly #replication: Replication
   readonly #vouched: Vouched
   readonly #background: Background
+  readonly #claims: Claims
   /** By namespace in hex. */
   readonly #awaited = new Map<string, Awaited>()
   /** By group in hex. */
   readonly #leftOut = new Map<string, LeftOutNamespace[]>()
   /** Groups that are about to be looked at. */
   readonly #queued = new Set<OpenNamespace>()
-  /** What somebody here is joining, in hex. */
-  readonly #claimed = new Set<string>()
   /** What cannot be joined at all, in hex. */
   readonly #refused = new Set<string>()
   /** One group after the other: what there is room for is one number. */
   #turn: Promise<void> = Promise.resolve()
 
-  constructor(replication: Replication, vouched: Vouched, background: Background) {
+  constructor(replication: Replication, vouched: Vouched, background: Background, claims: Claims) {
     this.#replication = replication
     this.#vouched = vouched
     this.#background = background
+    this.#claims = claims
   }
 
   get leftOut(): LeftOutNamespace[] {
@@ -87,30 +88,11 @@ export class GroupNamespaces {
     if (this.#leftOut.size > 0) this.lookAtAll()
   }
 
-  /**
-   * Leaves a namespace (32 bytes), which it may be about to join, to somebody here who names it: it counts as the node's own once that is done.
-   * @param work not disturbed by this while it runs
-   * @throws CONFLICT while it is left to somebody already: who came first must not lose it; what `work` throws
-   */
-  async leaveTo<T>(namespace: Uint8Array, work: () => Promise<T>): Promise<T> {
-    const key = toHex(namespace)
-    if (this.#claimed.has(key))
-      throw new ArtifactHubError('CONFLICT', 'this namespace is being joined or left already', {
-        details: { namespace: formatNamespaceId(namespace) },
-      })
-    this.#claimed.add(key)
-    try {
-      const awaited = this.#awaited.get(key)
-      awaited?.ending.abort()
-      await awaited?.done
-      const result = await work()
-      await this.#vouched.remove(namespace)
-      return result
-    } finally {
-      this.#claimed.delete(key)
-      // If it did not come of it, groups may bring it all the same.
-      this.lookAtAll()
-    }
+  /** Leaves a namespace (32 bytes), which it may be about to join, to whoever claims it; `lookAtAll` is due when it is claimed no more. */
+  async giveWay(namespace: Uint8Array): Promise<void> {
+    const awaited = this.#awaited.get(toHex(namespace))
+    awaited?.ending.abort()
+    await awaited?.done
   }
 
   /** As `look`, of every group: what was left to somebody else may not have come of it. */
@@ -132,7 +114,8 @@ export class GroupNamespaces {
     const leftOut: LeftOutNamespace[] = []
     // What was written first comes first.
     for (const [name, { namespace, author: by, ...record }] of [...named].reverse()) {
-      const isOthers = (): boolean => namespaces.has(namespace) || this.#claimed.has(name) || joins.isJoining(namespace)
+      const isOthers = (): boolean =>
+        namespaces.has(namespace) || this.#claims.has(namespace) || joins.isJoining(namespace)
       if (this.#awaited.has(name) || this.#refused.has(name) || isOthers()) continue
       if (await hasLeft(env.store, namespace)) continue
       const voucher = { by, group: row.id }

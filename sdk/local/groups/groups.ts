@@ -7,6 +7,7 @@ import type { OpenNamespace } from '../namespace-book.ts'
 import type { Replication } from '../replication/replication.ts'
 import { groupRequestName, Requests } from '../sharing/requests.ts'
 import { Background } from './background.ts'
+import { Claims } from './claims.ts'
 import { Ends } from './ends.ts'
 import { placeholderName, readGroupName } from './group-name.ts'
 import { GroupNamespaces, isNothingAhead, type LeftOutNamespace } from './group-namespaces.ts'
@@ -38,6 +39,7 @@ export class Groups implements AsyncDisposable {
   readonly #ends: Ends
   readonly #returns: Returns
   readonly #background: Background
+  readonly #claims = new Claims()
   readonly #stopObserving: () => void
   readonly #subscriptions = new Map<OpenNamespace, () => void>()
 
@@ -50,9 +52,9 @@ export class Groups implements AsyncDisposable {
       env.warn?.('groups could not be kept in step', { error: String(error) }),
     )
     const background = this.#background
-    this.#namespaces = new GroupNamespaces(replication, vouched, background)
-    this.#ends = new Ends(replication, background)
-    this.#returns = new Returns(replication, background, () => this.#namespaces.lookAtAll())
+    this.#namespaces = new GroupNamespaces(replication, vouched, background, this.#claims)
+    this.#returns = new Returns(replication, background, this.#claims, () => this.#namespaces.lookAtAll())
+    this.#ends = new Ends(replication, background, (namespace) => this.#returns.askAfter(namespace))
     this.#news = new GroupNews(replication)
     this.#upkeep = new Upkeep(replication, (namespace) => this.#authChanged(namespace))
     replication.follows.useGroups(this)
@@ -266,9 +268,26 @@ export class Groups implements AsyncDisposable {
     })
   }
 
-  /** Leaves a namespace to somebody here who names it, undisturbed by what would bring it. @throws CONFLICT; what `work` throws */
-  #leaveTo<T>(id: Uint8Array, work: (isBack: boolean) => Promise<T>): Promise<T> {
-    return this.#namespaces.leaveTo(id, () => this.#returns.leaveTo(id, work))
+  /**
+   * Leaves a namespace to somebody here who names it, undisturbed by what would bring it: it counts as the node's own once that is done.
+   * @param work told whether it came back of itself and nobody here joined it since
+   * @throws CONFLICT; what `work` throws
+   */
+  async #leaveTo<T>(id: Uint8Array, work: (isBack: boolean) => Promise<T>): Promise<T> {
+    let isDone = false
+    try {
+      return await this.#claims.during(id, async () => {
+        await this.#namespaces.giveWay(id)
+        const result = await work(await this.#returns.giveWay(id))
+        isDone = true
+        await this.#vouched.remove(id)
+        return result
+      })
+    } finally {
+      // If it did not come of it, others may bring it all the same.
+      this.#returns.resume(id, isDone)
+      this.#namespaces.lookAtAll()
+    }
   }
 
   /** Joins a group for somebody here, and what it has a role in. @throws as `Replication.join` */

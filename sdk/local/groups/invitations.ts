@@ -1,7 +1,13 @@
 import { equalBytes, formatNamespaceId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { fetchGenesis } from '../../../src/exchange/index.ts'
-import { groupAskMs, maxInvitations, maxInvitationsInTurn, maxInvitationsInTurnOfAgent } from '../../../src/limits.ts'
+import {
+  groupAskMs,
+  maxInvitations,
+  maxInvitationsInTurn,
+  maxInvitationsInTurnOfAgent,
+  maxTicketPeers,
+} from '../../../src/limits.ts'
 import { decodeEntry } from '../../../src/log/index.ts'
 import type { Replication } from '../replication/replication.ts'
 import { groupRequestName, type Requests } from '../sharing/requests.ts'
@@ -27,26 +33,46 @@ export class GroupInvitations {
   readonly #stop: () => void
   /** In hex, what is no group. */
   readonly #others = new Set<string>()
+  /** By id in hex that is looked into, who named it since: what is found by then may be of before. */
+  readonly #again = new Map<string, Map<string, Uint8Array>>()
   /** Ids that wait to be looked into, and who named them, in hex. */
   readonly #queued = new Map<string, string>()
   #turn: Promise<void> = Promise.resolve()
 
   constructor(options: InvitationsOptions) {
     this.#options = options
-    const { replication, background } = options
-    this.#stop = replication.joins.onInvitation((id, from) =>
-      background.run((signal) => this.#invited(id, from, signal)),
-    )
+    this.#stop = options.replication.joins.onInvitation((id, from) => this.#invited(id, from))
   }
 
   close(): void {
     this.#stop()
   }
 
-  async #invited(id: Uint8Array, from: Uint8Array, signal: AbortSignal): Promise<void> {
+  #invited(id: Uint8Array, from: Uint8Array): void {
+    const key = toHex(id)
+    const again = this.#again.get(key)
+    if (again !== undefined) {
+      again.delete(toHex(from))
+      // Anyone who knows the id may say so.
+      if (again.size < maxTicketPeers) again.set(toHex(from), from)
+      return
+    }
+    const later = new Map<string, Uint8Array>()
+    this.#again.set(key, later)
+    this.#options.background.run(async (signal) => {
+      try {
+        await this.#look(id, from, signal)
+      } finally {
+        this.#again.delete(key)
+        for (const one of later.values()) this.#invited(id, one)
+      }
+    })
+  }
+
+  async #look(id: Uint8Array, from: Uint8Array, signal: AbortSignal): Promise<void> {
     const { replication, vouched, requests, accept } = this.#options
     const { contacts, joins, env } = replication
-    if (joins.isJoining(id)) return
+    if (joins.isJoining(id) || replication.namespaces.has(id)) return
     // A namespace that was here comes back otherwise.
     if (replication.namespaces.findEnded(id)?.namespace.row.kind === 'namespace') return
     const isLeft = await hasLeft(env.store, id)

@@ -1,42 +1,55 @@
-import { formatNamespaceId, fromHex, toHex } from '../../../src/encoding/index.ts'
-import { isHubError } from '../../../src/errors.ts'
+import { equalBytes, formatNamespaceId, fromHex, toHex } from '../../../src/encoding/index.ts'
+import { type ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { elapsed } from '../../../src/exchange/index.ts'
-import { maxTicketPeers, returnPauseMs } from '../../../src/limits.ts'
+import { maxTicketPeers, returnPauseMs, syncBackoffMs } from '../../../src/limits.ts'
+import type { OpenNamespace } from '../namespace-book.ts'
 import type { Replication } from '../replication/replication.ts'
 import type { Background } from './background.ts'
+import type { Claims } from './claims.ts'
 import { isNothingAhead } from './group-namespaces.ts'
+
+/** That somebody says so: another object each time that it is said. */
+interface Word {
+  /** How often it was asked and did not answer. */
+  readonly failures: number
+  /** When it is to be asked again, milliseconds since 1970. */
+  readonly askAtMs: number
+}
 
 /** A namespace that somebody says this agent is in again. */
 interface Return {
-  /** Who says so, in hex, the last one last, and how often each was asked and did not answer. */
-  readonly by: Map<string, number>
+  /** Who says so, in hex, the last one last. */
+  readonly by: Map<string, Word>
   readonly ending: AbortController
-  readonly done: Promise<void>
+  readonly done: PromiseWithResolvers<void>
 }
 
-/** How often who says so and does not answer is asked. */
-const asksAtMost = 5
+/** Members who are asked of themselves about what has just ended. */
+const membersAsked = 3
 
 /**
- * Brings back namespaces that ended, when somebody says that this agent has a role there again and shows it. Who says so is asked and nobody else; whoever
- * says so again and again is asked no faster. Not those that a group brought and nobody here joined: the group brings them again, within its bounds.
+ * Brings back namespaces that ended, when somebody says that this agent has a role there again and shows it. Who says so is asked, and is
+ * not asked again for what it said before; who does not answer is asked for as long as it is connected. Whoever says so again and again is asked no faster.
+ * Not those that a group brought and nobody here joined: the group brings them again, within its bounds.
  */
 export class Returns {
   readonly #replication: Replication
   readonly #background: Background
+  readonly #claims: Claims
   readonly #inVain: () => void
   readonly #stop: () => void
   /** By namespace in hex. */
   readonly #open = new Map<string, Return>()
   /** In hex, those that came back and that nobody here joined since. */
   readonly #back = new Set<string>()
-  /** In hex, those that somebody here joins or leaves. */
-  readonly #claimed = new Set<string>()
+  /** By namespace in hex, who said so while somebody here joined or left it. */
+  readonly #heard = new Map<string, Set<string>>()
 
   /** @param inVain told when one did not come back: another may bring it, and left it to this meanwhile */
-  constructor(replication: Replication, background: Background, inVain: () => void) {
+  constructor(replication: Replication, background: Background, claims: Claims, inVain: () => void) {
     this.#replication = replication
     this.#background = background
+    this.#claims = claims
     this.#inVain = inVain
     this.#stop = replication.joins.onInvitation((id, from) => this.#invited(id, from))
   }
@@ -45,23 +58,33 @@ export class Returns {
     this.#stop()
   }
 
+  /** Leaves a namespace (32 bytes) to whoever claims it, until `resume`. Gives whether it came back of itself and nobody here joined it since. */
+  async giveWay(id: Uint8Array): Promise<boolean> {
+    const open = this.#open.get(toHex(id))
+    open?.ending.abort()
+    await open?.done.promise
+    return this.#back.has(toHex(id))
+  }
+
   /**
-   * Leaves a namespace (32 bytes) to somebody here who joins or leaves it.
-   * @param work not disturbed by this while it runs; told whether the namespace came back of itself and nobody here joined it since
+   * A namespace (32 bytes) is claimed no more; who said meanwhile that this agent is in it is asked now, if it is still not here.
+   * @param isDone whether what somebody here wanted with it came about
    */
-  async leaveTo<T>(id: Uint8Array, work: (isBack: boolean) => Promise<T>): Promise<T> {
+  resume(id: Uint8Array, isDone: boolean): void {
     const key = toHex(id)
-    this.#claimed.add(key)
-    try {
-      const open = this.#open.get(key)
-      open?.ending.abort()
-      await open?.done
-      const result = await work(this.#back.has(key))
-      this.#back.delete(key)
-      return result
-    } finally {
-      this.#claimed.delete(key)
-    }
+    if (isDone) this.#back.delete(key)
+    const heard = this.#heard.get(key) ?? []
+    this.#heard.delete(key)
+    for (const from of heard) this.#invited(id, fromHex(from))
+  }
+
+  /** Asks some who are connected about a namespace that ended just now: what they say of a new role while it ends is heard by nobody. */
+  askAfter({ row, log }: OpenNamespace): void {
+    const members = [...log.memberAgents()]
+    const connected = this.#replication.env.network
+      .connected()
+      .filter((agent) => members.some((one) => equalBytes(one, agent)))
+    for (const agent of connected.slice(0, membersAsked)) this.#invited(row.id, agent)
   }
 
   #isWanted(id: Uint8Array): boolean {
@@ -70,63 +93,103 @@ export class Returns {
   }
 
   #invited(id: Uint8Array, from: Uint8Array): void {
-    const key = toHex(id)
-    if (this.#claimed.has(key) || !this.#isWanted(id)) return
-    const by = this.#open.get(key)?.by ?? new Map<string, number>()
-    by.delete(toHex(from))
-    by.set(toHex(from), 0)
+    const [key, name] = [toHex(id), toHex(from)]
+    if (!this.#isWanted(id)) return
+    if (this.#claims.has(id)) {
+      this.#note(key, [name])
+      return
+    }
+    const open = this.#open.get(key)
+    const by = open?.by ?? new Map<string, Word>()
+    by.delete(name)
+    by.set(name, { failures: 0, askAtMs: 0 })
     if (by.size > maxTicketPeers) by.delete(by.keys().next().value as string)
-    if (this.#open.has(key)) return
-    const done = Promise.withResolvers<void>()
-    const one = { by, ending: new AbortController(), done: done.promise }
+    if (open !== undefined) return
+    const one = { by, ending: new AbortController(), done: Promise.withResolvers<void>() }
     this.#open.set(key, one)
     this.#back.delete(key)
     this.#background.run(async (closing) => {
       try {
-        if (await this.#bring(id, by, AbortSignal.any([closing, one.ending.signal]))) this.#back.add(key)
-        else this.#inVain()
-      } catch (error) {
-        if (!one.ending.signal.aborted) throw error
+        if (!(await this.#bring(id, one, closing))) this.#inVain()
       } finally {
-        this.#open.delete(key)
-        done.resolve()
+        one.done.resolve()
       }
     })
   }
 
-  /** Gives whether it is back by this. @throws the signal's reason */
-  async #bring(id: Uint8Array, by: Map<string, number>, signal: AbortSignal): Promise<boolean> {
-    const { joins, namespaces } = this.#replication
-    for (let tries = 0; by.size > 0 && this.#isWanted(id) && !joins.isJoining(id); tries++) {
-      const asked = [...by.keys()].reverse()
-      const peers = asked.map((name) => ({ agent: fromHex(name), addresses: [] }))
-      const ticket = { kind: 'namespace' as const, id, peers, name: namespaces.nameFor('namespace', id, '') }
-      try {
-        await this.#replication.join(ticket, { isWaiting: false, findsOthers: false, signal })
-        joins.forget(formatNamespaceId(id))
-        return true
-      } catch (error) {
-        signal.throwIfAborted()
-        // Somebody here was quicker, or removed it.
-        if (elsewhere.some((code) => isHubError(error, code))) return false
-        if (!isHubError(error, 'ACCESS_DENIED') && !isHubError(error, 'UNAVAILABLE')) throw error
-        this.#noteFailure(by, asked, isHubError(error, 'ACCESS_DENIED'))
-      }
-      // Who says so meanwhile is asked after it.
-      const pauseMs = Math.min(returnPauseMs.to, returnPauseMs.from * 2 ** Math.min(tries, 20))
-      await elapsed(this.#replication.env.scheduler, pauseMs, signal)
+  /** Anyone may say so. */
+  #note(key: string, names: Iterable<string>): void {
+    const heard = new Set(this.#heard.get(key))
+    for (const name of names) {
+      heard.delete(name)
+      heard.add(name)
     }
+    this.#heard.set(key, new Set([...heard].slice(-maxTicketPeers)))
+  }
+
+  /** Gives whether it is back by this. @throws the signal’s reason at the end of this node */
+  async #bring(id: Uint8Array, { by, ending }: Return, closing: AbortSignal): Promise<boolean> {
+    const key = toHex(id)
+    const signal = AbortSignal.any([closing, ending.signal])
+    let isElsewhere = false
+    try {
+      for (let tries = 0; by.size > 0 && this.#isWanted(id) && !isElsewhere; tries++) {
+        for (const [name, word] of this.#due(by)) {
+          const failure = await this.#ask(id, name, signal)
+          if (failure === undefined) {
+            this.#back.add(key)
+            return true
+          }
+          isElsewhere = elsewhere.some((code) => code === failure.code)
+          if (isElsewhere) break
+          // Who says so meanwhile is asked after it.
+          if (by.get(name) === word) this.#noteFailure(by, name, failure)
+        }
+        const pauseMs = Math.min(returnPauseMs.to, returnPauseMs.from * 2 ** Math.min(tries, 20))
+        if (!isElsewhere) await elapsed(this.#replication.env.scheduler, pauseMs, signal)
+      }
+    } catch (error) {
+      if (!ending.signal.aborted) throw error
+      this.#note(key, by.keys())
+    } finally {
+      // In the step that looks at it last: who says so after that makes it begin anew.
+      this.#open.delete(key)
+    }
+    // Somebody here was quicker, and asks them too if it is not back yet; or removed it.
+    if (isElsewhere) for (const name of by.keys()) this.#replication.joins.invited(id, fromHex(name))
     return false
   }
 
-  /** Who does not show it is heard when it says so again; who was busy is asked again. */
-  #noteFailure(by: Map<string, number>, asked: readonly string[], isDenied: boolean): void {
-    const connected = new Set(this.#replication.env.network.connected().map(toHex))
-    for (const name of asked) {
-      const failures = (by.get(name) ?? 0) + 1
-      if (isDenied || failures === asksAtMost || !connected.has(name)) by.delete(name)
-      else by.set(name, failures)
+  /** Those to be asked now, the last one first. */
+  #due(by: ReadonlyMap<string, Word>): [string, Word][] {
+    const now = this.#replication.env.now()
+    return [...by].filter(([, { askAtMs }]) => askAtMs <= now).reverse()
+  }
+
+  /** Gives why it is not back by what an agent shows; nothing when it is. @throws the signal's reason */
+  async #ask(id: Uint8Array, name: string, signal: AbortSignal): Promise<ArtifactHubError | undefined> {
+    const { joins, namespaces } = this.#replication
+    const peers = [{ agent: fromHex(name), addresses: [] }]
+    const ticket = { kind: 'namespace' as const, id, peers, name: namespaces.nameFor('namespace', id, '') }
+    try {
+      await this.#replication.join(ticket, { isWaiting: false, findsOthers: false, signal })
+      joins.forget(formatNamespaceId(id))
+      return undefined
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!isHubError(error)) throw error
+      return error
     }
+  }
+
+  /** Who does not show it, or is gone, is heard when it says so again; who was busy is asked again. */
+  #noteFailure(by: Map<string, Word>, name: string, { code }: ArtifactHubError): void {
+    const { network, now } = this.#replication.env
+    const isConnected = network.connected().some((agent) => toHex(agent) === name)
+    const failures = (by.get(name)?.failures ?? 0) + 1
+    if (code === 'ACCESS_DENIED' || !isConnected) by.delete(name)
+    else
+      by.set(name, { failures, askAtMs: now() + Math.min(syncBackoffMs.to, syncBackoffMs.from * 2 ** (failures - 1)) })
   }
 }
 

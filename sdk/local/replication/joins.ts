@@ -1,4 +1,4 @@
-import { equalBytes, formatNamespaceId, parseNamespaceId, toHex } from '../../../src/encoding/index.ts'
+import { equalBytes, formatNamespaceId, fromHex, parseNamespaceId, toHex } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import {
   elapsed,
@@ -41,14 +41,22 @@ export interface JoinTarget {
   readonly findsOthers?: boolean | undefined
 }
 
+/** A namespace that is being joined. */
+interface Joining {
+  /** Who says that this agent has a role there, in hex, the newest last. */
+  readonly told: Set<string>
+  /** Those of them who said so since the last try began: what came of that says nothing of their word. */
+  readonly unasked: Set<string>
+  /** Ends the wait for news. */
+  wake: () => void
+  readonly done: PromiseWithResolvers<void>
+}
+
 /** Namespaces that this node is about to have, and those that others say it has a role in. */
 export class Joins {
   readonly #options: JoinsOptions
-  /** Namespaces being joined, by id, and what wakes those who wait for a grant. */
-  readonly #open = new Map<
-    string,
-    { readonly told: Set<string>; wake: () => void; readonly done: PromiseWithResolvers<void> }
-  >()
+  /** By id. */
+  readonly #open = new Map<string, Joining>()
   /** Namespace → who says so, oldest first. */
   readonly #invitations = new Map<string, Uint8Array>()
   readonly #listeners = new Set<(id: Uint8Array, from: Uint8Array) => void>()
@@ -85,13 +93,11 @@ export class Joins {
 
   /** An agent says that this one has a role in a namespace that is not here. Anyone may say so. */
   invited(namespace: Uint8Array, from: Uint8Array): void {
-    const waiting = this.#open.get(toHex(namespace))
-    if (waiting !== undefined) {
-      waiting.told.delete(toHex(from))
-      waiting.told.add(toHex(from))
-      // Anyone who knows the id may say so.
-      if (waiting.told.size > maxTicketPeers) waiting.told.delete(waiting.told.values().next().value as string)
-      waiting.wake()
+    const joining = this.#open.get(toHex(namespace))
+    if (joining !== undefined) {
+      noteLast(joining.told, toHex(from))
+      noteLast(joining.unasked, toHex(from))
+      joining.wake()
       return
     }
     // Said again while it was joined.
@@ -118,7 +124,7 @@ export class Joins {
   }
 
   /**
-   * Joins a namespace in which this agent has a role.
+   * Joins a namespace in which this agent has a role. What was said of one since the last try began is news again if it fails.
    * @param wait whether to wait for the role until the signal fires: for news of it, for somebody to connect, and now and then
    * @throws ACCESS_DENIED, UNAVAILABLE, ALREADY_EXISTS, CONFLICT while it is being joined already; the signal's reason
    */
@@ -132,15 +138,18 @@ export class Joins {
     namespaces.checkNew(target)
     const invited = this.#invitations.get(formatNamespaceId(target.id))
     const told = new Set<string>(invited === undefined ? [] : [toHex(invited)])
-    const waiting = { told, wake: (): void => {}, done: Promise.withResolvers<void>() }
-    this.#open.set(key, waiting)
+    const joining: Joining = { told, unasked: new Set(), wake: () => {}, done: Promise.withResolvers() }
+    this.#open.set(key, joining)
     try {
       for (let failures = 0; ; failures++) {
+        joining.unasked.clear()
         // Before the try: news that come during it must not be missed.
-        const news = this.#news(target, waiting, failures)
+        const news = this.#news(target, joining, failures)
         const began = this.#options.scheduler.now()
         try {
-          return await this.#attempt(target, waiting.told, signal)
+          const joined = await this.#attempt(target, joining.told, signal)
+          joining.unasked.clear()
+          return joined
         } catch (error) {
           const mayCome = isHubError(error, 'ACCESS_DENIED') || isHubError(error, 'UNAVAILABLE')
           if (!wait || !mayCome) throw error
@@ -153,8 +162,9 @@ export class Joins {
       }
     } finally {
       this.#open.delete(key)
-      waiting.done.resolve()
+      joining.done.resolve()
       for (const listener of this.#joinedListeners) listener(target.id)
+      for (const from of joining.unasked) this.invited(target.id, fromHex(from))
     }
   }
 
@@ -180,9 +190,7 @@ export class Joins {
     const connected = new Set(network.connected().map(toHex))
     const isThere = ({ agent }: KnownPeer): boolean => connected.has(toHex(agent))
     // Whom the ticket names before whoever says so; and these, whose word is the newest first, before those who must be dialled.
-    const others = [...told]
-      .reverse()
-      .map((agent) => ({ agent: new Uint8Array(Buffer.from(agent, 'hex')), addresses: [] }))
+    const others = [...told].reverse().map((agent) => ({ agent: fromHex(agent), addresses: [] }))
     const named = peers.filter(({ agent }) => !told.has(toHex(agent)))
     const providers = [...named.filter(isThere), ...others, ...named.filter((peer) => !isThere(peer))]
     let joined: OpenNamespace | undefined
@@ -233,10 +241,10 @@ export class Joins {
   }
 
   /** Notices what makes another try worth while. */
-  #news({ peers, retryMs = retryBackoffMs }: JoinTarget, waiting: { wake: () => void }, failures: number) {
+  #news({ peers, retryMs = retryBackoffMs }: JoinTarget, joining: Joining, failures: number) {
     const { network, scheduler, chance } = this.#options
     const come = Promise.withResolvers<void>()
-    waiting.wake = come.resolve
+    joining.wake = come.resolve
     const stopListening = network.onPeer((agent, isConnected) => {
       if (isConnected && peers.some((peer) => equalBytes(peer.agent, agent))) come.resolve()
     })
@@ -254,8 +262,15 @@ export class Joins {
       end: (): void => {
         stopListening()
         stopTimer()
-        waiting.wake = () => {}
+        joining.wake = () => {}
       },
     }
   }
+}
+
+/** Anyone who knows the id may say so: of more than a ticket names the oldest are forgotten. */
+function noteLast(names: Set<string>, name: string): void {
+  names.delete(name)
+  names.add(name)
+  if (names.size > maxTicketPeers) names.delete(names.values().next().value as string)
 }
