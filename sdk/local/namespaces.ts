@@ -3,7 +3,6 @@ import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { PlanName } from '../../src/limits.ts'
 import { decodeEntry } from '../../src/log/index.ts'
 import {
-  folderOf,
   forgetNamespace,
   type LogKind,
   loadCurrentNamespace,
@@ -14,13 +13,13 @@ import {
   putCurrentNamespace,
   putNamespaceRow,
   Quota,
-  removeRows,
 } from '../../src/namespace/index.ts'
 import type { KeyValueChange } from '../../src/storage/index.ts'
 import { deleteEnded, type Ending, endedError, isForPerson, loadEnding, putEnded } from './ended.ts'
 import type { LocalEnvironment } from './environment.ts'
 import { NamespaceBook, type NewLog, type OpenNamespace } from './namespace-book.ts'
 import { makePartial, openPartials, removePartial } from './partial-logs.ts'
+import { finishRemoval, removeForgotten } from './removals.ts'
 import { deleteSettings } from './replication/rows.ts'
 
 /** What capabilities let this agent read in namespaces that it is no member of. */
@@ -61,7 +60,7 @@ export class LocalNamespaces extends NamespaceBook {
   /** Opens what the store has; the first time, makes the personal namespace. */
   static async open(env: LocalEnvironment): Promise<LocalNamespaces> {
     const namespaces = new LocalNamespaces(env)
-    for (const id of await loadRemovals(env.store)) await namespaces.#remove(id)
+    for (const id of await loadRemovals(env.store)) await removeForgotten(env, id)
     for (const row of await loadNamespaceRows(env.store)) await namespaces.#restore(row)
     const kept = [
       ...namespaces.everything.map(({ row: { id } }) => ({ id, isEnded: false })),
@@ -139,7 +138,7 @@ export class LocalNamespaces extends NamespaceBook {
   /**
    * Makes room for a namespace that others have: its log comes by replication. Of one that ended gives what is kept, which stays out of reach until `takeUp`.
    * @param options.genesis its first entry, whose hash the id is
-   * @throws ALREADY_EXISTS, CORRUPT when that is not its genesis, INVALID_ARGUMENT for another kind of log
+   * @throws ALREADY_EXISTS, CORRUPT when that is not its genesis, INVALID_ARGUMENT for another kind of log, STORAGE_FAILED while what was here before cannot be removed
    */
   join({ genesis, ...target }: NewLog & { genesis: Uint8Array }): Promise<OpenNamespace> {
     return this.#exclusively(async () => {
@@ -153,6 +152,7 @@ export class LocalNamespaces extends NamespaceBook {
       if (ended !== undefined) return ended.namespace
       const common = { kind, name, plan: defaultPlan, owner: header.author, createdMs: this.#env.now() }
       await this.#dropPartial(id)
+      await finishRemoval(this.#env, id)
       const make = () => Namespace.join(this.#env, id, genesis, () => [putNamespaceRow({ id, ...common })])
       return await this.#make(make, common, () => id)
     })
@@ -347,7 +347,7 @@ export class LocalNamespaces extends NamespaceBook {
       if ((await this.#settleFailed(id)) !== undefined || this.#unsettled.size > 0) throw error
       return
     }
-    await this.#remove(id)
+    await removeForgotten(this.#env, id)
   }
 
   /** Waits for what is being written, and lets nothing more be. */
@@ -397,15 +397,10 @@ export class LocalNamespaces extends NamespaceBook {
     const settled = row && (await this.#restore(row))
     if (settled === undefined) {
       await this.#env.store.batch([...forgetNamespace(id), deleteEnded(id)], { sync: true })
-      await this.#remove(id)
+      await removeForgotten(this.#env, id)
     }
     this.#unsettled.delete(formatNamespaceId(id))
     return settled
-  }
-
-  async #remove(id: Uint8Array): Promise<void> {
-    await this.#env.removeBlocks(folderOf(id, false))
-    await removeRows(this.#env.store, id)
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {

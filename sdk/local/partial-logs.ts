@@ -9,9 +9,9 @@ import {
   putBeside,
   putPartial,
   removeBesideRows,
-  removeRows,
 } from '../../src/namespace/index.ts'
 import type { LocalEnvironment } from './environment.ts'
+import { finishRemoval, removeForgotten } from './removals.ts'
 
 /**
  * Opens the logs of which only single artifacts are here, and finishes removals that were cut off.
@@ -50,6 +50,7 @@ export async function makePartial(
   // What could not be removed before is not taken for this one's.
   const isLeft = isBeside && (await loadBeside(env.store)).some((one) => equalBytes(one.id, id))
   if (isLeft) await removeBeside(env, id)
+  if (!isBeside) await finishRemoval(env, id)
   return await Namespace.join(env, id, genesis, remember, new FollowedArtifacts({ isBeside }))
 }
 
@@ -57,8 +58,7 @@ export async function makePartial(
 export async function removePartial(env: LocalEnvironment, { id, partial }: Namespace): Promise<void> {
   if (partial?.isBeside === true) return await removeBeside(env, id)
   await env.store.batch(forgetPartial(id), { sync: true })
-  await env.removeBlocks(folderOf(id, false))
-  await removeRows(env.store, id)
+  await removeForgotten(env, id)
 }
 
 async function removeBeside(env: LocalEnvironment, id: Uint8Array): Promise<void> {

@@ -56,6 +56,7 @@ export {
   forgetNamespace,
   forgetPartial,
   incarnationStampKey,
+  isRemovalOwed,
   type LogKind,
   loadBeside,
   loadCurrentNamespace,

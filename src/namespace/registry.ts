@@ -103,6 +103,11 @@ export async function loadRemovals(store: KeyValueStore): Promise<Uint8Array[]> 
   return await Array.fromAsync(nodeRows(store, 'removals'), ([id]) => id)
 }
 
+/** Whether a namespace was forgotten and its removal is not known to be complete. */
+export async function isRemovalOwed(store: KeyValueStore, id: Uint8Array): Promise<boolean> {
+  return (await store.get(removalKey(id))) !== undefined
+}
+
 const removalBatch = 1_000
 
 /** Removes every row of a forgotten namespace. Done again, it goes on. Its blocks must be gone. */
