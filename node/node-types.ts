@@ -337,6 +337,11 @@ export interface ArtifactHubNode extends AsyncDisposable {
    * @throws UNAVAILABLE (`details.reason` says why), NOT_FOUND for a name that no contact has
    */
   ping(agent: string, options?: { signal?: AbortSignal | undefined }): Promise<number>
+  /**
+   * Tells when an agent that a share is for was given what there is to read by it, or that it is in force no more, and has taken that; until the returned function
+   * is called. An agent asks when it hears of a share, and for what it has on every new connection; what comes after that is sent to it (`counters.syncServed.pushing`).
+   */
+  onAnswered(listener: (answered: { readonly did: string; readonly shareId: string }) => void): () => void
   /** The Helia that shares this node's block store; started the first time it is asked for. */
   helia(): Promise<Helia>
   /** UnixFS over that Helia: `cat` of an artifact's `cid` gives its leaves, which are ciphertext, in order. */

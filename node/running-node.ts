@@ -12,7 +12,9 @@ import {
   type Replication,
   type Sharing,
 } from '../sdk/local/index.ts'
+import { toHex } from '../src/encoding/index.ts'
 import { ArtifactHubError } from '../src/errors.ts'
+import { formatDid } from '../src/identity/index.ts'
 import { gcGraceMs } from '../src/limits.ts'
 import type { PackStore } from './disk/index.ts'
 import type { Gateway } from './gateway/index.ts'
@@ -115,6 +117,13 @@ export class RunningNode implements ArtifactHubNode {
       if (typeof agent !== 'string' || agent === '')
         throw new ArtifactHubError('INVALID_ARGUMENT', 'ping: agent must be a contact, a DID or a ticket')
       return await network.ping(replication.contacts.resolve(agent).agent, { signal })
+    })
+  }
+
+  onAnswered(listener: (answered: { readonly did: string; readonly shareId: string }) => void): () => void {
+    return this.#init.replication.onAnswered((agent, jtis) => {
+      const did = formatDid(agent)
+      for (const jti of jtis) listener({ did, shareId: toHex(jti) })
     })
   }
 

@@ -55,56 +55,17 @@ async function placeOf(place: CliPlace): Promise<string> {
 
 const withoutTimes = (value: unknown) => JSON.stringify(value, (key, one) => (key === 'startedAt' ? undefined : one))
 
-async function meet(): Promise<void> {
+beforeAll(async () => {
   ;[alice, bob] = await Promise.all([CliPlace.create(), CliPlace.create()])
   await alice.json(['put', '-', '--name', 'report.txt'], { input: 'the first version' })
   await bob.json(['agent', 'add', 'alice', (await alice.json<{ did: string }>(['id'])).did])
-}
+})
 
-async function part(): Promise<void> {
+afterAll(async () => {
   await Promise.all([alice, bob].map((place) => place?.[Symbol.asyncDispose]()))
-}
-
-/** Two who share nothing yet: what is owed of other artifacts would be asked for first, and the command may end before what it is about is. */
-describe('a single artifact through the CLI', () => {
-  beforeAll(meet)
-  afterAll(part)
-
-  test('are taken back, and who is on the network has heard of it before the command ends: by unshare and by removal from a group', async () => {
-    const listen = ['--listen', await placeOf(bob)]
-    const { ticket } = await bob.json<{ ticket: string }>(['agent', 'ticket', ...listen])
-    await say('agent', 'add', 'bob', ticket)
-    await alice.json(['put', '-', '--name', 'lent.txt'], { input: 'for a while' })
-    const { id: artifactId } = await say<{ id: string }>('info', 'lent.txt')
-    await say('group', 'create', 'short-team')
-    await using watching = new Staying(bob, ['watch', '--all', ...listen])
-    // Before it is on the network nobody can tell it anything, however long a command stays.
-    await say('ping', 'bob', '--timeout', '2m')
-    const told = async () => {
-      const { kind, reason } = await watching.until<Told>((one) => one.artifactId === artifactId)
-      return [kind, reason]
-    }
-    await say('share', 'lent.txt', '--with', 'bob')
-    expect(await told()).toEqual(['shared', undefined])
-    await say('unshare', 'lent.txt', '--with', 'bob')
-    expect(await told()).toEqual(['unshared', 'REVOKED'])
-
-    await say('group', 'add', 'short-team', 'bob')
-    await say('share', 'lent.txt', '--group', 'short-team')
-    expect(await told()).toEqual(['shared', undefined])
-    await say('unshare', 'lent.txt', '--group', 'short-team')
-    expect(await told()).toEqual(['unshared', 'REVOKED'])
-    await say('share', 'lent.txt', '--group', 'short-team')
-    expect(await told()).toEqual(['shared', undefined])
-    expect(await say('group', 'rm', 'short-team', 'bob')).toMatchObject({ removed: ['bob'], told: true })
-    expect(await told()).toEqual(['unshared', 'GROUP_EPOCH'])
-  })
 })
 
 describe('single artifacts through the CLI', () => {
-  beforeAll(meet)
-  afterAll(part)
-
   test('are shared for years, read, and taken back', async () => {
     await using run = new Staying(bob, ['run'])
     const { ticket, did } = await run.next<Introduction>()
@@ -153,6 +114,36 @@ describe('single artifacts through the CLI', () => {
     const { stdout } = await alice.run(['shared', '--by-me'])
     expect(stdout.toString().match(/their-team/g)).toHaveLength(1)
     await say('unshare', 'report.txt', '--group', 'their-team')
+  })
+
+  test('are taken back, and who is on the network has heard of it before the command ends: by unshare and by removal from a group', async () => {
+    const listen = ['--listen', await placeOf(bob)]
+    const { ticket } = await bob.json<{ ticket: string }>(['agent', 'ticket', ...listen])
+    await say('agent', 'add', 'bob', ticket)
+    await alice.json(['put', '-', '--name', 'lent.txt'], { input: 'for a while' })
+    const { id: artifactId } = await say<{ id: string }>('info', 'lent.txt')
+    await say('group', 'create', 'short-team')
+    await using watching = new Staying(bob, ['watch', '--all', ...listen])
+    // Before it is on the network nobody can tell it anything, however long a command stays.
+    await say('ping', 'bob', '--timeout', '2m')
+    const told = async () => {
+      const { kind, reason } = await watching.until<Told>((one) => one.artifactId === artifactId)
+      return [kind, reason]
+    }
+    await say('share', 'lent.txt', '--with', 'bob')
+    expect(await told()).toEqual(['shared', undefined])
+    await say('unshare', 'lent.txt', '--with', 'bob')
+    expect(await told()).toEqual(['unshared', 'REVOKED'])
+
+    await say('group', 'add', 'short-team', 'bob')
+    await say('share', 'lent.txt', '--group', 'short-team')
+    expect(await told()).toEqual(['shared', undefined])
+    await say('unshare', 'lent.txt', '--group', 'short-team')
+    expect(await told()).toEqual(['unshared', 'REVOKED'])
+    await say('share', 'lent.txt', '--group', 'short-team')
+    expect(await told()).toEqual(['shared', undefined])
+    expect(await say('group', 'rm', 'short-team', 'bob')).toMatchObject({ removed: ['bob'], told: true })
+    expect(await told()).toEqual(['unshared', 'GROUP_EPOCH'])
   })
 
   const wrong: [string[], ErrorCode][] = [

@@ -16,9 +16,10 @@ describe('an agent with a capability', () => {
     const share = await world.share(wanted)
     const log = await world.partial(outside, wanted)
     let isTold = false
-    await using _ = world.serve(owner, owner.ns, () => {
+    const onFollowed = () => {
       isTold = true
-    })
+    }
+    await using _ = world.serve(owner, owner.ns, { onFollowed })
     const receive = log.receive.bind(log)
     log.receive = async (...entries) => {
       log.receive = receive

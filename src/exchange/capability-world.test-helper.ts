@@ -5,6 +5,7 @@ import { equalBytes } from '../encoding/index.ts'
 import { FollowedArtifacts, Namespace } from '../namespace/index.ts'
 import { type FollowBatchOutcome, runFollowBatch } from './follow-batch.ts'
 import { runFollowRound } from './follow-round.ts'
+import type { SyncServiceOptions } from './served-stream.ts'
 import type { SyncScope } from './sync-codec.ts'
 import type { ReplicatedLog } from './sync-log.ts'
 import { onStream } from './sync-run.ts'
@@ -42,10 +43,14 @@ export class World {
     return peer
   }
 
-  serve(node: NamespaceNode, log: ReplicatedLog = node.ns, onFollowed?: () => void): SyncService {
+  serve(
+    node: NamespaceNode,
+    log: ReplicatedLog = node.ns,
+    told: Pick<SyncServiceOptions, 'onFollowed' | 'onAnswered'> = {},
+  ): SyncService {
     const lookup = (id: Uint8Array) => (equalBytes(id, log.id) ? log : undefined)
     const network = this.peerOf(node)
-    return new SyncService({ network, scheduler: this.scheduler, self: node.id, lookup, onFollowed })
+    return new SyncService({ network, scheduler: this.scheduler, self: node.id, lookup, ...told })
   }
 
   async share(

@@ -5,6 +5,8 @@ import { equalBytes } from '../encoding/index.ts'
 import { deniedFollows, maxFollowsInFrame } from '../limits.ts'
 import type { Namespace } from '../namespace/index.ts'
 import { World } from './capability-world.test-helper.ts'
+import { runFollowBatch } from './follow-batch.ts'
+import { runFollowRound } from './follow-round.ts'
 import type { SyncMessage } from './sync-codec.ts'
 import { onStream, syncProtocol } from './sync-run.ts'
 import { SyncStream } from './sync-stream.ts'
@@ -148,6 +150,42 @@ describe('a round about many artifacts', () => {
     })
     const wrong = { about: artifacts[1] as Uint8Array }
     expect(await world.askAll(log, [first], wrong)).toMatchObject({ denied: new Set([0]), stored: 0 })
+  })
+
+  it('is told of where it is served, by what was shown, once it was taken: a refusal with its reason, if that is asked for; and not what gives nothing to anybody', async () => {
+    const world = await World.make()
+    const { owner, outside, other } = world
+    const { artifacts, shares, log } = await shared(world, 4)
+    const [first, second, third] = shares as [Capability, Capability, Capability]
+    const strange = await world.share(artifacts[0] as Uint8Array, { to: other })
+    const forged = signCapability(outside.agent, { ...(first.claims as ShareClaims), issuer: outside.id })
+    for (const { claims } of [second, third])
+      await owner.ns.unshare({ artifact: claims.artifact, audience: [{ kind: 'agent', id: outside.id }] })
+    const told: string[][] = []
+    const name = (jti: Uint8Array) => shares.findIndex(({ claims }) => equalBytes(claims.jti, jti))
+    const onAnswered = (agent: Uint8Array, jtis: readonly Uint8Array[]) => {
+      told.push(jtis.map((jti) => `${equalBytes(agent, outside.id)} ${name(jti)}`).sort())
+    }
+    await using _ = world.serve(owner, owner.ns, { onAnswered })
+    const stream = new SyncStream(await world.peerOf(outside).open(owner.id, syncProtocol), {
+      network: world.peerOf(outside),
+      scheduler: world.scheduler,
+    })
+    const items = [first, second, third, strange, forged].map(({ claims, token }) => ({
+      scope: { kind: 'artifact' as const, artifact: claims.artifact },
+      claims,
+      presentation: encodePresentation(token, undefined),
+    }))
+    const until = <T>(work: Promise<T>): Promise<T> => world.scheduler.until(work)
+    await until(runFollowBatch(stream, log, items))
+    expect(told).toEqual([])
+    const why = await until(runFollowRound(stream, { log, ...(items[1] as (typeof items)[0]) }))
+    expect(why).toMatchObject({ result: 'denied', reason: 'REVOKED' })
+    // It went on to ask why; why the one is refused it has not taken yet, and may still ask of the other.
+    expect(told).toEqual([['true 0']])
+    await until(stream.end())
+    while (told.length < 2) await until(Promise.resolve())
+    expect(told[1]).toEqual(['true 1', 'true 2'])
   })
 
   it('gives nothing more of an artifact that is taken back while it is sent', async () => {

@@ -27,7 +27,7 @@ export async function serveFollow(
   message: FollowMessage,
   room: VectorShare,
 ): Promise<RoundMessage | 'ask' | undefined> {
-  const { stream, newcomer, options, counters, denials } = served
+  const { stream, newcomer, options, counters, denials, answers } = served
   const log = options.lookup(message.namespace)
   const rows: FollowedRow[] = []
   const [differ, denied]: [number[], number[]] = [[], []]
@@ -44,6 +44,7 @@ export async function serveFollow(
     if (log === undefined || presentation === undefined) {
       denials.take(stream.agent, 1)
       denied.push(at)
+      if (!permission.allowed && permission.by !== undefined) answers.refuse(permission.by.capability.claims.jti)
       continue
     }
     const name = followedName({ scope, presentation })
@@ -54,6 +55,7 @@ export async function serveFollow(
     const mayStill = (): boolean => mayRead(log, { ...asker, nowMs: served.now() }, scope).allowed
     // From here on it is told of what comes; what came just before is in the hash.
     options.onFollowed?.(log, stream.agent, { scope, presentation })
+    answers.give(presentation.capability.claims.jti)
     const isOther = !equalBytes(hash, sha256(...(await view.ids())))
     if (isOther) differ.push(at)
     rows.push({ view, mayStill, isOther })

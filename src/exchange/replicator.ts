@@ -27,6 +27,8 @@ export interface ReplicatorOptions {
   readonly pace?: Pace | undefined
   /** An agent says that this one has a role in a namespace (32 bytes) that is not followed here. Anyone may say so, and again. */
   readonly onInvited?: ((namespace: Uint8Array, from: Uint8Array) => void) | undefined
+  /** An agent that is no member of a log has taken what it was answered by capabilities of these jtis (16 bytes each), a refusal of one that was good here too. */
+  readonly onAnswered?: ((agent: Uint8Array, jtis: readonly Uint8Array[]) => void) | undefined
 }
 
 /** What was served, and how many agents are being told of new entries now: who closes before that is through leaves it to a later round. */
@@ -82,6 +84,7 @@ export class Replicator implements AsyncDisposable {
       scheduler,
       self: options.self,
       lookup: (namespace) => this.#followed.get(toHex(namespace))?.log,
+      onAnswered: options.onAnswered,
       lookupPartial: (namespace) => this.#partial.get(toHex(namespace))?.log,
       onFollowed: (log, agent, followed) => this.#of(log)?.followers.add(agent, followed),
       onRound: (log, agent, { result }) => {

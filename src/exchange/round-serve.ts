@@ -23,7 +23,7 @@ const nothing = { rows: [], ids: [] }
 
 /** One round after the other: whoever follows many artifacts asks for all of them on one stream. */
 export async function serveRounds(served: ServedStream, vectors: VectorRoom, first: RoundMessage): Promise<void> {
-  const { stream, counters } = served
+  const { stream, answers } = served
   let rounds = 0
   for (let message: RoundMessage | undefined = first; message !== undefined; ) {
     rounds += message.type === 'follow' ? message.rows.length : 1
@@ -37,11 +37,11 @@ export async function serveRounds(served: ServedStream, vectors: VectorRoom, fir
       room.release()
     }
     // Only one who shows capabilities has more than one thing to ask for.
-    if ((message.type === 'hello' && message.presentation === undefined) || next === undefined) return
+    if (message.type === 'hello' && message.presentation === undefined) return
     const following: SyncMessage | undefined = next === 'ask' ? await stream.receive() : next
     if (following !== undefined && !isRound(following))
       return stream.misbehaved('bad-frame', `${following.type} where a hello was due`)
-    if (message.type === 'follow') counters.followed += 1
+    answers.take(following?.type === 'hello')
     message = following
   }
 }
@@ -52,7 +52,7 @@ async function serveRound(
   hello: HelloMessage,
   room: VectorShare,
 ): Promise<RoundMessage | 'ask' | undefined> {
-  const { stream, newcomer, options, counters } = served
+  const { stream, newcomer, options, counters, answers } = served
   const { scope } = hello
   const asker = served.askerOf(hello.presentation)
   const log = options.lookup(hello.namespace)
@@ -64,6 +64,7 @@ async function serveRound(
     const isNews = hello.presentation === undefined && (log !== undefined || saysRole)
     if (isNews) options.onDenied?.(hello.namespace, stream.agent, log)
     await served.deny(await denialOf(log, permission))
+    if (!permission.allowed && permission.by !== undefined) answers.give(permission.by.capability.claims.jti)
     return 'ask'
   }
   newcomer.settle()
@@ -79,7 +80,9 @@ async function serveRound(
   const view = viewOf(log, scope, claims && { after: afterOf(claims), share: claims.jti })
   const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
   const followed = (): void => {
-    if (by !== undefined) options.onFollowed?.(log, stream.agent, { scope, presentation: by })
+    if (by === undefined) return
+    options.onFollowed?.(log, stream.agent, { scope, presentation: by })
+    answers.give(by.capability.claims.jti)
   }
   const isSame = async (): Promise<boolean> => equalBytes(hello.hash as Uint8Array, await view.hash())
   let same = await isSame()

@@ -1,6 +1,7 @@
 import { decodePresentation } from '../capability/index.ts'
 import { isHubError } from '../errors.ts'
 import { blockRefusalMs, maxDenialEvidence } from '../limits.ts'
+import { Answers } from './answers.ts'
 import { elapsed } from './elapsed.ts'
 import type { FollowedScope } from './followed-scope.ts'
 import type { Asker, Permission } from './may-read.ts'
@@ -25,6 +26,8 @@ export interface SyncServiceOptions {
   readonly lookupPartial?: ((namespace: Uint8Array) => ReplicatedLog | undefined) | undefined
   /** Somebody who is no member has got what there is of that scope, by that right. */
   readonly onFollowed?: ((log: ReplicatedLog, agent: Uint8Array, followed: FollowedScope) => void) | undefined
+  /** An agent that is no member has taken what it was answered by capabilities of these jtis (16 bytes each), a refusal of one that was good here too. */
+  readonly onAnswered?: ((agent: Uint8Array, jtis: readonly Uint8Array[]) => void) | undefined
   /** A round that another agent began is through: its vector hash at the end, if it told. */
   readonly onRound?: ((log: ReplicatedLog, agent: Uint8Array, round: ServedRound) => void) | undefined
   /** Another agent pushed entries. */
@@ -52,8 +55,6 @@ export interface ServedRound extends Readonly<SyncTally> {
 export interface SyncServiceCounters {
   /** Streams answered. */
   streams: number
-  /** Questions of agents who are no members about single artifacts of which they took the answer, a denial too. */
-  followed: number
   /** Streams cut, for that agent had too many or their vectors were too long together. */
   floods: number
   /** Requests of agents that may not read what they asked for. */
@@ -74,6 +75,7 @@ export class ServedStream {
   readonly counters: SyncServiceCounters
   /** What may be denied after a look. */
   readonly denials: Rates
+  readonly answers: Answers
 
   constructor(
     stream: SyncStream,
@@ -84,6 +86,7 @@ export class ServedStream {
     this.options = options
     this.counters = counters
     this.denials = denials
+    this.answers = new Answers((jtis) => options.onAnswered?.(stream.agent, jtis))
   }
 
   /** Milliseconds since 1970. */

@@ -30,7 +30,7 @@ const maxDeniedPushes = 16
  * and the same answer whether or not there is such a namespace. What one agent may have open, and how often, is bounded.
  */
 export class SyncService implements AsyncDisposable {
-  readonly counters: SyncServiceCounters = { streams: 0, followed: 0, floods: 0, denied: 0, failed: 0 }
+  readonly counters: SyncServiceCounters = { streams: 0, floods: 0, denied: 0, failed: 0 }
   readonly #options: SyncServiceOptions
   readonly #stop: () => void
   readonly #ending = new AbortController()

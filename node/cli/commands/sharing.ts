@@ -2,7 +2,7 @@ import { Option } from 'commander'
 import type { ArtifactRef } from '../../../sdk/client.ts'
 import type { Access, InboxRequest, Recipient, Share, SharedArtifact } from '../../../sdk/sharing-client.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
-import type { ArtifactHubNode, NodeStatus } from '../../node-types.ts'
+import type { ArtifactHubNode } from '../../node-types.ts'
 import { awaitReached, looking } from '../await-sync.ts'
 import { type CommandGroup, collect } from '../command.ts'
 import { resolveArtifactId } from '../resolve-artifact.ts'
@@ -82,10 +82,10 @@ async function share(
 ): Promise<void> {
   requireSomebody(options)
   const expiresIn = options.expires === undefined ? undefined : seconds(options.expires)
-  const { client } = await session.online()
+  const node = await session.online()
+  const answered = answeredBy(node)
   const artifact = await refOf(session, reference)
-  const before = await followed(session)
-  const shares = await client.artifact.share({
+  const shares = await node.client.artifact.share({
     ...artifact,
     withAgents: options.with,
     withGroups: options.group,
@@ -93,8 +93,9 @@ async function share(
     fromNow: options.fromNow,
     message: options.message,
   })
-  await Promise.all([reach(session, options.with ?? []), deliver(session, artifact, shares)])
-  await give(session, before)
+  const [away, waiting] = await Promise.all([reach(session, node, shares), deliver(session, node, artifact, shares)])
+  noteLate(session, waiting)
+  await give(session, node, answered, new Set(shares).difference(new Set([...away, ...waiting])))
   await showShares(session, shares)
 }
 
@@ -102,12 +103,12 @@ async function unshare(session: Session, options: WithOptions, reference: string
   requireSomebody(options)
   const { with: agents = [], group = [] } = options
   const node = await session.online()
+  const answered = answeredBy(node)
   const artifact = await refOf(session, reference)
-  const before = await followed(session)
   const ended = await node.client.artifact.unshare({ ...artifact, agents, groups: group })
-  const [late, isTold] = await Promise.all([reach(session, agents), areProvidersTold(session, node, ended)])
-  await give(session, before, agents.length - late.length + group.length)
-  noteLate(session, late)
+  const [away, isTold] = await Promise.all([reach(session, node, ended), areProvidersTold(session, node, ended)])
+  await give(session, node, answered, new Set(ended).difference(new Set(away)))
+  noteLate(session, away)
   if (!isTold) session.note('no other member could be reached: they stop serving when they learn of it')
   await showShares(session, ended)
   session.note('the next version stores its full size again, under a key that they never had')
@@ -189,61 +190,67 @@ async function refOf(session: Session, reference: string): Promise<ArtifactRef> 
   return { artifactId: await resolveArtifactId(client, reference, { namespace, signal }), namespace, signal }
 }
 
-/** Stays until the agents that can be reached are connected, within a bound: what they are owed goes over the connection by itself. Gives the others. */
-async function reach(session: Session, agents: readonly string[]): Promise<string[]> {
+/** Stays until the agents that can be reached are connected, within a bound: what they are owed goes over the connection by itself. Gives the shares of the others. */
+async function reach(session: Session, node: ArtifactHubNode, shares: readonly Share[]): Promise<Share[]> {
   if (!session.isOnline) return []
-  const node = await session.online()
   const { signal } = session
+  const ofAgents = shares.filter((share) => share.with.kind === 'agent')
   const found = await Promise.allSettled(
-    agents.map((agent) => awaitReached(node, { agent, timeoutMs: tellMs, signal })),
+    ofAgents.map((share) => awaitReached(node, { agent: share.with.id, timeoutMs: tellMs, signal })),
   )
   signal.throwIfAborted()
-  return agents.filter((_, at) => found[at]?.status === 'rejected')
+  return ofAgents.filter((_, at) => found[at]?.status === 'rejected')
 }
 
-/** Stays until those whom something was shared with have taken it, or refused, within a bound; of a group somebody, who writes it down for all. */
-async function deliver(session: Session, artifact: ArtifactRef, shares: readonly Share[]): Promise<void> {
-  if (!session.isOnline) return
-  const { client } = await session.online()
-  const recipients = new Map(shares.map((share) => [share.id, share.with]))
-  const waiting = await looking({ timeoutMs: tellMs, signal: session.signal }, async () => {
+/** Stays until those whom something was shared with have taken it, or refused, within a bound; of a group somebody, who writes it down for all. Gives the other shares. */
+async function deliver(
+  session: Session,
+  { client }: ArtifactHubNode,
+  artifact: ArtifactRef,
+  shares: readonly Share[],
+): Promise<readonly Share[]> {
+  if (!session.isOnline) return []
+  return await looking({ timeoutMs: tellMs, signal: session.signal }, async () => {
     const rows = await client.artifact.access(artifact)
-    const value = rows.flatMap(({ shareId = '', told }) => (told === 'waiting' ? (recipients.get(shareId) ?? []) : []))
+    const waiting = new Set(rows.flatMap(({ shareId, told }) => (told === 'waiting' && shareId ? [shareId] : [])))
+    const value = shares.filter(({ id }) => waiting.has(id))
     return { done: value.length === 0, value }
   })
-  noteLate(session, waiting.map(nameOf))
 }
 
 /** So long who is being sent something may take to store it, milliseconds: it is there, and would not hear of it before its next connection. */
 const pushMs = 20_000
 
+/** Ids of the shares that somebody was answered about, from now on. */
+function answeredBy(node: ArtifactHubNode): ReadonlySet<string> {
+  const ids = new Set<string>()
+  node.onAnswered(({ shareId }) => ids.add(shareId))
+  return ids
+}
+
 /**
- * Stays until others have asked about what is shared, and were answered, within a bound: who is told of a share asks at once, and so does, on a new connection, who has
- * one; perhaps nobody else can be asked for a while. Who asked before something changed is sent that, and has taken it when this ends.
- * @param least how many
+ * Stays until whoever each of these shares is for, of a group somebody, has asked about it and was answered, within a bound: who is told of a share asks at once, and so
+ * does, on a new connection, who has one; perhaps nobody else can be asked for a while. Who asked before something changed is sent that, and has taken it when this ends.
  */
-async function give(session: Session, before: number, least = 1): Promise<void> {
+async function give(
+  session: Session,
+  node: ArtifactHubNode,
+  answered: ReadonlySet<string>,
+  shares: ReadonlySet<Share>,
+): Promise<void> {
   if (!session.isOnline) return
   const { signal } = session
   await looking({ timeoutMs: tellMs, signal }, async () => {
-    return { done: (await followed(session)) >= before + least, value: undefined }
+    return { done: [...shares].every(({ id }) => answered.has(id)), value: undefined }
   })
   await looking({ timeoutMs: pushMs, signal }, async () => {
-    return { done: ((await syncServed(session))?.pushing ?? 0) === 0, value: undefined }
+    const { syncServed } = (await node.status({ signal })).counters
+    return { done: (syncServed?.pushing ?? 0) === 0, value: undefined }
   })
 }
 
-/** How often others were answered about single artifacts. */
-async function followed(session: Session): Promise<number> {
-  return (await syncServed(session))?.followed ?? 0
-}
-
-async function syncServed(session: Session): Promise<NodeStatus['counters']['syncServed']> {
-  const node = await session.node()
-  return (await node.status({ signal: session.signal })).counters.syncServed
-}
-
-function noteLate(session: Session, names: readonly string[]): void {
+function noteLate(session: Session, shares: readonly Share[]): void {
+  const names = shares.map((share) => nameOf(share.with))
   if (names.length > 0) session.note(`not reached now, and told when they connect: ${names.join(', ')}`)
 }
 

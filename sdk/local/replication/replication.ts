@@ -68,6 +68,7 @@ export class Replication implements AsyncDisposable {
   readonly #holdingServer: QuestionServer | undefined
   readonly #settings: Map<string, SettingsRow>
   readonly #followed = new Map<string, Followed>()
+  readonly #answeredListeners = new Set<(agent: Uint8Array, jtis: readonly Uint8Array[]) => void>()
   readonly #ending = new AbortController()
   readonly #background = new Set<Promise<void>>()
   /** One change of what is remembered at a time: each goes on from the one before. */
@@ -99,6 +100,9 @@ export class Replication implements AsyncDisposable {
         self,
         pace,
         onInvited: (namespace, from) => this.joins.invited(namespace, from),
+        onAnswered: (agent, jtis) => {
+          for (const listener of this.#answeredListeners) listener(agent, jtis)
+        },
       })
       this.#blockServer = serveBlocks({
         network,
@@ -175,6 +179,15 @@ export class Replication implements AsyncDisposable {
   get counters(): { blocksServed: BlockServer['counters']; syncServed: ReplicatorCounters } | undefined {
     if (this.#blockServer === undefined || this.#replicator === undefined) return undefined
     return { blocksServed: { ...this.#blockServer.counters }, syncServed: this.#replicator.counters }
+  }
+
+  /**
+   * Tells when an agent (32 bytes) that is no member has taken what it was answered by shares or links of these jtis (16 bytes each), a refusal of one that was good
+   * here too; until the returned function is called.
+   */
+  onAnswered(listener: (agent: Uint8Array, jtis: readonly Uint8Array[]) => void): () => void {
+    this.#answeredListeners.add(listener)
+    return () => this.#answeredListeners.delete(listener)
   }
 
   /** A number from 0 up to 1: for jitter and choice, nothing secret. */
