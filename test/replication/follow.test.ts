@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { capabilityName, decodeCapability } from '../../src/capability/index.ts'
 import { parseArtifactId, toHex } from '../../src/encoding/index.ts'
 import { syncProtocol } from '../../src/exchange/sync-run.ts'
@@ -235,6 +235,32 @@ test('what the only one in reach proves to be taken back is asked for again when
   const stream = await owner.network.open(outside.id, syncProtocol)
   await eventually(async () => expect(await text(outside, id)).toBe('hello 0'))
   await stream.close()
+})
+
+test('what is followed anew is asked for at once, though of its namespace nothing could be had for long', async () => {
+  await using agents = new LocalAgents()
+  const [owner, outside, gone] = [await agents.start(), await agents.start(), await agents.start()]
+  const { peer } = gone
+  await gone.stop()
+  const { artifact } = owner.client
+  const first = await artifact.createSnippet({ name: 'first', content: 'one' })
+  const second = await artifact.createSnippet({ name: 'second', content: 'two' })
+  const [token, later] = [await owner.share(first.id, outside), await owner.share(second.id, outside)]
+  let tries = 0
+  const open = outside.network.open.bind(outside.network)
+  const counted: typeof open = async (...what) => {
+    tries += 1
+    return await open(...what)
+  }
+  Object.assign(outside.network, { open: counted })
+  await outside.replication.follows.follow({ token, peers: [peer] })
+  await eventually(() => {
+    outside.advance(60_000)
+    expect(tries).toBeGreaterThan(8)
+  })
+  await outside.replication.follows.follow({ token: later, peers: [owner.peer] })
+  // The next try would come by itself after half a minute at least.
+  await vi.waitFor(async () => expect(await text(outside, second.id)).toBe('two'), { timeout: 25_000, interval: 20 })
 })
 
 test('it ends with its issuer’s right, and with its time', async () => {

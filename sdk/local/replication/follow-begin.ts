@@ -45,10 +45,15 @@ export class Beginnings {
     this.#options = options
   }
 
-  /** Begins to ask, unless it does already. */
+  /** Begins to ask; if it does already, asks once more as soon as that is through: there is more to ask for, and others to ask, than it knows of. */
   begin(id: Uint8Array): void {
     const name = toHex(id)
-    if (this.#opening.has(name) || this.#ending.signal.aborted) return
+    if (this.#ending.signal.aborted) return
+    const under = this.#opening.get(name)
+    if (under !== undefined) {
+      under.wake()
+      return
+    }
     const opening: Opening = {
       done: Promise.resolve(),
       attempt: Promise.withResolvers(),
