@@ -134,7 +134,7 @@ export class LevelStore implements KeyValueStore, AsyncDisposable {
   async batch(changes: readonly KeyValueChange[], options: { sync: boolean }): Promise<void> {
     const level = this.#usable ?? (await this.#ready())
     try {
-      await level.batch(changes.map(levelChange), { sync: options.sync })
+      await writeBatch(level, changes, options)
       this.#keepReserve(changes)
     } catch (error) {
       if (this.#closing) throw closedError()
@@ -287,10 +287,22 @@ function plain(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
-function levelChange(change: KeyValueChange): KeyValueChange {
-  if (change.type === 'del') return change
-  const value = toLevel(change.value)
-  return value === change.value ? change : { type: 'put', key: change.key, value }
+/** One call for each row: given as a list, whose rows the binding takes apart member by member, they take twice the time. */
+async function writeBatch(
+  level: Level<Uint8Array, Uint8Array>,
+  changes: readonly KeyValueChange[],
+  { sync }: { sync: boolean },
+): Promise<void> {
+  const batch = level.batch()
+  try {
+    for (const change of changes) {
+      if (change.type === 'del') batch.del(change.key)
+      else batch.put(change.key, toLevel(change.value))
+    }
+    await batch.write({ sync } as object)
+  } finally {
+    await batch.close()
+  }
 }
 
 /** Level rejects a bound that is present but undefined. */
