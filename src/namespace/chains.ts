@@ -213,6 +213,11 @@ export function tipChange(keys: NamespaceKeys, tip: Tip): KeyValueChange {
   return { type: 'put', key: tipKey(keys, chain, hash), value }
 }
 
+/** The change that has a tip recorded no more. */
+export function tipRemoval(keys: NamespaceKeys, { chain, hash }: Tip): KeyValueChange {
+  return { type: 'del', key: tipKey(keys, chain, hash) }
+}
+
 /** A recorded tip, or `undefined` when the row is damaged. */
 export function readTip(value: Uint8Array): Tip | undefined {
   try {

@@ -1,7 +1,7 @@
 import { artifactIdOf, bytesText, equalBytes, readUint64 } from '../encoding/index.ts'
 import type { Entry, KeyWrap } from '../log/index.ts'
 import type { AuthEntry } from '../membership/index.ts'
-import type { KeyValueStore, Overlay } from '../storage/index.ts'
+import type { KeyValueChange, KeyValueStore, Overlay } from '../storage/index.ts'
 import type { ArtifactChanges } from './artifact-changes.ts'
 import {
   type AdoptBody,
@@ -9,8 +9,8 @@ import {
   type Chains,
   type Tip,
   tipChange,
-  tipKey,
   tipOf,
+  tipRemoval,
   withPartialTip,
   withTip,
 } from './chains.ts'
@@ -41,6 +41,8 @@ export class LogGrowth {
   readonly #opened: OpenedArtifacts
   /** Chains that grew, as they are with what was stored here. */
   readonly #tips = new Map<string, readonly Tip[]>()
+  /** Entries stored here that others stored here follow, of chains of which the recorded tips are not what is held: one of them may be recorded. */
+  readonly #passed: Tip[] = []
   /** Entries stored here, by hash. */
   readonly #stored = new Map<string, Entry>()
   readonly #storedByChain = new Map<string, Entry[]>()
@@ -67,6 +69,21 @@ export class LogGrowth {
   /** The tips of chains that grew. */
   get tips(): Iterable<readonly Tip[]> {
     return this.#tips.values()
+  }
+
+  /** What records the tips: once for a chain, however many entries of it were stored. Of a partial log they are among the other changes. */
+  get tipChanges(): KeyValueChange[] {
+    if (this.#init.partial !== undefined) return []
+    const { keys, chains } = this.#init
+    const changes: KeyValueChange[] = []
+    for (const after of this.#tips.values()) {
+      const before = chains.tipsOf((after[0] as Tip).chain)
+      for (const tip of after) if (!before.includes(tip)) changes.push(tipChange(keys, tip))
+      for (const tip of before) if (!after.includes(tip)) changes.push(tipRemoval(keys, tip))
+    }
+    const kept = new Set([...this.#tips.values()].flat())
+    for (const tip of this.#passed) if (!kept.has(tip)) changes.push(tipRemoval(keys, tip))
+    return changes
   }
 
   /** The tips of a chain with what was stored here, ascending by (seq, hash). */
@@ -156,8 +173,7 @@ export class LogGrowth {
       this.#note(entry, chain)
       const after = withTip(before, tipOf(entry, chain), previous)
       this.#tips.set(bytesText(chain), after)
-      this.#overlay.add(tipChange(keys, tipOf(entry, chain)))
-      if (after.length === before.length && previous !== undefined) this.#overlay.del(tipKey(keys, chain, previous))
+      if (this.#init.chains.isBroken(chain)) this.#passed.push(...before)
       const linkedFrom = after.length > Math.max(1, before.length) ? this.#linkedFrom(entry.header) : undefined
       await this.index(entry, chain, bytes.length)
       if (after.length > 1) await this.#linkBranches(entry, chain, linkedFrom)
@@ -166,7 +182,7 @@ export class LogGrowth {
     const after = withPartialTip(before, tipOf(entry, chain), await this.#siblingsOf(entry, chain, before))
     this.#note(entry, chain)
     this.#tips.set(bytesText(chain), after)
-    for (const tip of before) if (!after.includes(tip)) this.#overlay.del(tipKey(keys, chain, tip.hash))
+    for (const tip of before) if (!after.includes(tip)) this.#overlay.add(tipRemoval(keys, tip))
     for (const tip of after) if (!before.includes(tip)) this.#overlay.add(tipChange(keys, tip))
     const forkSeq = (tips: readonly Tip[]) => (tips.length > 1 ? tips[0]?.seq : undefined)
     const linkedFrom = forkSeq(after) === forkSeq(before) ? undefined : this.#linkedFrom(entry.header)

@@ -5,6 +5,7 @@ import { AgentKey } from '../identity/index.ts'
 import { decodeEntry, encodeEntry, signEntry } from '../log/index.ts'
 import { differences } from './derived.test-helper.ts'
 import { feedStart } from './index.ts'
+import { NamespaceKeys } from './tables.ts'
 
 /** An owner with a namespace, and agents that have joined it; nobody has been granted anything. */
 async function setUp(count: number) {
@@ -507,6 +508,33 @@ describe('receiving', () => {
     expect(await reader.read(artifact)).toBe('whole')
     expect(await Array.fromAsync(reader.ns.incomplete())).toEqual([])
     expect(await differences(reader.ns)).toEqual([])
+  })
+
+  test('leaves no tip recorded of what was lost at the end of a chain, came again and was followed in one batch', async () => {
+    const { owner, others } = await setUp(1)
+    const [reader] = others
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.write('kept')
+    await converge(owner, reader)
+    const tipOfOwner = () =>
+      [...owner.ns.tips()].find(({ author }) => equalBytes(author, owner.id)) ?? expect.fail('it wrote')
+    const kept = tipOfOwner()
+    await owner.write('lost')
+    await converge(owner, reader)
+    const { chain, seq, hash } = tipOfOwner()
+    const keys = new NamespaceKeys(reader.ns.id)
+    const lost = [keys.entry(chain, seq, hash), keys.key('places', hash)]
+    await reader.store.batch(
+      lost.map((key) => ({ type: 'del', key })),
+      { sync: true },
+    )
+    await reader.open()
+    await owner.write('after')
+    const again = await Array.fromAsync(owner.ns.entriesBeyond([kept]))
+    expect((await reader.ns.receive(again)).stored).toBe(2)
+    await reader.open()
+    expect([...reader.ns.tips()].map((tip) => toHex(tip.hash))).toEqual([toHex(tipOfOwner().hash)])
+    expect(await Array.fromAsync(reader.store.entries(keys.all('tips')))).toHaveLength(1)
   })
 
   test('counts content that is not here in full until it is settled, and then by its leaves', async () => {

@@ -115,7 +115,7 @@ export class Transaction {
 
   /** What to write, once all is signed. */
   get changes(): KeyValueChange[] {
-    return [...this.#overlay.changes, ...this.accounts.changes, ...this.catalog.changes]
+    return [...this.#overlay.changes, ...this.#log.tipChanges, ...this.accounts.changes, ...this.catalog.changes]
   }
 
   /** The tips of chains that grew. */
