@@ -26,7 +26,7 @@ const maxRememberedLeaves = 131_072
 export interface NodeParts
   extends Pick<
     LocalEnvironment,
-    'store' | 'agent' | 'incarnation' | 'clock' | 'random' | 'engine' | 'now' | 'monotonic'
+    'store' | 'agent' | 'incarnation' | 'clock' | 'random' | 'engine' | 'verify' | 'openBodies' | 'now' | 'monotonic'
   > {
   readonly dataDir: string
   /** Being started; closed by whoever made it, after all that is opened here. */

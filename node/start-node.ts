@@ -70,6 +70,8 @@ export async function startNode(options: StartNodeOptions): Promise<ArtifactHubN
       clock: new HybridClock(Date.now),
       random,
       engine,
+      verify: (entries) => engine.verify(entries),
+      openBodies: (bodies) => engine.openBodies(bodies),
       now: Date.now,
       monotonic,
       resources: cleanUp,

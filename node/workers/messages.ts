@@ -38,6 +38,13 @@ export type Job =
       /** Where it is read from first, if it is not there yet. */
       readonly from?: BlockPlace | undefined
     }
+  | EntryJob
+
+/** Of entries, packed: `entry-jobs.ts`. Answered with what is packed, in memory that is moved. */
+export interface EntryJob {
+  readonly kind: 'verify' | 'open-bodies'
+  readonly packed: Uint8Array<ArrayBuffer>
+}
 
 /** To a worker. */
 export interface Request {

@@ -12,10 +12,13 @@ import {
 } from '../../src/content/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { leafOverheadBytes } from '../../src/limits.ts'
+import { type Entry, isSignedBeside } from '../../src/log/index.ts'
+import type { WrappedBody } from '../../src/sharing/index.ts'
 import type { BlockPlace } from '../../src/storage/index.ts'
 import { diskError } from '../disk/files.ts'
+import { packBodies, packEntries, unpackBodies, unpackVerdicts } from './entry-jobs.ts'
 import { FileError } from './file-error.ts'
-import type { Job } from './messages.ts'
+import type { EntryJob, Job } from './messages.ts'
 import { SharedMemory } from './shared-memory.ts'
 import { noThreadError, type PendingJob, WorkerSlot } from './slot.ts'
 
@@ -27,6 +30,8 @@ const jobsPerWorker = 2
 const coldLeafBytes = 64 * 1024 * 1024
 /** Parts of scans at their worker: all the rest of an upload waits for the scan, which is not to wait for this thread. */
 const scansPerWorker = 4
+/** So many entries are worth the way to a worker. */
+const manyEntries = 8
 /** Workers that start with a scan: there will be chunks to seal as soon as it has found the first ones, and a start takes 0.1 s. */
 const startedWithScan = 4
 /** Workers that wait for the first work: a start takes 0.05 s of a processor, and each has 14 MB. */
@@ -180,6 +185,31 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
     const slot = this.#slots[0] as WorkerSlot
     if (place.length <= inThreadBytes || !slot.isReady) return undefined
     return this.#run({ kind: 'digest', block: into, from: place }, { slot, transfer: [into.buffer] })
+  }
+
+  /** For `NamespaceEnvironment.verify`; `undefined` while its worker has not started. */
+  verify(entries: readonly Entry[]): Promise<readonly boolean[]> | undefined {
+    if (entries.length < manyEntries) return undefined
+    const verifying = this.#ofEntries('verify', () => packEntries(entries))
+    // That a worker died says nothing of a signature.
+    return verifying?.then(unpackVerdicts, () => Promise.all(entries.map(isSignedBeside)))
+  }
+
+  /** For `NamespaceEnvironment.openBodies`, likewise. */
+  openBodies(bodies: readonly WrappedBody[]): Promise<readonly (Uint8Array | undefined)[]> | undefined {
+    if (bodies.length < manyEntries) return undefined
+    return this.#ofEntries('open-bodies', () => packBodies(bodies))?.then(unpackBodies, () => [])
+  }
+
+  #ofEntries(
+    kind: EntryJob['kind'],
+    pack: () => Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array<ArrayBuffer>> | undefined {
+    // Always the same, for it loads what it takes: not the one that hashes blocks.
+    const slot = this.#slots.at(1)
+    if (slot?.isReady !== true || this.#closing !== undefined) return undefined
+    const packed = pack()
+    return this.#run({ kind, packed }, { slot, transfer: [packed.buffer] })
   }
 
   /** Stops the workers; what they were doing fails with CLOSED. Idempotent. */

@@ -6,7 +6,7 @@ import { nonceOf, openLeaf, sealLeaf } from '../../src/content/leaf.ts'
 import { isHubError } from '../../src/errors.ts'
 import { FileError } from './file-error.ts'
 import { copyLeaf, readFrom, readLeaf } from './leaf-files.ts'
-import type { Job, Request, Response } from './messages.ts'
+import type { EntryJob, Job, Request, Response } from './messages.ts'
 
 /** One thread of the pool: does the jobs that it is sent, one after another. */
 
@@ -14,22 +14,33 @@ const scans = new Map<number, ScanState>()
 const port = parentPort
 if (port === null) throw new Error('worker.ts is started by the pool, not run by itself')
 port.on('message', ({ id, job }: Request) => {
-  const transfer: ArrayBuffer[] = []
-  let response: Response
-  try {
-    response = { id, result: run(job, transfer) }
-  } catch (error) {
-    if (error instanceof FileError) response = { id, fileFailure: error.toJSON() }
-    else if (isHubError(error)) response = { id, error: error.toJSON() }
-    else throw error
-  }
-  port.postMessage(response, transfer)
+  // Loaded when it is needed first: it takes as long as all the rest.
+  if (isOfEntries(job))
+    void import('./entry-jobs.ts').then(({ doPacked }) => answer(id, (moved) => doPacked(job, moved)))
+  else answer(id, (transfer) => run(job, transfer))
 })
 
 // Answers nothing: says that it has started.
 port.postMessage({ id: -1, result: undefined } satisfies Response)
 
-function run(job: Job, transfer: ArrayBuffer[]): unknown {
+function isOfEntries(job: Job): job is EntryJob {
+  return job.kind === 'verify' || job.kind === 'open-bodies'
+}
+
+function answer(id: number, work: (transfer: ArrayBuffer[]) => unknown): void {
+  const transfer: ArrayBuffer[] = []
+  let response: Response
+  try {
+    response = { id, result: work(transfer) }
+  } catch (error) {
+    if (error instanceof FileError) response = { id, fileFailure: error.toJSON() }
+    else if (isHubError(error)) response = { id, error: error.toJSON() }
+    else throw error
+  }
+  port?.postMessage(response, transfer)
+}
+
+function run(job: Exclude<Job, EntryJob>, transfer: ArrayBuffer[]): unknown {
   switch (job.kind) {
     case 'nonce':
       return nonceOf(job.chunk, job.nonceKey)

@@ -4,7 +4,7 @@
  *
  * - rows        `tables` names them; `chains`, `accounts`, `key-rows`, `body`, `feed`, `feed-eras`, `quota`, `registry` read and write one kind each
  * - parts       `parts` is what a namespace is made of; `stored-log` and `log-queries` find entries (`shown`: of which others are told), `namespace-blocks` blocks,
- *               `sealed-keys` and `secrets` open what is encrypted, `artifact-keys` says what to write with
+ *               `sealed-keys` and `secrets` open what is encrypted (`opened-bodies`: much of it ahead, beside the main thread), `artifact-keys` says what to write with
  * - one batch   `transaction` puts together `own-chain` (what this agent writes on), `log-growth`, `membership-growth` and
  *               `artifact-changes`; `operations` is what an entry says, `recount` applies what counts now
  *               (`opened-artifacts`: of which artifacts a partial log speaks, `held-back` what it held of them before), `members` appends (`epoch-waits`: when an

@@ -2,7 +2,7 @@ import { Catalog } from '../catalog/index.ts'
 import { formatNamespaceId } from '../encoding/index.ts'
 import type { AgentKey } from '../identity/index.ts'
 import type { Entry, HybridClock } from '../log/index.ts'
-import { Keyring } from '../sharing/index.ts'
+import { Keyring, type WrappedBody } from '../sharing/index.ts'
 import type { KeyValueStore, NamespaceBlocks } from '../storage/index.ts'
 import type { FollowedArtifacts } from './followed.ts'
 import { EntryAndPackBlocks } from './namespace-blocks.ts'
@@ -21,8 +21,12 @@ export interface NamespaceEnvironment {
   readonly clock: HybridClock
   /** Cryptographically random bytes. */
   readonly random: (length: number) => Uint8Array<ArrayBuffer>
-  /** Whether each entry is signed by its author, in order: on other threads, where there are some. */
-  readonly verify?: ((entries: readonly Entry[]) => Promise<readonly boolean[]>) | undefined
+  /** Whether each entry is signed by its author, in order: on another thread. `undefined` when there is none for it now. */
+  readonly verify?: ((entries: readonly Entry[]) => Promise<readonly boolean[]> | undefined) | undefined
+  /** As `openWrappedBody`, of each, in order: on another thread. `undefined` when there is none for it now. */
+  readonly openBodies?:
+    | ((bodies: readonly WrappedBody[]) => Promise<readonly (Uint8Array | undefined)[]> | undefined)
+    | undefined
   /** Told of what an operator should know. Never given a key or content. */
   readonly warn?: ((message: string, fields: Readonly<Record<string, unknown>>) => void) | undefined
 }

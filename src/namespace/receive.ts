@@ -15,6 +15,7 @@ import {
 } from './incoming-batch.ts'
 import { labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
 import type { Ledger } from './ledger.ts'
+import { openBodiesBeside } from './opened-bodies.ts'
 import { isDoubtful, noteOrigin } from './origins.ts'
 import type { NamespaceParts } from './parts.ts'
 import { operationFrom, recount, revealArtifacts } from './recount.ts'
@@ -78,6 +79,10 @@ async function receiveInTurn(
   const signed = await checkSignatures(namespace, [...fresh, ...completions], refused)
   const candidates = fresh.filter((candidate) => signed.has(candidate))
   const whole = completions.filter((candidate) => signed.has(candidate))
+  const opened = await openBodiesBeside(
+    namespace,
+    candidates.map(({ entry }) => entry),
+  )
   await earlier
   ledger.glance(candidates.map(({ entry }) => entry).filter((entry) => isAuthorised(ledger.membership, entry)))
   const outcome = { stored: 0, known: held.length, unlinked: [] as Uint8Array[] }
@@ -85,6 +90,7 @@ async function receiveInTurn(
     const committing = ledger.commit(async (tx, mark) => {
       const already = await tx.prime(candidates.map(({ entry }) => namespace.keys.key('places', entry.hash)))
       mark()
+      tx.useOpened(opened)
       const open = candidates.filter(
         ({ entry }, at) => already[at] === undefined && tx.storedEntry(entry.hash) === undefined,
       )

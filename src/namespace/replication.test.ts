@@ -3,6 +3,7 @@ import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { AgentKey } from '../identity/index.ts'
 import { decodeEntry, encodeEntry, signEntry } from '../log/index.ts'
+import { openWrappedBody, type WrappedBody } from '../sharing/index.ts'
 import { differences } from './derived.test-helper.ts'
 import { feedStart } from './index.ts'
 import { NamespaceKeys } from './tables.ts'
@@ -508,6 +509,33 @@ describe('receiving', () => {
     expect(await reader.read(artifact)).toBe('whole')
     expect(await Array.fromAsync(reader.ns.incomplete())).toEqual([])
     expect(await differences(reader.ns)).toEqual([])
+  })
+
+  test('reads what was opened ahead beside this thread, of entries that are signed, and opens the rest itself', async () => {
+    const { owner, others } = await setUp(1)
+    const [reader] = others
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await converge(owner, reader)
+    const before = [...owner.ns.tips()]
+    for (const name of ['a', 'b', 'c', 'd']) await owner.write(name)
+    const entries = await Array.fromAsync(owner.ns.entriesBeyond(before))
+    const { headerBytes, keysBytes, body, leaf, signature } = decodeEntry(entries[2] as Uint8Array)
+    const forged = encodeEntry({ headerBytes, keysBytes, body, leaf, signature: signature.toReversed() })
+    const asked: WrappedBody[] = []
+    const openBodies = async (bodies: readonly WrappedBody[]) => {
+      asked.push(...bodies)
+      return bodies.map((one, at) => (at === 0 ? openWrappedBody(one) : undefined))
+    }
+    Object.assign(reader.env, { openBodies })
+    const received = await reader.ns.receive([...entries.slice(0, 2), forged])
+    expect(received).toMatchObject({ stored: 2, refused: [{ code: 'CORRUPT' }] })
+    expect(asked).toHaveLength(2)
+    expect(await reader.names()).toEqual(['a', 'b'])
+    expect(await differences(reader.ns)).toEqual([])
+    // What it says is believed: it was opened by its key, in its place.
+    Object.assign(reader.env, { openBodies: async () => [openWrappedBody(asked[0] as WrappedBody)] })
+    await reader.ns.receive(entries.slice(2, 3))
+    expect(await reader.names()).toEqual(['a', 'a', 'b'])
   })
 
   test('leaves no tip recorded of what was lost at the end of a chain, came again and was followed in one batch', async () => {

@@ -21,6 +21,7 @@ import type { FollowedArtifacts } from './followed.ts'
 import { LogGrowth } from './log-growth.ts'
 import { MembershipGrowth } from './membership-growth.ts'
 import { OpenedArtifacts } from './opened-artifacts.ts'
+import type { OpenedBodies } from './opened-bodies.ts'
 import { type NextPlace, OwnChain, type OwnChainInit } from './own-chain.ts'
 import type { Reservation } from './quota.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
@@ -65,6 +66,7 @@ export class Transaction {
   readonly #artifacts: ArtifactChanges
   readonly #log: LogGrowth
   readonly #leaves = new Map<string, Uint8Array>()
+  #opened: OpenedBodies = new Map()
   readonly #signing: Promise<void>[] = []
   readonly #reservations: Reservation[] = []
   #reservedLeafBytes = 0
@@ -222,6 +224,16 @@ export class Transaction {
    */
   async primeArtifacts(entries: readonly Entry[]): Promise<Iterable<Uint8Array>> {
     return await this.#artifacts.prime(entries)
+  }
+
+  /** Bodies of entries that are about to be stored here are not opened again. */
+  useOpened(bodies: OpenedBodies): void {
+    this.#opened = bodies
+  }
+
+  /** What the body of an entry says, if it was opened ahead. */
+  openedBody(entry: Entry): Uint8Array | undefined {
+    return this.#opened.get(entry)
   }
 
   /** Leaf bytes that this batch adds beside those that have a reservation. */

@@ -11,6 +11,7 @@ import {
   NamespaceKeys,
   removeRows,
 } from '../../src/namespace/index.ts'
+import { openWrappedBody } from '../../src/sharing/index.ts'
 import { MemoryBlocks } from '../support/namespace-nodes.ts'
 import { Follower } from './follower.ts'
 import { GroupNews } from './group-news.ts'
@@ -74,6 +75,7 @@ export class Run {
       clock: new HybridClock(now),
       random: chance.bytes,
       verify: async (entries) => entries.map(isSigned),
+      openBodies: async (bodies) => bodies.map(openWrappedBody),
     }
     this.scheduler = {
       now,

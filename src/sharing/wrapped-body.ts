@@ -1,0 +1,31 @@
+import { equalBytes } from '../encoding/index.ts'
+import { isHubError } from '../errors.ts'
+import { unwrapKey, wrappingKey } from '../identity/index.ts'
+import type { KeyWrap } from '../log/index.ts'
+import { ArtifactKey } from './artifact-key.ts'
+import type { BodyPlace } from './body-cipher.ts'
+
+/** A body, and all that it takes to open it. */
+export interface WrappedBody {
+  /** Secret of the epoch that its artifact's key is wrapped under. */
+  readonly epoch: Uint8Array
+  readonly artifact: Uint8Array
+  readonly wrap: Pick<KeyWrap, 'keyId' | 'box'>
+  readonly place: BodyPlace
+  readonly body: Uint8Array
+}
+
+/** What the body says, not looked at; `undefined` when the wrap or the body does not open, or the key is not the one of that id. */
+export function openWrappedBody({ epoch, artifact, wrap, place, body }: WrappedBody): Uint8Array | undefined {
+  const { namespace } = place
+  const context = { kind: 'artifact' as const, namespace, subject: artifact, keyId: wrap.keyId }
+  const secret = unwrapKey(wrap.box, wrappingKey(epoch), context)
+  const key = secret && new ArtifactKey(secret, namespace, artifact)
+  if (key === undefined || !equalBytes(key.id, wrap.keyId)) return undefined
+  try {
+    return key.openBody(body, place)
+  } catch (error) {
+    if (!isHubError(error, 'CORRUPT')) throw error
+    return undefined
+  }
+}
