@@ -2,12 +2,19 @@ import { describe, expect, it } from 'vitest'
 import { MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
 import { NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { encodeCanonical, toHex } from '../encoding/index.ts'
-import { groupQuestionBurst, groupTellCost, maxProofBytes } from '../limits.ts'
+import {
+  groupQuestionBurst,
+  groupTellCost,
+  maxGroupQuestions,
+  maxGroupQuestionsOfAgent,
+  maxProofBytes,
+} from '../limits.ts'
 import { readProof } from '../membership/index.ts'
 import type { ShownDescriptor } from '../namespace/index.ts'
 import { askDescriptor, serveGroups, tellDescriptor } from './group-protocol.ts'
 import type { QuestionServer } from './question.ts'
 import type { Scheduler } from './scheduler.ts'
+import { until } from './transfer.test-helper.ts'
 
 const protocol = '/artifact-hub/group/1'
 const agentOf = (seed: number) => new Uint8Array(32).fill(seed)
@@ -152,6 +159,45 @@ describe('questions about groups', () => {
     expect(w.told).toHaveLength(tells)
     await expect(askDescriptor(w.options, w.member.agent, w.group.ns.id)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
     expect(w.member.penalties.map(({ misbehaviour }) => misbehaviour)).toEqual(['flood', 'flood'])
+  })
+
+  it('are looked into in bounded number, of one agent and in all: more of one is a flood, and more in all wait for nobody', async () => {
+    const network = new MemoryNetwork()
+    const member = network.join(agentOf(1))
+    const answers = new Set<() => void>()
+    const shown = () => new Promise<undefined>((resolve) => answers.add(() => resolve(undefined)))
+    await using _ = serveGroups({ network: member, scheduler: still, shown, told: async () => {} })
+    const ask = (from: MemoryPeer) =>
+      askDescriptor(
+        { network: from, scheduler: still, signal: new AbortController().signal },
+        member.agent,
+        agentOf(9),
+      ).catch((error) => error)
+    const agent = (seed: number) => {
+      const peer = network.join(agentOf(seed))
+      network.connect(member, peer)
+      return peer
+    }
+    const first = agent(2)
+    const asked = Array.from({ length: maxGroupQuestionsOfAgent }, () => ask(first))
+    await until(() => answers.size === maxGroupQuestionsOfAgent)
+    expect(await ask(first)).toMatchObject({ code: 'UNAVAILABLE' })
+    expect(member.penalties.map(({ misbehaviour }) => misbehaviour)).toEqual(['flood'])
+    for (let seed = 3; asked.length < maxGroupQuestions; seed++) {
+      const peer = agent(seed)
+      for (let own = 0; own < maxGroupQuestionsOfAgent && asked.length < maxGroupQuestions; own++) asked.push(ask(peer))
+    }
+    await until(() => answers.size === maxGroupQuestions)
+    const late = agent(99)
+    expect(await ask(late)).toMatchObject({ code: 'UNAVAILABLE' })
+    expect([answers.size, member.penalties.length]).toEqual([maxGroupQuestions, 1])
+    for (const answer of answers) answer()
+    expect(await Promise.all(asked)).toEqual(asked.map(() => undefined))
+    answers.clear()
+    const answered = ask(late)
+    await until(() => answers.size === 1)
+    for (const answer of answers) answer()
+    expect(await answered).toBeUndefined()
   })
 
   it('are not answered any more by a node that closes', async () => {

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
 import { toHex } from '../encoding/index.ts'
-import { blockRefusalMs, maxHoldingMessageBytes, maxHoldingQuestionsOfAgent, maxHoldingWaitMs } from '../limits.ts'
+import {
+  blockRefusalMs,
+  maxHoldingMessageBytes,
+  maxHoldingQuestions,
+  maxHoldingQuestionsOfAgent,
+  maxHoldingWaitMs,
+} from '../limits.ts'
 import { askHolding, type HeldNamespace, serveHolding } from './holding.ts'
 import { type Holds, holdingProtocol } from './holding-codec.ts'
 import { until } from './transfer.test-helper.ts'
@@ -36,9 +42,21 @@ class World {
     },
   })
 
-  ask(waitMs: number, signal = new AbortController().signal, id = namespace): Promise<Holds> {
-    const { scheduler, asker, holder } = this
+  ask(
+    waitMs: number,
+    signal = new AbortController().signal,
+    id = namespace,
+    asker: MemoryPeer = this.asker,
+  ): Promise<Holds> {
+    const { scheduler, holder } = this
     return askHolding({ network: asker, scheduler, signal }, holder.agent, { namespace: id, artifact, root, waitMs })
+  }
+
+  /** One more agent, connected to the holder. */
+  another(seed: number): MemoryPeer {
+    const peer = this.network.join(new Uint8Array(32).fill(seed))
+    this.network.connect(peer, this.holder)
+    return peer
   }
 }
 
@@ -160,6 +178,24 @@ test('more questions than one agent may have open are a flood; the others are an
   at.holds = 'all'
   for (const listener of at.listeners) listener()
   expect(await Promise.all(asked)).toEqual(asked.map(() => 'all'))
+})
+
+test('no more questions wait than there is room for, whoever asks: one more is held against nobody, and is answered when one ends', async () => {
+  const at = await world()
+  const stop = new AbortController()
+  const asked: Promise<unknown>[] = []
+  for (let seed = 20; asked.length < maxHoldingQuestions; seed++) {
+    const peer = at.another(seed)
+    for (let own = 0; own < maxHoldingQuestionsOfAgent && asked.length < maxHoldingQuestions; own++)
+      asked.push(at.ask(10_000, stop.signal, namespace, peer).catch((error) => error))
+  }
+  await until(() => at.listeners.size === maxHoldingQuestions)
+  await expect(at.ask(0)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+  expect(at.holder.penalties).toEqual([])
+  stop.abort(new Error('enough'))
+  await Promise.all(asked)
+  await until(() => at.listeners.size === 0)
+  expect(await at.ask(0)).toBe('none')
 })
 
 test('closing cuts what waits and serves no more', async () => {

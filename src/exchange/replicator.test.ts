@@ -4,7 +4,7 @@ import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/supp
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
-import { maxPushPeers, maxSyncRounds, syncFrameTimeoutMs, syncStreamBurst } from '../limits.ts'
+import { maxPushPeers, maxSyncOffers, maxSyncRounds, syncFrameTimeoutMs, syncStreamBurst } from '../limits.ts'
 import { agentOf, MemoryLog } from './memory-log.test-helper.ts'
 import { Replicator, type ReplicatorOptions } from './replicator.ts'
 import type { SyncMessage } from './sync-codec.ts'
@@ -149,6 +149,28 @@ describe('connected members', () => {
     expect(world.streams - before).toBeGreaterThan(pairs.length)
     expect([...one.peer.penalties, ...other.peer.penalties]).toEqual([])
   }, 60_000)
+
+  it('of more namespaces than one offer tells of are told of the rest in another', async () => {
+    const one = world.add(owner)
+    for (let made = 0; made <= maxSyncOffers; made++) {
+      const log = MemoryLog.create(owner)
+      log.grant(ann, 'writer')
+      one.replicator.follow(log)
+    }
+    const offers: number[] = []
+    const other = world.network.join(ann.publicKey)
+    other.handle(syncProtocol, async (stream) => {
+      const raw = new RawStream(stream)
+      const message = await raw.receive()
+      if (message?.type !== 'offer') return
+      offers.push(message.rows.length)
+      await raw.send({ type: 'offered', same: message.rows.map((_row, at) => at), unknown: [] })
+      expect(await raw.receive()).toBeUndefined()
+    })
+    world.network.connect(one.peer, other)
+    await world.pass(10)
+    expect(offers).toEqual([maxSyncOffers, 1])
+  })
 
   it('have their rounds, though another says nothing in the rounds of many namespaces', async () => {
     const mute = world.network.join(agentOf(1).publicKey)

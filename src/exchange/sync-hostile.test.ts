@@ -6,6 +6,7 @@ import { AgentKey } from '../identity/index.ts'
 import {
   maxPushStreamsPerPeer,
   maxSyncFrameBytes,
+  maxSyncOffers,
   maxSyncStreams,
   maxSyncStreamsPerPeer,
   maxSyncVectorRows,
@@ -88,6 +89,31 @@ describe('frames', () => {
     const { open, check } = withBob()
     const raw = await open()
     await raw.bytes(bytes)
+    expect(await end(raw)).toBe('cut')
+    await check('bad-frame')
+  })
+
+  it('that tell of more namespaces than one may end the stream', async () => {
+    const offered = (count: number): SyncMessage => ({
+      type: 'offer',
+      rows: Array.from({ length: count }, () => ({ tag: new Uint8Array(32), state: new Uint8Array(16) })),
+    })
+    const named = (count: number): SyncMessage => ({
+      type: 'names',
+      namespaces: Array.from({ length: count }, () => new Uint8Array(32)),
+    })
+    const known = (count: number): SyncMessage => ({
+      type: 'offered',
+      same: Array.from({ length: count }, (_, at) => at),
+      unknown: [],
+    })
+    for (const make of [offered, named, known]) {
+      expect(decodeSyncMessage(encodeSyncMessage(make(maxSyncOffers)))).toEqual(make(maxSyncOffers))
+      expect(() => decodeSyncMessage(encodeSyncMessage(make(maxSyncOffers + 1)))).toThrow('not a valid sync frame')
+    }
+    const { open, check } = withBob()
+    const raw = await open()
+    await raw.send(offered(maxSyncOffers + 1))
     expect(await end(raw)).toBe('cut')
     await check('bad-frame')
   })

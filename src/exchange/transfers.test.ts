@@ -3,7 +3,16 @@ import { inPieces, MemoryBlocks, seededBytes, testKeys } from '../content/conten
 import { ingestContent, inThreadEngine, readContent } from '../content/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { blockOpenMs, laneIdleMs, maxFetchProviders, progressMs } from '../limits.ts'
+import {
+  blockOpenMs,
+  laneIdleMs,
+  leafOverheadBytes,
+  maxFetchProviders,
+  maxLeavesWanted,
+  maxUnstoredBytes,
+  minChunkBytes,
+  progressMs,
+} from '../limits.ts'
 import {
   artifact,
   contentOf,
@@ -194,6 +203,66 @@ describe('a fetch', () => {
     await swarm.during(transfer.whole({ offset: 5 * chunk + 1, length: 2 * chunk }))
     const here = content.leaves.flatMap((key, index) => (swarm.blocks.blocks.has(key) ? [index] : []))
     expect(here).toEqual([0, 5, 6, 7])
+  })
+
+  test('takes no more in than it may hold while the disk is slow, whoever brings it, and goes on when it is not', async () => {
+    await using swarm = new TestSwarm()
+    const providers = ['a', 'b'].map((name) => swarm.provider(name, content))
+    await using transfer = swarm.open(content)
+    await swarm.during(transfer.reader.read(content.root.digest))
+    const slow = Promise.withResolvers<void>()
+    let writing = 0
+    swarm.blocks.beforePut = async () => {
+      writing++
+      await slow.promise
+    }
+    const whole = transfer.whole()
+    const fits = Math.floor(maxUnstoredBytes / (minChunkBytes + leafOverheadBytes))
+    expect(fits).toBeLessThan(content.leaves.length - 4)
+    await until(() => writing >= fits)
+    for (let turn = 0; turn < 500; turn++) await nextTurn()
+    const atOnce = writing
+    slow.resolve()
+    await swarm.during(whole)
+    expect(atOnce).toBe(fits)
+    expect(wrongOf(content, swarm.blocks)).toEqual([])
+    // What each had been given credit for came once.
+    const sent = providers.reduce((sum, { server }) => sum + server.counters.sentBlocks, 0)
+    expect(sent).toBeLessThanOrEqual(content.blocks.size + 2)
+  })
+
+  test('of everything asks for a bounded number of leaves ahead of what has come', async () => {
+    await using swarm = new TestSwarm()
+    const large = await makeContent(Array.from({ length: 2 * maxLeavesWanted }, () => 'often'))
+    const { blocks } = swarm.provider('a', large)
+    const leaves = new Set(large.leaves)
+    // The nodes are here, so that nothing else makes it wait.
+    for (const [key, bytes] of large.blocks) if (!leaves.has(key)) swarm.blocks.blocks.set(key, bytes)
+    const slow = Promise.withResolvers<void>()
+    const read = blocks.readInto.bind(blocks)
+    blocks.readInto = async (digest, into) => {
+      if (leaves.has(toHex(digest))) await slow.promise
+      return await read(digest, into)
+    }
+    let looked = 0
+    const openWriter = swarm.blocks.openWriter.bind(swarm.blocks)
+    swarm.blocks.openWriter = () => {
+      const writer = openWriter()
+      const find = async (digest: Uint8Array) => {
+        if (leaves.has(toHex(digest))) looked++
+        return await writer.find(digest)
+      }
+      return { ...writer, find }
+    }
+    await using transfer = swarm.open(large)
+    const whole = transfer.whole()
+    await until(() => looked >= maxLeavesWanted)
+    for (let turn = 0; turn < 500; turn++) await nextTurn()
+    const ahead = looked
+    slow.resolve()
+    await swarm.during(whole)
+    expect(ahead).toBe(maxLeavesWanted)
+    expect(wrongOf(large, swarm.blocks)).toEqual([])
   })
 
   test('is shared by all who open it, and stops with the last of them', async () => {
