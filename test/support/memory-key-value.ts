@@ -7,7 +7,8 @@ import type { KeyRange, KeyValueChange, KeyValueStore } from '../../src/storage/
  */
 export class MemoryKeyValueStore implements KeyValueStore {
   readonly #rows = new Map<string, Uint8Array>()
-  #sorted: string[] | undefined
+  /** Of the rows, ascending, once they were asked for. */
+  #keys: string[] | undefined
   #durable = new Map<string, Uint8Array>()
   #unsynced: (readonly KeyValueChange[])[] = []
   /** Makes the next batch fail, either before it did anything or after it was applied: the caller cannot tell. */
@@ -22,20 +23,18 @@ export class MemoryKeyValueStore implements KeyValueStore {
   }
 
   async *entries(range: KeyRange, options: { signal?: AbortSignal } = {}): AsyncIterable<[Uint8Array, Uint8Array]> {
-    this.#sorted ??= [...this.#rows.keys()].sort()
-    const gte = range.gte && hex(range.gte)
-    const gt = range.gt && hex(range.gt)
-    const lt = range.lt && hex(range.lt)
-    const lte = range.lte && hex(range.lte)
-    const keys = this.#sorted.filter(
-      (key) =>
-        (gte === undefined || key >= gte) &&
-        (gt === undefined || key > gt) &&
-        (lt === undefined || key < lt) &&
-        (lte === undefined || key <= lte),
-    )
-    if (range.reverse) keys.reverse()
-    const snapshot = keys.slice(0, range.limit).map((key) => [key, this.#rows.get(key) as Uint8Array] as const)
+    this.#keys ??= [...this.#rows.keys()].sort()
+    let from = 0
+    let to = this.#keys.length
+    // Nothing stands between a key and the same with a character more that is below all others.
+    if (range.gte !== undefined) from = Math.max(from, placeOf(this.#keys, hex(range.gte)))
+    if (range.gt !== undefined) from = Math.max(from, placeOf(this.#keys, `${hex(range.gt)}\0`))
+    if (range.lt !== undefined) to = Math.min(to, placeOf(this.#keys, hex(range.lt)))
+    if (range.lte !== undefined) to = Math.min(to, placeOf(this.#keys, `${hex(range.lte)}\0`))
+    const count = Math.max(0, Math.min(range.limit ?? Number.POSITIVE_INFINITY, to - from))
+    const keys =
+      range.reverse === true ? this.#keys.slice(to - count, to).reverse() : this.#keys.slice(from, from + count)
+    const snapshot = keys.map((key) => [key, this.#rows.get(key) as Uint8Array] as const)
     for (const [key, value] of snapshot) {
       options.signal?.throwIfAborted()
       yield [Uint8Array.from(Buffer.from(key, 'hex')), value.slice()]
@@ -51,8 +50,8 @@ export class MemoryKeyValueStore implements KeyValueStore {
         ? { type: 'put' as const, key: change.key.slice(), value: change.value.slice() }
         : { type: 'del' as const, key: change.key.slice() },
     )
+    if (this.#keys !== undefined) for (const change of kept) place(this.#keys, hex(change.key), change.type === 'put')
     apply(this.#rows, kept)
-    this.#sorted = undefined
     this.#unsynced.push(kept)
     if (options.sync) {
       for (const batch of this.#unsynced) apply(this.#durable, batch)
@@ -88,6 +87,25 @@ export class MemoryKeyValueStore implements KeyValueStore {
 
 function batchFailed(): ArtifactHubError {
   return new ArtifactHubError('STORAGE_FAILED', 'the batch failed, as the test asked', { details: { inDoubt: true } })
+}
+
+/** Puts a key among sorted ones, or takes it out. */
+function place(keys: string[], key: string, stays: boolean): void {
+  const at = placeOf(keys, key)
+  const isThere = keys[at] === key
+  if (isThere && !stays) keys.splice(at, 1)
+  if (!isThere && stays) keys.splice(at, 0, key)
+}
+
+/** Where a key stands in sorted ones, or would. */
+function placeOf(keys: readonly string[], key: string): number {
+  let [low, high] = [0, keys.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((keys[middle] as string) < key) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 function hex(bytes: Uint8Array): string {
