@@ -36,3 +36,10 @@ test('larger simulations, with a power cut at a boundary that chance picks', asy
     await play({ seed, steps: 150, crashAtBoundary: 1 + (seed % 400) })
   }
 })
+
+/** Seeds that once found something wrong with 120 things done, as those of test/simulator/sharing.test.ts, which plays three of them. */
+const rememberedLarge = [30_011, 30_019, 30_026, 30_126, 30_225, 40_014, 40_151, 40_243, 49_034]
+
+test('larger simulations with shares, followers and a group', async () => {
+  for (const seed of rememberedLarge) await play({ seed, sharing: true, steps: 120 })
+})
