@@ -76,13 +76,14 @@ export class LogGrowth {
     if (this.#init.partial !== undefined) return []
     const { keys, chains } = this.#init
     const changes: KeyValueChange[] = []
+    // By hash: what was lost and came again is another object than the tip that is recorded.
+    const kept = new Set([...this.#tips.values()].flatMap((tips) => tips.map(({ hash }) => bytesText(hash))))
     for (const after of this.#tips.values()) {
       const before = chains.tipsOf((after[0] as Tip).chain)
       for (const tip of after) if (!before.includes(tip)) changes.push(tipChange(keys, tip))
-      for (const tip of before) if (!after.includes(tip)) changes.push(tipRemoval(keys, tip))
+      for (const tip of before) if (!kept.has(bytesText(tip.hash))) changes.push(tipRemoval(keys, tip))
     }
-    const kept = new Set([...this.#tips.values()].flat())
-    for (const tip of this.#passed) if (!kept.has(tip)) changes.push(tipRemoval(keys, tip))
+    for (const tip of this.#passed) if (!kept.has(bytesText(tip.hash))) changes.push(tipRemoval(keys, tip))
     return changes
   }
 

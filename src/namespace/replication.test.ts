@@ -565,6 +565,30 @@ describe('receiving', () => {
     expect(await Array.fromAsync(reader.store.entries(keys.all('tips')))).toHaveLength(1)
   })
 
+  test('keeps the tip recorded of a chain that was lost whole and came again', async () => {
+    const { owner, others } = await setUp(2)
+    const [writer, reader] = others
+    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await converge(owner, writer, reader)
+    await writer.write('lost')
+    await converge(owner, writer, reader)
+    const recorded = await Array.fromAsync(reader.store.entries(new NamespaceKeys(reader.ns.id).all('tips')))
+    const { chain, seq, hash } =
+      [...reader.ns.tips()].find(({ author }) => equalBytes(author, writer.id)) ?? expect.fail('it wrote')
+    expect(seq).toBe(0)
+    const keys = new NamespaceKeys(reader.ns.id)
+    const lost = [keys.entry(chain, seq, hash), keys.key('places', hash)]
+    await reader.store.batch(
+      lost.map((key) => ({ type: 'del', key })),
+      { sync: true },
+    )
+    await reader.open()
+    const again = await owner.ns.entryBytes(hash)
+    expect((await reader.ns.receive([again ?? expect.fail('it is held')])).stored).toBe(1)
+    expect(await Array.fromAsync(reader.store.entries(keys.all('tips')))).toEqual(recorded)
+  })
+
   test('counts content that is not here in full until it is settled, and then by its leaves', async () => {
     const { owner, others } = await setUp(1)
     const [reader] = others
