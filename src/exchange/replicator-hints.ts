@@ -30,10 +30,11 @@ const checkMs = 25
 /** As long as entries come, hashes are bound to differ: it is looked into again after this; and so soon after somebody was asked. */
 const checkAgainMs = 500
 /**
- * How often that is put off at first; twice as often each time that entries were still coming, up to the other: where much is written, or nodes are slow, what is told of is mostly on
- * its way from who wrote it, and each round would bring it once more. Whoever keeps entries coming puts off no more than that.
+ * How often that is put off at first, and once entries were still coming then: where much is written, or nodes are slow, what is told of is mostly on
+ * its way from who wrote it, and each round would bring it once more. No longer, for whoever is pushed nothing by who wrote it hears of it in no other way: longer would spare each
+ * of them a round in a minute or so.
  */
-const putOffs = { from: 10, to: 80 }
+const putOffs = { from: 10, to: 20 }
 /** Hashes that were told, and that were looked into, of which each so many are remembered. */
 const maxRecent = 64
 /** Agents whose hints wait to be looked into. */
@@ -128,7 +129,7 @@ export class LogHints {
         this.#check(checks + 1)
         return
       }
-      if (isComing) this.#putOffs = Math.min(putOffs.to, this.#putOffs * 2)
+      if (isComing) this.#putOffs = putOffs.to
       const members = connectedMembers()
       const asked = new Set<string>()
       for (const [name, { agent, hash }] of this.#news) {
