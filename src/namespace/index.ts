@@ -56,6 +56,7 @@ export {
   forgetNamespace,
   forgetPartial,
   incarnationStampKey,
+  isPartialRemembered,
   isRemovalOwed,
   type LogKind,
   loadBeside,

@@ -58,6 +58,11 @@ export async function loadPartials(store: KeyValueStore): Promise<Uint8Array[]> 
   return await Array.fromAsync(nodeRows(store, 'partialNamespaces'), ([id]) => id)
 }
 
+/** Whether a namespace is one of them. */
+export async function isPartialRemembered(store: KeyValueStore, id: Uint8Array): Promise<boolean> {
+  return (await store.get(partialKey(id))) !== undefined
+}
+
 /** The change that remembers one of them. */
 export function putPartial(id: Uint8Array): KeyValueChange {
   return { type: 'put', key: partialKey(id), value: new Uint8Array(0) }

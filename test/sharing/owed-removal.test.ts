@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
+import { toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
+import { putPartial } from '../../src/namespace/index.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
 import { eventually } from '../replication/nodes.ts'
@@ -60,4 +62,51 @@ test('who is shared with anew, when what it had before could not be removed, rea
   await bob.stop()
   await bob.start()
   expect(await text(bob, artifactId)).toBe('lent')
+})
+
+/** Has the disk give an error at the write that forgets what was shared of a namespace, once. */
+function failToForget({ env: { store } }: LocalAgent, id: Uint8Array): Promise<void> {
+  const key = toHex(putPartial(id).key)
+  const batch = store.batch.bind(store)
+  const { promise: tried, resolve } = Promise.withResolvers<void>()
+  Object.assign(store, {
+    batch: async (...[changes, options]: Parameters<typeof batch>) => {
+      if (!changes.some((one) => one.type === 'del' && toHex(one.key) === key)) return await batch(changes, options)
+      Object.assign(store, { batch })
+      resolve()
+      throw new ArtifactHubError('STORAGE_FAILED', 'the disk is full')
+    },
+  })
+  return tried
+}
+
+test('who is shared with anew, or let in, when what it had before could not even be forgotten, has all of it, and starts again after it left', async () => {
+  await using agents = new LocalAgents()
+  const [alice, bob] = [await agents.start(), await agents.start()]
+  await alice.client.agent.add({ name: 'bob', ticket: await bob.client.agent.ticket() })
+  await bob.client.agent.add({ name: 'alice', ticket: await alice.client.agent.ticket() })
+  await alice.client.namespace.create({ name: 'shared' })
+  await alice.client.namespace.use({ namespace: 'shared' })
+  const { log } = alice.namespace()
+  const { artifact } = alice.client
+  const { id: artifactId } = await artifact.createSnippet({ name: 'note', content: 'lent' })
+  await artifact.share({ artifactId, withAgents: ['bob'] })
+  await eventually(async () => expect(await text(bob, artifactId)).toBe('lent'))
+  const tried = failToForget(bob, log.id)
+  await artifact.unshare({ artifactId, agents: ['bob'] })
+  await tried
+  await artifact.share({ artifactId, withAgents: ['bob'] })
+  await eventually(async () => expect(await text(bob, artifactId)).toBe('lent'))
+
+  const triedAgain = failToForget(bob, log.id)
+  await artifact.unshare({ artifactId, agents: ['bob'] })
+  await triedAgain
+  await alice.client.namespace.grant({ agent: 'bob', role: 'writer' })
+  await bob.client.namespace.join({ ticket: await alice.client.namespace.ticket() })
+  await eventually(async () => expect(await text(bob, artifactId)).toBe('lent'))
+  await eventually(() => expect(toHex(bob.namespace('shared').log.vectorHash)).toBe(toHex(log.vectorHash)))
+  await bob.client.namespace.leave({ namespace: 'shared' })
+  await bob.stop()
+  await bob.start()
+  expect((await bob.client.namespace.list()).map(({ name }) => name)).toEqual(['personal'])
 })
