@@ -356,7 +356,12 @@ describe('the worker pool', () => {
       await pool.close()
     `
     try {
-      const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], { stdio: 'inherit' })
+      // That of the tests would be kept to.
+      const { NODE_COMPILE_CACHE: _, ...env } = process.env
+      const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', program], {
+        stdio: 'inherit',
+        env,
+      })
       expect(await once(child, 'close')).toEqual([0, null])
       const [version] = await readdir(directory)
       expect(await readdir(join(directory, String(version)))).not.toEqual([])
