@@ -199,9 +199,10 @@ describe('a namespace shared through the CLI', () => {
     await back.next()
     await using copying = new Staying(replica, ['replicate', ticket])
     await copying.next()
-    const held = ({ name, artifacts, contentsToFetch }: Change): boolean =>
-      name === 'team' && artifacts > 0 && contentsToFetch === 0
-    expect(await copying.until<Change>(held)).toMatchObject({ role: 'replica' })
+    // What its role stands in may come after what it is to hold.
+    const held = ({ name, role, artifacts, contentsToFetch }: Change): boolean =>
+      name === 'team' && role === 'replica' && artifacts > 0 && contentsToFetch === 0
+    await copying.until<Change>(held)
     expect(await copying.stop('SIGINT')).toBe(0)
     expect(await replica.json(['ls', '--ns', 'team'])).toMatchObject({ items: [] })
     expect(await back.stop('SIGINT')).toBe(0)
