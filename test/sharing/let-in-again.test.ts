@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { putEnded } from '../../sdk/local/ended.ts'
+import { putSettings } from '../../sdk/local/replication/rows.ts'
 import { formatGroupId, toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { KeyValueChange } from '../../src/storage/index.ts'
@@ -167,4 +168,40 @@ test('who is removed from a group while it joins that, and added again, is in it
   await eventually(async () =>
     expect((await bob.client.group.list()).map((one) => one.id)).toEqual([formatGroupId(id)]),
   )
+})
+
+test('who is let in again is in step, though the disk gives an error at what else is remembered of it', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('reader')) as [LocalAgent, LocalAgent]
+  const { id } = bob.namespace().row
+  await owner.client.namespace.revoke({ agent: 'reader-0' })
+  await isOut(bob)
+  const { store } = bob.env
+  const batch = store.batch.bind(store)
+  const key = toHex(putSettings(id, { policy: { fetch: 'lazy' }, peers: [] }).key)
+  let failed = 0
+  const failing = async (changes: readonly KeyValueChange[], options: { sync: boolean }) => {
+    if (changes.every((one) => toHex(one.key) !== key)) return await batch(changes, options)
+    failed += 1
+    throw new ArtifactHubError('STORAGE_FAILED', 'the disk gives an error')
+  }
+  Object.assign(store, { batch: failing })
+  await owner.client.namespace.grant({ agent: 'reader-0', role: 'reader' })
+  await isBack(bob)
+  await eventually(() => expect(failed).toBe(1))
+  const { id: artifactId } = await owner.client.artifact.createSnippet({ name: 'note', content: 'again' })
+  await eventually(async () =>
+    expect(Buffer.from(await bob.client.artifact.download({ artifactId })).toString()).toBe('again'),
+  )
+})
+
+test('who leaves what is out of reach does not lose another namespace that comes to be called so meanwhile', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('reader')) as [LocalAgent, LocalAgent]
+  await owner.client.namespace.revoke({ agent: 'reader-0' })
+  await isOut(bob)
+  const { namespace } = bob.client
+  const [, { id }] = await Promise.all([namespace.leave({ namespace: 'shared' }), namespace.create({ name: 'shared' })])
+  expect((await namespace.list()).map((one) => one.id)).toContain(id)
+  expect(ended(bob)).toEqual([])
 })

@@ -1,5 +1,12 @@
 import { type GroupProof, proveGroupMember } from '../../../src/capability/index.ts'
-import { equalBytes, formatGroupId, isGroupId, parseGroupId, toHex } from '../../../src/encoding/index.ts'
+import {
+  equalBytes,
+  formatGroupId,
+  formatNamespaceId,
+  isGroupId,
+  parseGroupId,
+  toHex,
+} from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { type AgentKey, isTicket, parseTicket, type Ticket, ticketKindText } from '../../../src/identity/index.ts'
 import type { GroupDescriptor } from '../../../src/membership/index.ts'
@@ -305,7 +312,8 @@ export class Groups implements AsyncDisposable {
     const isBrought = this.#vouched.of(id) !== undefined
     await this.#leaveTo(id, async () => {
       try {
-        await namespaces.delete(nameOrId, markLeft)
+        // By its id: another may have come to be called so meanwhile.
+        await namespaces.delete(formatNamespaceId(id), markLeft)
       } catch (error) {
         // It was not all here yet, and went when it was not to come any more.
         if (!isBrought || !isHubError(error, 'NOT_FOUND')) throw error

@@ -291,9 +291,13 @@ export class Replication implements AsyncDisposable {
       throw error
     })
     this.joins.forget(namespace.log.idText)
-    await setFirst()
-    await this.know(namespace, ticket.peers)
-    this.#follow(namespace)
+    try {
+      await setFirst()
+      await this.know(namespace, ticket.peers)
+    } finally {
+      // It is here, whatever the disk did not take of the rest.
+      this.#follow(namespace)
+    }
     return namespace
   }
 
