@@ -1,4 +1,3 @@
-import { enableCompileCache } from 'node:module'
 import { type ArtifactHubNode, startNode } from '../../node/index.ts'
 import { serveJobs } from './job-server.ts'
 import { concurrentCallers } from './settings.ts'
@@ -89,6 +88,4 @@ async function latencies(samples: number, call: (sample: number) => Promise<void
   return all
 }
 
-// As the command does: workers then start as fast as those of the published package, in which there are no types to take out.
-enableCompileCache()
 serveJobs(jobs)
