@@ -263,6 +263,32 @@ test('what is followed anew is asked for at once, though of its namespace nothin
   await vi.waitFor(async () => expect(await text(outside, second.id)).toBe('two'), { timeout: 25_000, interval: 20 })
 })
 
+test('who shares again and again what nobody gives does not make this node ask those whom it names as often', async () => {
+  await using agents = new LocalAgents()
+  const [owner, outside, gone] = [await agents.start(), await agents.start(), await agents.start()]
+  const { peer } = gone
+  await gone.stop()
+  const { id } = await owner.client.artifact.createSnippet({ name: 'note', content: 'hello' })
+  const token = await owner.share(id, outside)
+  let tries = 0
+  const open = outside.network.open.bind(outside.network)
+  const counted: typeof open = async (...what) => {
+    tries += 1
+    return await open(...what)
+  }
+  Object.assign(outside.network, { open: counted })
+  const began = outside.env.now()
+  for (let times = 1; times <= 9; times++) {
+    await outside.replication.follows.follow({ token, peers: [peer] })
+    await eventually(() => {
+      outside.advance(50)
+      expect(tries).toBeGreaterThanOrEqual(times)
+    })
+  }
+  // From the fifth on nearly a second each.
+  expect(outside.env.now() - began).toBeGreaterThan(4_000)
+})
+
 test('it ends with its issuer’s right, and with its time', async () => {
   await using agents = new LocalAgents()
   const [owner, writer] = (await agents.team('writer')) as [LocalAgent, LocalAgent]

@@ -64,6 +64,29 @@ test('who is shared with anew, when what it had before could not be removed, rea
   expect(await text(bob, artifactId)).toBe('lent')
 })
 
+test('who is shared with anew while what it had before still cannot be removed reads it once it can', async () => {
+  await using agents = new LocalAgents()
+  const [alice, bob] = [await agents.start(), await agents.start()]
+  await alice.client.agent.add({ name: 'bob', ticket: await bob.client.agent.ticket() })
+  await bob.client.agent.add({ name: 'alice', ticket: await alice.client.agent.ticket() })
+  const { artifact } = alice.client
+  const { id: artifactId } = await artifact.createSnippet({ name: 'note', content: 'lent' })
+  await artifact.share({ artifactId, withAgents: ['bob'] })
+  await eventually(async () => expect(await text(bob, artifactId)).toBe('lent'))
+  const { tried, mend } = failRemovals(bob)
+  await artifact.unshare({ artifactId, agents: ['bob'] })
+  await tried
+  mend()
+  const again = failRemovals(bob)
+  await artifact.share({ artifactId, withAgents: ['bob'] })
+  await again.tried
+  again.mend()
+  await eventually(async () => {
+    bob.advance(1_000)
+    expect(await text(bob, artifactId)).toBe('lent')
+  })
+})
+
 /** Has the disk give an error at the write that forgets what was shared of a namespace, once. */
 function failToForget({ env: { store } }: LocalAgent, id: Uint8Array): Promise<void> {
   const key = toHex(putPartial(id).key)

@@ -1,7 +1,7 @@
 import { toHex } from '../../../src/encoding/index.ts'
 import { isHubError } from '../../../src/errors.ts'
-import { fetchGenesis, type SyncScope } from '../../../src/exchange/index.ts'
-import { maxHoldersAsked, retryBackoffMs } from '../../../src/limits.ts'
+import { elapsed, fetchGenesis, type SyncScope } from '../../../src/exchange/index.ts'
+import { joinPauseMs, maxHoldersAsked, retryBackoffMs } from '../../../src/limits.ts'
 import type { LocalEnvironment } from '../environment.ts'
 import type { LocalNamespaces } from '../namespaces.ts'
 import type { FollowEntry } from './follow-book.ts'
@@ -93,7 +93,7 @@ export class Beginnings {
   }
 
   async #open(id: Uint8Array, opening: Opening): Promise<void> {
-    const { env, namespaces, chance } = this.#options
+    const { env, chance } = this.#options
     const { signal } = this.#ending
     for (let failures = 0; !signal.aborted && this.#isWanted(id); failures++) {
       const again = Promise.withResolvers<void>()
@@ -104,26 +104,40 @@ export class Beginnings {
         if (isConnected && this.#mayHave(id, agent)) again.resolve()
       })
       let stopTimer = (): void => {}
+      const began = env.scheduler.now()
       try {
-        // Of what this agent was in the beginning is here; what it may read of it now comes from others.
-        const kept = await namespaces.findEnded(id)?.namespace.log.entryBytes(id)
-        const genesis = kept ?? (await this.#genesisOf(id, opening, signal))
-        if (genesis !== undefined) {
-          await namespaces.followPartial(id, genesis)
-          return
-        }
+        if (await this.#attempt(id, opening, signal)) return
         opening.attempt.resolve()
         const delayMs = Math.min(retryBackoffMs.to, retryBackoffMs.from * 2 ** Math.min(failures, 20))
         stopTimer = env.scheduler.setTimer(delayMs * (0.5 + chance() / 2), again.resolve)
         await again.promise
+        // Whoever shares again and again makes this node ask, and dial, others no faster.
+        const pauseMs = Math.min(joinPauseMs.to, joinPauseMs.from * 2 ** Math.min(failures, 20))
+        await elapsed(env.scheduler, Math.max(0, began + pauseMs - env.scheduler.now()), signal)
       } catch (error) {
-        if (signal.aborted || isHubError(error, 'ALREADY_EXISTS')) return
-        env.warn?.('could not begin to follow an artifact', { namespace: toHex(id), error: String(error) })
-        return
+        if (!signal.aborted) throw error
       } finally {
         stopListening()
         stopTimer()
       }
+    }
+  }
+
+  /** Gives whether it is through: the beginning is here, or nothing comes of asking again. */
+  async #attempt(id: Uint8Array, opening: Opening, signal: AbortSignal): Promise<boolean> {
+    const { env, namespaces } = this.#options
+    try {
+      // Of what this agent was in the beginning is here; what it may read of it now comes from others.
+      const kept = await namespaces.findEnded(id)?.namespace.log.entryBytes(id)
+      const genesis = kept ?? (await this.#genesisOf(id, opening, signal))
+      if (genesis === undefined) return false
+      await namespaces.followPartial(id, genesis)
+      return true
+    } catch (error) {
+      if (signal.aborted || isHubError(error, 'ALREADY_EXISTS')) return true
+      env.warn?.('could not begin to follow an artifact', { namespace: toHex(id), error: String(error) })
+      // The disk may take it later.
+      return !isHubError(error, 'STORAGE_FAILED')
     }
   }
 
