@@ -170,6 +170,40 @@ test('who is removed from a group while it joins that, and added again, is in it
   )
 })
 
+test('who lets an agent in again is asked before strangers who say so too, however many, and is not forgotten for them', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('reader')) as [LocalAgent, LocalAgent]
+  const { log } = bob.namespace()
+  await owner.client.namespace.revoke({ agent: 'reader-0' })
+  await isOut(bob)
+  silence(owner)
+  const { joins } = bob.replication
+  const { network } = bob
+  const open = network.open.bind(network)
+  const [asked, answered] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  let strangers = 0
+  const openOrWait: typeof open = async (to, protocol, options) => {
+    if (toHex(to) === toHex(owner.id)) return await open(to, protocol, options)
+    strangers += 1
+    asked.resolve()
+    // The first answers at last, the others never.
+    const { promise: never, reject } = Promise.withResolvers<never>()
+    never.catch(() => {})
+    options?.signal?.addEventListener('abort', () => reject(options.signal?.reason))
+    await (strangers === 1 ? answered.promise : never)
+    throw new ArtifactHubError('UNAVAILABLE', 'it does not answer', { details: { reason: 'silent' } })
+  }
+  Object.assign(network, { open: openOrWait })
+  joins.invited(log.id, bob.env.random(32))
+  await asked.promise
+  await owner.client.namespace.grant({ agent: 'reader-0', role: 'reader' })
+  joins.invited(log.id, owner.id)
+  for (let count = 0; count < 40; count++) joins.invited(log.id, bob.env.random(32))
+  answered.resolve()
+  await isBack(bob)
+  expect(strangers).toBe(1)
+})
+
 test('who is let in again is in step, though the disk gives an error at what else is remembered of it', async () => {
   await using agents = new LocalAgents()
   const [owner, bob] = (await agents.team('reader')) as [LocalAgent, LocalAgent]

@@ -1,8 +1,9 @@
 import { equalBytes, formatNamespaceId, fromHex, toHex } from '../../../src/encoding/index.ts'
 import { type ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { elapsed } from '../../../src/exchange/index.ts'
-import { maxTicketPeers, returnPauseMs, syncBackoffMs } from '../../../src/limits.ts'
+import { returnPauseMs, syncBackoffMs } from '../../../src/limits.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
+import { forgetSurplus } from '../replication/joins.ts'
 import type { Replication } from '../replication/replication.ts'
 import type { Background } from './background.ts'
 import type { Claims } from './claims.ts'
@@ -29,7 +30,8 @@ const membersAsked = 3
 
 /**
  * Brings back namespaces that ended, when somebody says that this agent has a role there again and shows it. Who says so is asked, and is
- * not asked again for what it said before; who does not answer is asked for as long as it is connected. Whoever says so again and again is asked no faster.
+ * not asked again for what it said before; whoever has a role by what is kept goes before others, who push it out of nothing. Who does not answer is asked for as long
+ * as it is connected. Whoever says so again and again is asked no faster.
  * Not those that a group brought and nobody here joined: the group brings them again, within its bounds.
  */
 export class Returns {
@@ -96,14 +98,14 @@ export class Returns {
     const [key, name] = [toHex(id), toHex(from)]
     if (!this.#isWanted(id)) return
     if (this.#claims.has(id)) {
-      this.#note(key, [name])
+      this.#note(id, [name])
       return
     }
     const open = this.#open.get(key)
     const by = open?.by ?? new Map<string, Word>()
     by.delete(name)
     by.set(name, { failures: 0, askAtMs: 0 })
-    if (by.size > maxTicketPeers) by.delete(by.keys().next().value as string)
+    this.#forgetSurplus(id, by)
     if (open !== undefined) return
     const one = { by, ending: new AbortController(), done: Promise.withResolvers<void>() }
     this.#open.set(key, one)
@@ -117,14 +119,18 @@ export class Returns {
     })
   }
 
-  /** Anyone may say so. */
-  #note(key: string, names: Iterable<string>): void {
-    const heard = new Set(this.#heard.get(key))
+  #note(id: Uint8Array, names: Iterable<string>): void {
+    const heard = new Set(this.#heard.get(toHex(id)))
     for (const name of names) {
       heard.delete(name)
       heard.add(name)
+      this.#forgetSurplus(id, heard)
     }
-    this.#heard.set(key, new Set([...heard].slice(-maxTicketPeers)))
+    this.#heard.set(toHex(id), heard)
+  }
+
+  #forgetSurplus(id: Uint8Array, names: Parameters<typeof forgetSurplus>[0]): void {
+    forgetSurplus(names, this.#replication.namespaces.findEnded(id))
   }
 
   /** Gives whether it is back by this. @throws the signal’s reason at the end of this node */
@@ -134,7 +140,10 @@ export class Returns {
     let isElsewhere = false
     try {
       for (let tries = 0; by.size > 0 && this.#isWanted(id) && !isElsewhere; tries++) {
-        for (const [name, word] of this.#due(by)) {
+        const asked = new Set<string>()
+        for (let next = this.#next(id, by, asked); next !== undefined; next = this.#next(id, by, asked)) {
+          const [name, word] = next
+          asked.add(name)
           const failure = await this.#ask(id, name, signal)
           if (failure === undefined) {
             this.#back.add(key)
@@ -150,7 +159,7 @@ export class Returns {
       }
     } catch (error) {
       if (!ending.signal.aborted) throw error
-      this.#note(key, by.keys())
+      this.#note(id, by.keys())
     } finally {
       // In the step that looks at it last: who says so after that makes it begin anew.
       this.#open.delete(key)
@@ -160,10 +169,23 @@ export class Returns {
     return false
   }
 
-  /** Those to be asked now, the last one first. */
-  #due(by: ReadonlyMap<string, Word>): [string, Word][] {
+  /**
+   * Who is to be asked next, if anybody is now: who has a role as far as is known here before anyone else, and of those the last one to say so. Nobody twice in a row of
+   * questions: that ends when one with a role says so anew and had to wait for somebody else.
+   * @param asked in this row
+   */
+  #next(
+    id: Uint8Array,
+    by: ReadonlyMap<string, Word>,
+    asked: ReadonlySet<string>,
+  ): readonly [string, Word] | undefined {
     const now = this.#replication.env.now()
-    return [...by].filter(([, { askAtMs }]) => askAtMs <= now).reverse()
+    const log = this.#replication.namespaces.findEnded(id)?.namespace.log
+    const isMember = (name: string): boolean => log?.roleOf(fromHex(name)) !== undefined
+    const due = [...by].filter(([, { askAtMs }]) => askAtMs <= now).reverse()
+    const members = due.filter(([name]) => isMember(name))
+    const isEnd = members.length > 0 && ![...asked].every(isMember)
+    return [...members, ...(isEnd ? [] : due)].find(([name]) => !asked.has(name))
   }
 
   /** Gives why it is not back by what an agent shows; nothing when it is. @throws the signal's reason */

@@ -11,6 +11,7 @@ import {
 import { formatDid } from '../../../src/identity/index.ts'
 import { joinPauseMs, maxInvitations, maxTicketPeers, retryBackoffMs } from '../../../src/limits.ts'
 import type { LogKind, Namespace } from '../../../src/namespace/index.ts'
+import type { EndedLog } from '../ended.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
 import type { LocalNamespaces } from '../namespaces.ts'
 import { type Discovery, discoveryKey } from './discovery.ts'
@@ -95,8 +96,8 @@ export class Joins {
   invited(namespace: Uint8Array, from: Uint8Array): void {
     const joining = this.#open.get(toHex(namespace))
     if (joining !== undefined) {
-      noteLast(joining.told, toHex(from))
-      noteLast(joining.unasked, toHex(from))
+      this.#noteLast(joining.told, namespace, from)
+      this.#noteLast(joining.unasked, namespace, from)
       joining.wake()
       return
     }
@@ -105,6 +106,12 @@ export class Joins {
     this.#invitations.set(formatNamespaceId(namespace), Uint8Array.from(from))
     if (this.#invitations.size > maxInvitations) this.#forgetOneInvitation()
     for (const listener of this.#listeners) listener(namespace, from)
+  }
+
+  #noteLast(names: Set<string>, namespace: Uint8Array, from: Uint8Array): void {
+    names.delete(toHex(from))
+    names.add(toHex(from))
+    forgetSurplus(names, this.#options.namespaces.findEnded(namespace))
   }
 
   /** It is here now, or nothing more is to be said of it. */
@@ -268,9 +275,16 @@ export class Joins {
   }
 }
 
-/** Anyone who knows the id may say so: of more than a ticket names the oldest are forgotten. */
-function noteLast(names: Set<string>, name: string): void {
-  names.delete(name)
-  names.add(name)
-  if (names.size > maxTicketPeers) names.delete(names.values().next().value as string)
+/**
+ * Of more agents (hex, the last one to say so last) than a ticket names who say that this one has a role in a namespace, forgets one: anyone who knows the id may say
+ * so, and whoever has a role by what is kept of it is not forgotten for others.
+ */
+export function forgetSurplus(
+  names: Pick<Set<string> | Map<string, unknown>, 'size' | 'keys' | 'delete'>,
+  kept: EndedLog | undefined,
+): void {
+  if (names.size <= maxTicketPeers) return
+  const [...all] = names.keys()
+  const log = kept?.namespace.log
+  names.delete((all.find((name) => log?.roleOf(fromHex(name)) === undefined) ?? all[0]) as string)
 }
