@@ -188,6 +188,27 @@ describe('a round about many artifacts', () => {
     expect(told[1]).toEqual(['true 1', 'true 2'])
   })
 
+  it('is told of as an answer to a share only where that is for whoever asks: a member is given what there is, whatever it shows', async () => {
+    const world = await World.make()
+    const { writer, owner, outside } = world
+    const { artifacts, shares, log } = await shared(world, 1)
+    const [share] = shares as [Capability]
+    const forged = signCapability(writer.agent, { ...(share.claims as ShareClaims), issuer: writer.id })
+    const told: string[] = []
+    const onAnswered = (agent: Uint8Array, jtis: readonly Uint8Array[]) => {
+      for (const jti of jtis) told.push(`${equalBytes(agent, outside.id)} ${equalBytes(jti, share.claims.jti)}`)
+    }
+    await using _ = world.serve(owner, owner.ns, { onAnswered })
+    const followed = await world.partial(writer, ...artifacts)
+    for (const shown of [forged, share]) {
+      expect(await world.askAll(followed, [shown], { as: writer })).toMatchObject({ denied: none })
+      expect(await world.ask(followed, shown, { as: writer })).not.toMatchObject({ result: 'denied' })
+    }
+    await world.askAll(log, [share])
+    while (told.length === 0) await world.scheduler.until(Promise.resolve())
+    expect(told).toEqual(['true true'])
+  })
+
   it('gives nothing more of an artifact that is taken back while it is sent', async () => {
     const world = await World.make()
     const { owner } = world

@@ -55,7 +55,7 @@ export async function serveFollow(
     const mayStill = (): boolean => mayRead(log, { ...asker, nowMs: served.now() }, scope).allowed
     // From here on it is told of what comes; what came just before is in the hash.
     options.onFollowed?.(log, stream.agent, { scope, presentation })
-    answers.give(presentation.capability.claims.jti)
+    served.gave(log, presentation, permission.by)
     const isOther = !equalBytes(hash, sha256(...(await view.ids())))
     if (isOther) differ.push(at)
     rows.push({ view, mayStill, isOther })

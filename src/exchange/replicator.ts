@@ -27,7 +27,7 @@ export interface ReplicatorOptions {
   readonly pace?: Pace | undefined
   /** An agent says that this one has a role in a namespace (32 bytes) that is not followed here. Anyone may say so, and again. */
   readonly onInvited?: ((namespace: Uint8Array, from: Uint8Array) => void) | undefined
-  /** An agent that is no member of a log has taken what it was answered by capabilities of these jtis (16 bytes each), a refusal of one that was good here too. */
+  /** An agent has taken what it was answered by capabilities for it of these jtis (16 bytes each), a refusal of one that was good here too. */
   readonly onAnswered?: ((agent: Uint8Array, jtis: readonly Uint8Array[]) => void) | undefined
 }
 

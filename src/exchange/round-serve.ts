@@ -82,7 +82,7 @@ async function serveRound(
   const followed = (): void => {
     if (by === undefined) return
     options.onFollowed?.(log, stream.agent, { scope, presentation: by })
-    answers.give(by.capability.claims.jti)
+    served.gave(log, by, permission.by)
   }
   const isSame = async (): Promise<boolean> => equalBytes(hello.hash as Uint8Array, await view.hash())
   let same = await isSame()

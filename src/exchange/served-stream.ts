@@ -1,4 +1,4 @@
-import { decodePresentation } from '../capability/index.ts'
+import { decodePresentation, type Presentation } from '../capability/index.ts'
 import { isHubError } from '../errors.ts'
 import { blockRefusalMs, maxDenialEvidence } from '../limits.ts'
 import { Answers } from './answers.ts'
@@ -26,7 +26,7 @@ export interface SyncServiceOptions {
   readonly lookupPartial?: ((namespace: Uint8Array) => ReplicatedLog | undefined) | undefined
   /** Somebody who is no member has got what there is of that scope, by that right. */
   readonly onFollowed?: ((log: ReplicatedLog, agent: Uint8Array, followed: FollowedScope) => void) | undefined
-  /** An agent that is no member has taken what it was answered by capabilities of these jtis (16 bytes each), a refusal of one that was good here too. */
+  /** An agent has taken what it was answered by capabilities for it of these jtis (16 bytes each), a refusal of one that was good here too. */
   readonly onAnswered?: ((agent: Uint8Array, jtis: readonly Uint8Array[]) => void) | undefined
   /** A round that another agent began is through: its vector hash at the end, if it told. */
   readonly onRound?: ((log: ReplicatedLog, agent: Uint8Array, round: ServedRound) => void) | undefined
@@ -107,6 +107,14 @@ export class ServedStream {
       network.penalise(this.stream.agent, 'bad-frame')
       throw error
     }
+  }
+
+  /** It is given what there is by what it shows: noted if that gives it something, by which it was `permitted`, or which is for it besides. */
+  gave(log: ReplicatedLog, shown: Presentation, permitted: Presentation | undefined): void {
+    // A member is given it whatever it shows.
+    const question = { presentation: shown, agent: this.stream.agent, provider: this.options.self, nowMs: this.now() }
+    if (permitted !== undefined || log.allows?.(question).allowed === true)
+      this.answers.give(shown.capability.claims.jti)
   }
 
   /** After one time, whatever was looked up. */

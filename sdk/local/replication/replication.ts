@@ -101,7 +101,14 @@ export class Replication implements AsyncDisposable {
         pace,
         onInvited: (namespace, from) => this.joins.invited(namespace, from),
         onAnswered: (agent, jtis) => {
-          for (const listener of this.#answeredListeners) listener(agent, jtis)
+          for (const listener of this.#answeredListeners) {
+            try {
+              listener(agent, jtis)
+            } catch (error) {
+              // What others are answered is not to fail by it.
+              env.warn?.('who waits for answers to shares failed', { error: String(error) })
+            }
+          }
         },
       })
       this.#blockServer = serveBlocks({
@@ -182,7 +189,7 @@ export class Replication implements AsyncDisposable {
   }
 
   /**
-   * Tells when an agent (32 bytes) that is no member has taken what it was answered by shares or links of these jtis (16 bytes each), a refusal of one that was good
+   * Tells when an agent (32 bytes) has taken what it was answered by shares or links for it of these jtis (16 bytes each), a refusal of one that was good
    * here too; until the returned function is called.
    */
   onAnswered(listener: (agent: Uint8Array, jtis: readonly Uint8Array[]) => void): () => void {
