@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { readFile, stat, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { AgentKey, formatTicket } from '../src/identity/index.ts'
 import { CliPlace, errorOf, Staying } from './support/cli-process.ts'
 
 interface Introduction {
@@ -66,6 +69,26 @@ describe('agents through the CLI', () => {
     expect(addresses).toEqual([expect.stringMatching(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+\/ws\/p2p\/12D3Koo/)])
     const refused = await owner.run(['id', '--listen', '/ip4/192.0.2.1/tcp/4001', '--json'])
     expect([refused.exitCode, errorOf(refused).code]).toEqual([2, 'INVALID_ARGUMENT'])
+  })
+
+  test('that take the connection and say nothing are given up when the time is up', async () => {
+    const silent = createServer(() => {}).listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    try {
+      const { port } = silent.address() as AddressInfo
+      const peer = { agent: new AgentKey(randomBytes(32)).publicKey, addresses: [`/ip4/127.0.0.1/tcp/${port}`] }
+      const ticket = formatTicket({ kind: 'agent', id: peer.agent, peers: [peer] })
+      const met = once(silent, 'connection')
+      const pinging = owner.run(['ping', ticket, '--timeout', '1s', '--json'])
+      await met
+      const metMs = performance.now()
+      const given = await pinging
+      expect([given.exitCode, errorOf(given).code]).toEqual([10, 'UNAVAILABLE'])
+      // Dialled to the end, and once more, it takes 8 s.
+      expect(performance.now() - metMs).toBeLessThan(6_000)
+    } finally {
+      silent.close()
+    }
   })
 })
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { isHubError } from '../../src/errors.ts'
+import { ArtifactHubError, isHubError } from '../../src/errors.ts'
 import type { ArtifactHubNode, LogStatus } from '../node-types.ts'
 
 /** Milliseconds between two looks at the state of a node: nothing tells of a round that is through, or of who was told. */
@@ -44,18 +44,25 @@ export async function awaitTold(
 
 /**
  * The round trip to an agent, milliseconds, once it can be reached: one that is found by multicast is not known at once.
- * @throws as `ping`, when the time is up
+ * @throws as `ping`, UNAVAILABLE when the time is up, whoever holds the connection then and says nothing
  */
 export async function awaitReached(
   node: ArtifactHubNode,
   { agent, timeoutMs, signal }: { agent: string; timeoutMs: number; signal: AbortSignal },
 ): Promise<number> {
-  return await looking({ timeoutMs, signal }, async (isLast) => {
+  const late = AbortSignal.timeout(timeoutMs)
+  const timely = AbortSignal.any([signal, late])
+  let failure: unknown = new ArtifactHubError('UNAVAILABLE', 'the agent was not reached in time')
+  return await looking({ timeoutMs, signal }, async () => {
     try {
-      return { done: true, value: await node.ping(agent, { signal }) }
+      return { done: true, value: await node.ping(agent, { signal: timely }) }
     } catch (error) {
+      signal.throwIfAborted()
+      if (isHubError(error, 'UNAVAILABLE')) failure = error
       // Nobody comes to reach this node from itself.
-      if (isLast || !isHubError(error, 'UNAVAILABLE') || error.details.reason === 'self') throw error
+      const isForGood = !isHubError(error, 'UNAVAILABLE') || error.details.reason === 'self'
+      if (isForGood && !late.aborted) throw error
+      if (late.aborted) throw failure
       return { done: false, value: Number.NaN }
     }
   })
@@ -74,12 +81,12 @@ export function syncedWith(row: Pick<LogStatus, 'sync'>, since: Date): string[] 
 /** Looks until it is done, or the time is up. Gives what the last look found. @throws what a look throws; the signal's reason */
 export async function looking<T>(
   { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
-  look: (isLast: boolean) => Promise<{ done: boolean; value: T }>,
+  look: () => Promise<{ done: boolean; value: T }>,
 ): Promise<T> {
   const endMs = performance.now() + timeoutMs
   for (;;) {
     const isLast = performance.now() >= endMs
-    const { done, value } = await look(isLast)
+    const { done, value } = await look()
     if (done || isLast) return value
     await delay(lookEveryMs, undefined, { signal })
   }
