@@ -75,14 +75,14 @@ export async function acquaint(...all: readonly TestNode[]): Promise<void> {
 }
 
 /** Tries until what is expected is so. The timeout bounds hangs, not speed. */
-export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
+export async function eventually<T>(check: () => T | Promise<T>, timeoutMs = 45_000): Promise<T> {
   const began = performance.now()
   for (;;) {
     const at = performance.now()
     try {
       return await check()
     } catch (error) {
-      if (at - began > 45_000) throw error
+      if (at - began > timeoutMs) throw error
     }
     // Looking is not to take the processor from what is waited for: a part of the time that it takes, and that has passed.
     await setTimeout(Math.min(250, 10 + 3 * (performance.now() - at) + (at - began) / 10))
