@@ -59,10 +59,9 @@ export async function awaitReached(
     } catch (error) {
       signal.throwIfAborted()
       if (isHubError(error, 'UNAVAILABLE')) failure = error
-      // Nobody comes to reach this node from itself.
-      const isForGood = !isHubError(error, 'UNAVAILABLE') || error.details.reason === 'self'
-      if (isForGood && !late.aborted) throw error
       if (late.aborted) throw failure
+      // Nobody comes to reach this node from itself.
+      if (!isHubError(error, 'UNAVAILABLE') || error.details.reason === 'self') throw error
       return { done: false, value: Number.NaN }
     }
   })
