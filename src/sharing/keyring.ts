@@ -3,6 +3,7 @@ import { type AgentKey, type HmacKey, openSealed, Sealer, unwrapKey, wrapKey, wr
 import type { BoxLabel, KeySection, KeyWrap } from '../log/index.ts'
 import { ArtifactKey, keyIdOf } from './artifact-key.ts'
 import { HeldCapabilities } from './held-capabilities.ts'
+import { unwrapArtifactKey } from './wrapped-body.ts'
 
 /** Artifact keys kept at hand, some 250 bytes each. */
 const maxKeptSecrets = 4_096
@@ -215,10 +216,9 @@ export class Keyring {
     return openSealed(ephemeral, own, recipient, { kind, namespace: this.#namespace, subject, keyId })
   }
 
-  #unwrap(artifact: Uint8Array, { keyId, under, box }: KeyWrap): ArtifactKey | undefined {
-    const epoch = this.#epochs.get(toHex(under))
-    const context = { kind: 'artifact' as const, namespace: this.#namespace, subject: artifact, keyId }
-    return epoch && this.#keyOf(artifact, keyId, unwrapKey(box, epoch.wrapping, context))
+  #unwrap(artifact: Uint8Array, wrap: KeyWrap): ArtifactKey | undefined {
+    const epoch = this.#epochs.get(toHex(wrap.under))
+    return epoch && unwrapArtifactKey(wrap, epoch.wrapping, this.#namespace, artifact)
   }
 
   #keyOf(artifact: Uint8Array, keyId: Uint8Array, secret: Uint8Array | undefined): ArtifactKey | undefined {
