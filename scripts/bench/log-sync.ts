@@ -50,7 +50,7 @@ export const logSync: Section = {
     await tell(bench, founder, (ms) => note('new snippet on A readable on B', 'ms', ms, atMost(60, 'ms')))
     const probe = probeAgent()
     const { result: ticket } = await founder.jobs.run('grant', { dids: [formatDid(probe.publicKey)], role: 'reader' })
-    const round = await noOpRound(probe, ticket)
+    const round = await noOpRound(probe, ticket, bench.workspace.newPath('probe'))
     note('round with nothing new, frames both ways', 'B', round.sentBytes + round.receivedBytes, atMost(1_000, 'B'))
     note('round with nothing new', 'ms', round.ms)
     await founder.close()

@@ -1,10 +1,10 @@
 import { randomFillSync } from 'node:crypto'
+import { LevelStore } from '../../node/disk/index.ts'
 import { startNetwork } from '../../node/network/index.ts'
 import { joinNamespace, runSync, type SyncOutcome } from '../../src/exchange/index.ts'
 import { AgentKey, parseTicket } from '../../src/identity/index.ts'
 import { HybridClock } from '../../src/log/index.ts'
 import { Namespace } from '../../src/namespace/index.ts'
-import { MemoryKeyValueStore } from '../../test/support/memory-key-value.ts'
 import { MemoryBlocks } from '../../test/support/namespace-nodes.ts'
 
 const random = (length: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(length))
@@ -22,8 +22,16 @@ export function probeAgent(): AgentKey {
   return new AgentKey(random(32))
 }
 
-/** Joins the namespace of a ticket as an agent that has a role there, then runs rounds with a member until one finds nothing new. */
-export async function noOpRound(agent: AgentKey, ticketText: string): Promise<SyncOutcome & { readonly ms: number }> {
+/**
+ * Joins the namespace of a ticket as an agent that has a role there, then runs rounds with a member until one finds nothing new.
+ *
+ * @param dbPath where its database is made: one in memory takes the longer for a row the more it has, until a member takes it for too slow
+ */
+export async function noOpRound(
+  agent: AgentKey,
+  ticketText: string,
+  dbPath: string,
+): Promise<SyncOutcome & { readonly ms: number }> {
   const { id, peers } = parseTicket(ticketText)
   const provider = peers[0]
   if (provider === undefined) throw new Error('the ticket names nobody')
@@ -35,8 +43,9 @@ export async function noOpRound(agent: AgentKey, ticketText: string): Promise<Sy
     monotonic: () => performance.now(),
     random,
   })
+  await using store = await LevelStore.open({ path: dbPath })
   const env = {
-    store: new MemoryKeyValueStore(),
+    store,
     packs: async () => new MemoryBlocks(),
     agent,
     incarnation: random(16),
