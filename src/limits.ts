@@ -185,6 +185,13 @@ export const maxSyncFrameBytes = 256 * KiB
 export const syncBatchBytes = 64 * KiB
 /** How long a frame of log sync may take to be taken or to come whole, milliseconds; slower peers are dropped. */
 export const syncFrameTimeoutMs = 30_000
+/**
+ * How much longer for each `syncBatchBytes` of entries that may be in front of the other side, milliseconds: it makes each batch durable before the next, and
+ * a stream's window opens again only when nearly all that was under way is. On a machine that others keep busy a batch took up to a second and a half.
+ */
+export const syncBatchMs = 1_000
+/** Entries that may be under way, bytes: two windows of a stream, and what waits for its reader. */
+export const maxSyncBytesUnderWay = 9 * MiB
 /** How long a stream of pushed entries may be idle, milliseconds. */
 export const syncPushIdleMs = 120_000
 /** Rows of one side's vector in a round: about 6 MB. Room for 10,000 members with ten incarnations each; whoever may write can begin any number. */

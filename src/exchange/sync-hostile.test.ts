@@ -12,6 +12,8 @@ import {
   maxSyncVectorRows,
   maxSyncWants,
   maxUselessSyncBatches,
+  syncBatchBytes,
+  syncBatchMs,
   syncFrameTimeoutMs,
   syncPushIdleMs,
   syncStreamBurst,
@@ -362,7 +364,7 @@ describe('a member who opens', () => {
     await until(() => given > maxSyncFrameBytes)
     for (let turn = 0; turn < 200; turn++) await new Promise<void>((resolve) => setImmediate(resolve))
     expect(given).toBeLessThan(3 * maxSyncFrameBytes)
-    world.scheduler.advance(syncFrameTimeoutMs)
+    world.scheduler.advance(syncFrameTimeoutMs + ((3 * maxSyncFrameBytes) / syncBatchBytes) * syncBatchMs)
     expect(await end(raw)).toBe('cut')
     await check('too-slow')
   })

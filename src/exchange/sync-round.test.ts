@@ -1,12 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { artifactIdOf, toHex } from '../encoding/index.ts'
-import { blockRefusalMs, maxEntryBytes, syncBatchBytes } from '../limits.ts'
+import { blockRefusalMs, maxEntryBytes, streamWindowBytes, syncBatchBytes, syncFrameTimeoutMs } from '../limits.ts'
 import { decodeEntry } from '../log/index.ts'
 import { MemoryLog } from './memory-log.test-helper.ts'
 import { joinNamespace } from './replicator-join.ts'
 import { fetchGenesis } from './sync-run.ts'
 import { ann, bob, eve, owner, RawStream, SyncWorld, threeMembers } from './sync-world.test-helper.ts'
+import { until } from './transfer.test-helper.ts'
 
 describe('a round', () => {
   it('leaves both sides with what either had', async () => {
@@ -52,6 +53,27 @@ describe('a round', () => {
     expect(outcome).toMatchObject({ result: 'exchanged', stored: 52, sent: 0 })
     expect(log.hashes).toEqual(a.hashes)
     expect(one.peer.penalties).toEqual([])
+  })
+
+  it('with one who steadily takes in what was sent at once, and needs long for it, comes to its end', async () => {
+    const world = new SyncWorld({ windowBytes: 2 * streamWindowBytes })
+    const [a, b] = threeMembers()
+    const batches = 100
+    a.putMany(batches, maxEntryBytes - 1_000)
+    const [one, two] = [world.add(a), world.add(b)]
+    let isAllSent = false
+    const entriesBeyond = a.entriesBeyond.bind(a)
+    a.entriesBeyond = async function* (...args) {
+      yield* entriesBeyond(...args)
+      isAllSent = true
+    }
+    b.beforeStore = async () => {
+      await until(() => isAllSent)
+      world.scheduler.advance(900)
+    }
+    expect(await world.sync(two, one)).toMatchObject({ result: 'exchanged', stored: batches })
+    expect(b.seen.batches * 900).toBeGreaterThan(2 * syncFrameTimeoutMs)
+    expect([...one.peer.penalties, ...two.peer.penalties]).toEqual([])
   })
 
   it('brings the missing bodies of entries that both have', async () => {

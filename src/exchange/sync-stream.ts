@@ -1,5 +1,12 @@
 import { ArtifactHubError, isHubError } from '../errors.ts'
-import { maxSyncFrameBytes, syncFrameTimeoutMs, syncPushIdleMs } from '../limits.ts'
+import {
+  maxSyncBytesUnderWay,
+  maxSyncFrameBytes,
+  syncBatchBytes,
+  syncBatchMs,
+  syncFrameTimeoutMs,
+  syncPushIdleMs,
+} from '../limits.ts'
 import type { Misbehaviour, PeerNetwork, PeerStream } from './peer-network.ts'
 import { release } from './release.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -17,7 +24,7 @@ export interface SyncStreamOptions {
 /**
  * Sync messages over a stream of bytes: a frame is its length (u32, big-endian) and then the message. Never more than one
  * frame is buffered. A frame that is not taken, or does not come whole, within its time ends the stream: a peer that trickles
- * is no better than a silent one. `end` is called on every path.
+ * is no better than a silent one. One that was sent entries has the longer the more of them it may still have to take in. `end` is called on every path.
  */
 export class SyncStream {
   /** The agent at the other end. */
@@ -31,6 +38,8 @@ export class SyncStream {
   #begun = 0
   /** Of all of them, not taken yet. */
   #bufferedBytes = 0
+  /** Of frames of entries, sent since the other side was last heard. */
+  #underWayBytes = 0
   /** Bytes of frames, both ways. */
   readonly traffic = { sentBytes: 0, receivedBytes: 0 }
 
@@ -54,7 +63,9 @@ export class SyncStream {
     const frame = new Uint8Array(lengthBytes + payload.length)
     new DataView(frame.buffer).setUint32(0, payload.length)
     frame.set(payload, lengthBytes)
-    await this.#inTime(syncFrameTimeoutMs, () => this.#stream.write(frame, { signal: this.signal }))
+    await this.#inTime(this.#patienceMs, () => this.#stream.write(frame, { signal: this.signal }))
+    if (message.type === 'entries')
+      this.#underWayBytes = Math.min(maxSyncBytesUnderWay, this.#underWayBytes + frame.length)
     this.traffic.sentBytes += frame.length
   }
 
@@ -63,8 +74,8 @@ export class SyncStream {
    * @param options.mayIdle a silent other side is not held against it, though it ends the stream after longer
    * @throws CORRUPT, TOO_LARGE for what no honest peer sends (it is held against this one); UNSUPPORTED_FORMAT; UNAVAILABLE; the signal's reason
    */
-  async receive(options: { mayIdle?: boolean } = {}): Promise<SyncMessage | undefined> {
-    return await this.#inTime(options.mayIdle === true ? syncPushIdleMs : syncFrameTimeoutMs, async () => {
+  async receive({ mayIdle = false }: { mayIdle?: boolean } = {}): Promise<SyncMessage | undefined> {
+    const take = async () => {
       const header = await this.#take(lengthBytes)
       if (header === undefined) return undefined
       const length = new DataView(header.buffer, header.byteOffset).getUint32(0)
@@ -72,6 +83,7 @@ export class SyncStream {
       const payload = await this.#take(length)
       if (payload === undefined) throw cut()
       this.traffic.receivedBytes += lengthBytes + length
+      this.#underWayBytes = 0
       try {
         return decodeSyncMessage(payload)
       } catch (error) {
@@ -81,7 +93,8 @@ export class SyncStream {
         // What was decoded shares no memory with it.
         release(payload)
       }
-    })
+    }
+    return await this.#inTime(mayIdle ? syncPushIdleMs : this.#patienceMs, take, mayIdle)
   }
 
   /** As `receive`, of one of these types: anything else is held against the peer. */
@@ -114,13 +127,18 @@ export class SyncStream {
     else this.#stream.abort(error instanceof Error ? error : cut())
   }
 
-  async #inTime<T>(timeoutMs: number, work: () => Promise<T>): Promise<T> {
+  /** What a frame may take now, milliseconds. */
+  get #patienceMs(): number {
+    return syncFrameTimeoutMs + Math.floor(this.#underWayBytes / syncBatchBytes) * syncBatchMs
+  }
+
+  async #inTime<T>(timeoutMs: number, work: () => Promise<T>, mayIdle = false): Promise<T> {
     this.signal.throwIfAborted()
     const stop = this.#options.scheduler.setTimer(timeoutMs, () => {
       const late = new ArtifactHubError('UNAVAILABLE', 'the other agent made no progress', {
         details: { reason: 'too slow' },
       })
-      if (timeoutMs === syncFrameTimeoutMs) this.#options.network.penalise(this.agent, 'too-slow')
+      if (!mayIdle) this.#options.network.penalise(this.agent, 'too-slow')
       this.#ended.abort(late)
       this.#stream.abort(late)
     })
