@@ -1,6 +1,7 @@
 import { type Capability, type ShareClaims, timeOf } from '../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import type { Namespace } from '../../src/namespace/index.ts'
+import { membersOf } from './invariants.ts'
 import type { Machine } from './machine.ts'
 
 /**
@@ -15,11 +16,16 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
   for (const { run, name } of groupMembersOf(machines, group)) {
     if (run?.group === undefined || !equalBytes(run.group.vectorHash, group.vectorHash)) return `the group of ${name}`
   }
-  const known = ns.newestDescriptor(group.id)
   const epoch = group.membership.groups.epoch?.epoch
   const apart = foundersApart(machines, group)
-  if (apart.length === 0 && known !== undefined && epoch !== undefined && !equalBytes(known.epoch, epoch))
-    return 'the group’s epoch'
+  // What more comes of a group than is written down each who writes is told by itself.
+  for (const { ns: own, id, name } of apart.length > 0 ? [] : [owner, ...membersOf(machines)]) {
+    const known = ['owner', 'admin', 'writer'].includes(ns.roleOf(id) ?? '')
+      ? own?.newestDescriptor(group.id)
+      : undefined
+    if (known !== undefined && epoch !== undefined && !equalBytes(known.epoch, epoch))
+      return `the group’s epoch at ${name}`
+  }
   const auth = (await ns.authIds()).ids.map(toHex)
   for (const machine of machines) {
     if (!machine.isHonest || machine.isStubborn || ns.roleOf(machine.id) !== undefined || isMistaken(machine, ns))

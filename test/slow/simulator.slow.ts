@@ -42,4 +42,5 @@ const rememberedLarge = [30_011, 30_019, 30_026, 30_126, 30_225, 40_014, 40_151,
 
 test('larger simulations with shares, followers and a group', async () => {
   for (const seed of rememberedLarge) await play({ seed, sharing: true, steps: 120 })
+  await play({ seed: 60_110, sharing: true, comings: true, steps: 120 })
 })
