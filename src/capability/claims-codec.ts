@@ -1,5 +1,5 @@
 import { decodeRoot, encodeRoot, rootMembers, validateContentType } from '../catalog/index.ts'
-import { equalBytes, type Reader, requireFormatVersion } from '../encoding/index.ts'
+import { encodeCanonical, equalBytes, type Reader, requireFormatVersion } from '../encoding/index.ts'
 import { boxedKeyBytes, boxTagBytes, isAddress, type TicketPeer } from '../identity/index.ts'
 import {
   maxAudience,
@@ -50,6 +50,11 @@ export function claimsValue(claims: CapabilityClaims): unknown {
     ip: claims.ip ?? null,
     max: claims.maxUses ?? null,
   }
+}
+
+/** Whether two capabilities say the same. */
+export function isSameCapability(a: CapabilityClaims, b: CapabilityClaims): boolean {
+  return equalBytes(encodeCanonical(claimsValue(a)), encodeCanonical(claimsValue(b)))
 }
 
 /** @throws UNSUPPORTED_FORMAT when its format has another version, else CORRUPT for whatever no capability says */

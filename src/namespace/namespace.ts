@@ -43,6 +43,7 @@ import {
   incompleteEntries,
   lettersFor,
 } from './log-queries.ts'
+import { LostShares } from './lost-shares.ts'
 import { appendRotate } from './members.ts'
 import {
   type Grants,
@@ -101,6 +102,7 @@ export class Namespace implements NamespaceParts {
   readonly #closedKeys: ClosedKeys
   readonly #keyHealer: KeyHealer
   readonly #shareHealer: ShareHealer
+  readonly #lostShares: LostShares
   readonly #ownShares: OwnShares
   #isHealPutOff = false
   readonly #descriptors: KnownDescriptors
@@ -133,6 +135,7 @@ export class Namespace implements NamespaceParts {
     this.#closedKeys = new ClosedKeys(ledger)
     this.#keyHealer = new KeyHealer(ledger, this.#closedKeys, knowledge)
     this.#shareHealer = new ShareHealer(ledger, knowledge, (group) => this.#descriptors.isBehind(group))
+    this.#lostShares = new LostShares(ledger)
     this.#ownShares = new OwnShares(ledger)
   }
 
@@ -486,14 +489,14 @@ export class Namespace implements NamespaceParts {
   }
 
   /**
-   * Writes what is owed and this agent may write: what it took back where others are not told of it, an epoch without former members, boxes that members lack,
+   * Writes what is owed and this agent may write: what it gave, or took back, where others are not told of it, an epoch without former members, boxes that members lack,
    * keys that are closed to them, keys of shares. Gives how many entries.
    */
   async heal(): Promise<number> {
-    const taken = await writeLostRevocations(this.#ledger)
+    const said = (await this.#lostShares.run()) + (await writeLostRevocations(this.#ledger))
     const done = [await writeOwed(this.#ledger), await this.#keyHealer.run(), await this.#shareHealer.run()]
     this.#isHealPutOff = done.some(({ isPutOff }) => isPutOff)
-    return done.reduce((sum, { written }) => sum + written, taken)
+    return done.reduce((sum, { written }) => sum + written, said)
   }
 
   /** Whether there is something that this agent may write at the next `heal`: when entries have come, or some time has passed. */

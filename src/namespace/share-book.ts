@@ -1,4 +1,9 @@
-import { type CapabilityClaims, decodeUnverifiedCapability, decodeUnverifiedEnvelope } from '../capability/index.ts'
+import {
+  type CapabilityClaims,
+  decodeUnverifiedCapability,
+  decodeUnverifiedEnvelope,
+  isSameCapability,
+} from '../capability/index.ts'
 import type { ClockReading } from '../catalog/index.ts'
 import {
   artifactIdOf,
@@ -45,6 +50,7 @@ const maxKeptShares = 100_000
 const batchRows = 500
 const hashBytes = 32
 const chainBytes = 16
+const noBytes = new Uint8Array(0)
 
 interface HashesOptions {
   readonly limit?: number
@@ -55,7 +61,7 @@ interface HashesOptions {
 
 /**
  * The shares of a namespace. Each is opened when it is first asked for and then kept: what an entry says never changes. Those of
- * which this agent has no key yet are looked at again.
+ * which this agent has no key yet are looked at again. One that several entries tell of is given once.
  */
 export class ShareBook {
   readonly #init: ShareBookInit
@@ -143,12 +149,19 @@ export class ShareBook {
   ): AsyncGenerator<Share, void, undefined> {
     const reader = this.#reader
     let hashes: Uint8Array[] = []
+    let sameName: Share[] = []
+    const isNew = (share: Share) => {
+      if (!equalBytes(sameName[0]?.claims.jti ?? noBytes, share.claims.jti)) sameName = []
+      const isKnown = sameName.some(({ claims }) => isSameCapability(claims, share.claims))
+      if (!isKnown) sameName.push(share)
+      return !isKnown
+    }
     const flush = async () => {
       const missing = hashes.filter((hash) => !this.#opened.has(bytesText(hash)))
       for (const entry of await this.#init.log.unverifiedMany(missing)) await this.read(entry, reader)
       const found = hashes.flatMap((hash) => this.#opened.get(bytesText(hash)) ?? [])
       hashes = []
-      return found
+      return found.filter(isNew)
     }
     for await (const hash of this.#hashes(prefix, options)) {
       hashes.push(hash)

@@ -188,8 +188,12 @@ async function shareWriter(
   }
 }
 
-/** @param versions those that it is given of: whoever follows believes of these, and of those before them, that they stood in the log */
-async function appendShare(
+/**
+ * Writes the entry that tells of a share, with its boxes.
+ *
+ * @param versions those that it is given of: whoever follows believes of these, and of those before them, that they stood in the log
+ */
+export async function appendShare(
   tx: Transaction,
   share: Share,
   shared: SharedBytes,

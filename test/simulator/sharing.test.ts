@@ -26,6 +26,7 @@ import { play } from './scenario.ts'
  * that the bare header of a share, held because a removal names it, had what else was held of its artifact taken for what is followed, and that what was held of one before its share came stayed in the
  * catalog when nobody followed it any more;
  * and that what was taken back on a branch of a forked chain, of which nobody else is told, was given all the same by who had not heard of it;
+ * and that what was given on such a branch, and taken back, was opened with the keys of that time, for others went on using them (60_269);
  * and that a namespace stayed with an epoch that an admin's second machine had begun on such a branch, which in the group was none.
  */
 
@@ -63,7 +64,7 @@ test('so it is when much more happens', async () => {
  * With members who join again under the incarnation that they left with, 8 failed first (an agent forked its own chain), and 26, 37, 43; with nobody
  * whose role by way of the group is taken away once they are removed from it, 1, 2, 4, 12 and 22.
  */
-const withComings = [2, 8, 22, 37]
+const withComings = [2, 8, 22, 37, 60_269]
 
 test('so it is when members leave and come back, and the group has a role in the namespace', async () => {
   const sums: Record<string, number> = {}
