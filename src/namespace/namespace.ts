@@ -14,7 +14,7 @@ import {
   signEntry,
 } from '../log/index.ts'
 import { type AuthEntry, type GroupDescriptor, Membership, type Owed, type Role } from '../membership/index.ts'
-import { type ArtifactKey, type EpochSecret, groupKeyOf, type HeldCapability, type Keyring } from '../sharing/index.ts'
+import type { ArtifactKey, HeldCapability, Keyring } from '../sharing/index.ts'
 import type { KeyValueChange, NamespaceBlocks } from '../storage/index.ts'
 import { isEstimatedRoot, type Totals } from './accounts.ts'
 import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
@@ -106,8 +106,6 @@ export class Namespace implements NamespaceParts {
   readonly #ownShares: OwnShares
   #isHealPutOff = false
   readonly #descriptors: KnownDescriptors
-  /** To make one takes some 0.1 ms, and whoever follows by way of a group shows one for each share. */
-  readonly #groupKeys = new WeakMap<EpochSecret, AgentKey>()
   #lastAuthPart: { readonly membership: Membership; readonly part: Promise<AuthPart> } | undefined
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
@@ -437,11 +435,7 @@ export class Namespace implements NamespaceParts {
 
   /** Of a group: the key pair of an epoch that this agent can open. */
   groupKey(epoch: Uint8Array): AgentKey | undefined {
-    const held = this.keyring.epoch(epoch)
-    if (held === undefined) return undefined
-    const key = this.#groupKeys.get(held) ?? groupKeyOf(this.id, held.secret)
-    this.#groupKeys.set(held, key)
-    return key
+    return this.keyring.groupKey(epoch)
   }
 
   /** The epoch that a group (32 bytes) is in, by what was recorded here; `undefined` for a group of which nothing was. */

@@ -2,6 +2,7 @@ import { bytesText, concatBytes, toHex } from '../encoding/index.ts'
 import { type AgentKey, type HmacKey, openSealed, Sealer, unwrapKey, wrapKey, wrappingKey } from '../identity/index.ts'
 import type { BoxLabel, KeySection, KeyWrap } from '../log/index.ts'
 import { ArtifactKey, keyIdOf } from './artifact-key.ts'
+import { groupKeyOf } from './group-key.ts'
 import { HeldCapabilities } from './held-capabilities.ts'
 import { unwrapArtifactKey } from './wrapped-body.ts'
 
@@ -32,6 +33,8 @@ export class Keyring {
   readonly #namespace: Uint8Array
   readonly #agent: AgentKey
   readonly #epochs = new Map<string, EpochSecret>()
+  /** To make one takes some 0.1 ms, and whoever follows by way of a group shows one for each share. */
+  readonly #groupKeys = new Map<string, AgentKey>()
   /** Epoch secrets wrapped under an epoch, by that epoch's id, then their own, each box once. Anyone who may write can bring any number that do not open. */
   readonly #wrapped = new Map<string, Map<string, Map<string, KeyWrap>>>()
   /** Which wraps of epochs were seen to open: older epoch and the one that it is under. */
@@ -54,6 +57,16 @@ export class Keyring {
   /** The secret of an epoch; `undefined` when this agent does not hold it. */
   epoch(id: Uint8Array): EpochSecret | undefined {
     return this.#epochs.get(toHex(id))
+  }
+
+  /** Of a group's log: the key pair of an epoch; `undefined` when this agent does not hold that. */
+  groupKey(id: Uint8Array): AgentKey | undefined {
+    const epoch = this.epoch(id)
+    if (epoch === undefined) return undefined
+    const name = toHex(id)
+    const key = this.#groupKeys.get(name) ?? groupKeyOf(this.#namespace, epoch.secret)
+    this.#groupKeys.set(name, key)
+    return key
   }
 
   /** All epochs that this agent can open, in the order in which it could. */
