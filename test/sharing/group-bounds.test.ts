@@ -1,7 +1,13 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { deleteRecord, writeRecord } from '../../sdk/local/groups/group-records.ts'
-import { encodeCanonical, toHex } from '../../src/encoding/index.ts'
-import { maxLogsByAgent, maxRequestsOfSender } from '../../src/limits.ts'
+import { encodeCanonical, parseGroupId, toHex } from '../../src/encoding/index.ts'
+import {
+  groupAskMs,
+  maxGroupQuestionsOfAgent,
+  maxGroupQuestionsToAgent,
+  maxLogsByAgent,
+  maxRequestsOfSender,
+} from '../../src/limits.ts'
 import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
 import { eventually } from '../replication/nodes.ts'
 
@@ -130,4 +136,40 @@ test('two who both look for a namespace that neither has do not take each otherâ
   expect([denied(ann), denied(bob)]).toEqual([1, 1])
   aborted.abort(new Error('enough'))
   await Promise.allSettled(waiting)
+})
+
+test('of more groups than one agent answers for at once it is asked about a few at a time, so that nothing is held against who asks', async () => {
+  await using agents = new LocalAgents()
+  const [ann, bob] = [await agents.start(), await agents.start()]
+  bob.network.addAddresses(ann.id, ann.peer.addresses)
+  const groups: Uint8Array[] = []
+  while (groups.length <= maxGroupQuestionsOfAgent) {
+    const { id } = await ann.client.group.create({ name: `group ${groups.length}` })
+    groups.push(parseGroupId(id))
+  }
+  const penalise = vi.spyOn(ann.network, 'penalise')
+  const { scheduler } = bob.env
+  const { setTimer } = scheduler
+  let [begun, opened] = [0, 0]
+  const { promise: openedByAll, resolve } = Promise.withResolvers<number>()
+  Object.assign(scheduler, {
+    setTimer: (delayMs: number, work: () => void) => {
+      // The last that it does before it asks.
+      if (delayMs === groupAskMs && ++begun === groups.length) setImmediate(() => resolve(opened))
+      return setTimer(delayMs, work)
+    },
+  })
+  const open = bob.network.open.bind(bob.network)
+  Object.assign(bob.network, {
+    open: async (...[agent, protocol, options]: Parameters<typeof open>) => {
+      opened += 1
+      await openedByAll
+      return await open(agent, protocol, options)
+    },
+  })
+
+  const answers = await Promise.all(groups.map((group) => bob.groups.descriptorOf({ group, peers: [ann.id] })))
+  expect(answers).toHaveLength(groups.length)
+  expect(await openedByAll).toBe(maxGroupQuestionsToAgent)
+  expect(penalise.mock.calls).toEqual([])
 })
