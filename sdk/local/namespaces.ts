@@ -206,13 +206,13 @@ export class LocalNamespaces extends NamespaceBook {
   }
 
   /**
-   * This agent is in it no more: it is out of reach from now on, though kept, until it is joined again or its grace period is over. Idempotent. Of the
-   * current namespace the oldest other one takes the place.
+   * This agent is in it no more: it is out of reach from now on, though kept, until it is joined again or its grace period is over. Idempotent: gives
+   * whether it was in reach until now. Of the current namespace the oldest other one takes the place.
    */
-  end(namespace: OpenNamespace, ending: Ending): Promise<void> {
+  end(namespace: OpenNamespace, ending: Ending): Promise<boolean> {
     return this.#exclusively(async () => {
       const { row, log } = namespace
-      if (this.opened.get(log.idText) !== namespace) return
+      if (this.opened.get(log.idText) !== namespace) return false
       const next = namespace === this.currentOne ? await this.#anotherThan(namespace) : undefined
       const alsoCurrent = next === undefined ? [] : [putCurrentNamespace(next.row.id)]
       await this.#env.store.batch([putEnded(row.id, ending), ...alsoCurrent], { sync: true })
@@ -222,6 +222,7 @@ export class LocalNamespaces extends NamespaceBook {
       this.currentOne = next ?? this.currentOne
       this.#env.fetches.shut(log, endedError(ended))
       await Promise.all([...this.observers].map((observer) => observer.closing(namespace, true)))
+      return true
     })
   }
 

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
 import { putEnded } from '../../sdk/local/ended.ts'
+import { Background } from '../../sdk/local/groups/background.ts'
+import { Ends } from '../../sdk/local/groups/ends.ts'
 import { parseArtifactId } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
 import { syncProtocol } from '../../src/exchange/sync-run.ts'
@@ -287,4 +289,22 @@ test('what comes back while it is asked for is out of reach, or there: nobody is
   }
   await failureOf(bob.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED')
   expect(await text(bob, id)).toBe('ours')
+})
+
+test('an end is told of once, however often somebody looks while it comes: members are asked once then', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('reader')) as [LocalAgent, LocalAgent]
+  await bob.groups[Symbol.asyncDispose]()
+  const namespace = bob.namespace()
+  await owner.client.namespace.revoke({ agent: 'reader-0' })
+  await eventually(() => expect(namespace.log.roleOf(bob.id)).toBeUndefined())
+  const failures: unknown[] = []
+  const told: string[] = []
+  const background = new Background((error) => failures.push(error))
+  const ends = new Ends(bob.replication, background, ({ row }) => told.push(row.name))
+  for (let looks = 0; looks < 3; looks++) ends.look(namespace)
+  await background.close()
+  ends.close()
+  expect(failures).toEqual([])
+  expect(told).toEqual(['shared'])
 })

@@ -14,7 +14,7 @@ export class Ends {
   readonly #removed: (namespace: OpenNamespace) => void
   readonly #stop: () => void
 
-  /** @param removed told of what is out of reach since now because a role was taken away: it may have been given again meanwhile */
+  /** @param removed told once of what is out of reach since now because a role was taken away: it may have been given again meanwhile */
   constructor(replication: Replication, background: Background, removed: (namespace: OpenNamespace) => void) {
     this.#replication = replication
     this.#background = background
@@ -63,8 +63,8 @@ export class Ends {
     if (isAsking && find()?.reason === 'GROUP') await this.#ask(namespace)
     const ending = find()
     if (ending === undefined) return
-    await namespaces.end(namespace, { ...ending, learnedMs: env.now() })
-    if (ending.reason === 'REMOVED') this.#removed(namespace)
+    const isEnded = await namespaces.end(namespace, { ...ending, learnedMs: env.now() })
+    if (isEnded && ending.reason === 'REMOVED') this.#removed(namespace)
   }
 
   async #ask(namespace: OpenNamespace): Promise<void> {
