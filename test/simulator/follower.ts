@@ -80,6 +80,11 @@ export class Follower {
     return [...machine.mail.values()].map(({ capability }) => capability).filter(({ claims }) => this.#isGood(claims))
   }
 
+  /** Whether it had a log that said so of what is live without one: by who goes on giving what has ended it is told again and again. */
+  wasToldOver({ jti }: ShareClaims): boolean {
+    return this.#over.has(toHex(jti))
+  }
+
   #isGood(claims: ShareClaims): boolean {
     const { machine, ns, group } = this.#run
     if (machine.isStubborn) return claims.audience.some(({ kind }) => kind === 'agent') || group !== undefined

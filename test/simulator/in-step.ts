@@ -72,7 +72,8 @@ async function behindOf(
   if (live.length === 0) return undefined
   // That all of it has ended, nobody tells who has nothing and knows only of former members, for these serve nobody any more.
   const isOver = live.every(({ claims }) => ns.membership.refusalOf(claims) !== undefined)
-  if (partial === undefined && isOver && !knowsHolder(machine, machines, live)) return undefined
+  const wasTold = live.every(({ claims }) => run?.follower.wasToldOver(claims))
+  if (partial === undefined && isOver && (wasTold || !knowsHolder(machine, machines, live))) return undefined
   if (partial === undefined) return 'has nothing yet'
   // It may have more: what liars told it themselves, and others do not tell of any more.
   const held = new Set((await partial.authIds()).ids.map(toHex))
