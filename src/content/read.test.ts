@@ -241,7 +241,12 @@ describe('leaves in files', () => {
   let blocks: MemoryBlocks
   let leaves: Extract<TreeBlock, { kind: 'leaf' }>[]
   /** Blocks that are in files too: a place's descriptor is the number of a leaf, from 100 on. */
-  let placed: BlockReader & { places: number; reads: number; lengthOff: number }
+  let placed: BlockReader & {
+    places: number
+    reads: number
+    lengthOff: number
+    isHere: (digest: Uint8Array) => boolean
+  }
   let copy: Uint8Array
   let running = 0
 
@@ -257,12 +262,14 @@ describe('leaves in files', () => {
       places: 0,
       reads: 0,
       lengthOff: 0,
+      isHere: () => true,
       async read(digest) {
         this.reads++
         return await blocks.read(digest)
       },
       async inPlace(digest, use) {
         this.places++
+        if (!this.isHere(digest)) return undefined
         const index = leaves.findIndex((leaf) => Buffer.compare(leaf.digest, digest) === 0)
         const length = (leaves[index] as TreeBlock).blockBytes - this.lengthOff
         return await use({ descriptor: 100 + index, offset: 7, length })
@@ -353,6 +360,33 @@ describe('leaves in files', () => {
     expect(Buffer.compare(await readAll({ root, blocks: placed, engine: fileEngine() }), bytes)).toBe(0)
     expect((await copying(fileEngine())).at(-1)).toBe(bytes.length)
     expect(Buffer.compare(copy, bytes)).toBe(0)
+  })
+
+  test('that others have are brought to their file, not handed over', async () => {
+    const here = new Set<string>()
+    placed.isHere = (digest) => here.has(String(digest))
+    placed.bring = async (digest) => {
+      await turn()
+      here.add(String(digest))
+    }
+    expect(Buffer.compare(await readAll({ root, blocks: placed, engine: fileEngine() }), bytes)).toBe(0)
+    // The root, and one leaf that is opened before the engine is ready.
+    expect(placed.reads).toBeLessThanOrEqual(2)
+    here.clear()
+    placed.reads = 0
+    expect((await copying(fileEngine())).at(-1)).toBe(bytes.length)
+    expect(Buffer.compare(copy, bytes)).toBe(0)
+    expect(placed.reads).toBeLessThanOrEqual(2)
+  })
+
+  test('that nobody brings fail as reading them does', async () => {
+    placed.inPlace = async () => undefined
+    placed.bring = async (digest) => {
+      if (Buffer.compare(digest, leaves[4]?.digest as Uint8Array) === 0) throw new Error('nobody has it')
+    }
+    const read = readAll({ root, blocks: placed, engine: fileEngine() })
+    await expect(read.then(() => 'read')).rejects.toThrow('nobody has it')
+    await expect(copying(fileEngine()).then(() => 'copied')).rejects.toThrow('nobody has it')
   })
 
   test('are copied no further ahead than a bound', async () => {

@@ -92,7 +92,10 @@ export async function copyContent(options: CopyContentOptions): Promise<void> {
   }
 }
 
-/** As `BlockReader.inPlace` does it, for those of `blocks` that can. */
+/**
+ * As `BlockReader.inPlace` does it, for those of `blocks` that can. A leaf that others have is brought there, not handed over: fresh memory for
+ * each had the collector run all the time.
+ */
 async function inPlace<T>(
   { leaf, part }: WantedLeaf,
   { blocks, keys }: ReadContentOptions,
@@ -104,7 +107,10 @@ async function inPlace<T>(
     assertLength(leaf, place.length)
     return await use({ place, digest, encryptionKey: keys.encryption, part })
   }
-  return await blocks.inPlace?.(digest, usePlace, { signal })
+  const there = await blocks.inPlace?.(digest, usePlace, { signal })
+  if (there !== undefined || blocks.inPlace === undefined || blocks.bring === undefined) return there
+  await blocks.bring(digest, { signal })
+  return await blocks.inPlace(digest, usePlace, { signal })
 }
 
 /** Reads a leaf into memory of ours; gives what is wanted of it. */

@@ -25,6 +25,12 @@ export interface ContentRef {
 export interface BlockReader extends Pick<NamespaceBlocks, 'inPlace'> {
   /** The block, not yet verified; `undefined` when it is not to be had. The bytes become the caller's own. */
   read(digest: Uint8Array, options?: { signal?: AbortSignal }): Promise<Uint8Array<ArrayBuffer> | undefined>
+  /**
+   * Has the block come to where `inPlace` finds it, for those who need no more than that. What is not to be had resolves too: `read` tells.
+   * Absent where nothing comes from elsewhere.
+   * @throws as `read`
+   */
+  bring?(digest: Uint8Array, options?: { signal?: AbortSignal }): Promise<void>
 }
 
 /** One block of a tree, in depth-first order. */

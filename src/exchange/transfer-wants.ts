@@ -5,8 +5,10 @@ import type { Lane } from './transfer-lane.ts'
 
 /** Someone who waits for a block. */
 export interface Waiter {
-  /** A reader waits for the bytes now; else it is enough that the block gets here. */
+  /** A reader waits for the block now, which comes before what `whole` wants. */
   readonly isUrgent: boolean
+  /** Whether it is to be given the bytes; else it reads them from where they are stored, if it needs them. */
+  readonly takesBytes: boolean
   resolve(bytes: Uint8Array<ArrayBuffer> | undefined): void
   reject(error: unknown): void
 }

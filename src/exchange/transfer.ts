@@ -74,6 +74,10 @@ export interface TransferPool {
   broken(): void
 }
 
+const readsBytes = { isUrgent: true, takesBytes: true }
+const readsInPlace = { isUrgent: true, takesBytes: false }
+const readsLater = { isUrgent: false, takesBytes: false }
+
 /**
  * Fetches the blocks of one content for all who read it on this node. Blocks are written as they come, after they were verified;
  * nothing that is held is asked for. Providers come and go: what one fails to bring another is asked for.
@@ -146,9 +150,17 @@ export class Transfer implements LaneHost {
       if (block === undefined) return undefined
       // It may have come between the two.
       if (!this.#known.has(key)) continue
-      const fetched = await this.#want(block, true, signal)
+      const fetched = await this.#want(block, readsBytes, signal)
       if (fetched !== undefined) return fetched
     }
+  }
+
+  /** Resolves once a block is here, in order with what is read; at once when it is not known to be of this content. @throws as `read` */
+  async bring(digest: Uint8Array, signal: AbortSignal): Promise<void> {
+    this.#assertWorks(signal)
+    const [isHere] = await this.#target.blocks.has([digest])
+    const block = this.#known.get(toHex(digest))
+    if (isHere !== true && block !== undefined) await this.#want(block, readsInPlace, signal)
   }
 
   /**
@@ -168,7 +180,7 @@ export class Transfer implements LaneHost {
         if ((await this.#writer.find(digest)) || kind === 'node') continue
         const block = this.#known.get(toHex(digest))
         if (block === undefined) continue
-        const arrival = this.#want(block, false, both)
+        const arrival = this.#want(block, readsLater, both)
         coming.add(arrival)
         arrival.then(
           () => {
@@ -260,11 +272,15 @@ export class Transfer implements LaneHost {
     }
   }
 
-  /** The bytes, for one who is urgent; `undefined` for others, and for all but one of those who are urgent. */
-  async #want(block: Subtree, isUrgent: boolean, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  /** The bytes, for one of those who take them; `undefined` for all others. */
+  async #want(
+    block: Subtree,
+    reads: Pick<Waiter, 'isUrgent' | 'takesBytes'>,
+    signal: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer> | undefined> {
     this.#assertWorks(signal)
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array<ArrayBuffer> | undefined>()
-    const waiter: Waiter = { isUrgent, resolve, reject }
+    const waiter: Waiter = { ...reads, resolve, reject }
     const want = this.#wants.add(block, waiter)
     const leave = (): void => {
       this.#wants.leave(want, waiter)
@@ -290,8 +306,8 @@ export class Transfer implements LaneHost {
       this.#wants.delete(want)
       for (const waiter of want.waiters) {
         // One may have the memory; the others read it from the store.
-        waiter.resolve(waiter.isUrgent && !isGiven ? bytes.slice() : undefined)
-        isGiven ||= waiter.isUrgent
+        waiter.resolve(waiter.takesBytes && !isGiven ? bytes.slice() : undefined)
+        isGiven ||= waiter.takesBytes
       }
     }
   }

@@ -139,6 +139,37 @@ describe('a fetch', () => {
     expect(server.counters).toMatchObject({ requests: 1, sentBlocks: 2 })
   })
 
+  test('brings a leaf to the store for who reads it there, once and before what only needs to get here', async () => {
+    await using swarm = new TestSwarm()
+    const { server } = swarm.provider('a', content)
+    await using transfer = swarm.open(content)
+    const bring = (digest: Uint8Array) => swarm.during(transfer.reader.bring?.(digest) ?? Promise.reject())
+    const whole = transfer.whole()
+    await swarm.during(transfer.reader.read(content.root.digest))
+    const [read] = await Promise.all([
+      swarm.during(transfer.reader.read(digestOf(content, 35))),
+      bring(digestOf(content, 35)),
+      bring(digestOf(content, 36)),
+    ])
+    expect(read).toEqual(leafOf(content, 35))
+    expect(swarm.blocks.blocks.get(content.leaves[36] as string)).toEqual(leafOf(content, 36))
+    expect(server.counters.sentBlocks).toBeLessThan(25)
+    await swarm.during(whole)
+    await bring(digestOf(content, 36))
+    // Of no content, as far as anybody knows.
+    await bring(namespace)
+    expect(server.counters.sentBlocks).toBe(content.blocks.size)
+  })
+
+  test('says who was asked when nobody brings a leaf', async () => {
+    await using swarm = new TestSwarm()
+    swarm.provider('a', content, new Map([...content.blocks].filter(([key]) => key !== content.leaves[3])))
+    await using transfer = swarm.open(content)
+    await swarm.during(transfer.reader.read(content.root.digest))
+    const bringing = swarm.during(transfer.reader.bring?.(digestOf(content, 3)) ?? Promise.resolve())
+    await expect(bringing).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+  })
+
   test('goes on over a bulk stream when there is enough to fetch, asking for nothing twice', async () => {
     await using swarm = new TestSwarm()
     const { server } = swarm.provider('a', content)

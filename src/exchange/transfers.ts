@@ -169,7 +169,10 @@ export class Transfers implements TransferPool, AsyncDisposable {
     }
     outer?.addEventListener('abort', close, { once: true })
     return {
-      reader: { read: (digest, options) => transfer.read(digest, until(options?.signal)) },
+      reader: {
+        read: (digest, options) => transfer.read(digest, until(options?.signal)),
+        bring: (digest, options) => transfer.bring(digest, until(options?.signal)),
+      },
       get progress() {
         return transfer.progress
       },

@@ -138,6 +138,7 @@ export class Fetches implements AsyncDisposable {
     return {
       blocks: {
         read: (digest, options) => reader.read(digest, options),
+        bring: async (digest, options) => await reader.bring?.(digest, options),
         inPlace: async (digest, use, options) => {
           ending.signal.throwIfAborted()
           return await held.inPlace?.(digest, use, options)
