@@ -40,7 +40,6 @@ export const remoteFetch: Section = {
       { name: 'raw libp2p stream', turn: () => fetchRaw(bench, source, sha256, note) },
     ]
     await inRounds(runs, contenders, async ({ name, turn }, round) => {
-      await settleMachine(workspace.newPath('scratch'), settledBytes(fileBytes))
       await warmPageCache(source)
       await turn()
       say(`fetch ${round + 1}/${runs}: ${name}`)
@@ -82,6 +81,14 @@ export const remoteFetch: Section = {
   },
 }
 
+/**
+ * Right before each fetch: what was uploaded for it took the memory that was there at the start, and a fetch that writes would pay for the
+ * return of more, beside one that throws away what it gets.
+ */
+async function settle({ workspace, settings }: Bench): Promise<void> {
+  await settleMachine(workspace.newPath('scratch'), settledBytes(settings.fileBytes))
+}
+
 async function fetchOurs(bench: Bench, source: string, edited: string, note: Note): Promise<void> {
   const { workspace, settings } = bench
   const { fileBytes } = settings
@@ -91,6 +98,7 @@ async function fetchOurs(bench: Bench, source: string, edited: string, note: Not
   await admit(a, [b, c], 'reader')
   for (const member of [b, c]) await member.jobs.run('awaitVersion', { artifactId, version: 1 })
 
+  await settle(bench)
   const before = await a.jobs.run('cpu', idle)
   const { ms, cpuMs, peakRssBytes } = await b.jobs.run('fetchAll', idle)
   const after = await a.jobs.run('cpu', idle)
@@ -122,6 +130,7 @@ async function fetchOurs(bench: Bench, source: string, edited: string, note: Not
   await admit(a, [d], 'reader')
   await d.jobs.run('awaitVersion', { artifactId, version: 2 })
   const path = workspace.newPath('fetched.bin')
+  await settle(bench)
   note(ours, 'fetched into a file', 'MB/s', fileBytes / 1e3 / (await d.jobs.run('download', { artifactId, path })).ms)
   await assertSame(edited, path)
   await workspace.remove(path)
@@ -129,7 +138,8 @@ async function fetchOurs(bench: Bench, source: string, edited: string, note: Not
   await a.close()
 }
 
-async function fetchBitswap({ workspace, settings }: Bench, source: string, note: Note): Promise<void> {
+async function fetchBitswap(bench: Bench, source: string, note: Note): Promise<void> {
+  const { workspace, settings } = bench
   const start = () => new JobProcess<BitswapJobs>(new URL('./bitswap-process.ts', import.meta.url))
   const folders = [workspace.newPath('helia-a'), workspace.newPath('helia-b')] as const
   const [a, b] = [start(), start()]
@@ -137,6 +147,7 @@ async function fetchBitswap({ workspace, settings }: Bench, source: string, note
   await b.run('open', folders[1])
   const { result: cid } = await a.run('add', source)
   await b.run('connect', address)
+  await settle(bench)
   const before = await a.run('cpu', idle)
   const { result: length, ms, cpuMs } = await b.run('fetch', cid)
   const after = await a.run('cpu', idle)
@@ -150,7 +161,8 @@ async function fetchBitswap({ workspace, settings }: Bench, source: string, note
   for (const folder of folders) await workspace.remove(folder)
 }
 
-async function fetchRaw({ workspace, settings }: Bench, source: string, sha256: string, note: Note): Promise<void> {
+async function fetchRaw(bench: Bench, source: string, sha256: string, note: Note): Promise<void> {
+  const { workspace, settings } = bench
   for (const encryption of ['our TLS', '@libp2p/tls', 'noise'] as const) {
     const start = () => new JobProcess<RawStreamJobs>(new URL('./raw-stream-process.ts', import.meta.url))
     const [a, b] = [start(), start()]
@@ -159,6 +171,7 @@ async function fetchRaw({ workspace, settings }: Bench, source: string, sha256: 
     await a.run('serve', source)
     await b.run('connect', address)
     for (const path of encryption === 'our TLS' ? [undefined, workspace.newPath('raw.bin')] : [undefined]) {
+      await settle(bench)
       const before = await a.run('cpu', idle)
       const { result, ms, cpuMs } = await b.run('receive', { address, path })
       const after = await a.run('cpu', idle)
