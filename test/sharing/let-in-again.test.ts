@@ -3,6 +3,7 @@ import { putEnded } from '../../sdk/local/ended.ts'
 import { putSettings } from '../../sdk/local/replication/rows.ts'
 import { formatGroupId, toHex } from '../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../src/errors.ts'
+import { groupAskMs } from '../../src/limits.ts'
 import type { KeyValueChange } from '../../src/storage/index.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
@@ -202,6 +203,33 @@ test('who lets an agent in again is asked before strangers who say so too, howev
   answered.resolve()
   await isBack(bob)
   expect(strangers).toBe(1)
+})
+
+test('who lets an agent in again is asked after a few seconds though a stranger who said so first never answers', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('reader')) as [LocalAgent, LocalAgent]
+  const { log } = bob.namespace()
+  await owner.client.namespace.revoke({ agent: 'reader-0' })
+  await isOut(bob)
+  silence(owner)
+  const { network } = bob
+  const stranger = bob.env.random(32)
+  const open = network.open.bind(network)
+  const asked = Promise.withResolvers<void>()
+  const openOrHang: typeof open = async (to, protocol, options) => {
+    if (toHex(to) !== toHex(stranger)) return await open(to, protocol, options)
+    const { promise: never, reject } = Promise.withResolvers<never>()
+    options?.signal?.addEventListener('abort', () => reject(options.signal?.reason))
+    asked.resolve()
+    return await never
+  }
+  Object.assign(network, { open: openOrHang })
+  bob.replication.joins.invited(log.id, stranger)
+  await asked.promise
+  await owner.client.namespace.grant({ agent: 'reader-0', role: 'reader' })
+  bob.replication.joins.invited(log.id, owner.id)
+  bob.advance(groupAskMs)
+  await isBack(bob)
 })
 
 test('who is let in again is in step, though the disk gives an error at what else is remembered of it', async () => {

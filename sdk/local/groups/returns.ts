@@ -1,7 +1,7 @@
 import { equalBytes, formatNamespaceId, fromHex, toHex } from '../../../src/encoding/index.ts'
-import { type ArtifactHubError, isHubError } from '../../../src/errors.ts'
+import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { elapsed } from '../../../src/exchange/index.ts'
-import { returnPauseMs, syncBackoffMs } from '../../../src/limits.ts'
+import { groupAskMs, returnPauseMs, syncBackoffMs } from '../../../src/limits.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
 import { forgetSurplus } from '../replication/joins.ts'
 import type { Replication } from '../replication/replication.ts'
@@ -30,8 +30,8 @@ const membersAsked = 3
 
 /**
  * Brings back namespaces that ended, when somebody says that this agent has a role there again and shows it. Who says so is asked, and is
- * not asked again for what it said before; whoever has a role by what is kept goes before others, who push it out of nothing. Who does not answer is asked for as long
- * as it is connected. Whoever says so again and again is asked no faster.
+ * not asked again for what it said before; whoever has a role by what is kept goes before others, who push it out of nothing, nor keep it
+ * waiting for more than a few seconds. Who does not answer is asked for as long as it is connected. Whoever says so again and again is asked no faster.
  * Not those that a group brought and nobody here joined: the group brings them again, within its bounds.
  */
 export class Returns {
@@ -180,12 +180,17 @@ export class Returns {
     asked: ReadonlySet<string>,
   ): readonly [string, Word] | undefined {
     const now = this.#replication.env.now()
-    const log = this.#replication.namespaces.findEnded(id)?.namespace.log
-    const isMember = (name: string): boolean => log?.roleOf(fromHex(name)) !== undefined
+    const isMember = this.#memberIn(id)
     const due = [...by].filter(([, { askAtMs }]) => askAtMs <= now).reverse()
     const members = due.filter(([name]) => isMember(name))
     const isEnd = members.length > 0 && ![...asked].every(isMember)
     return [...members, ...(isEnd ? [] : due)].find(([name]) => !asked.has(name))
+  }
+
+  /** Whether an agent (hex) has a role by what is kept. */
+  #memberIn(id: Uint8Array): (name: string) => boolean {
+    const log = this.#replication.namespaces.findEnded(id)?.namespace.log
+    return (name) => log?.roleOf(fromHex(name)) !== undefined
   }
 
   /** Gives why it is not back by what an agent shows; nothing when it is. @throws the signal's reason */
@@ -193,15 +198,35 @@ export class Returns {
     const { joins, namespaces } = this.#replication
     const peers = [{ agent: fromHex(name), addresses: [] }]
     const ticket = { kind: 'namespace' as const, id, peers, name: namespaces.nameFor('namespace', id, '') }
+    const overtaken = new AbortController()
+    const stop = this.#whenOvertaken(id, name, () =>
+      overtaken.abort(new ArtifactHubError('UNAVAILABLE', 'it was slow, and others wait')),
+    )
     try {
-      await this.#replication.join(ticket, { isWaiting: false, findsOthers: false, signal })
+      const timely = AbortSignal.any([signal, overtaken.signal])
+      await this.#replication.join(ticket, { isWaiting: false, findsOthers: false, signal: timely })
       joins.forget(formatNamespaceId(id))
       return undefined
     } catch (error) {
       signal.throwIfAborted()
       if (!isHubError(error)) throw error
       return error
+    } finally {
+      stop()
     }
+  }
+
+  /** Tells once an agent without a role, as far as is known here, was asked for a while, and one with a role said so meanwhile, until the returned function is called. */
+  #whenOvertaken(id: Uint8Array, name: string, tell: () => void): () => void {
+    const { joins, env } = this.#replication
+    const isMember = this.#memberIn(id)
+    if (isMember(name)) return () => {}
+    const look = (): void => {
+      if ([...joins.unaskedOf(id)].some(isMember)) tell()
+      else stop = env.scheduler.setTimer(groupAskMs, look)
+    }
+    let stop = env.scheduler.setTimer(groupAskMs, look)
+    return () => stop()
   }
 
   /** Who does not show it, or is gone, is heard when it says so again; who was busy is asked again. */

@@ -92,6 +92,11 @@ export class Joins {
     return this.#open.has(toHex(id))
   }
 
+  /** Who said (hex) that this agent has a role in a namespace (32 bytes) since the last try to join it began. */
+  unaskedOf(id: Uint8Array): Iterable<string> {
+    return this.#open.get(toHex(id))?.unasked ?? []
+  }
+
   /** An agent says that this one has a role in a namespace that is not here. Anyone may say so. */
   invited(namespace: Uint8Array, from: Uint8Array): void {
     const joining = this.#open.get(toHex(namespace))
