@@ -1,4 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
+import { testKeys } from '../../src/content/content.test-helper.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { decodeEntry } from '../../src/log/index.ts'
 import { ArtifactKey, Keyring, openWrappedBody, type WrappedBody } from '../../src/sharing/index.ts'
@@ -86,6 +87,19 @@ test('nothing is asked of a worker that has not started, for few entries, or whe
   expect(await verdicts).toEqual(entries.map(() => true))
   expect((await opened)?.filter((body) => body === undefined)).toEqual([])
   expect(workers.verify(entries)).toBeUndefined()
+})
+
+test('entries go to a worker again when theirs has died, though there is no other work for it, and what was with it is done here', async () => {
+  const workers = await started()
+  const deadly = { ...testKeys, encryption: new Uint8Array(5) }
+  const dieAll = () =>
+    Promise.allSettled([1, 2, 3, 4].map(() => workers.seal(new Uint8Array(new SharedArrayBuffer(100_000)), deadly)))
+  let verdicts = workers.verify(entries)
+  for (; verdicts !== undefined; verdicts = workers.verify(entries)) {
+    await dieAll()
+    expect(await verdicts).toEqual(entries.map(() => true))
+  }
+  await vi.waitFor(() => expect(workers.verify(entries)).toBeDefined(), 10_000)
 })
 
 test('what is packed is what is unpacked', () => {

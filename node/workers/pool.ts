@@ -207,7 +207,12 @@ export class WorkerPool implements ContentEngine, AsyncDisposable {
   ): Promise<Uint8Array<ArrayBuffer>> | undefined {
     // Always the same, for it loads what it takes: not the one that hashes blocks.
     const slot = this.#slots.at(1)
-    if (slot?.isReady !== true || this.#closing !== undefined) return undefined
+    if (slot === undefined || this.#closing !== undefined) return undefined
+    if (!slot.isReady) {
+      // One that died has to be replaced for the next entries: there may be no other work for it.
+      if (slot.deaths > 0) slot.start()
+      return undefined
+    }
     const packed = pack()
     return this.#run({ kind, packed }, { slot, transfer: [packed.buffer] })
   }
