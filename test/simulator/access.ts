@@ -20,14 +20,24 @@ export class Access {
   readonly #nowMs: number
   /** Hashes (hex). */
   readonly #held: ReadonlySet<string>
+  readonly #isSplit: boolean
 
-  /** @param entries of the namespace and @param ofGroup of the group: all that there are */
-  constructor(world: World, entries: readonly Entry[], ofGroup: readonly Entry[], nowMs: number) {
+  /**
+   * @param entries of the namespace and @param ofGroup of the group: all that there are
+   * @param isSplit whether another machine of the owner has others, of which nobody hears who made these (`ownersApart`)
+   */
+  constructor(
+    world: World,
+    entries: readonly Entry[],
+    ofGroup: readonly Entry[],
+    { nowMs, isSplit }: { readonly nowMs: number; readonly isSplit: boolean },
+  ) {
     this.#world = world
     this.#ruling = new Ruling(world.id as Uint8Array, entries)
     this.#groupRuling = world.group && new Ruling(world.group, ofGroup)
     this.#ofGroup = ofGroup
     this.#nowMs = nowMs
+    this.#isSplit = isSplit
     this.#held = new Set(entries.map(({ hash }) => toHex(hash)))
   }
 
@@ -119,16 +129,20 @@ export class Access {
     if (!this.#ruling.isGiven(claims)) return 'ended'
     const ends = claims.expires === undefined ? Number.POSITIVE_INFINITY : claims.expires * 1000
     if (this.#nowMs > ends + clockSkewMs + marginMs) return 'ended'
-    if (this.#isForgotten(claims)) return 'maybe'
+    if (this.#isUnheard(claims)) return 'maybe'
     const isNow = this.#nowMs < ends - marginMs && this.#nowMs > claims.notBefore * 1000 - clockSkewMs + marginMs
     return isNow ? 'given' : 'maybe'
   }
 
-  /** Whether what says of a share went with the one log that had it: providers let its audience in, and nobody gives it keys. */
-  #isForgotten({ jti }: ShareClaims): boolean {
+  /**
+   * Whether nobody here holds what says of a share: it went with the one log that had it, or another machine of the owner has it alone. Providers let its audience in, and nobody
+   * here gives it keys. Those with which that other machine gave it come once the audience asks that one: by the name of the agent, under which either of the two answers, so that
+   * it may be in step with the one that never heard of the share for some minutes before. For what is written here after, no key is ever sealed for it.
+   */
+  #isUnheard({ jti }: ShareClaims): boolean {
     const { shareEntries, excused } = this.#world.ledger
     const entry = shareEntries.get(toHex(jti))
-    return entry !== undefined && excused.has(entry) && !this.#held.has(entry)
+    return entry !== undefined && !this.#held.has(entry) && (this.#isSplit || excused.has(entry))
   }
 }
 

@@ -73,6 +73,13 @@ export function membersOf(machines: readonly Machine[]): Machine[] {
   return between ? machines.filter((one) => isMember(one, owner)) : [owner]
 }
 
+/** Whether two machines of the owner have each what the other has not, for nobody goes between. */
+export function ownersApart(machines: readonly Machine[]): boolean {
+  const [owner] = machines as [Machine]
+  const members = membersOf(machines)
+  return machines.some((one) => equalBytes(one.id, owner.id) && !members.includes(one))
+}
+
 /** What an honest machine of a member told anybody is held by all members. */
 function checkNothingLost(world: World, members: readonly Machine[], entries: readonly Entry[]): void {
   const held = new Set(entries.map(({ hash }) => toHex(hash)))

@@ -5,7 +5,7 @@ import { decodeUnverifiedEntry, type Entry } from '../../src/log/index.ts'
 import { type Namespace, NamespaceKeys, type Share } from '../../src/namespace/index.ts'
 import { Access, isForGroup } from './access.ts'
 import { foundersApart, isMistaken } from './in-step.ts'
-import { checkRebuilt, findInGroup, hexed, isShown, membersOf } from './invariants.ts'
+import { checkRebuilt, findInGroup, hexed, isShown, membersOf, ownersApart } from './invariants.ts'
 import type { Machine, World } from './machine.ts'
 import { type Reach, reachesIn } from './reach.ts'
 
@@ -92,7 +92,10 @@ async function evidenceOf(world: World, machines: readonly Machine[]): Promise<E
   const founder = machines.find(({ run }) => run?.group !== undefined && run.group.roleOf(run.machine.id) === 'owner')
   const group = founder?.run?.group
   await findInGroup(world, machines)
-  const access = new Access(world, entries, group === undefined ? [] : await entriesOf(group), world.time.now())
+  const access = new Access(world, entries, group === undefined ? [] : await entriesOf(group), {
+    nowMs: world.time.now(),
+    isSplit: ownersApart(machines),
+  })
   const versions = entries.flatMap((entry): Version[] => {
     const { data, keyId } = entry.header
     if (entry.header.kind !== 'put' || data?.root === undefined || !ns.membership.counts(entry)) return []
@@ -174,11 +177,8 @@ async function checkFollower(
     if (isOpen(body)) tally[after > 0 ? 'late' : 'read'] += 1
   }
   if (partial === undefined) return
-  const [owner] = machines as [Machine]
-  const members = membersOf(machines)
-  // Two machines of the owner that nobody goes between have each what the other has not, and a follower has both.
-  const isSplit = machines.some((one) => equalBytes(one.id, owner.id) && !members.includes(one))
-  for (const artifact of isSplit
+  // A follower has what both of them have.
+  for (const artifact of ownersApart(machines)
     ? []
     : new Map(versions.map((version) => [toHex(version.artifact), version.artifact])).values()) {
     if (access.after(id, artifact) === 0) await checkSameCatalog(evidence, machine, artifact)
