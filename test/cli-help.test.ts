@@ -9,7 +9,7 @@ const commands =
   )
 
 test('help lists every command and every exit code, on standard output', async () => {
-  await using place = await CliPlace.create()
+  await using place = await CliPlace.create('clone')
   const { stdout, stderr, exitCode } = await place.run(['--help'])
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
   for (const command of commands) expect(stdout.toString()).toMatch(new RegExp(`^  ${command}\\b`, 'm'))
@@ -19,7 +19,7 @@ test('help lists every command and every exit code, on standard output', async (
 })
 
 test('a command explains itself, with the options that all commands take', async () => {
-  await using place = await CliPlace.create()
+  await using place = await CliPlace.create('clone')
   const { stdout, exitCode } = await place.run(['ns', 'usage', '--help'])
   expect(exitCode).toBe(0)
   expect(stdout.toString()).toContain('Usage: artifact-hub ns usage')
@@ -27,19 +27,19 @@ test('a command explains itself, with the options that all commands take', async
 })
 
 test('a bare call shows the help on standard error and is a usage error', async () => {
-  await using place = await CliPlace.create()
+  await using place = await CliPlace.create('clone')
   const { stdout, stderr, exitCode } = await place.run([])
   expect([stdout.length, exitCode]).toEqual([0, 2])
   expect(stderr).toContain('Usage: artifact-hub')
 })
 
 test('a typing mistake is met with the nearest command', async () => {
-  await using place = await CliPlace.create()
+  await using place = await CliPlace.create('clone')
   expect((await place.run(['verions'])).stderr).toContain('Did you mean versions?')
 })
 
 test('the release is the one of package.json', async () => {
-  await using place = await CliPlace.create()
+  await using place = await CliPlace.create('clone')
   const { version } = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8')) as {
     version: string
   }

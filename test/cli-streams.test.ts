@@ -11,7 +11,7 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 let place: CliPlace
 
 beforeAll(async () => {
-  place = await CliPlace.create()
+  place = await CliPlace.create('clone')
 })
 
 afterAll(async () => {
@@ -71,7 +71,7 @@ describe('the CLI as a process', () => {
   })
 
   test('results and messages never mix: a new data directory is announced on standard error', async () => {
-    await using other = await CliPlace.create()
+    await using other = await CliPlace.create('clone')
     const first = await other.run(['ls'])
     expect(first.stdout.toString()).toBe('')
     expect(first.stderr).toContain('created a new agent, did:key:')

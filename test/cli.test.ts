@@ -180,7 +180,8 @@ describe('failures through the CLI', () => {
     expect(missing.stderr).toMatch(/^artifact-hub: .*no-such-thing.*\n {2}.*artifact-hub ls.*\n$/)
     const usage = await place.run(['ls', '--nonsense'])
     expect(usage.stderr).toMatch(/^artifact-hub: .*--nonsense.*\n {2}.*--help.*\n$/)
-    const traced = await place.run(['info', 'no-such-thing'], { env: { ARTIFACT_HUB_DEBUG: '1' } })
+    await using cloned = await CliPlace.create('clone')
+    const traced = await cloned.run(['info', 'no-such-thing'], { env: { ARTIFACT_HUB_DEBUG: '1' } })
     expect(traced.stderr).toMatch(/\n +at .+\.ts:/)
   })
 

@@ -8,7 +8,7 @@ import { ask, codeOf } from './ask.ts'
 import { freePort } from './nginx.ts'
 
 test('a link that the command line made is served by `gateway`, until that is told to stop', async () => {
-  await using place = await CliPlace.create()
+  await using place = await CliPlace.create('clone')
   await writeFile(join(place.folder, 'report.txt'), 'a report')
   await place.json(['put', 'report.txt'])
   const { did } = await place.json<{ did: string }>(['id'])
@@ -40,7 +40,7 @@ test('a link that the command line made is served by `gateway`, until that is to
 })
 
 test('options that do not go together are told', async () => {
-  await using place = await CliPlace.create()
+  await using place = await CliPlace.create('clone')
   for (const args of [
     ['--port', 'x'],
     ['--port', '70000'],

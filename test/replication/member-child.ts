@@ -23,7 +23,7 @@ const [dataDir, port] = process.argv.slice(2) as [string, string]
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`)
 const namespace = 'shared'
 
-await using node = await startNode({ dataDir, listen: [`/ip4/127.0.0.1/tcp/${port}`] })
+const node = await startNode({ dataDir, listen: [`/ip4/127.0.0.1/tcp/${port}`] })
 const { artifact, namespace: namespaces } = node.client
 // Killed later, it would keep nothing of what it has compiled.
 flushCompileCache()
@@ -36,6 +36,7 @@ for await (const line of createInterface(process.stdin)) {
     say({ done: command.do, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
   }
 }
+await node.close()
 
 async function perform(command: MemberCommand): Promise<unknown> {
   switch (command.do) {

@@ -1,11 +1,11 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { withCompileCache } from '../support/compile-cache.ts'
+import { bundled } from '../support/programs.ts'
 import type { MemberCommand } from './member-child.ts'
 
-const child = join(import.meta.dirname, 'member-child.ts')
+const child = bundled('member')
 
 /** A member in a process of its own, that can be killed and started again. */
 export class MemberProcess implements AsyncDisposable {

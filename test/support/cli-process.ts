@@ -6,9 +6,10 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { withCompileCache } from './compile-cache.ts'
+import { bundled } from './programs.ts'
 
 /** The launcher that the package's `bin` names. */
-const launcher = fileURLToPath(new URL('../../node/cli/bin.js', import.meta.url))
+const inAClone = fileURLToPath(new URL('../../node/cli/bin.js', import.meta.url))
 
 /** What a finished run of the CLI left behind. */
 export interface Finished {
@@ -25,10 +26,12 @@ export class CliPlace implements AsyncDisposable {
   /** The working folder of every run. */
   readonly folder: string
   readonly dataDir: string
+  readonly #launcher: string
   readonly #env: Record<string, string>
 
-  private constructor(folder: string) {
+  private constructor(folder: string, launcher: string) {
     this.folder = folder
+    this.#launcher = launcher
     this.dataDir = join(folder, 'data')
     this.#env = {
       PATH: process.env.PATH ?? '',
@@ -41,8 +44,10 @@ export class CliPlace implements AsyncDisposable {
     }
   }
 
-  static async create(): Promise<CliPlace> {
-    return new CliPlace(await mkdtemp(join(tmpdir(), 'artifact-hub-cli-')))
+  /** @param form what is run: the same code in a few files, which starts in half the time, or module by module as in a clone */
+  static async create(form: 'bundle' | 'clone' = 'bundle'): Promise<CliPlace> {
+    const launcher = form === 'bundle' ? bundled('cli') : inAClone
+    return new CliPlace(await mkdtemp(join(tmpdir(), 'artifact-hub-cli-')), launcher)
   }
 
   /** Runs the CLI to its end. */
@@ -66,13 +71,13 @@ export class CliPlace implements AsyncDisposable {
   /** Runs a line of shell: `$0` is Node, `$1` the launcher, and from `$2` on the arguments. */
   async runInShell(line: string, args: readonly string[]): Promise<Finished> {
     const options = { cwd: this.folder, env: this.#env, stdio: 'pipe' } as const
-    return await finished(spawn('sh', ['-c', line, process.execPath, launcher, ...args], options))
+    return await finished(spawn('sh', ['-c', line, process.execPath, this.#launcher, ...args], options))
   }
 
   /** Starts the CLI and leaves its streams to the test. */
   start(args: readonly string[], options: { env?: Record<string, string> } = {}): ChildProcess {
     const env = { ...this.#env, ...options.env }
-    return spawn(process.execPath, [launcher, ...args], { cwd: this.folder, env, stdio: 'pipe' })
+    return spawn(process.execPath, [this.#launcher, ...args], { cwd: this.folder, env, stdio: 'pipe' })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -20,7 +20,7 @@ export type NodeCommand =
   | { readonly id: number; readonly call: 'peakMemory'; readonly options: undefined }
 
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`)
-await using node = await startNode(JSON.parse(process.argv[2] as string))
+const node = await startNode(JSON.parse(process.argv[2] as string))
 say({ started: node.did })
 for await (const line of createInterface(process.stdin)) {
   const command = JSON.parse(line) as NodeCommand
@@ -29,6 +29,7 @@ for await (const line of createInterface(process.stdin)) {
     (error) => say({ id: command.id, error: String(error), code: error?.code, details: error?.details }),
   )
 }
+await node.close()
 
 async function perform({ call, options }: NodeCommand): Promise<unknown> {
   const { artifact } = node.client

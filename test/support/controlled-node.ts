@@ -1,12 +1,12 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { NodeStatus, StartNodeOptions } from '../../node/index.ts'
 import { type Artifact, ArtifactHubError, type ErrorCode } from '../../sdk/index.ts'
 import { withCompileCache } from './compile-cache.ts'
+import { bundled } from './programs.ts'
 
-const child = join(import.meta.dirname, 'controlled-node-child.ts')
+const child = bundled('controlled-node')
 
 interface Waiting {
   resolve(value: unknown): void

@@ -8,6 +8,7 @@ import { numbers } from '../../node/disk/test-support/simulated-disk.ts'
 import { startNode } from '../../node/index.ts'
 import { withCompileCache } from './compile-cache.ts'
 import { type Acknowledged, type Intent, Ledger } from './ledger.ts'
+import { bundled } from './programs.ts'
 
 /** What a series of kills came to. */
 export interface CrashRounds {
@@ -20,7 +21,7 @@ export interface CrashRounds {
   readonly versionsRead: number
 }
 
-const child = join(import.meta.dirname, 'crash-child.ts')
+const child = bundled('crash')
 
 /**
  * Has a child process work on one data directory and kills it with SIGKILL at a random moment, `rounds` times over;

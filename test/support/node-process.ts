@@ -1,8 +1,8 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { withCompileCache } from './compile-cache.ts'
+import { bundled } from './programs.ts'
 
 /** What node-child.ts says. */
 export interface ChildLine {
@@ -15,7 +15,7 @@ export interface ChildLine {
   readonly details?: Record<string, unknown>
 }
 
-const child = join(import.meta.dirname, 'node-child.ts')
+const child = bundled('node')
 
 /** A node in a process of its own. */
 export class NodeProcess implements AsyncDisposable {
