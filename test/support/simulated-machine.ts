@@ -19,6 +19,19 @@ export class WatchedStore extends MemoryKeyValueStore {
   }
 }
 
+/** Memory that was given back, for the next of that length: the engine of a real node keeps it, too. */
+const spare = new Map<number, Uint8Array[]>()
+
+const engine: ContentEngine = {
+  ...inThreadEngine,
+  allocate: (bytes) => spare.get(bytes)?.pop() ?? new Uint8Array(bytes),
+  free: (memory) => {
+    const same = spare.get(memory.length) ?? []
+    same.push(memory)
+    spare.set(memory.length, same)
+  },
+}
+
 /** Packs small enough that a workload fills several. */
 const maxPackBytes = 600_000
 
@@ -67,7 +80,7 @@ export class SimulatedMachine {
         incarnation,
         clock: new HybridClock(now),
         random,
-        engine: options.engine ?? inThreadEngine,
+        engine: options.engine ?? engine,
         now,
         monotonic: now,
         resources,
