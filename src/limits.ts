@@ -314,8 +314,13 @@ export const bulkRetryMs = 10 * 60_000
 export const bulkWorthBytes = 16 * MiB
 /** Opening a stream to a peer, dialling it included, milliseconds. */
 export const openTimeoutMs = 20_000
-/** Dialling one address, milliseconds: one that answers nothing must not use up the time of a peer's others. */
-export const dialAddressTimeoutMs = 4_000
+/** Until there is a connection to one address, milliseconds: one that answers nothing must not use up the time of a peer's others. */
+export const dialConnectMs = 4_000
+/**
+ * A connection and its handshake, milliseconds, and as long for its first byte: a few round trips, and more only where the processor does other things. Who is
+ * cut then, and tries again, makes that worse.
+ */
+export const handshakeMs = 10_000
 /** Addresses of one agent that are remembered and dialled. */
 export const maxAddressesPerAgent = 16
 /** Agents, members and contacts alone, whose addresses a node remembers past a restart; the ones not heard of for longest go. */

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
 import type { Listener, MultiaddrConnection, StreamMessageEvent, Transport, Upgrader } from '@libp2p/interface'
-import { bulkHandshakeMs } from '../../src/limits.ts'
+import { handshakeMs } from '../../src/limits.ts'
 import type { BulkStreams } from './bulk-streams.ts'
+import { afterWhatCame } from './connect-limit.ts'
 import { type Gate, hostOf } from './gate.ts'
 import { SilentPlaces } from './silent-places.ts'
 import { socketOf } from './tls-on-socket.ts'
@@ -11,7 +12,7 @@ const tlsHandshake = 0x16
 
 /**
  * libp2p's TCP whose listeners look at the first byte of each connection: one that begins with TLS is a bulk stream's, all others are
- * libp2p's. Who says nothing for `bulkHandshakeMs` is cut, and while too many are waited for, in all or of an address, the rest is libp2p's unseen.
+ * libp2p's. Who says nothing for `handshakeMs` is cut, and while too many are waited for, in all or of an address, the rest is libp2p's unseen.
  */
 export function withBulkStreams<Components>(
   tcp: (components: Components) => Transport,
@@ -52,7 +53,7 @@ function looking(upgrader: Upgrader, bulk: BulkStreams, gate: Gate): Upgrader {
 function beginsWithTls(connection: MultiaddrConnection, socket: Socket): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const stop = (): void => {
-      clearTimeout(timer)
+      stopTimer()
       connection.removeEventListener('message', look)
       connection.removeEventListener('close', closed)
     }
@@ -74,8 +75,7 @@ function beginsWithTls(connection: MultiaddrConnection, socket: Socket): Promise
       stop()
       reject(new Error('said nothing'))
     }
-    const timer = setTimeout(() => connection.abort(new Error('said nothing')), bulkHandshakeMs)
-    timer.unref()
+    const stopTimer = afterWhatCame(handshakeMs, () => connection.abort(new Error('said nothing')))
     connection.addEventListener('message', look)
     connection.addEventListener('close', closed)
   })

@@ -18,7 +18,7 @@ import { yamux } from '@libp2p/yamux'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
 import { ArtifactHubError } from '../../src/errors.ts'
 import {
-  dialAddressTimeoutMs,
+  handshakeMs,
   maxAddressesPerAgent,
   maxBulkStreams,
   maxConnections,
@@ -38,6 +38,7 @@ import {
 import { packageVersion } from '../version.ts'
 import { withBulkStreams } from './bulk-listener.ts'
 import type { BulkStreams } from './bulk-streams.ts'
+import { connectsInTime } from './connect-limit.ts'
 import type { Gate } from './gate.ts'
 import type { NetworkMode } from './network.ts'
 import { OwnAddresses } from './own-addresses.ts'
@@ -111,8 +112,8 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
     addresses: { listen: [...parts.listen], appendAnnounce: [...parts.announce] },
     transportManager: { faultTolerance: parts.mustListen ? FaultTolerance.FATAL_ALL : FaultTolerance.NO_FATAL },
     transports: [
-      parts.bulk === undefined ? plainTcp : withBulkStreams(plainTcp, parts.bulk, parts.gate),
-      boundedWebSockets(parts.gate),
+      connectsInTime(parts.bulk === undefined ? plainTcp : withBulkStreams(plainTcp, parts.bulk, parts.gate)),
+      connectsInTime(boundedWebSockets(parts.gate)),
       circuitRelayTransport({
         maxInboundStopStreams: maxStreamsPerProtocol,
         maxOutboundStopStreams: maxStreamsPerProtocol,
@@ -144,9 +145,9 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
       maxDialQueueLength: 256,
       maxPeerAddrsToDial: maxAddressesPerAgent,
       dialTimeout: openTimeoutMs,
-      addressDialTimeout: dialAddressTimeoutMs,
-      // A handshake is a few round trips, the choice of a stream's protocol one.
-      inboundUpgradeTimeout: 10_000,
+      addressDialTimeout: handshakeMs,
+      inboundUpgradeTimeout: handshakeMs,
+      // One round trip.
       inboundStreamProtocolNegotiationTimeout: 10_000,
       outboundStreamProtocolNegotiationTimeout: 10_000,
       reconnectRetries: 3,

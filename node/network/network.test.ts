@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -10,6 +10,7 @@ import type { Libp2p } from '@libp2p/interface'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { AgentKey, formatDid } from '../../src/identity/index.ts'
 import {
+  dialConnectMs,
   maxConnectionsPerAgent,
   maxConnectionsPerHost,
   maxHintBytes,
@@ -114,6 +115,41 @@ describe('two nodes', () => {
     })
     greets(b)
     expect(await greeting(a, b)).toBe('hello')
+  })
+})
+
+describe('on a busy machine an agent is reached', () => {
+  /** Two nodes of which the first knows the second by the address of whoever is between them, who is told of each connection with its two ends. */
+  async function apart(between: (near: Socket, far: Socket) => void) {
+    const { a, b } = { a: await nodes.start(), b: await nodes.start() }
+    greets(b)
+    const port = Number(/tcp\/(\d+)/.exec(b.network.addresses()[0] as string)?.[1])
+    const server = createServer((near) => {
+      const far = connect(port, '127.0.0.1')
+      for (const end of [near, far]) end.on('error', () => {})
+      near.on('close', () => far.destroy()).pipe(far)
+      between(near, far)
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    a.network.addAddresses(b.agent, [`/ip4/127.0.0.1/tcp/${(server.address() as AddressInfo).port}`])
+    return { a, b, [Symbol.dispose]: () => server.close() }
+  }
+
+  test('though it takes the connection and is busy for longer than a connection may take', async () => {
+    using both = await apart((near, far) => {
+      setTimeout(() => far.pipe(near), dialConnectMs + 500)
+    })
+    expect(await greeting(both.a, both.b)).toBe('hello')
+  })
+
+  test('though this process stands still for that long before it sees that it is connected', async () => {
+    let stood = false
+    using both = await apart((near, far) => {
+      far.pipe(near)
+      if (!stood) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, dialConnectMs + 500)
+      stood = true
+    })
+    expect(await greeting(both.a, both.b)).toBe('hello')
   })
 })
 

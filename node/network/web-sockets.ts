@@ -15,6 +15,7 @@ import {
   maxWebSocketParts,
   streamWindowBytes,
 } from '../../src/limits.ts'
+import { afterWhatCame } from './connect-limit.ts'
 import type { Gate } from './gate.ts'
 import { SilentPlaces } from './silent-places.ts'
 
@@ -116,10 +117,9 @@ function bounded(listener: WebSocketListener, gate: Gate): Listener {
   const admit = (socket: Socket): boolean => {
     const leave = waiting.take(socket.remoteAddress ?? '')
     if (leave === undefined) return false
-    const timer = setTimeout(() => socket.destroy(), bulkHandshakeMs)
-    timer.unref()
+    const stop = afterWhatCame(bulkHandshakeMs, () => socket.destroy())
     const end = (): void => {
-      clearTimeout(timer)
+      stop()
       leave()
       ends.delete(socket)
     }
