@@ -52,9 +52,9 @@ export function claimsValue(claims: CapabilityClaims): unknown {
   }
 }
 
-/** Whether two capabilities say the same. */
-export function isSameCapability(a: CapabilityClaims, b: CapabilityClaims): boolean {
-  return equalBytes(encodeCanonical(claimsValue(a)), encodeCanonical(claimsValue(b)))
+/** What a capability says, as it is signed. */
+export function encodeClaims(claims: CapabilityClaims): Uint8Array<ArrayBuffer> {
+  return encodeCanonical(claimsValue(claims))
 }
 
 /** @throws UNSUPPORTED_FORMAT when its format has another version, else CORRUPT for whatever no capability says */

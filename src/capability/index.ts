@@ -9,7 +9,7 @@ export {
   type ShareClaims,
   timeOf,
 } from './claims.ts'
-export { compareAudience, isSameCapability } from './claims-codec.ts'
+export { compareAudience, encodeClaims } from './claims-codec.ts'
 export { decodeEnvelope, decodeUnverifiedEnvelope, type Envelope, sealEnvelope } from './envelope.ts'
 export { isInIpRange, isIpRange } from './ip-range.ts'
 export { openLinkKey, sealLinkKey } from './link-key.ts'

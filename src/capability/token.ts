@@ -3,7 +3,7 @@ import { ArtifactHubError, isHubError } from '../errors.ts'
 import { type AgentKey, verifySignature } from '../identity/index.ts'
 import { maxCapabilityBytes } from '../limits.ts'
 import type { CapabilityClaims } from './claims.ts'
-import { claimsValue, readClaims } from './claims-codec.ts'
+import { encodeClaims, readClaims } from './claims-codec.ts'
 
 const signatureBytes = 64
 
@@ -24,7 +24,7 @@ export function signCapability<Claims extends CapabilityClaims>(agent: AgentKey,
   if (!equalBytes(agent.publicKey, claims.issuer)) {
     throw new ArtifactHubError('INVALID_ARGUMENT', 'a capability is signed by its issuer')
   }
-  const bytes = encodeCanonical(claimsValue(claims))
+  const bytes = encodeClaims(claims)
   requireSayable(bytes)
   const token = encodeCanonical([bytes, agent.sign('capability', bytes)])
   if (token.length > maxCapabilityBytes) {

@@ -2,16 +2,16 @@ import { artifactIdOf, bytesText, equalBytes, fromHex } from '../encoding/index.
 import type { Entry, KeyBox } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
 import { artifactData } from './artifact-writes.ts'
-import { labelledBoxesOf } from './labelled-boxes.ts'
+import { readKeyRow } from './key-rows.ts'
+import { labelledBoxesKey, labelledBoxesOf } from './labelled-boxes.ts'
 import type { Ledger } from './ledger.ts'
 import { mayWrite } from './members.ts'
 import { openShared, type Share, type SharedBytes } from './share-book.ts'
 import { appendShare } from './share-writes.ts'
-import { SharingView } from './sharing-view.ts'
 import { isShownBy } from './shown.ts'
 import type { Transaction } from './transaction.ts'
 
-/** Entries that are looked at, and said again, in one batch. */
+/** Entries that are looked at in one batch: what each gave is said again in as many as that has keys. */
 const batchEntries = 100
 
 /**
@@ -91,7 +91,6 @@ async function lostOf({ parts }: Ledger, tx: Transaction, entry: Entry): Promise
   if (data === undefined) return []
   const { artifactSalt, jti } = data
   const artifact = artifactIdOf(parts.id, artifactSalt)
-  const view = SharingView.within(parts, tx)
   const isTold = async (hashes: Iterable<Uint8Array>) => {
     for (const hash of hashes) {
       const one = await tx.entry(hash)
@@ -101,11 +100,8 @@ async function lostOf({ parts }: Ledger, tx: Transaction, entry: Entry): Promise
   }
   const boxes: KeyBox[] = []
   for (const box of labelledBoxesOf(entry)) {
-    const { label, keyId } = box
-    const same = (await view.labelsOf(artifact, keyId)).filter(
-      ({ jti, epoch }) => equalBytes(jti, label.jti) && equalBytes(epoch ?? noBytes, label.epoch ?? noBytes),
-    )
-    if (!(await isTold(same.flatMap(({ entries }) => entries)))) boxes.push(box)
+    const row = await tx.get(labelledBoxesKey(tx.keys, artifact, box.keyId, box.label))
+    if (!(await isTold(readKeyRow(row, box.keyId).boxed))) boxes.push(box)
   }
   const share = kind === 'share' ? await parts.shares.read(entry, tx) : undefined
   const shared = share && (await openShared(entry, tx))
@@ -118,5 +114,3 @@ async function lostOf({ parts }: Ledger, tx: Transaction, entry: Entry): Promise
     { artifact, artifactSalt, share: isLost ? { share, shared } : undefined, ephemeral: entry.keys?.ephemeral, boxes },
   ]
 }
-
-const noBytes = new Uint8Array(0)

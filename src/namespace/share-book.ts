@@ -2,7 +2,7 @@ import {
   type CapabilityClaims,
   decodeUnverifiedCapability,
   decodeUnverifiedEnvelope,
-  isSameCapability,
+  encodeClaims,
 } from '../capability/index.ts'
 import type { ClockReading } from '../catalog/index.ts'
 import {
@@ -50,7 +50,6 @@ const maxKeptShares = 100_000
 const batchRows = 500
 const hashBytes = 32
 const chainBytes = 16
-const noBytes = new Uint8Array(0)
 
 interface HashesOptions {
   readonly limit?: number
@@ -149,13 +148,7 @@ export class ShareBook {
   ): AsyncGenerator<Share, void, undefined> {
     const reader = this.#reader
     let hashes: Uint8Array[] = []
-    let sameName: Share[] = []
-    const isNew = (share: Share) => {
-      if (!equalBytes(sameName[0]?.claims.jti ?? noBytes, share.claims.jti)) sameName = []
-      const isKnown = sameName.some(({ claims }) => isSameCapability(claims, share.claims))
-      if (!isKnown) sameName.push(share)
-      return !isKnown
-    }
+    const isNew = onceEach()
     const flush = async () => {
       const missing = hashes.filter((hash) => !this.#opened.has(bytesText(hash)))
       for (const entry of await this.#init.log.unverifiedMany(missing)) await this.read(entry, reader)
@@ -185,6 +178,26 @@ export class ShareBook {
 
   get #reader(): SecretReader {
     return storedSecrets({ ...this.#init, env: this.#init })
+  }
+}
+
+/**
+ * Whether a share says what none did before it, of shares in the order of their jtis. Each of a jti that several have is encoded once: anyone who
+ * may write can give any number one jti.
+ */
+function onceEach(): (share: Share) => boolean {
+  let last: Share | undefined
+  let said: Set<string> | undefined
+  return (share) => {
+    const isSameName = last !== undefined && equalBytes(last.claims.jti, share.claims.jti)
+    if (last === undefined || !isSameName) {
+      last = share
+      said = undefined
+      return true
+    }
+    said ??= new Set([bytesText(encodeClaims(last.claims))])
+    const before = said.size
+    return said.add(bytesText(encodeClaims(share.claims))).size > before
   }
 }
 

@@ -41,6 +41,13 @@ function holdAnswers({ network }: LocalAgent): () => void {
   }
 }
 
+/** Never answers; ends with the signal. */
+async function abortOf(signal: AbortSignal | undefined): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  signal?.addEventListener('abort', () => reject(signal.reason))
+  return await promise
+}
+
 test('who is let in again while it asks, and is denied what was decided before, is back', async () => {
   await using agents = new LocalAgents()
   const [owner, bob] = (await agents.team('reader')) as [LocalAgent, LocalAgent]
@@ -188,10 +195,7 @@ test('who lets an agent in again is asked before strangers who say so too, howev
     strangers += 1
     asked.resolve()
     // The first answers at last, the others never.
-    const { promise: never, reject } = Promise.withResolvers<never>()
-    never.catch(() => {})
-    options?.signal?.addEventListener('abort', () => reject(options.signal?.reason))
-    await (strangers === 1 ? answered.promise : never)
+    await (strangers === 1 ? answered.promise : abortOf(options?.signal))
     throw new ArtifactHubError('UNAVAILABLE', 'it does not answer', { details: { reason: 'silent' } })
   }
   Object.assign(network, { open: openOrWait })
@@ -218,10 +222,8 @@ test('who lets an agent in again is asked after a few seconds though a stranger 
   const asked = Promise.withResolvers<void>()
   const openOrHang: typeof open = async (to, protocol, options) => {
     if (toHex(to) !== toHex(stranger)) return await open(to, protocol, options)
-    const { promise: never, reject } = Promise.withResolvers<never>()
-    options?.signal?.addEventListener('abort', () => reject(options.signal?.reason))
     asked.resolve()
-    return await never
+    return await abortOf(options?.signal)
   }
   Object.assign(network, { open: openOrHang })
   bob.replication.joins.invited(log.id, stranger)

@@ -1,7 +1,7 @@
 import { type Capability, type ShareClaims, timeOf } from '../../src/capability/index.ts'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import type { Namespace } from '../../src/namespace/index.ts'
-import { membersOf } from './invariants.ts'
+import { isWriter, membersOf } from './invariants.ts'
 import type { Machine } from './machine.ts'
 
 /**
@@ -20,9 +20,7 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
   const apart = foundersApart(machines, group)
   // What more comes of a group than is written down each who writes is told by itself.
   for (const { ns: own, id, name } of apart.length > 0 ? [] : [owner, ...membersOf(machines)]) {
-    const known = ['owner', 'admin', 'writer'].includes(ns.roleOf(id) ?? '')
-      ? own?.newestDescriptor(group.id)
-      : undefined
+    const known = isWriter(ns, id) ? own?.newestDescriptor(group.id) : undefined
     if (known !== undefined && epoch !== undefined && !equalBytes(known.epoch, epoch))
       return `the group’s epoch at ${name}`
   }

@@ -61,6 +61,11 @@ export async function findInGroup({ groupLedger }: World, machines: readonly Mac
   for (const { run } of machines) for await (const { bytes } of run?.group?.allEntries() ?? []) groupLedger.find(bytes)
 }
 
+/** Whether an agent may write, as a log has it. */
+export function isWriter(log: Namespace | undefined, agent: Uint8Array): boolean {
+  return ['owner', 'admin', 'writer'].includes(log?.roleOf(agent) ?? '')
+}
+
 /**
  * Machines of honest members who can hear of each other. Copies of the owner's machine do so only by others, and not if each has
  * removed those whom the other one talks to.
@@ -179,7 +184,7 @@ async function checkMissingKey(members: readonly Machine[], entry: Entry, what: 
   const ns = owner.ns as Namespace
   const version = `${entry.header.data?.gen}-${toHex(entry.hash)}`
   for (const { name, id, ns: own } of members) {
-    if (own === undefined || !['owner', 'admin', 'writer'].includes(own.roleOf(id) ?? '')) continue
+    if (own === undefined || !isWriter(own, id)) continue
     if ((await own.catalog.get(artifactOf(own, entry), version)) !== undefined)
       throw new Error(`${what} cannot be read by ${owner.name}, and ${name} has the key`)
   }

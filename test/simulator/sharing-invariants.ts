@@ -5,7 +5,7 @@ import { decodeUnverifiedEntry, type Entry } from '../../src/log/index.ts'
 import { type Namespace, NamespaceKeys, type Share } from '../../src/namespace/index.ts'
 import { Access, isForGroup } from './access.ts'
 import { foundersApart, isMistaken } from './in-step.ts'
-import { checkRebuilt, findInGroup, hexed, isShown, membersOf, ownersApart } from './invariants.ts'
+import { checkRebuilt, findInGroup, hexed, isShown, isWriter, membersOf, ownersApart } from './invariants.ts'
 import type { Machine, World } from './machine.ts'
 import { type Reach, reachesIn } from './reach.ts'
 
@@ -142,7 +142,7 @@ async function checkListed({ world, access, ns, machines }: Evidence): Promise<v
   for (const claims of world.ledger.shares.values()) {
     if (access.hasEnded(claims) || (await lists(ns, claims))) continue
     for (const { name, id, ns: own } of members) {
-      if (!['owner', 'admin', 'writer'].includes(ns.roleOf(id) ?? '')) continue
+      if (!isWriter(ns, id)) continue
       if (await isTold(own, await lists(own, claims))) throw new Error(`${name} sees a share that the owner does not`)
     }
     const isHeld = (await ns.shareEntries(claims.artifact, claims.jti)).length > 0

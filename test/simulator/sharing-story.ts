@@ -2,7 +2,7 @@ import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import { Namespace } from '../../src/namespace/index.ts'
 import type { Chance } from './chance.ts'
 import { create, listed, update } from './deeds.ts'
-import { membersOf } from './invariants.ts'
+import { isWriter, membersOf } from './invariants.ts'
 import type { Machine, SimulatedAgent, World } from './machine.ts'
 import type { Run } from './run.ts'
 
@@ -153,9 +153,7 @@ export class SharingStory {
     const { world, chance, act } = this.#stage
     const [owner] = machines as [Machine]
     const written = new Set<string>()
-    const writers = membersOf(machines).filter(({ id }) =>
-      ['owner', 'admin', 'writer'].includes(owner.ns?.roleOf(id) ?? ''),
-    )
+    const writers = membersOf(machines).filter(({ id }) => isWriter(owner.ns, id))
     for (const artifact of await listed(owner.ns as Namespace)) {
       const writer = chance.pick(writers) as Machine
       await world.time.until(
