@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
-import { agentOf, hold, readable } from '../../test/support/sharing-nodes.ts'
+import { agentOf, forge, hold, readable } from '../../test/support/sharing-nodes.ts'
+import { bytesText } from '../encoding/index.ts'
+import { decodeUnverifiedEntry } from '../log/index.ts'
+import { sealShareBody } from '../sharing/index.ts'
 import type { Share } from './index.ts'
 
 /** A writer runs on two machines with copies of one store, and nobody has heard of the fork yet. */
@@ -75,6 +78,47 @@ describe('what was shared on a branch that counts for nothing', () => {
     await bob.pull(owner)
     await hold(bob, [share])
     expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'two' })
+  })
+
+  test('and taken back there is taken back before it is said again: nobody hears of the one without the other', async () => {
+    const team = await copied()
+    const { owner, one, copy, bob, artifact } = team
+    const { claims } = only(await one.ns.share({ artifact, audience: [agentOf(bob)] }))
+    await one.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    const before = new Set((await Array.fromAsync(one.ns.allEntries())).map(({ bytes }) => bytesText(bytes)))
+    await owner.pull(copy)
+    await one.pull(owner)
+    for (const bytes of await Array.fromAsync(owner.ns.allEntries())) before.add(bytesText(bytes.bytes))
+    await one.ns.heal()
+    const said = (await Array.fromAsync(one.ns.allEntries()))
+      .filter(({ bytes }) => !before.has(bytesText(bytes)))
+      .map(({ bytes }) => decodeUnverifiedEntry(bytes).header)
+      .sort((a, b) => a.seq - b.seq)
+    expect(said.map(({ kind }) => kind)).toEqual(['revoke-capability', 'share', 'keys'])
+    expect(said[1]?.data?.jti).toEqual(claims.jti)
+  })
+
+  test('is said again though another has written an entry of that name', async () => {
+    const team = await copied()
+    const { owner, one, copy, admin, bob, artifact } = team
+    const share = only(await one.ns.share({ artifact, audience: [agentOf(bob)] }))
+    const { jti } = share.claims
+    await owner.pull(copy)
+    await one.pull(owner)
+    const [epoch] = admin.ns.keyring.epochHeads()
+    if (epoch === undefined) return expect.fail('it has an epoch')
+    const { artifactSalt } = share
+    const data = { artifactSalt, parents: [], gen: 0, root: undefined, versions: [], jti }
+    const forged = forge(admin, { kind: 'share', keyId: epoch.id, data }, (place) => {
+      const key = { secret: epoch.secret, namespace: admin.ns.id, artifact }
+      const at = { namespace: admin.ns.id, author: admin.id, ...place }
+      return { body: sealShareBody(key, new Uint8Array(8), at, admin.env.random(12)) }
+    })
+    expect((await admin.ns.receive([forged])).stored).toBe(1)
+    await one.pull(admin)
+    expect(await one.ns.shareEntries(artifact, jti)).toHaveLength(2)
+    await learnOfTheFork(team)
+    expect((await owner.ns.sharesOf(artifact)).map((listed) => listed.share.claims)).toEqual([share.claims])
   })
 
   test('its author does not say again once the branch is adopted', async () => {

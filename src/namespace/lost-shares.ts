@@ -91,10 +91,10 @@ async function lostOf({ parts }: Ledger, tx: Transaction, entry: Entry): Promise
   if (data === undefined) return []
   const { artifactSalt, jti } = data
   const artifact = artifactIdOf(parts.id, artifactSalt)
-  const isTold = async (hashes: Iterable<Uint8Array>) => {
+  const isTold = async (hashes: Iterable<Uint8Array>, says: (told: Entry) => boolean = () => true) => {
     for (const hash of hashes) {
       const one = await tx.entry(hash)
-      if (one !== undefined && isShownBy(tx.membership, one)) return true
+      if (one !== undefined && says(one) && isShownBy(tx.membership, one)) return true
     }
     return false
   }
@@ -106,9 +106,16 @@ async function lostOf({ parts }: Ledger, tx: Transaction, entry: Entry): Promise
   const share = kind === 'share' ? await parts.shares.read(entry, tx) : undefined
   const shared = share && (await openShared(entry, tx))
   // Under another grant the capability says something else.
-  const isOwn = share !== undefined && equalBytes(share.claims.grant, tx.nextPlace.grant)
+  const { grant } = tx.nextPlace
+  const isOwn = share !== undefined && equalBytes(share.claims.grant, grant)
+  // Anybody who may write can give an entry that name.
+  const isSame = ({ header }: Entry) =>
+    equalBytes(header.author, tx.agent.publicKey) && header.grant !== undefined && equalBytes(header.grant, grant)
   const isLost =
-    isOwn && jti !== undefined && shared !== undefined && !(await isTold(await parts.shares.entriesOf(artifact, jti)))
+    isOwn &&
+    jti !== undefined &&
+    shared !== undefined &&
+    !(await isTold(await parts.shares.entriesOf(artifact, jti), isSame))
   if (!isLost && boxes.length === 0) return []
   return [
     { artifact, artifactSalt, share: isLost ? { share, shared } : undefined, ephemeral: entry.keys?.ephemeral, boxes },

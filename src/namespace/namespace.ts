@@ -487,7 +487,8 @@ export class Namespace implements NamespaceParts {
    * keys that are closed to them, keys of shares. Gives how many entries.
    */
   async heal(): Promise<number> {
-    const said = (await this.#lostShares.run()) + (await writeLostRevocations(this.#ledger))
+    // Who heard of a share first, and not that it was taken back, would seal keys for it.
+    const said = (await writeLostRevocations(this.#ledger)) + (await this.#lostShares.run())
     const done = [await writeOwed(this.#ledger), await this.#keyHealer.run(), await this.#shareHealer.run()]
     this.#isHealPutOff = done.some(({ isPutOff }) => isPutOff)
     return done.reduce((sum, { written }) => sum + written, said)
