@@ -314,7 +314,7 @@ export const bulkRetryMs = 10 * 60_000
 export const bulkWorthBytes = 16 * MiB
 /** Opening a stream to a peer, dialling it included, milliseconds. */
 export const openTimeoutMs = 20_000
-/** Until there is a connection to one address, milliseconds: one that answers nothing must not use up the time of a peer's others. */
+/** Until there is a connection to one address, milliseconds: one that does not even take it must not use up the time of a peer's others. */
 export const dialConnectMs = 4_000
 /**
  * A connection and its handshake, milliseconds, and as long for its first byte: a few round trips, and more only where the processor does other things. Who is

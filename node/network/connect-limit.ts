@@ -3,7 +3,7 @@ import { dialConnectMs } from '../../src/limits.ts'
 
 /**
  * A transport that gives up an address to which there is no connection after `dialConnectMs`. One that took the connection has as long for the handshake as the
- * whole dial: it is there, and busy. Where this process stood still meanwhile, what came in that time counts before the clock.
+ * whole dial: it is there, and busy; of a WebSocket the connection is not there before its HTTP is answered. Where this process stood still meanwhile, what came in that time counts before the clock.
  */
 export function connectsInTime<Components, T extends Transport>(
   make: (components: Components) => T,
