@@ -186,8 +186,8 @@ export const syncBatchBytes = 64 * KiB
 /** How long a frame of log sync may take to be taken or to come whole, milliseconds; slower peers are dropped. */
 export const syncFrameTimeoutMs = 30_000
 /**
- * How much longer for each `syncBatchBytes` of entries that may be in front of the other side, milliseconds: it makes each batch durable before the next, and
- * a stream's window opens again only when nearly all that was under way is. On a machine that others keep busy a batch took up to a second and a half.
+ * How much longer, once, for each `syncBatchBytes` of entries that were sent and may be in front of the other side, milliseconds: it makes each batch durable before the
+ * next, and a stream's window opens again only when nearly all that was under way is. On a machine that others keep busy a batch took up to a second and a half.
  */
 export const syncBatchMs = 1_000
 /** Entries that may be under way, bytes: two windows of a stream, and what waits for its reader. */

@@ -1,4 +1,6 @@
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
+import { ManualScheduler } from '../../test/support/memory-network.ts'
+import { maxSyncBytesUnderWay, syncBatchBytes, syncBatchMs, syncFrameTimeoutMs } from '../limits.ts'
 import type { PeerStream } from './peer-network.ts'
 import { encodeSyncMessage } from './sync-codec.ts'
 import { SyncStream } from './sync-stream.ts'
@@ -50,4 +52,79 @@ it('keeps what belongs to the next frame', async () => {
   expect(both.buffer.byteLength).toBeGreaterThan(0)
   expect(await stream.receive()).toEqual({ type: 'entries', entries: [Uint8Array.of(2)] })
   expect(both.buffer.byteLength).toBe(0)
+})
+
+/** A stream to one who takes frames, and says something, when the test lets it. */
+class Slow {
+  readonly scheduler = new ManualScheduler()
+  readonly penalties: string[] = []
+  readonly stream: SyncStream
+  #isTaking = true
+  #frame: PromiseWithResolvers<void> | undefined
+  #say: ((bytes: Uint8Array) => void) | undefined
+
+  constructor() {
+    const stream: PeerStream = {
+      agent: new Uint8Array(32),
+      read: () => new Promise((resolve) => (this.#say = resolve)),
+      write: async () => {
+        if (this.#isTaking) return
+        this.#frame = Promise.withResolvers()
+        await this.#frame.promise
+      },
+      closeWrite: async () => {},
+      close: async () => {},
+      abort: (reason) => this.#frame?.reject(reason),
+    }
+    const penalise = (_: Uint8Array, kind: string): void => void this.penalties.push(kind)
+    this.stream = new SyncStream(stream, { network: { penalise }, scheduler: this.scheduler })
+  }
+
+  /** Sends so many batches, each taken after a time. */
+  async send(batches: number, eachMs = 0): Promise<void> {
+    for (let sent = 0; sent < batches; sent++) {
+      this.#isTaking = eachMs === 0
+      const sending = this.stream.send({ type: 'entries', entries: [new Uint8Array(syncBatchBytes)] })
+      this.scheduler.advance(eachMs)
+      this.#frame?.resolve()
+      await sending
+    }
+  }
+
+  async say(): Promise<void> {
+    const heard = this.stream.receive()
+    this.#say?.(frame(Uint8Array.of(1)))
+    await heard
+  }
+}
+
+describe('one who was sent entries', () => {
+  const longestMs = syncFrameTimeoutMs + (maxSyncBytesUnderWay / syncBatchBytes) * syncBatchMs
+
+  it('is late by as much as these may need once, not with each frame', async () => {
+    const slow = new Slow()
+    await slow.send(200)
+    await slow.send(1, longestMs - 1)
+    expect(slow.penalties).toEqual([])
+    // For the last of them, a batch more.
+    await expect(slow.send(1, syncFrameTimeoutMs + syncBatchMs)).rejects.toThrow('no progress')
+    expect(slow.penalties).toEqual(['too-slow'])
+  })
+
+  it('and takes one in half a second, of a log that fills the window many times, is not too slow', async () => {
+    const slow = new Slow()
+    const inWindow = 128
+    for (let window = 0; window < 20; window++) {
+      await slow.send(inWindow)
+      await slow.send(1, inWindow * 500)
+    }
+    expect(slow.penalties).toEqual([])
+  })
+
+  it('has taken them in once it says something', async () => {
+    const slow = new Slow()
+    await slow.send(200)
+    await slow.say()
+    await expect(slow.send(1, syncFrameTimeoutMs)).rejects.toThrow('no progress')
+  })
 })

@@ -24,7 +24,7 @@ export interface SyncStreamOptions {
 /**
  * Sync messages over a stream of bytes: a frame is its length (u32, big-endian) and then the message. Never more than one
  * frame is buffered. A frame that is not taken, or does not come whole, within its time ends the stream: a peer that trickles
- * is no better than a silent one. One that was sent entries has the longer the more of them it may still have to take in. `end` is called on every path.
+ * is no better than a silent one. One that was sent entries may be late for as long as it may need to take them in, all frames together. `end` is called on every path.
  */
 export class SyncStream {
   /** The agent at the other end. */
@@ -38,7 +38,7 @@ export class SyncStream {
   #begun = 0
   /** Of all of them, not taken yet. */
   #bufferedBytes = 0
-  /** Of frames of entries, sent since the other side was last heard. */
+  /** Of frames of entries, sent since the other side was last heard, less those for which it was late. */
   #underWayBytes = 0
   /** Bytes of frames, both ways. */
   readonly traffic = { sentBytes: 0, receivedBytes: 0 }
@@ -63,7 +63,7 @@ export class SyncStream {
     const frame = new Uint8Array(lengthBytes + payload.length)
     new DataView(frame.buffer).setUint32(0, payload.length)
     frame.set(payload, lengthBytes)
-    await this.#inTime(this.#patienceMs, () => this.#stream.write(frame, { signal: this.signal }))
+    await this.#inTime(() => this.#stream.write(frame, { signal: this.signal }))
     if (message.type === 'entries')
       this.#underWayBytes = Math.min(maxSyncBytesUnderWay, this.#underWayBytes + frame.length)
     this.traffic.sentBytes += frame.length
@@ -94,7 +94,7 @@ export class SyncStream {
         release(payload)
       }
     }
-    return await this.#inTime(mayIdle ? syncPushIdleMs : this.#patienceMs, take, mayIdle)
+    return await this.#inTime(take, mayIdle)
   }
 
   /** As `receive`, of one of these types: anything else is held against the peer. */
@@ -123,25 +123,27 @@ export class SyncStream {
     this.#buffered = []
     this.#begun = 0
     this.#bufferedBytes = 0
-    if (error === undefined) await this.#inTime(syncFrameTimeoutMs, () => this.#stream.close()).catch(() => {})
+    if (error === undefined) await this.#inTime(() => this.#stream.close()).catch(() => {})
     else this.#stream.abort(error instanceof Error ? error : cut())
   }
 
-  /** What a frame may take now, milliseconds. */
-  get #patienceMs(): number {
-    return syncFrameTimeoutMs + Math.floor(this.#underWayBytes / syncBatchBytes) * syncBatchMs
-  }
-
-  async #inTime<T>(timeoutMs: number, work: () => Promise<T>, mayIdle = false): Promise<T> {
+  async #inTime<T>(work: () => Promise<T>, mayIdle = false): Promise<T> {
     this.signal.throwIfAborted()
-    const stop = this.#options.scheduler.setTimer(timeoutMs, () => {
-      const late = new ArtifactHubError('UNAVAILABLE', 'the other agent made no progress', {
+    const { scheduler, network } = this.#options
+    const late = (): void => {
+      if (!mayIdle && this.#underWayBytes >= syncBatchBytes) {
+        this.#underWayBytes -= syncBatchBytes
+        stop = scheduler.setTimer(syncBatchMs, late)
+        return
+      }
+      const tooSlow = new ArtifactHubError('UNAVAILABLE', 'the other agent made no progress', {
         details: { reason: 'too slow' },
       })
-      if (!mayIdle) this.#options.network.penalise(this.agent, 'too-slow')
-      this.#ended.abort(late)
-      this.#stream.abort(late)
-    })
+      if (!mayIdle) network.penalise(this.agent, 'too-slow')
+      this.#ended.abort(tooSlow)
+      this.#stream.abort(tooSlow)
+    }
+    let stop = scheduler.setTimer(mayIdle ? syncPushIdleMs : syncFrameTimeoutMs, late)
     try {
       return await work()
     } catch (error) {
