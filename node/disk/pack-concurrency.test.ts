@@ -110,8 +110,8 @@ const rounds = Number(process.env.CROWD_ROUNDS ?? 25)
 
 test('many writers, readers and sweeps at once lose nothing that was committed', async () => {
   for (let seed = 1; seed <= rounds; seed++) await crowd(seed, false)
-}, 60_000)
+})
 
 test('nor when the disk fails now and then', async () => {
   for (let seed = 1; seed <= rounds; seed++) await crowd(-seed, true)
-}, 60_000)
+})

@@ -212,4 +212,4 @@ test('whatever happens, what sync promised reads back and the index agrees with 
     }),
     { numRuns: Number(process.env.PACK_RUNS ?? 300) },
   )
-}, 120_000)
+})

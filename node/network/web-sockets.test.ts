@@ -129,7 +129,7 @@ describe('a stranger at the port for WebSockets', () => {
     expect(another.destroyed).toBe(false)
     await node.network.close()
     expect(node.network.status().refusedConnections.host).toBe(1)
-  }, 30_000)
+  })
 })
 
 describe('over WebSockets', () => {

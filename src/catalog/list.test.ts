@@ -256,7 +256,7 @@ test('a list over many artifacts is the same whichever index answers it', async 
     }),
     { numRuns: 60 },
   )
-}, 60_000)
+})
 
 class CountingStore extends MemoryKeyValueStore {
   rows = 0

@@ -148,7 +148,7 @@ describe('connected members', () => {
     // Nothing happens, and each looks all the same.
     expect(world.streams - before).toBeGreaterThan(pairs.length)
     expect([...one.peer.penalties, ...other.peer.penalties]).toEqual([])
-  }, 60_000)
+  })
 
   it('of more namespaces than one offer tells of are told of the rest in another', async () => {
     const one = world.add(owner)

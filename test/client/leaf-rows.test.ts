@@ -168,7 +168,7 @@ describe('rows of known leaves', () => {
       })
       expect({ what, ...(await update(artifact.id, first)) }).toEqual({ what, cid: artifact.cid, sealedChunks: 0 })
     }
-  }, 120_000)
+  })
 
   test('that were put into another row are passed over, and removed', async () => {
     const artifact = await create(first)

@@ -58,4 +58,4 @@ test('close amid uploads, downloads, check and gc resolves; what was acknowledge
   }
   expect(ledger.size).toBeGreaterThanOrEqual(6)
   expect(unhandled).toEqual([])
-}, 120_000)
+})

@@ -71,7 +71,7 @@ test('an upload that was killed, run again, stores only what is missing and give
   // Nothing of the tries before is left over.
   await node.gc({ now: true })
   expect(await packBytes(node)).toBeGreaterThan(sizeBytes)
-}, 120_000)
+})
 
 test('a gc that is killed anywhere leaves everything that is live, and the next one finishes', async () => {
   const ledger = await prepare()
@@ -93,7 +93,7 @@ test('a gc that is killed anywhere leaves everything that is live, and the next 
   // Four large ones are left of twelve.
   expect(await packBytes(node)).toBeLessThan(4.1 * 900_000)
   await ledger.verify(node.client)
-}, 120_000)
+})
 
 test('a repair that is killed anywhere is finished by the next start', async () => {
   const ledger = await prepare()
@@ -111,7 +111,7 @@ test('a repair that is killed anywhere is finished by the next start', async () 
       expect((await node.check({ readData: true })).findings).toEqual([])
     }
   }
-}, 120_000)
+})
 
 /** Deletes a few rows of the catalog of a closed node. */
 async function breakCatalog(dataDir: string): Promise<void> {

@@ -58,4 +58,4 @@ test('a namespace whose making or removal is cut off anywhere is there whole or 
     }
     expect((await restarted.check({ readData: true })).findings, why).toEqual([])
   }
-}, 120_000)
+})

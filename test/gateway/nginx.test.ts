@@ -129,7 +129,7 @@ const probes: fc.Arbitrary<Probe> = fc.record({
     .map((headers): Record<string, string> => ({ ...headers })),
 }) as fc.Arbitrary<Probe>
 
-test.skipIf(!isInstalled('nginx'))('answers as nginx does, but for what is listed', { timeout: 120_000 }, async () => {
+test.skipIf(!isInstalled('nginx'))('answers as nginx does, but for what is listed', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'artifact-hub-nginx-'))
   await mkdir(join(folder, 'files'))
   await using cleanUp = new AsyncDisposableStack()

@@ -70,4 +70,4 @@ test('an owner put back from a backup removes a member: who came after the backu
     )
     expect((await node.check()).findings).toEqual([])
   }
-}, 180_000)
+})

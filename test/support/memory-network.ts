@@ -393,7 +393,9 @@ export class ManualScheduler implements Scheduler {
   advance(ms: number): void {
     const end = this.#now + ms
     for (;;) {
-      const next = [...this.#timers].sort((a, b) => a.at - b.at)[0]
+      // No sorting: it took most of the time of a test with a thousand logs.
+      let next: { readonly at: number; readonly work: () => void } | undefined
+      for (const timer of this.#timers) if (timer.at < (next?.at ?? Number.POSITIVE_INFINITY)) next = timer
       if (next === undefined || next.at > end) break
       this.#timers.delete(next)
       this.#now = next.at
