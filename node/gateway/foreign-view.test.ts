@@ -134,7 +134,7 @@ describe('a link into a namespace that this agent has no part in', () => {
     const world = await World.create()
     const [one, other] = [world.link(1), world.link(2)]
     expect([await world.ask(one), await world.ask(other)]).toEqual(['in force', 'in force'])
-    await world.author.ns.revokeCapabilities([one.claims.jti, other.claims.jti])
+    await world.author.ns.sharing.revokeCapabilities([one.claims.jti, other.claims.jti])
     world.nowMs += maxAgeMs + 1
     // The one that carries it is not served any more; a third one is what shows that.
     expect(await world.ask(world.link(3))).toBe('in force')

@@ -57,7 +57,7 @@ describe('a link into a namespace of this node', () => {
     const { check, there } = viewOf(owner, writer)
     there.other = 'gone'
     await check(issued(owner, 1))
-    await owner.ns.revokeCapabilities([jti(1)])
+    await owner.ns.sharing.revokeCapabilities([jti(1)])
     await expect(check(issued(owner, 1))).rejects.toMatchObject({ code: 'REVOKED' })
     expect(there.asked).toBe(0)
   })
@@ -88,7 +88,7 @@ describe('a link into a namespace of this node', () => {
     const { owner, writer, issued } = await team()
     const { check, there, clock } = viewOf(owner, writer)
     await check(issued(writer, 1))
-    await writer.ns.revokeCapabilities([jti(1)])
+    await writer.ns.sharing.revokeCapabilities([jti(1)])
     await check(issued(writer, 1))
     clock.nowMs += maxAgeMs + 1
     await expect(check(issued(writer, 1))).rejects.toMatchObject({ code: 'REVOKED' })

@@ -59,7 +59,7 @@ export async function openSealedKeys({ workspace }: Bench, artifacts: number): P
   await partial.receive((await Array.fromAsync(ns.authEntries())).map(({ bytes }) => bytes))
   for (let at = 0; at < artifacts; at += batchArtifacts) {
     const ids = await Promise.all(Array.from({ length: batchArtifacts }, (_, of) => write(ns, `small ${at + of}`)))
-    const shares = await Promise.all(ids.map((artifact) => ns.share({ artifact, audience })))
+    const shares = await Promise.all(ids.map((artifact) => ns.sharing.share({ artifact, audience })))
     const entries: Uint8Array[] = []
     for (const { claims } of shares.flat()) {
       followed.set(claims.artifact, 0)
@@ -99,10 +99,10 @@ export async function shareWithMany({ workspace }: Bench, agents: number) {
   }))
   const times: number[] = []
   for (const work of [
-    () => ns.share({ artifact, audience: audience.slice(1) }),
-    () => ns.share({ artifact, audience: audience.slice(0, 1) }),
+    () => ns.sharing.share({ artifact, audience: audience.slice(1) }),
+    () => ns.sharing.share({ artifact, audience: audience.slice(0, 1) }),
     () => update(ns, artifact),
-    () => ns.unshare({ artifact, audience: audience.slice(0, 1) }),
+    () => ns.sharing.unshare({ artifact, audience: audience.slice(0, 1) }),
     () => update(ns, artifact),
   ]) {
     const startedMs = performance.now()

@@ -24,7 +24,7 @@ describe('an agent with a capability', () => {
     log.receive = async (...entries) => {
       log.receive = receive
       expect(isTold).toBe(false)
-      await owner.ns.unshare({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
+      await owner.ns.sharing.unshare({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
       return await receive(...entries)
     }
     const first = await world.ask(log, share)
@@ -89,8 +89,8 @@ describe('an agent with a capability', () => {
     // Another namespace of the same owner: what was given there says nothing here.
     const elsewhere = await new NamespaceNode(1, world.time).create()
     const there = await elsewhere.write('there')
-    const [given] = await elsewhere.ns.share({ artifact: there, audience: [{ kind: 'agent', id: outside.id }] })
-    const envelope = given && (await elsewhere.ns.envelopeOf(given))
+    const [given] = await elsewhere.ns.sharing.share({ artifact: there, audience: [{ kind: 'agent', id: outside.id }] })
+    const envelope = given && (await elsewhere.ns.sharing.envelopeOf(given))
     const transplanted = decodeEnvelope(envelope as Uint8Array).capability
     const outsideLog = await world.partial(outside, wanted)
     const scope = { kind: 'artifact', artifact: wanted } as const
@@ -107,7 +107,7 @@ describe('an agent with a capability', () => {
     await owner.pull(writer)
     await using _ = world.serve(owner)
     const log = await world.partial(outside, wanted)
-    await owner.ns.revokeCapabilities([share.claims.jti])
+    await owner.ns.sharing.revokeCapabilities([share.claims.jti])
     const revoked = await world.ask(log, share)
     expect(revoked).toMatchObject({ result: 'denied', reason: 'REVOKED' })
     const verdict = () =>

@@ -61,8 +61,8 @@ export class World {
       ...terms
     }: { by?: NamespaceNode; to?: NamespaceNode; expiresIn?: number; fromNow?: boolean } = {},
   ): Promise<Capability> {
-    const [share] = await by.ns.share({ artifact, audience: [{ kind: 'agent', id: to.id }], ...terms })
-    const envelope = share && (await by.ns.envelopeOf(share))
+    const [share] = await by.ns.sharing.share({ artifact, audience: [{ kind: 'agent', id: to.id }], ...terms })
+    const envelope = share && (await by.ns.sharing.envelopeOf(share))
     if (envelope === undefined) throw new Error('it was shared already')
     return decodeEnvelope(envelope).capability
   }

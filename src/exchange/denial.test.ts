@@ -33,7 +33,7 @@ describe('what a denial brings', () => {
   test('shows to who holds nothing that a capability was revoked, and that its issuer was removed', async () => {
     const { owner, writer, claimsOf, evidence } = await world()
     const [revoked, kept] = [claimsOf(writer, 1), claimsOf(writer, 2)]
-    await writer.ns.revokeCapabilities([revoked.jti])
+    await writer.ns.sharing.revokeCapabilities([revoked.jti])
     await converge(owner, writer)
     expect(isEndedBy(revoked, await evidence(revoked))).toBe(true)
     expect(await evidence(kept)).toEqual([])
@@ -42,14 +42,14 @@ describe('what a denial brings', () => {
     await owner.ns.revoke({ agent: writer.id })
     expect(isEndedBy(kept, await evidence(kept))).toBe(true)
     const ofOwner = claimsOf(owner, 3)
-    await owner.ns.revokeCapabilities([ofOwner.jti])
+    await owner.ns.sharing.revokeCapabilities([ofOwner.jti])
     expect(isEndedBy(ofOwner, await evidence(ofOwner))).toBe(true)
   })
 
   test('shows nothing without its parts, changed, or of another namespace', async () => {
     const { owner, writer, claimsOf, evidence } = await world()
     const revoked = claimsOf(writer, 1)
-    await writer.ns.revokeCapabilities([revoked.jti])
+    await writer.ns.sharing.revokeCapabilities([revoked.jti])
     await converge(owner, writer)
     const whole = await evidence(revoked)
     expect(whole.length).toBeGreaterThan(2)
@@ -66,7 +66,7 @@ describe('what a denial brings', () => {
   test('by somebody who has no say says nothing', async () => {
     const { owner, writer, claimsOf } = await world()
     const ofOwner = claimsOf(owner, 1)
-    await writer.ns.revokeCapabilities([ofOwner.jti])
+    await writer.ns.sharing.revokeCapabilities([ofOwner.jti])
     await converge(owner, writer)
     const all: Uint8Array[] = []
     for await (const bytes of owner.ns.entriesBeyond([])) all.push(bytes)

@@ -135,7 +135,7 @@ describe('a round about many artifacts', () => {
     const { artifacts, shares, log } = await shared(world, 4)
     const [first, second] = shares as [Capability, Capability]
     const strange = await world.share(artifacts[0] as Uint8Array, { to: other })
-    await owner.ns.unshare({ artifact: second.claims.artifact, audience: [{ kind: 'agent', id: outside.id }] })
+    await owner.ns.sharing.unshare({ artifact: second.claims.artifact, audience: [{ kind: 'agent', id: outside.id }] })
     const forged = signCapability(outside.agent, { ...(first.claims as ShareClaims), issuer: outside.id })
     await using _ = world.serve(owner)
     const outcome = await world.askAll(log, [forged, ...shares, strange])
@@ -160,7 +160,7 @@ describe('a round about many artifacts', () => {
     const strange = await world.share(artifacts[0] as Uint8Array, { to: other })
     const forged = signCapability(outside.agent, { ...(first.claims as ShareClaims), issuer: outside.id })
     for (const { claims } of [second, third])
-      await owner.ns.unshare({ artifact: claims.artifact, audience: [{ kind: 'agent', id: outside.id }] })
+      await owner.ns.sharing.unshare({ artifact: claims.artifact, audience: [{ kind: 'agent', id: outside.id }] })
     const told: string[][] = []
     const name = (jti: Uint8Array) => shares.findIndex(({ claims }) => equalBytes(claims.jti, jti))
     const onAnswered = (agent: Uint8Array, jtis: readonly Uint8Array[]) => {

@@ -47,7 +47,7 @@ it('who follows an artifact is told of what is written while connected at once, 
   // No time passes, so nothing is asked for: it is told.
   await owner.update(artifact, 'two', 'report')
   expect(await settles(async () => (await newest()) === 2)).toBe(true)
-  await owner.ns.unshare({ artifact, audience: [{ kind: 'agent', id: outside.id }] })
+  await owner.ns.sharing.unshare({ artifact, audience: [{ kind: 'agent', id: outside.id }] })
   expect(await settles(async () => log.membership.refusalOf(claims) === 'REVOKED')).toBe(true)
   await owner.update(artifact, 'three', 'report')
   expect(await settles(async () => (await newest()) === 3)).toBe(false)

@@ -88,7 +88,7 @@ test('versions from before a share say nothing while the share is not here, also
   const wanted = await owner.write('wanted')
   await owner.update(wanted, 'second')
   const outside = new NamespaceNode(9, time)
-  const [given] = await owner.ns.share({ artifact: wanted, audience: [agentOf(outside)], fromNow: true })
+  const [given] = await owner.ns.sharing.share({ artifact: wanted, audience: [agentOf(outside)], fromNow: true })
   const jti = given?.claims.jti ?? expect.fail('there is a share')
   await owner.delete(wanted)
   const { ns } = await follow(outside, owner, { wanted, jti })

@@ -27,10 +27,10 @@ async function team() {
 describe('ending capabilities', () => {
   test('is for their issuer and for whoever ranks above it', async () => {
     const { owner, admin, writer, other, reader, refusal } = await team()
-    await writer.ns.revokeCapabilities([jti(1)])
-    await admin.ns.revokeCapabilities([jti(2)])
-    await owner.ns.revokeCapabilities([jti(3)])
-    await other.ns.revokeCapabilities([jti(4)])
+    await writer.ns.sharing.revokeCapabilities([jti(1)])
+    await admin.ns.sharing.revokeCapabilities([jti(2)])
+    await owner.ns.sharing.revokeCapabilities([jti(3)])
+    await other.ns.sharing.revokeCapabilities([jti(4)])
     await converge(owner, admin, writer, other)
     expect([1, 2, 3, 4, 5].map((number) => refusal(jti(number)))).toEqual([
       'REVOKED',
@@ -39,7 +39,7 @@ describe('ending capabilities', () => {
       undefined,
       undefined,
     ])
-    await expect(reader.ns.revokeCapabilities([jti(5)])).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(reader.ns.sharing.revokeCapabilities([jti(5)])).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
   })
 
   test('takes any number of them, in any order and twice, in as few entries as hold them', async () => {
@@ -48,9 +48,9 @@ describe('ending capabilities', () => {
     const many = Array.from({ length: maxRevokedCapabilities + 1 }, (_, at) => {
       return new Uint8Array(16).fill(at & 0xff).fill(at >> 8, 0, 1)
     })
-    await writer.ns.revokeCapabilities([...many, ...many].reverse())
+    await writer.ns.sharing.revokeCapabilities([...many, ...many].reverse())
     expect(writer.ns.entries - before).toBe(2)
-    await writer.ns.revokeCapabilities([])
+    await writer.ns.sharing.revokeCapabilities([])
     expect(writer.ns.entries - before).toBe(2)
     await converge(owner, writer)
     for (const one of many) expect(refusal(one)).toBe('REVOKED')
@@ -71,13 +71,13 @@ describe('what was ended on a branch that counts for nothing', () => {
     const artifact = await owner.write('one', 'report')
     const all = [owner, one, admin, other, bob]
     await converge(...all)
-    const [share] = await { copied: one, other }[sharer].ns.share({ artifact, audience: [agentOf(bob)] })
+    const [share] = await { copied: one, other }[sharer].ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     if (share === undefined) throw new Error('nothing was shared')
     await one.write('before')
     await converge(...all)
     const copy = await new NamespaceNode(2, time, { copyOf: one }).open(owner.ns.id)
     await one.write('beside what the copy writes')
-    await one.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    await one.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     for (const text of ['on the other branch', 'there too', 'and there']) await copy.write(text)
     const refusalAt = ({ ns }: NamespaceNode) => ns.membership.refusalOf(share.claims)
     return { owner, one, copy, admin, other, bob, artifact, share, refusalAt, all: [...all, copy] }

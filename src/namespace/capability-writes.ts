@@ -6,7 +6,7 @@ import type { Ledger } from './ledger.ts'
 import { mayWrite } from './members.ts'
 import type { Transaction } from './transaction.ts'
 
-/** See `Namespace.revokeCapabilities`. */
+/** See `NamespaceSharing.revokeCapabilities`. */
 export async function writeRevokeCapabilities(ledger: Ledger, jtis: readonly Uint8Array[]): Promise<void> {
   await ledger.commit(async (tx, mark) => {
     // Refuses whoever may not write.

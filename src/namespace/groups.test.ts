@@ -465,7 +465,7 @@ describe('a group whose epochs changed more often than is written down', () => {
     const audience = [groupOf(owner)]
     await recordGroup(sharer, owner)
     const [artifact, later] = [await sharer.write('one'), await sharer.write('two')]
-    await sharer.ns.share({ artifact, audience })
+    await sharer.ns.sharing.share({ artifact, audience })
     for (let round = 0; round < 2 * maxDescriptorsRecorded.count; round++) {
       await owner.ns.rotate()
       await recordGroup(sharer, owner)
@@ -475,7 +475,7 @@ describe('a group whose epochs changed more often than is written down', () => {
     await recordGroup(sharer, owner)
     const before = sharer.ns.entries
     await sharer.update(artifact, 'one again')
-    await sharer.ns.share({ artifact: later, audience })
+    await sharer.ns.sharing.share({ artifact: later, audience })
     // The version, the share, and once the epoch that both go by.
     expect(sharer.ns.entries - before).toBe(3)
     await converge(sharer, writer)
@@ -498,7 +498,7 @@ describe('a group whose epochs changed more often than is written down', () => {
     await recordGroup(sharer, owner)
     const artifact = await sharer.write('one')
     await converge(sharer, writer)
-    await sharer.ns.share({ artifact, audience: [groupOf(owner)] })
+    await sharer.ns.sharing.share({ artifact, audience: [groupOf(owner)] })
     for (let round = 0; round < 2 * maxDescriptorsRecorded.count; round++) {
       await owner.ns.rotate()
       await recordGroup(sharer, owner)
@@ -509,9 +509,9 @@ describe('a group whose epochs changed more often than is written down', () => {
     await converge(sharer, writer)
     // Its author has not heard of the share that follows.
     await writer.update(artifact, 'two')
-    await sharer.ns.unshare({ artifact, audience: [groupOf(owner)] })
+    await sharer.ns.sharing.unshare({ artifact, audience: [groupOf(owner)] })
     await sharer.update(artifact, 'two beside')
-    await sharer.ns.share({ artifact, audience: [groupOf(owner)] })
+    await sharer.ns.sharing.share({ artifact, audience: [groupOf(owner)] })
     await owner.ns.rotate()
     await recordGroup(sharer, owner)
     await converge(sharer, writer)
@@ -768,7 +768,7 @@ test('a group of a thousand begins its next epoch for all who stay, and for nobo
   const host = await new NamespaceNode(100, time).create()
   const artifact = await host.write('for all of them')
   await recordGroup(host, owner)
-  const [share] = await host.ns.share({ artifact, audience: [groupOf(owner)] })
+  const [share] = await host.ns.sharing.share({ artifact, audience: [groupOf(owner)] })
   const bytes = await host.ns.entryBytes(share?.entry ?? expect.fail())
   const { keys } = decodeEntry(bytes ?? expect.fail())
   expect(keys?.boxes.filter(({ label }) => label !== undefined)).toHaveLength(1)

@@ -17,7 +17,7 @@ async function world() {
   )) as [NamespaceNode, NamespaceNode, NamespaceNode]
   for (const { id } of [writer, other]) await owner.ns.grant({ agent: id, role: 'writer' })
   const artifact = await owner.write('one', 'report')
-  const [share] = await owner.ns.share({ artifact, audience: [agentOf(bob)] })
+  const [share] = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
   const all = [owner, writer, other, bob]
   await converge(...all)
   return { owner, writer, other, bob, artifact, share: share ?? expect.fail('it was shared'), all }
@@ -47,7 +47,7 @@ describe('a share entry is believed only of what its author gives', () => {
     const { owner, writer, artifact, share } = await world()
     const elsewhere = await owner.write('two')
     const { artifactSalt, claims } = share
-    const envelope = (await owner.ns.envelopeOf(share)) ?? expect.fail('the owner reads it')
+    const envelope = (await owner.ns.sharing.envelopeOf(share)) ?? expect.fail('the owner reads it')
     const told = decodeEnvelope(envelope)
     if (told.capability.claims.kind !== 'share') return expect.fail('it is a share')
     const own = { ...told.capability.claims, issuer: writer.id, jti: new Uint8Array(16).fill(7) }
@@ -67,23 +67,23 @@ describe('a share entry is believed only of what its author gives', () => {
       const reader = await new NamespaceNode(2, new TestTime()).join(owner)
       await reader.pull(owner)
       expect(await reader.ns.receive([bytes])).toMatchObject({ stored: 1 })
-      expect((await reader.ns.sharesOf(artifact)).map((one) => one.share.claims)).toEqual([claims])
+      expect((await reader.ns.sharing.of(artifact)).map((one) => one.share.claims)).toEqual([claims])
     }
     // And as it should be, it is.
     await owner.ns.receive([shareWith(writer, seal(honest), place)])
-    expect(await owner.ns.sharesOf(artifact)).toHaveLength(2)
+    expect(await owner.ns.sharing.of(artifact)).toHaveLength(2)
   })
 
   test('which nobody hides from a member by giving it without its body', async () => {
     const { owner, writer, artifact } = await world()
     const late = new NamespaceNode(60, new TestTime())
-    await writer.ns.share({ artifact, audience: [agentOf(late)] })
+    await writer.ns.sharing.share({ artifact, audience: [agentOf(late)] })
     const told = await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))
     const without = told.map((bytes) => encodeEntry({ ...decodeEntry(bytes), body: undefined }))
     expect(await owner.ns.receive(without)).toMatchObject({ stored: 0, refused: [{ code: 'void' }] })
     await owner.pull(writer)
-    await owner.ns.unshare({ artifact, audience: [agentOf(late)] })
-    const refusals = (await owner.ns.sharesOf(artifact)).map(({ refusal }) => refusal)
+    await owner.ns.sharing.unshare({ artifact, audience: [agentOf(late)] })
+    const refusals = (await owner.ns.sharing.of(artifact)).map(({ refusal }) => refusal)
     expect(refusals.sort()).toEqual(['REVOKED', undefined])
   })
 })
@@ -126,9 +126,9 @@ describe('false boxes for capabilities', () => {
   test('of a former writer are not taken for what somebody lacks', async () => {
     const { owner, writer, other, bob, artifact, all } = await world()
     // Not known to the owner as it writes: the new share's audience lacks the key of that version.
-    const [late] = await other.ns.share({ artifact, audience: [agentOf(writer)] })
+    const [late] = await other.ns.sharing.share({ artifact, audience: [agentOf(writer)] })
     if (late === undefined) return expect.fail('it was shared')
-    await owner.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    await owner.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     await owner.update(artifact, 'two', 'report')
     const { keyId, artifactSalt } = await keyOf(owner, artifact)
     await owner.ns.revoke({ agent: writer.id })
@@ -146,10 +146,10 @@ describe('false boxes for capabilities', () => {
 test('a share that has the jti of another keeps no key in force for whom that one was for', async () => {
   const { owner, writer, other, bob, all } = await world()
   const artifact = await writer.write('before')
-  const [given] = await writer.ns.share({ artifact, audience: [agentOf(bob)] })
+  const [given] = await writer.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
   const share = given ?? expect.fail('it was shared')
   await converge(...all)
-  const envelope = (await owner.ns.envelopeOf(share)) ?? expect.fail('the owner reads it')
+  const envelope = (await owner.ns.sharing.envelopeOf(share)) ?? expect.fail('the owner reads it')
   const told = decodeEnvelope(envelope)
   const grant = other.ns.membership.grantsOf(other.id)[0]?.hash ?? expect.fail('it has one')
   const audience = [{ kind: 'agent' as const, id: new NamespaceNode(60, new TestTime()).id }]
@@ -158,7 +158,7 @@ test('a share that has the jti of another keeps no key in force for whom that on
   const { artifactSalt } = share
   const forged = shareWith(other, same, { jti: claims.jti, artifactSalt, artifact })
   for (const node of [owner, writer]) expect(await node.ns.receive([forged])).toMatchObject({ stored: 1 })
-  await writer.ns.unshare({ artifact, audience: [agentOf(bob)] })
+  await writer.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
   await converge(owner, writer)
   const before = (await owner.ns.catalog.get(artifact))?.root.keyId as Uint8Array
   await owner.update(artifact, 'after')

@@ -42,14 +42,14 @@ describe('what was shared on a branch that counts for nothing', () => {
   test('and taken back again opens nothing that others write who never held the share', async () => {
     const team = await copied()
     const { owner, one, copy, admin, bob, artifact, members } = team
-    const share = only(await one.ns.share({ artifact, audience: [agentOf(bob)] }))
+    const share = only(await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] }))
     // Bob hears of it at once, and tells nobody.
     await bob.pull(one)
     await hold(bob, [share])
     expect(await readable(bob, artifact)).toEqual({ 1: 'one' })
     await owner.pull(copy)
     await one.pull(owner)
-    await one.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    await one.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     await learnOfTheFork(team)
     await admin.update(artifact, 'two', 'report')
     await converge(...members)
@@ -61,16 +61,16 @@ describe('what was shared on a branch that counts for nothing', () => {
   test('the others list once it is said again, once, and its audience reads what they write', async () => {
     const team = await copied()
     const { owner, one, copy, admin, bob, artifact, members } = team
-    const share = only(await one.ns.share({ artifact, audience: [agentOf(bob)], message: 'have a look' }))
-    expect(await owner.ns.sharesOf(artifact)).toEqual([])
+    const share = only(await one.ns.sharing.share({ artifact, audience: [agentOf(bob)], message: 'have a look' }))
+    expect(await owner.ns.sharing.of(artifact)).toEqual([])
     expect(await learnOfTheFork(team)).toBe(2)
     for (const node of [owner, one, admin, copy]) {
-      const [listed, ...others] = await node.ns.sharesOf(artifact)
+      const [listed, ...others] = await node.ns.sharing.of(artifact)
       expect(listed).toMatchObject({ share: { claims: share.claims, message: 'have a look' }, refusal: undefined })
       expect(others).toEqual([])
       expect(await node.ns.heal()).toBe(0)
     }
-    expect((await one.ns.ownShares()).of(artifact)).toHaveLength(1)
+    expect((await one.ns.sharing.own()).of(artifact)).toHaveLength(1)
     // A fresh key, which all shares that are known get.
     await owner.ns.revoke({ agent: admin.id })
     await owner.update(artifact, 'two', 'report')
@@ -83,8 +83,8 @@ describe('what was shared on a branch that counts for nothing', () => {
   test('and taken back there is taken back before it is said again: nobody hears of the one without the other', async () => {
     const team = await copied()
     const { owner, one, copy, bob, artifact } = team
-    const { claims } = only(await one.ns.share({ artifact, audience: [agentOf(bob)] }))
-    await one.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    const { claims } = only(await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] }))
+    await one.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     const before = new Set((await Array.fromAsync(one.ns.allEntries())).map(({ bytes }) => bytesText(bytes)))
     await owner.pull(copy)
     await one.pull(owner)
@@ -101,7 +101,7 @@ describe('what was shared on a branch that counts for nothing', () => {
   test('is said again though another has written an entry of that name', async () => {
     const team = await copied()
     const { owner, one, copy, admin, bob, artifact } = team
-    const share = only(await one.ns.share({ artifact, audience: [agentOf(bob)] }))
+    const share = only(await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] }))
     const { jti } = share.claims
     await owner.pull(copy)
     await one.pull(owner)
@@ -116,28 +116,28 @@ describe('what was shared on a branch that counts for nothing', () => {
     })
     expect((await admin.ns.receive([forged])).stored).toBe(1)
     await one.pull(admin)
-    expect(await one.ns.shareEntries(artifact, jti)).toHaveLength(2)
+    expect(await one.ns.shares.entriesOf(artifact, jti)).toHaveLength(2)
     await learnOfTheFork(team)
-    expect((await owner.ns.sharesOf(artifact)).map((listed) => listed.share.claims)).toEqual([share.claims])
+    expect((await owner.ns.sharing.of(artifact)).map((listed) => listed.share.claims)).toEqual([share.claims])
   })
 
   test('its author does not say again once the branch is adopted', async () => {
     const team = await copied()
     const { owner, one, copy, bob, artifact, members } = team
-    await one.ns.share({ artifact, audience: [agentOf(bob)] })
+    await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     await owner.pull(one)
     const [tip] = [...owner.ns.tips()].filter(({ author }) => Buffer.compare(author, one.id) === 0)
     await owner.pull(copy)
     await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
     await converge(...members)
     expect(await one.ns.heal()).toBe(0)
-    expect(await owner.ns.sharesOf(artifact)).toHaveLength(1)
+    expect(await owner.ns.sharing.of(artifact)).toHaveLength(1)
   })
 
   test('its author does not say again, only whom it gave keys to, under another role', async () => {
     const team = await copied()
     const { owner, one, copy, bob, artifact, members } = team
-    const share = only(await one.ns.share({ artifact, audience: [agentOf(bob)] }))
+    const share = only(await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] }))
     await owner.pull(copy)
     await one.pull(owner)
     await owner.ns.revoke({ agent: one.id })
@@ -145,7 +145,7 @@ describe('what was shared on a branch that counts for nothing', () => {
     await converge(...members)
     await one.ns.heal()
     await converge(...members)
-    expect(await owner.ns.sharesOf(artifact)).toEqual([])
+    expect(await owner.ns.sharing.of(artifact)).toEqual([])
     await owner.update(artifact, 'two', 'report')
     await converge(...members)
     await hold(bob, [share])
@@ -157,11 +157,11 @@ describe('what was shared on a branch that counts for nothing', () => {
 test('keys that were sealed for another’s share on a branch that counts for nothing are used no more once that has ended', async () => {
   const team = await copied()
   const { owner, one, copy, admin, bob, eve, artifact, members } = team
-  const withEve = await admin.ns.share({ artifact, audience: [agentOf(eve)] })
+  const withEve = await admin.ns.sharing.share({ artifact, audience: [agentOf(eve)] })
   await owner.pull(admin)
-  await owner.ns.unshare({ artifact, audience: [agentOf(eve)] })
+  await owner.ns.sharing.unshare({ artifact, audience: [agentOf(eve)] })
   // Written by who has not heard of bob, under a fresh key.
-  const share = only(await admin.ns.share({ artifact, audience: [agentOf(bob)] }))
+  const share = only(await admin.ns.sharing.share({ artifact, audience: [agentOf(bob)] }))
   await owner.update(artifact, 'two', 'report')
   await one.pull(admin)
   await one.pull(owner)
@@ -171,7 +171,7 @@ test('keys that were sealed for another’s share on a branch that counts for no
   expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'two' })
   await owner.pull(copy)
   await one.pull(owner)
-  await admin.ns.unshare({ artifact, audience: [agentOf(bob)] })
+  await admin.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
   await owner.pull(admin)
   await learnOfTheFork(team)
   await admin.update(artifact, 'three', 'report')

@@ -1,4 +1,4 @@
-import type { Capability, CapabilityClaims, LinkClaims } from '../capability/index.ts'
+import type { CapabilityClaims } from '../capability/index.ts'
 import type { ArtifactState, Catalog, ContentRoot, VersionRecord } from '../catalog/index.ts'
 import { artifactIdOf, equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
@@ -23,7 +23,7 @@ import { AuthPart, type EntryIds } from './auth-part.ts'
 import { AuthorKnowledge } from './author-knowledge.ts'
 import { entriesBeyond, rowsWithin } from './beyond.ts'
 import { type CapabilityQuestion, checkCapability, isIssuedHere } from './capability-check.ts'
-import { writeLostRevocations, writeRevokeCapabilities } from './capability-writes.ts'
+import { writeLostRevocations } from './capability-writes.ts'
 import { chainOf, type Tip } from './chains.ts'
 import { ClosedKeys } from './closed-keys.ts'
 import { removeDoubtful } from './doubtful.ts'
@@ -54,22 +54,14 @@ import {
   writeRevokes,
   writeRotate,
 } from './membership-writes.ts'
-import { OwnShares, type SharesGiven } from './own-shares.ts'
+import { NamespaceSharing } from './namespace-sharing.ts'
 import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
 import { type Received, receiveEntries } from './receive.ts'
 import { Revealer } from './reveal.ts'
 import { provesRole, roleClaim } from './role-claim.ts'
 import { readState, storedSecrets } from './secrets.ts'
-import { openShared, type Share, type ShareBook } from './share-book.ts'
+import type { ShareBook } from './share-book.ts'
 import { ShareHealer } from './share-heal.ts'
-import {
-  type ShareOptions,
-  type UnshareOptions,
-  writeFollowingLink,
-  writeShares,
-  writeUnshare,
-} from './share-writes.ts'
-import { type Refusal, SharingView } from './sharing-view.ts'
 import type { StoredEntry, StoredLog } from './stored-log.ts'
 import { strayLinks } from './stray-links.ts'
 import type { NamespaceKeys } from './tables.ts'
@@ -97,13 +89,14 @@ export class Namespace implements NamespaceParts {
   readonly keyring: Keyring
   readonly shares: ShareBook
   readonly partial: FollowedArtifacts | undefined
+  /** Giving artifacts to others and taking them back; `shares` reads what the log says of it. */
+  readonly sharing: NamespaceSharing
   readonly #ledger: Ledger
   readonly #revealer: Revealer
   readonly #closedKeys: ClosedKeys
   readonly #keyHealer: KeyHealer
   readonly #shareHealer: ShareHealer
   readonly #lostShares: LostShares
-  readonly #ownShares: OwnShares
   #isHealPutOff = false
   readonly #descriptors: KnownDescriptors
   #lastAuthPart: { readonly membership: Membership; readonly part: Promise<AuthPart> } | undefined
@@ -134,7 +127,7 @@ export class Namespace implements NamespaceParts {
     this.#keyHealer = new KeyHealer(ledger, this.#closedKeys, knowledge)
     this.#shareHealer = new ShareHealer(ledger, knowledge, (group) => this.#descriptors.isBehind(group))
     this.#lostShares = new LostShares(ledger)
-    this.#ownShares = new OwnShares(ledger)
+    this.sharing = new NamespaceSharing(ledger, this.#descriptors)
   }
 
   /**
@@ -459,14 +452,6 @@ export class Namespace implements NamespaceParts {
     await writeAdopt(this.#ledger, hash)
   }
 
-  /**
-   * Ends capabilities by their `jti` (16 bytes). It has effect on those that this agent issued, and on those that were issued under a lower
-   * role than its own; of others it says nothing. @throws ACCESS_DENIED when this agent may not write
-   */
-  async revokeCapabilities(jtis: readonly Uint8Array[]): Promise<void> {
-    await writeRevokeCapabilities(this.#ledger, jtis)
-  }
-
   /** Begins an epoch: keys of what is written from now on are wrapped under a fresh secret. @throws ACCESS_DENIED */
   async rotate(): Promise<void> {
     await writeRotate(this.#ledger)
@@ -497,72 +482,6 @@ export class Namespace implements NamespaceParts {
   /** Whether there is something that this agent may write at the next `heal`: when entries have come, or some time has passed. */
   get isHealPutOff(): boolean {
     return this.#isHealPutOff || this.#closedKeys.hasNew
-  }
-
-  /**
-   * Shares an artifact: each of the audience gets a capability of its own, so that taking it from one touches no other, and the keys of
-   * its live versions. Who has the same already, from this agent, without an end and from the first version on, is given nothing anew
-   * unless there is a message. Several thousand are written in batches of 200: what is durable stays if a later one fails.
-   *
-   * @throws NOT_FOUND; ACCESS_DENIED below writer; UNAVAILABLE for a group of which no descriptor is recorded; INVALID_ARGUMENT, TOO_LARGE
-   */
-  async share(options: ShareOptions): Promise<Share[]> {
-    await this.#descriptors.writeDown()
-    return await writeShares(this.#ledger, options)
-  }
-
-  /**
-   * Ends every share of an artifact with those of the audience, whoever shared it. What they have they keep; the next version is written under
-   * a key that they do not have.
-   *
-   * @throws NOT_FOUND when it is shared with none of them; ACCESS_DENIED when any of those shares is not for this agent to end
-   */
-  async unshare(options: UnshareOptions): Promise<Share[]> {
-    return await writeUnshare(this.#ledger, options)
-  }
-
-  /** Records a link of this agent's that follows its artifact, so that its audience gets the keys of what comes. @throws as `share` */
-  async recordLink(capability: Capability<LinkClaims>): Promise<Share> {
-    return await writeFollowingLink(this.#ledger, capability)
-  }
-
-  /** What was given of an artifact, readable here, and why those that give nothing now do not. By jti. */
-  async sharesOf(artifact: Uint8Array): Promise<{ share: Share; refusal: Refusal | undefined }[]> {
-    const view = SharingView.stored(this, this.membership)
-    return (await this.shares.of(artifact)).map((share) => ({ share, refusal: view.refusalOf(share) }))
-  }
-
-  /** Whether a share of this namespace gives anything now. */
-  isInForce(share: Share): boolean {
-    return SharingView.stored(this, this.membership).isInForce(share)
-  }
-
-  /** Every share that is in force and can be read here, by artifact. The first look opens them all: some 50 µs each. */
-  async *allShares({ signal }: SignalOption = {}): AsyncGenerator<Share, void, undefined> {
-    const view = SharingView.stored(this, this.membership)
-    for await (const share of this.shares.all(signal)) if (view.isInForce(share)) yield share
-  }
-
-  /** What this agent shares and is in force. The first look opens it all, some 50 µs each; after that only what changed is read. */
-  async ownShares({ signal }: SignalOption = {}): Promise<SharesGiven> {
-    return await this.#ownShares.given(signal)
-  }
-
-  /** The envelope of a share, as its audience gets it; `undefined` for links, and when it cannot be read here. */
-  async envelopeOf({ entry: hash }: Pick<Share, 'entry'>): Promise<Uint8Array | undefined> {
-    const entry = await this.log.unverified(hash)
-    const shared = entry && (await openShared(entry, storedSecrets(this)))
-    return shared?.kind === 'share' ? shared.bytes : undefined
-  }
-
-  /** Stored bytes of the share entries of that name, which a provider finds without reading them. */
-  async shareEntries(artifact: Uint8Array, jti: Uint8Array): Promise<Uint8Array[]> {
-    const found: Uint8Array[] = []
-    for (const hash of await this.shares.entriesOf(artifact, jti)) {
-      const bytes = await this.log.bytes(hash)
-      if (bytes !== undefined) found.push(bytes)
-    }
-    return found
   }
 
   /**

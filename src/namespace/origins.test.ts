@@ -227,7 +227,7 @@ async function withAdmin() {
   await writer.update(wanted, 'genuine')
   await converge(owner, admin, writer, replica)
   const outside = new NamespaceNode(9, time)
-  const [share] = await writer.ns.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
+  const [share] = await writer.ns.sharing.share({ artifact: wanted, audience: [{ kind: 'agent', id: outside.id }] })
   const claims = share?.claims ?? expect.fail('there is a share')
   const { ns, partial } = await follow(outside, owner, { wanted, jti: claims.jti })
   await converge(owner, admin, writer, replica)
@@ -374,7 +374,7 @@ describe('what a former writer wrote before its cut', () => {
     const replica = await new NamespaceNode(4, setting.time).join(owner)
     await owner.ns.grant({ agent: replica.id, role: 'replica' })
     await owner.ns.revoke({ agent: writer.id })
-    const [share] = await owner.ns.share({
+    const [share] = await owner.ns.sharing.share({
       artifact: wanted,
       audience: [{ kind: 'agent', id: outside.id }],
       message: 'another',

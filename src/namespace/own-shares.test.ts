@@ -5,7 +5,7 @@ import { toHex } from '../encoding/index.ts'
 import type { Share } from './share-book.ts'
 
 const given = async ({ ns }: NamespaceNode) => {
-  const own = await ns.ownShares()
+  const own = await ns.sharing.own()
   const artifacts = [...own.artifacts].filter((artifact) => own.of(artifact).length > 0)
   return artifacts.map((artifact) => `${toHex(artifact)} ${own.of(artifact).length}`).sort()
 }
@@ -18,28 +18,28 @@ test('what an agent shares is its own shares in force, whatever comes, wherever 
   await owner.ns.grant({ agent: writer.id, role: 'writer' })
   await converge(owner, writer)
   const [first, second, third] = [await owner.write('1'), await owner.write('2'), await writer.write('3')]
-  await owner.ns.share({ artifact: first, audience: [agentOf(bob)] })
+  await owner.ns.sharing.share({ artifact: first, audience: [agentOf(bob)] })
   await converge(owner, writer)
   const row = (artifact: Uint8Array, count: number) => `${toHex(artifact)} ${count}`
   expect(await given(owner)).toEqual([row(first, 1)])
   expect(await given(writer)).toEqual([])
   // After the first look, what is new, of others too, and what ends.
-  await owner.ns.share({ artifact: first, audience: [agentOf(carol)], message: 'look' })
-  await owner.ns.share({ artifact: second, audience: [agentOf(bob)], expiresIn: 60 })
-  await writer.ns.share({ artifact: third, audience: [agentOf(bob)] })
-  await writer.ns.share({ artifact: first, audience: [agentOf(carol)] })
+  await owner.ns.sharing.share({ artifact: first, audience: [agentOf(carol)], message: 'look' })
+  await owner.ns.sharing.share({ artifact: second, audience: [agentOf(bob)], expiresIn: 60 })
+  await writer.ns.sharing.share({ artifact: third, audience: [agentOf(bob)] })
+  await writer.ns.sharing.share({ artifact: first, audience: [agentOf(carol)] })
   await converge(owner, writer)
   expect(await given(owner)).toEqual([row(first, 2), row(second, 1)].sort())
   expect(await given(writer)).toEqual([row(first, 1), row(third, 1)].sort())
-  expect((await owner.ns.ownShares()).of(first).map(({ message }) => message)).toContain('look')
-  await owner.ns.unshare({ artifact: first, audience: [agentOf(bob)] })
+  expect((await owner.ns.sharing.own()).of(first).map(({ message }) => message)).toContain('look')
+  await owner.ns.sharing.unshare({ artifact: first, audience: [agentOf(bob)] })
   time.nowMs += 200_000
   expect(await given(owner)).toEqual([row(first, 1)])
   // Another machine of the same agent: its shares are this agent's as well.
   const other = new NamespaceNode(1, time, { copyOf: owner })
   await other.open(owner.ns.id)
   const fourth = await other.write('4')
-  await other.ns.share({ artifact: fourth, audience: [agentOf(bob)] })
+  await other.ns.sharing.share({ artifact: fourth, audience: [agentOf(bob)] })
   await owner.pull(other)
   expect(await given(owner)).toEqual([row(first, 1), row(fourth, 1)].sort())
   await owner.ns.revoke({ agent: writer.id })
@@ -51,10 +51,10 @@ test('a share is to who gave it what its entry says to who reads it', async () =
   const owner = await new NamespaceNode(1, new TestTime()).create()
   const artifact = await owner.write('1')
   const audience = [agentOf(new NamespaceNode(3, new TestTime())), agentOf(new NamespaceNode(4, new TestTime()))]
-  const plain = await owner.ns.share({ artifact, audience })
-  const other = await owner.ns.share({ artifact, audience, expiresIn: 60, fromNow: true, message: 'look' })
+  const plain = await owner.ns.sharing.share({ artifact, audience })
+  const other = await owner.ns.sharing.share({ artifact, audience, expiresIn: 60, fromNow: true, message: 'look' })
   const byName = (shares: readonly Share[]) => new Map(shares.map((share) => [toHex(share.entry), share]))
-  const listed = async () => byName((await owner.ns.sharesOf(artifact)).map(({ share }) => share))
+  const listed = async () => byName((await owner.ns.sharing.of(artifact)).map(({ share }) => share))
   const said = await listed()
   expect(said).toEqual(byName([...plain, ...other]))
   await owner.open()

@@ -23,7 +23,7 @@ export async function ownerAndWriter() {
 
 /** Shares an artifact with an agent; gives the name of the share. */
 export async function shareWith({ ns }: NamespaceNode, artifact: Uint8Array, id: Uint8Array): Promise<Uint8Array> {
-  const [share] = await ns.share({ artifact, audience: [{ kind: 'agent', id }] })
+  const [share] = await ns.sharing.share({ artifact, audience: [{ kind: 'agent', id }] })
   return share?.claims.jti ?? expect.fail('there is a share')
 }
 

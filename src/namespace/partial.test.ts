@@ -155,7 +155,7 @@ describe('a log of which one artifact is followed', () => {
     const { owner, outside } = await setUp()
     const wanted = await owner.write('first')
     const audience = [{ kind: 'agent' as const, id: outside.id }]
-    const [share] = await owner.ns.share({ artifact: wanted, audience, fromNow: true })
+    const [share] = await owner.ns.sharing.share({ artifact: wanted, audience, fromNow: true })
     const jti = share?.claims.jti ?? expect.fail('there is a share')
     const ns = await follow(outside, owner, wanted)
     ns.partial?.set(wanted, 1)

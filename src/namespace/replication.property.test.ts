@@ -84,8 +84,8 @@ async function play(steps: readonly Step[]): Promise<{ nodes: NamespaceNode[]; s
       else if (kind === 'skew') time.nowMs += (what - 500) * 60_000
       else if (kind === 'share' && artifact !== undefined) {
         const terms = what % 5 === 0 ? { expiresIn: 1 + what } : { fromNow: what % 2 === 0 }
-        shares.push(...(await node.ns.share({ artifact, audience, ...terms })))
-      } else if (kind === 'unshare' && artifact !== undefined) await node.ns.unshare({ artifact, audience })
+        shares.push(...(await node.ns.sharing.share({ artifact, audience, ...terms })))
+      } else if (kind === 'unshare' && artifact !== undefined) await node.ns.sharing.unshare({ artifact, audience })
       else if (kind === 'pull' && node !== other) await node.pull(other)
       else if (kind === 'copy' && nodes.length < agents + 3) {
         const seed = node.agent.publicKey

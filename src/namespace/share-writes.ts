@@ -40,7 +40,7 @@ export interface ShareOptions {
 /** Shares that one batch holds: each is some 1.2 KiB and three signatures. */
 const batchShares = 200
 
-/** See `Namespace.share`. */
+/** See `NamespaceSharing.share`. */
 export async function writeShares(ledger: Ledger, options: ShareOptions): Promise<Share[]> {
   const { audience, expiresIn } = options
   if (audience.length === 0) throw invalid('a share is with somebody')
@@ -135,7 +135,7 @@ function plainShares(
   return found
 }
 
-/** See `Namespace.recordLink`. */
+/** See `NamespaceSharing.recordLink`. */
 export async function writeFollowingLink(
   ledger: Ledger,
   capability: Capability & { readonly claims: { readonly kind: 'link' } },
@@ -229,7 +229,7 @@ export interface UnshareOptions {
   readonly audience: readonly Audience[]
 }
 
-/** See `Namespace.unshare`. */
+/** See `NamespaceSharing.unshare`. */
 export async function writeUnshare(ledger: Ledger, { artifact, audience }: UnshareOptions): Promise<Share[]> {
   const names = new Set(audience.map(audienceText))
   return await ledger.commit(async (tx, mark) => {

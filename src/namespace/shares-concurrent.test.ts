@@ -36,9 +36,9 @@ describe('at the same time', () => {
     const { artifact, owner, members, outsiders, all } = await namespace(['writer'], 1)
     const [, writer] = members
     const [bob] = outsiders as [NamespaceNode]
-    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)] })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     await converge(...all)
-    await owner.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    await owner.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     await writer.update(artifact, 'two', 'report')
     await converge(...all)
     await hold(bob, shares)
@@ -55,9 +55,9 @@ describe('at the same time', () => {
     const { artifact, owner, members, outsiders, all } = await namespace(['writer', 'admin'], 1)
     const [, writer, unaware] = members
     const [bob] = outsiders as [NamespaceNode]
-    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)] })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     await converge(...all)
-    await owner.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    await owner.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     await writer.pull(owner)
     // Says what it knew in an entry before the version as well as in that one.
     await writer.write('another')
@@ -82,13 +82,13 @@ describe('at the same time', () => {
     const gone = all[3] as NamespaceNode
     const [bob] = outsiders as [NamespaceNode]
     // So that the next version is under a key that was given to nobody.
-    await owner.ns.share({ artifact, audience: [agentOf(bob)] })
-    await owner.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
+    await owner.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     await converge(...all)
     await gone.write('known to one')
     await writer.pull(gone)
     await writer.update(artifact, 'two', 'report')
-    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)] })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     const entries = await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))
     await other.pull(owner)
     await other.ns.receive(entries.filter((bytes) => equalBytes(decodeUnverifiedEntry(bytes).header.author, writer.id)))
@@ -104,11 +104,11 @@ describe('at the same time', () => {
     const { artifact, owner, members, outsiders, all } = await namespace(['writer'], 2)
     const [, writer] = members
     const [bob, carol] = outsiders as [NamespaceNode, NamespaceNode]
-    const first = await owner.ns.share({ artifact, audience: [agentOf(bob)] })
+    const first = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     await converge(...all)
-    await owner.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    await owner.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     await owner.update(artifact, 'two', 'report')
-    const second = await writer.ns.share({ artifact, audience: [agentOf(carol)] })
+    const second = await writer.ns.sharing.share({ artifact, audience: [agentOf(carol)] })
     await converge(...all)
     for (const node of [bob, carol]) await hold(node, [...first, ...second])
     expect(await readable(carol, artifact)).toEqual({ 1: 'one' })
@@ -125,7 +125,7 @@ describe('at the same time', () => {
     const { artifact, owner, members, outsiders, all } = await namespace(['writer'], 1)
     const [, writer] = members
     const [bob] = outsiders as [NamespaceNode]
-    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)], fromNow: true })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)], fromNow: true })
     await writer.update(artifact, 'two', 'report')
     await converge(...all)
     await hold(bob, shares)
@@ -140,7 +140,7 @@ describe('at the same time', () => {
   test('what goes on with content from before a share from now on is shown, and its content stays closed', async () => {
     const { artifact, owner, outsiders, all } = await namespace([], 1)
     const [bob] = outsiders as [NamespaceNode]
-    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)], fromNow: true })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)], fromNow: true })
     await owner.update(artifact, undefined, 'renamed')
     await converge(...all)
     await hold(bob, shares)
@@ -155,13 +155,13 @@ describe('at the same time', () => {
     await one.ns.rotate()
     await two.ns.rotate()
     const shares = [
-      ...(await one.ns.share({ artifact, audience: [agentOf(bob)] })),
-      ...(await two.ns.share({ artifact, audience: [agentOf(carol)] })),
+      ...(await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] })),
+      ...(await two.ns.sharing.share({ artifact, audience: [agentOf(carol)] })),
     ]
     await converge(...all)
     expect(owner.ns.owed.rotation).toBe(false)
     for (const { ns } of [owner, one, two]) {
-      expect((await ns.sharesOf(artifact)).map(({ refusal }) => refusal)).toEqual([undefined, undefined])
+      expect((await ns.sharing.of(artifact)).map(({ refusal }) => refusal)).toEqual([undefined, undefined])
     }
     await one.update(artifact, 'two', 'report')
     await converge(...all)
@@ -176,7 +176,7 @@ describe('at the same time', () => {
     const [, gone, writer] = members
     const [bob] = outsiders as [NamespaceNode]
     await owner.ns.revoke({ agent: gone.id })
-    const shares = await writer.ns.share({ artifact, audience: [agentOf(bob)] })
+    const shares = await writer.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     await writer.update(artifact, 'two', 'report')
     await converge(...all)
     // Knows of both now: the key in force was wrapped under an epoch that the removed one has.
@@ -201,14 +201,14 @@ describe('at the same time', () => {
     const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
     await writer.ns.receive(entries.slice(0, 1))
     expect([before, writer.ns.owed.rotation]).toEqual([false, true])
-    const shares = await writer.ns.share({ artifact, audience: [agentOf(bob)], message: 'by name' })
+    const shares = await writer.ns.sharing.share({ artifact, audience: [agentOf(bob)], message: 'by name' })
     const entry = await writer.ns.entry(shares[0]?.entry ?? expect.fail())
     expect(entry?.keys?.boxes.map(({ label }) => label === undefined)).toEqual([true, true, false])
     await converge(...all)
     await hold(bob, shares)
     expect(await readable(bob, artifact)).toEqual({ 1: 'one' })
-    for (const { ns } of [owner, writer]) expect(await ns.sharesOf(artifact)).toHaveLength(1)
-    for (const { ns } of [admin, gone]) expect(await ns.sharesOf(artifact)).toHaveLength(0)
+    for (const { ns } of [owner, writer]) expect(await ns.sharing.of(artifact)).toHaveLength(1)
+    for (const { ns } of [admin, gone]) expect(await ns.sharing.of(artifact)).toHaveLength(0)
   })
 })
 
@@ -217,7 +217,7 @@ describe('a share with a group', () => {
     const made = await namespace([], outsiders)
     const group = await createGroup(50, made.time, made.outsiders.slice(0, 2))
     await recordGroup(made.owner, group.owner)
-    const shares = await made.owner.ns.share({ artifact: made.artifact, audience: [groupOf(group.owner)] })
+    const shares = await made.owner.ns.sharing.share({ artifact: made.artifact, audience: [groupOf(group.owner)] })
     await converge(...made.all)
     return { ...made, group, shares }
   }
@@ -271,7 +271,7 @@ describe('a share with a group', () => {
     const late = await new NamespaceNode(60, time, { agent: carol.agent }).join(group.owner)
     await group.owner.ns.grant({ agent: carol.id, role: 'writer' })
     await converge(group.owner, ...group.members, late)
-    const shares = await owner.ns.share({ artifact, audience: [groupOf(group.owner)] })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [groupOf(group.owner)] })
     await converge(...all)
     for (const [node, inGroup] of [
       [bob, group.members[0]],
@@ -308,7 +308,7 @@ describe('a share with a group', () => {
   test('ends with unshare, for all of its members', async () => {
     const { artifact, owner, outsiders, all, group, shares } = await shared(2)
     const [bob] = outsiders as [NamespaceNode, NamespaceNode]
-    await owner.ns.unshare({ artifact, audience: [groupOf(group.owner)] })
+    await owner.ns.sharing.unshare({ artifact, audience: [groupOf(group.owner)] })
     await owner.update(artifact, 'two', 'report')
     await converge(...all)
     await hold(bob, shares)

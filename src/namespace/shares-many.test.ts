@@ -24,16 +24,16 @@ test('one artifact is shared with thousands of agents, and taken back from one o
       ),
   )
   const audience = keys.map(({ publicKey }): Audience => ({ kind: 'agent', id: publicKey }))
-  const shares = await owner.ns.share({ artifact, audience })
+  const shares = await owner.ns.sharing.share({ artifact, audience })
   expect(shares).toHaveLength(agents)
 
   // Who has it already is given nothing anew.
   const { entries } = owner.ns
-  const again = await owner.ns.share({ artifact, audience })
+  const again = await owner.ns.sharing.share({ artifact, audience })
   expect(again.map(({ entry }) => entry)).toEqual(shares.map(({ entry }) => entry))
   expect(owner.ns.entries).toBe(entries)
 
-  await owner.ns.unshare({ artifact, audience: audience.slice(0, 1) })
+  await owner.ns.sharing.unshare({ artifact, audience: audience.slice(0, 1) })
   await owner.update(artifact, 'two', 'report')
   const boxes: number[] = []
   for await (const { bytes } of owner.ns.allEntries()) {
@@ -50,7 +50,7 @@ test('one artifact is shared with thousands of agents, and taken back from one o
     await hold(node, [shares[at] ?? expect.fail('it was shared')])
     expect(await readable(node, artifact)).toEqual(at === 0 ? { 1: 'one' } : { 1: 'one', 2: 'two' })
   }
-  const inForce = (await owner.ns.sharesOf(artifact)).filter(({ refusal }) => refusal === undefined)
+  const inForce = (await owner.ns.sharing.of(artifact)).filter(({ refusal }) => refusal === undefined)
   expect(inForce).toHaveLength(agents - 1)
   expect(inForce.some(({ share }) => equalBytes(share.entry, (shares[0] ?? expect.fail()).entry))).toBe(false)
 })

@@ -75,7 +75,7 @@ async function play(world: World, { kind, who, whom, what }: Step): Promise<void
   else if (kind === 'update') await node.update(artifact, `again ${what} ${world.time.nowMs}`)
   else if (kind === 'share') {
     const terms = what % 4 === 0 ? { expiresIn: 1 + (what % 100) } : { fromNow: what % 3 === 0 }
-    const shares = await ns.share({ artifact, audience, ...terms })
+    const shares = await ns.sharing.share({ artifact, audience, ...terms })
     world.shares.push(...shares)
     for (const { claims } of shares) {
       const after = claims.kind === 'share' ? claims.after : 0
@@ -84,7 +84,7 @@ async function play(world: World, { kind, who, whom, what }: Step): Promise<void
         world.first.set(name, Math.min(world.first.get(name) ?? Number.POSITIVE_INFINITY, after + 1))
       }
     }
-  } else if (kind === 'unshare') await ns.unshare({ artifact, audience })
+  } else if (kind === 'unshare') await ns.sharing.unshare({ artifact, audience })
   else if (kind === 'heal') await ns.heal()
   else if (kind === 'pull' && node !== other) await node.pull(other)
   else if (kind === 'grant') {
@@ -118,7 +118,7 @@ function nameOf({ claims }: Share): string {
 }
 
 async function namesInForce(ns: Namespace, artifact: Uint8Array): Promise<string[]> {
-  const known = await ns.sharesOf(artifact)
+  const known = await ns.sharing.of(artifact)
   return known.flatMap(({ share, refusal }) => (refusal === undefined ? [nameOf(share)] : [])).sort()
 }
 
@@ -181,7 +181,7 @@ test('whatever happened apart: once all know of it, the next version opens for e
       for (const [at, { artifact }] of items.entries()) {
         const newest = (await owner.ns.catalog.get(artifact)) ?? expect.fail('it is there')
         const inForce = shares.filter(
-          (share) => equalBytes(share.claims.artifact, artifact) && owner.ns.isInForce(share),
+          (share) => equalBytes(share.claims.artifact, artifact) && owner.ns.sharing.isInForce(share),
         )
         // Whoever may write sees all of them, under whatever key they were given.
         const given = [...new Set(inForce.map(nameOf))].sort()

@@ -33,7 +33,7 @@ describe('sharing with agents', () => {
     const artifact = await owner.write('one', 'report')
     await owner.update(artifact, 'two', 'report')
     const other = await owner.write('private')
-    const [share] = await owner.ns.share({ artifact, audience: [agentOf(bob)], message: 'have a look' })
+    const [share] = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)], message: 'have a look' })
     if (share === undefined) return expect.fail('it was shared')
     await converge(...nodes)
     expect(await bob.names()).toEqual([])
@@ -47,7 +47,7 @@ describe('sharing with agents', () => {
     expect(await bob.read(artifact)).toBe('three')
     expect(await eve.names()).toEqual([])
     await expect(bob.update(artifact, 'mine')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    const envelope = await owner.ns.envelopeOf(share)
+    const envelope = await owner.ns.sharing.envelopeOf(share)
     expect(decodeEnvelope(envelope ?? expect.fail())).toMatchObject({
       name: 'report',
       contentType: 'text/plain',
@@ -55,7 +55,7 @@ describe('sharing with agents', () => {
       message: 'have a look',
       capability: { claims: share.claims },
     })
-    expect(await bob.ns.envelopeOf(share)).toBeUndefined()
+    expect(await bob.ns.sharing.envelopeOf(share)).toBeUndefined()
   })
 
   test('from now on lets them read what is written later and nothing from before', async () => {
@@ -63,7 +63,7 @@ describe('sharing with agents', () => {
     const [bob] = outsiders as [NamespaceNode]
     const artifact = await owner.write('one', 'report')
     await owner.update(artifact, 'two', 'report')
-    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)], fromNow: true })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)], fromNow: true })
     expect(shares[0]?.claims).toMatchObject({ after: 2 })
     await converge(...nodes)
     await hold(bob, shares)
@@ -83,48 +83,50 @@ describe('sharing with agents', () => {
     const { owner, outsiders, nodes } = await namespace([], 2)
     const [bob, carol] = outsiders as [NamespaceNode, NamespaceNode]
     const artifact = await owner.write('one', 'report')
-    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob), agentOf(carol)] })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob), agentOf(carol)] })
     expect(shares).toHaveLength(2)
-    const ended = await owner.ns.unshare({ artifact, audience: [agentOf(bob)] })
+    const ended = await owner.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     expect(ended).toEqual(sharesWith(bob, shares))
     await owner.update(artifact, 'two', 'report')
     await converge(...nodes)
     for (const node of [bob, carol]) await hold(node, shares)
     expect(await readable(bob, artifact)).toEqual({ 1: 'one' })
     expect(await readable(carol, artifact)).toEqual({ 1: 'one', 2: 'two' })
-    expect((await owner.ns.sharesOf(artifact)).map(({ refusal }) => refusal).sort()).toEqual(['REVOKED', undefined])
-    await expect(owner.ns.unshare({ artifact, audience: [agentOf(bob)] })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    expect((await owner.ns.sharing.of(artifact)).map(({ refusal }) => refusal).sort()).toEqual(['REVOKED', undefined])
+    await expect(owner.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    })
   })
 
   test('again gives nothing anew, but with a message, an end or from now on', async () => {
     const { owner, outsiders } = await namespace([], 1)
     const audience = outsiders.map(agentOf)
     const artifact = await owner.write('one', 'report')
-    const [first] = await owner.ns.share({ artifact, audience: [...audience, ...audience] })
+    const [first] = await owner.ns.sharing.share({ artifact, audience: [...audience, ...audience] })
     const before = owner.ns.entries
-    expect(await owner.ns.share({ artifact, audience })).toEqual([first])
+    expect(await owner.ns.sharing.share({ artifact, audience })).toEqual([first])
     expect(owner.ns.entries).toBe(before)
     for (const change of [{ message: 'look' }, { expiresIn: 60 }, { fromNow: true }]) {
-      expect(await owner.ns.share({ artifact, audience, ...change })).not.toEqual([first])
+      expect(await owner.ns.sharing.share({ artifact, audience, ...change })).not.toEqual([first])
     }
-    expect(await Array.fromAsync(owner.ns.allShares())).toHaveLength(4)
-    expect((await owner.ns.ownShares()).of(artifact)).toHaveLength(4)
-    expect(await owner.ns.unshare({ artifact, audience })).toHaveLength(4)
-    expect(await Array.fromAsync(owner.ns.allShares())).toEqual([])
+    expect(await Array.fromAsync(owner.ns.sharing.all())).toHaveLength(4)
+    expect((await owner.ns.sharing.own()).of(artifact)).toHaveLength(4)
+    expect(await owner.ns.sharing.unshare({ artifact, audience })).toHaveLength(4)
+    expect(await Array.fromAsync(owner.ns.sharing.all())).toEqual([])
   })
 
   test('ends by itself: the next version after that is under a key that they do not have', async () => {
     const { time, owner, outsiders, nodes } = await namespace([], 1)
     const [bob] = outsiders as [NamespaceNode]
     const artifact = await owner.write('one', 'report')
-    const shares = await owner.ns.share({ artifact, audience: [agentOf(bob)], expiresIn: 60 })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)], expiresIn: 60 })
     await owner.update(artifact, 'two', 'report')
     time.nowMs += 121_000
     await owner.update(artifact, 'three', 'report')
     await converge(...nodes)
     await hold(bob, shares)
     expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'two' })
-    expect((await owner.ns.sharesOf(artifact))[0]?.refusal).toBe('EXPIRED')
+    expect((await owner.ns.sharing.of(artifact))[0]?.refusal).toBe('EXPIRED')
   })
 
   test('is for writers, and ends with the right of who shared', async () => {
@@ -135,16 +137,16 @@ describe('sharing with agents', () => {
     await converge(...nodes)
     const audience = [agentOf(bob)]
     for (const node of [reader, bob]) {
-      await expect(node.ns.share({ artifact, audience })).rejects.toMatchObject({
+      await expect(node.ns.sharing.share({ artifact, audience })).rejects.toMatchObject({
         code: expect.stringMatching(/DENIED/),
       })
     }
-    const shares = await writer.ns.share({ artifact, audience })
+    const shares = await writer.ns.sharing.share({ artifact, audience })
     await converge(...nodes)
-    await expect(other.ns.unshare({ artifact, audience })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(other.ns.sharing.unshare({ artifact, audience })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     await owner.ns.revoke({ agent: writer.id })
     await converge(...nodes)
-    expect((await admin.ns.sharesOf(artifact))[0]?.refusal).toBe('ISSUER_REMOVED')
+    expect((await admin.ns.sharing.of(artifact))[0]?.refusal).toBe('ISSUER_REMOVED')
     await admin.update(artifact, 'two', 'report')
     await converge(...nodes)
     await hold(bob, shares)
@@ -157,11 +159,11 @@ describe('sharing with agents', () => {
     const audience = outsiders.map(agentOf)
     const artifact = await owner.write('one', 'report')
     await converge(...nodes)
-    await writer.ns.share({ artifact, audience })
+    await writer.ns.sharing.share({ artifact, audience })
     await converge(...nodes)
-    await admin.ns.unshare({ artifact, audience })
+    await admin.ns.sharing.unshare({ artifact, audience })
     await converge(...nodes)
-    for (const { ns } of [owner, writer, admin]) expect((await ns.sharesOf(artifact))[0]?.refusal).toBe('REVOKED')
+    for (const { ns } of [owner, writer, admin]) expect((await ns.sharing.of(artifact))[0]?.refusal).toBe('REVOKED')
   })
 
   test('is not taken back by another writer', async () => {
@@ -170,12 +172,12 @@ describe('sharing with agents', () => {
     const audience = outsiders.map(agentOf)
     const artifact = await owner.write('one', 'report')
     await converge(...nodes)
-    await writer.ns.share({ artifact, audience })
+    await writer.ns.sharing.share({ artifact, audience })
     await converge(...nodes)
     const { entries } = other.ns
-    await expect(other.ns.unshare({ artifact, audience })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(other.ns.sharing.unshare({ artifact, audience })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     expect(other.ns.entries).toBe(entries)
-    expect((await other.ns.sharesOf(artifact))[0]?.refusal).toBe(undefined)
+    expect((await other.ns.sharing.of(artifact))[0]?.refusal).toBe(undefined)
   })
 
   test('refuses what it cannot be', async () => {
@@ -183,19 +185,19 @@ describe('sharing with agents', () => {
     const audience = outsiders.map(agentOf)
     const artifact = await owner.write('one')
     const invalid = { code: 'INVALID_ARGUMENT' }
-    await expect(owner.ns.share({ artifact, audience: [] })).rejects.toMatchObject(invalid)
+    await expect(owner.ns.sharing.share({ artifact, audience: [] })).rejects.toMatchObject(invalid)
     for (const expiresIn of [0, -1, 1.5, Number.NaN, 2 ** 40]) {
-      await expect(owner.ns.share({ artifact, audience, expiresIn })).rejects.toMatchObject(invalid)
+      await expect(owner.ns.sharing.share({ artifact, audience, expiresIn })).rejects.toMatchObject(invalid)
     }
     const nobody = [{ kind: 'agent' as const, id: new Uint8Array(32) }]
-    await expect(owner.ns.share({ artifact, audience: nobody })).rejects.toMatchObject(invalid)
+    await expect(owner.ns.sharing.share({ artifact, audience: nobody })).rejects.toMatchObject(invalid)
     const unknown = [{ kind: 'group' as const, id: new Uint8Array(32) }]
-    await expect(owner.ns.share({ artifact, audience: unknown })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    await expect(owner.ns.sharing.share({ artifact, audience: unknown })).rejects.toMatchObject({ code: 'UNAVAILABLE' })
     const missing = new Uint8Array(20)
-    await expect(owner.ns.share({ artifact: missing, audience })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(owner.ns.sharing.share({ artifact: missing, audience })).rejects.toMatchObject({ code: 'NOT_FOUND' })
     const message = 'x'.repeat(5_000)
-    await expect(owner.ns.share({ artifact, audience, message })).rejects.toMatchObject({ code: 'TOO_LARGE' })
-    expect(await owner.ns.sharesOf(artifact)).toEqual([])
+    await expect(owner.ns.sharing.share({ artifact, audience, message })).rejects.toMatchObject({ code: 'TOO_LARGE' })
+    expect(await owner.ns.sharing.of(artifact)).toEqual([])
     await owner.write('it goes on')
   })
 
@@ -204,12 +206,12 @@ describe('sharing with agents', () => {
     const audience = outsiders.map(agentOf)
     const artifact = await owner.write('one')
     for (const terms of [{ message: 'x'.repeat(5_000) }, { message: 'a bell \u0007' }, { expiresIn: 2 ** 33 - 1 }]) {
-      const shared = owner.ns.share({ artifact, audience, ...terms })
+      const shared = owner.ns.sharing.share({ artifact, audience, ...terms })
       const [other, refused] = await Promise.allSettled([owner.write('at the same time'), shared])
       expect(other.status).toBe('fulfilled')
       expect(refused).toMatchObject({ reason: { code: expect.stringMatching(/^(TOO_LARGE|INVALID_ARGUMENT)$/) } })
     }
-    expect(await owner.ns.sharesOf(artifact)).toEqual([])
+    expect(await owner.ns.sharing.of(artifact)).toEqual([])
   })
 
   test('works with several hundred at once, and for all of them when the key changes', async () => {
@@ -219,9 +221,9 @@ describe('sharing with agents', () => {
     const many = Array.from({ length: 299 }, (_, at) => {
       return { kind: 'agent' as const, id: new AgentKey(Buffer.alloc(32, `recipient ${at} of many`)).publicKey }
     })
-    const shares = await owner.ns.share({ artifact, audience: [...many, agentOf(bob)] })
+    const shares = await owner.ns.sharing.share({ artifact, audience: [...many, agentOf(bob)] })
     expect(shares).toHaveLength(300)
-    await owner.ns.unshare({ artifact, audience: many.slice(0, 1) })
+    await owner.ns.sharing.unshare({ artifact, audience: many.slice(0, 1) })
     await owner.update(artifact, 'two', 'report')
     await converge(...nodes)
     await hold(bob, sharesWith(bob, shares))
@@ -237,13 +239,13 @@ describe('sharing with agents', () => {
     const { owner, members, outsiders, nodes } = await namespace(['reader'], 1)
     const [reader] = members as [NamespaceNode]
     const artifact = await owner.write('one', 'report')
-    const shares = await owner.ns.share({ artifact, audience: outsiders.map(agentOf) })
+    const shares = await owner.ns.sharing.share({ artifact, audience: outsiders.map(agentOf) })
     await converge(...nodes)
     for (const node of [owner, reader]) {
       await node.open()
-      expect((await node.ns.sharesOf(artifact)).map(({ share }) => share)).toEqual(shares)
+      expect((await node.ns.sharing.of(artifact)).map(({ share }) => share)).toEqual(shares)
     }
-    expect(await outsiders[0]?.ns.sharesOf(artifact)).toEqual([])
-    expect(await outsiders[0]?.ns.shareEntries(artifact, shares[0]?.claims.jti ?? expect.fail())).toHaveLength(1)
+    expect(await outsiders[0]?.ns.sharing.of(artifact)).toEqual([])
+    expect(await outsiders[0]?.ns.shares.entriesOf(artifact, shares[0]?.claims.jti ?? expect.fail())).toHaveLength(1)
   })
 })

@@ -196,8 +196,8 @@ export class LocalAgent {
         ? { kind: 'agent' as const, id: (to as LocalAgent).id }
         : { kind: 'group' as const, id: group.group },
     ]
-    const [share] = await log.share({ artifact: parseArtifactId(artifactId), audience, ...terms })
-    const envelope = share && (await log.envelopeOf(share))
+    const [share] = await log.sharing.share({ artifact: parseArtifactId(artifactId), audience, ...terms })
+    const envelope = share && (await log.sharing.envelopeOf(share))
     if (envelope === undefined) throw new Error('it is shared already')
     return decodeEnvelope(envelope).capability.token
   }

@@ -96,7 +96,7 @@ test('a capability that is revoked ends within two seconds, wherever its followe
   await eventually(async () => expect(await text(outside, id)).toBe('hello'))
   const { jti } = decodeCapability(token).claims
   const since = performance.now()
-  await owner.namespace().log.revokeCapabilities([jti])
+  await owner.namespace().log.sharing.revokeCapabilities([jti])
   await eventually(() => expect(ended).toEqual(['REVOKED']))
   expect(performance.now() - since).toBeLessThan(2_000)
   const { details } = await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED')
@@ -117,7 +117,7 @@ test('who was away when it was revoked is told why when it comes back, with what
   await outside.replication.follows.follow({ token, peers: [owner.peer] })
   await eventually(async () => expect(await text(outside, id)).toBe('hello'))
   await outside.stop()
-  await owner.namespace().log.revokeCapabilities([decodeCapability(token).claims.jti])
+  await owner.namespace().log.sharing.revokeCapabilities([decodeCapability(token).claims.jti])
   await outside.start()
   await eventually(async () => await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED'))
 })
@@ -174,7 +174,7 @@ async function takenBackByFormerAdmin(agents: LocalAgents, count: number) {
     await eventually(async () => expect(await text(outside, one)).toBe(`hello ${at}`))
   const { did } = admin.client
   await owner.stop()
-  await admin.namespace().log.revokeCapabilities([decodeCapability(token).claims.jti])
+  await admin.namespace().log.sharing.revokeCapabilities([decodeCapability(token).claims.jti])
   await eventually(async () => await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED'))
   expect(outside.replication.follows.hasEnded(capabilityName(decodeCapability(token).claims))).toBe(true)
   await admin.stop()
@@ -200,8 +200,8 @@ test('what seems to be taken back, with nothing else of its namespace here, is i
   const { follows, namespaces } = outside.replication
   await eventually(() => expect(namespaces.partial).toEqual([]))
   const { log } = owner.namespace()
-  const [share] = await log.sharesOf(parseArtifactId(id))
-  const envelope = share && (await log.envelopeOf(share.share))
+  const [share] = await log.sharing.of(parseArtifactId(id))
+  const envelope = share && (await log.sharing.envelopeOf(share.share))
   if (envelope === undefined) return expect.fail('it is shared')
   await outside.client.agent.add({ name: 'writer', did: formatDid(decodeCapability(token).claims.issuer) })
   const delivery = { envelopes: [envelope], group: undefined, peers: [owner.peer] }
@@ -210,7 +210,7 @@ test('what seems to be taken back, with nothing else of its namespace here, is i
   expect(await tell()).toEqual(['taken'])
   await eventually(async () => expect(await text(outside, id)).toBe('hello 0'))
   // What its own namespace says has ended stays so.
-  await log.revokeCapabilities([decodeCapability(token).claims.jti])
+  await log.sharing.revokeCapabilities([decodeCapability(token).claims.jti])
   await eventually(async () => await failureOf(outside.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED'))
   await eventually(() => expect(namespaces.partial).toEqual([]))
   expect(await tell()).toEqual(['taken'])
@@ -222,7 +222,7 @@ test('what the only one in reach proves to be taken back is asked for again when
   const { owner, admin, outside, id, token } = await sharedByWriter(agents, 1)
   const { peer } = owner
   await owner.stop()
-  await admin.namespace().log.revokeCapabilities([decodeCapability(token).claims.jti])
+  await admin.namespace().log.sharing.revokeCapabilities([decodeCapability(token).claims.jti])
   await outside.replication.follows.follow({ token, peers: [admin.peer, peer] })
   await eventually(() =>
     expect(outside.replication.follows.followed()).toMatchObject([{ state: 'ended', reason: 'REVOKED' }]),

@@ -102,7 +102,7 @@ test('what is written by who knows that they are gone opens with nothing that th
   await recordGroup(owner, group)
   const artifact = await owner.write('one', 'report')
   const unshared = [agentOf(recipient)]
-  await ns.share({ artifact, audience: [...unshared, groupOf(group), agentOf(remains)] })
+  await ns.sharing.share({ artifact, audience: [...unshared, groupOf(group), agentOf(remains)] })
   await owner.update(artifact, 'two', 'report')
 
   const groupKeys = () => group.ns.membership.epochs.flatMap(({ id }) => group.ns.groupKey(id) ?? [])
@@ -123,14 +123,14 @@ test('what is written by who knows that they are gone opens with nothing that th
   for (const [who, has] of former) expect([who, await readable(has)]).toEqual([who, both])
 
   await ns.revokeAll({ agents: members.map(({ id }) => id) })
-  await ns.unshare({ artifact, audience: unshared })
+  await ns.sharing.unshare({ artifact, audience: unshared })
   await group.ns.revoke({ agent: grouped.id })
   await recordGroup(owner, group)
   // New content, a change of the name alone, another artifact, and a share of it: by whom it is known.
   await owner.update(artifact, 'three', 'report')
   await owner.update(artifact, undefined, 'renamed')
   const later = await owner.write('later')
-  await ns.share({ artifact: later, audience: [agentOf(remains), groupOf(group)] })
+  await ns.sharing.share({ artifact: later, audience: [agentOf(remains), groupOf(group)] })
   await ns.rotate()
   await owner.update(later, 'later still')
   await ns.heal()
@@ -153,7 +153,7 @@ test('who shares from now on gives nothing of before, whatever else is sealed to
   const bob = new NamespaceNode(2, time)
   const artifact = await owner.write('one', 'report')
   await owner.update(artifact, 'two', 'report')
-  await ns.share({ artifact, audience: [agentOf(bob)], fromNow: true })
+  await ns.sharing.share({ artifact, audience: [agentOf(bob)], fromNow: true })
   await owner.update(artifact, 'three', 'report')
   await ns.rotate()
   await owner.update(artifact, 'four', 'report')

@@ -69,11 +69,11 @@ class World {
     for (const group of world.groups) await recordGroup(owner, group)
     const [a, b, c] = [await owner.write('one'), await owner.write('two'), await elsewhere.write('three')]
     const audience = [agentOf(bob), groupOf(world.groups[0])]
-    world.shares = await owner.ns.share({ artifact: a, audience })
+    world.shares = await owner.ns.sharing.share({ artifact: a, audience })
     world.withBob = sure(world.shares.find(({ claims }) => claims.audience[0]?.kind === 'agent'))
     world.withGroup = sure(world.shares.find(({ claims }) => claims.audience[0]?.kind === 'group'))
-    await owner.ns.share({ artifact: b, audience: [agentOf(bob)] })
-    await elsewhere.ns.share({ artifact: c, audience: [agentOf(bob)] })
+    await owner.ns.sharing.share({ artifact: b, audience: [agentOf(bob)] })
+    await elsewhere.ns.sharing.share({ artifact: c, audience: [agentOf(bob)] })
     for (const node of [writer, await bob.join(owner), await eve.join(owner)]) await node.pull(owner)
     world.a = await known(owner, a)
     world.b = await known(owner, b)
@@ -96,7 +96,7 @@ class World {
   }
 
   async capability(share: Share): Promise<Capability<ShareClaims>> {
-    return decodeEnvelope(sure(await this.owner.ns.envelopeOf(share))).capability
+    return decodeEnvelope(sure(await this.owner.ns.sharing.envelopeOf(share))).capability
   }
 
   epochKey({ ns }: NamespaceNode): { epoch: Uint8Array; key: AgentKey } {
@@ -540,7 +540,7 @@ const rights: Row[] = [
     'another envelope',
     async (w) => {
       const [first, other] = [w.withBob, w.withGroup].map(async (share) =>
-        parts(sure(await w.owner.ns.envelopeOf(share))),
+        parts(sure(await w.owner.ns.sharing.envelopeOf(share))),
       )
       return decodeEnvelope(encodeCanonical([(await sure(first))[0], (await sure(other))[1]]))
     },
@@ -549,7 +549,7 @@ const rights: Row[] = [
   [
     'an envelope',
     'a capability',
-    async (w) => decodeCapability(sure(await w.owner.ns.envelopeOf(w.withBob))),
+    async (w) => decodeCapability(sure(await w.owner.ns.sharing.envelopeOf(w.withBob))),
     'CORRUPT',
   ],
   ['a capability', 'an envelope', async (w) => decodeEnvelope((await w.capability(w.withBob)).token), 'CORRUPT'],
@@ -684,7 +684,7 @@ const later: Row[] = [
     async (w) => {
       // The owner is the issuer in both, and ends that name in the other one.
       const { ns } = w.elsewhere
-      await ns.revokeCapabilities([w.withBob.claims.jti])
+      await ns.sharing.revokeCapabilities([w.withBob.claims.jti])
       const [ending] = await w.entries(w.elsewhere, 'revoke-capability')
       expect(await received(w.owner, encodeEntry(sure(ending)))).toBe('CORRUPT')
       return await w.asked(w.withBob)
@@ -743,7 +743,7 @@ describe('a writer who moves what others sealed gives nobody anything by it:', (
   test('the label of one agent’s box, to a share of another', async () => {
     const world = await World.make()
     const { owner, bob, eve, a } = world
-    const [withEve] = await owner.ns.share({ artifact: a.artifact, audience: [agentOf(eve)] })
+    const [withEve] = await owner.ns.sharing.share({ artifact: a.artifact, audience: [agentOf(eve)] })
     const section = await world.section(world.withBob)
     const { jti } = sure(withEve).claims
     const stolen = {

@@ -235,7 +235,7 @@ describe('a replica', () => {
     const entries = (await Array.fromAsync(replica.namespace().log.allEntries())).map(({ bytes }) => raw(bytes))
     expect(entries.length).toBe(owner.namespace().log.entries)
     for (const one of [bob, carol]) expect(entries.filter((entry) => entry.includes(raw(one.id)))).toEqual([])
-    expect((await replica.namespace().log.sharesOf(wanted.artifact)).length).toBe(0)
+    expect((await replica.namespace().log.sharing.of(wanted.artifact)).length).toBe(0)
   })
 
   test('cannot write, share or let anybody in', async () => {
@@ -315,7 +315,7 @@ describe('a share’s recipient', () => {
     await expectUnknown(bob, ...not, await saltOf(secret), await saltOf(others), secret.root.digest, others.root.digest)
     const partial = sure(bob.replication.follows.logOf(owner.namespace().log.id))
     expect(partial.keyring.size).toBe(0)
-    expect(await partial.sharesOf(wanted.artifact)).toEqual([])
+    expect(await partial.sharing.of(wanted.artifact)).toEqual([])
   })
 
   test('loses nothing by what others sign of the same jti', async () => {

@@ -115,7 +115,7 @@ async function sharesAsKnown(
 ): Promise<Set<string>> {
   const known = new Set<string>()
   for (const [name, claims] of sharesIn(ledger, artifact)) {
-    if ((await ns.shareEntries(claims.artifact, claims.jti)).length > 0) known.add(name)
+    if ((await ns.shares.entriesOf(claims.artifact, claims.jti)).length > 0) known.add(name)
   }
   return known
 }

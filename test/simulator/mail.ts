@@ -17,8 +17,8 @@ export function postShares(machine: Machine, ns: Namespace, artifacts: Iterable<
   const { world } = machine
   const post = async (): Promise<void> => {
     for (const artifact of artifacts) {
-      for (const { share } of await ns.sharesOf(artifact)) {
-        const bytes = await ns.envelopeOf(share)
+      for (const { share } of await ns.sharing.of(artifact)) {
+        const bytes = await ns.sharing.envelopeOf(share)
         if (bytes === undefined) continue
         const { capability } = decodeEnvelope(bytes)
         if (world.ledger.shares.has(toHex(capability.claims.jti))) continue

@@ -83,7 +83,7 @@ async function evidenceOf(world: World, machines: readonly Machine[]): Promise<E
   const entries = await entriesOf(ns)
   for (const { header } of entries) {
     if (header.kind !== 'share' || header.data === undefined) continue
-    for (const { share } of await ns.sharesOf(ns.artifactOf(header.data.artifactSalt))) {
+    for (const { share } of await ns.sharing.of(ns.artifactOf(header.data.artifactSalt))) {
       const { claims } = share
       const name = toHex(claims.jti)
       if (claims.kind === 'share' && !world.ledger.shares.has(name)) world.ledger.unsent.set(name, claims)
@@ -132,7 +132,7 @@ function checkOwed({ ns, group }: Evidence): void {
 /** What is shared the owner sees, if anybody does who may give it the key. */
 async function checkListed({ world, access, ns, machines }: Evidence): Promise<void> {
   const lists = async (log: Namespace | undefined, { artifact, jti }: ShareClaims) =>
-    ((await log?.sharesOf(artifact)) ?? []).find(({ share }) => equalBytes(share.claims.jti, jti))?.share
+    ((await log?.sharing.of(artifact)) ?? []).find(({ share }) => equalBytes(share.claims.jti, jti))?.share
   // What is beyond the limit of its chain nobody is told of, and some hold it and others do not.
   const isTold = async (log: Namespace | undefined, share: Share | undefined) => {
     const entry = share && (await log?.entry(share.entry))
@@ -145,7 +145,7 @@ async function checkListed({ world, access, ns, machines }: Evidence): Promise<v
       if (!isWriter(ns, id)) continue
       if (await isTold(own, await lists(own, claims))) throw new Error(`${name} sees a share that the owner does not`)
     }
-    const isHeld = (await ns.shareEntries(claims.artifact, claims.jti)).length > 0
+    const isHeld = (await ns.shares.entriesOf(claims.artifact, claims.jti)).length > 0
     const isOwed = (await ns.owedKeys()).some((author) => equalBytes(author, claims.issuer))
     if (isHeld && !isOwed) throw new Error('the owner cannot see a share, and is not told')
   }

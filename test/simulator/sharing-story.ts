@@ -96,7 +96,7 @@ export class SharingStory {
         const shares = [...ledger.shares.values()]
         const { artifact, audience } = shares[Math.floor(draw * shares.length)] ?? {}
         if (artifact === undefined || audience === undefined) return
-        await ns.unshare({ artifact, audience })
+        await ns.sharing.unshare({ artifact, audience })
         tell(`${name} ${shortOf(artifact)} ${audience.map(({ id }) => nameOf(id))}`)
         return
       }
@@ -105,7 +105,7 @@ export class SharingStory {
       if (artifact === undefined || group === undefined) return
       if (kind === 'shareGroup') await run?.news.prepare()
       const one = kind === 'share' ? { kind: 'agent' as const, id: agent } : { kind: 'group' as const, id: group }
-      await ns.share({ artifact, audience: [one], ...terms })
+      await ns.sharing.share({ artifact, audience: [one], ...terms })
       tell(`${name} ${shortOf(artifact)} ${kind === 'share' ? nameOf(agent) : ''} ${Object.entries(terms)}`)
     })
   }
@@ -140,8 +140,12 @@ export class SharingStory {
           Uint8Array,
         ]
         await owner.run?.news.prepare()
-        await ns.share({ artifact: one, audience: [{ kind: 'group', id: world.group as Uint8Array }] })
-        await ns.share({ artifact: other, audience: [{ kind: 'agent', id: this.#someone(owner) }], fromNow: true })
+        await ns.sharing.share({ artifact: one, audience: [{ kind: 'group', id: world.group as Uint8Array }] })
+        await ns.sharing.share({
+          artifact: other,
+          audience: [{ kind: 'agent', id: this.#someone(owner) }],
+          fromNow: true,
+        })
       }),
     )
     await world.time.pass(5_000)

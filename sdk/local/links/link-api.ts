@@ -40,7 +40,7 @@ export function createLinkApi(replication: Replication, links: Links, calls: Ope
           const issued = await issueLink(replication, found, audience, call)
           // So that whoever writes next seals what gateways elsewhere need to follow the artifact.
           const isFollowing = issued.claims.pinned === undefined && isForOthers(issued.claims)
-          if (isFollowing) await found.namespace.log.recordLink(issued)
+          if (isFollowing) await found.namespace.log.sharing.recordLink(issued)
           return issued
         })
         const row = { capability, gateway: audience.url }
@@ -85,7 +85,7 @@ export function createLinkApi(replication: Replication, links: Links, calls: Ope
             details: { jti: text },
           })
         }
-        await namespaces.during(target, () => target.log.revokeCapabilities([jti]))
+        await namespaces.during(target, () => target.log.sharing.revokeCapabilities([jti]))
       }),
   }
 }

@@ -44,7 +44,7 @@ export async function accessOf(
     listed.add(toHex(claims.jti))
     for (const audience of claims.audience) given.push(presentAccess(sharing, claims, audience, sinceMs))
   }
-  for (const { share, refusal } of await log.sharesOf(artifact)) {
+  for (const { share, refusal } of await log.sharing.of(artifact)) {
     if (refusal === undefined) add(share.claims, share.clock.wallMs)
   }
   for (const { capability } of await links.list({ artifact })) {

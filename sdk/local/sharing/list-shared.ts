@@ -43,7 +43,7 @@ export async function sharedWithMe(groups: Groups, query: Query): Promise<Page<S
 export async function sharedByMe(groups: Groups, query: Query): Promise<Page<SharedArtifact>> {
   const places: Place<LoggedShare>[] = []
   for (const { log } of groups.replication.namespaces.all) {
-    const given = await log.ownShares({ signal: query.signal ?? undefined })
+    const given = await log.sharing.own({ signal: query.signal ?? undefined })
     const sharesOf = (artifact: Uint8Array): LoggedShare[] =>
       given.of(artifact).filter(({ claims }) => claims.kind === 'share')
     if (given.size > 0) places.push({ log, sharesOf, among: given })

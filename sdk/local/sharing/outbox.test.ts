@@ -92,7 +92,7 @@ test('who has no room is told again ever later, not at each connection, and give
   const outbox = await post.open()
   const { ns } = post.owner
   const artifact = await post.owner.write('one')
-  const shares = await ns.share({ artifact, audience: [agentOf(bob)] })
+  const shares = await ns.sharing.share({ artifact, audience: [agentOf(bob)] })
   const claims = shares[0]?.claims ?? expect.fail('it is shared')
   outbox.tell(ns, shares)
   await post.settle()
@@ -124,7 +124,7 @@ test('who has no room is told again ever later, not at each connection, and give
   expect(post.scheduler.pending).toBe(0)
   // There is room now, and something else is shared: both arrive.
   post.answers.delete(toHex(bob.id))
-  outbox.tell(ns, await ns.share({ artifact: await post.owner.write('two'), audience: [agentOf(bob)] }))
+  outbox.tell(ns, await ns.sharing.share({ artifact: await post.owner.write('two'), audience: [agentOf(bob)] }))
   await post.settle()
   expect(post.of(bob).at(-1)).toBe(2)
   expect([outbox.stateOf(claims), outbox.undelivered]).toEqual(['taken', []])
@@ -139,7 +139,7 @@ test('a connection has to do with that agent alone, and what was answered is not
   const { ns } = post.owner
   const artifact = await post.owner.write('one')
   const outbox = await post.open()
-  const shares = await ns.share({ artifact, audience: [bob, carol, dave].map(agentOf) })
+  const shares = await ns.sharing.share({ artifact, audience: [bob, carol, dave].map(agentOf) })
   outbox.tell(ns, shares)
   await post.settle()
   const states = (box: Outbox) => shares.map(({ claims }) => box.stateOf(claims))
@@ -168,12 +168,12 @@ test('what was answered is forgotten once the share has ended: taken back, by it
   const { ns } = post.owner
   const artifact = await post.owner.write('one')
   const outbox = await post.open()
-  outbox.tell(ns, await ns.share({ artifact, audience: [agentOf(bob)] }))
-  outbox.tell(ns, await ns.share({ artifact, audience: [agentOf(carol)], expiresIn: 60 }))
-  outbox.tell(ns, await ns.share({ artifact, audience: [agentOf(dave)] }))
+  outbox.tell(ns, await ns.sharing.share({ artifact, audience: [agentOf(bob)] }))
+  outbox.tell(ns, await ns.sharing.share({ artifact, audience: [agentOf(carol)], expiresIn: 60 }))
+  outbox.tell(ns, await ns.sharing.share({ artifact, audience: [agentOf(dave)] }))
   await post.settle()
   expect(await post.rows()).toBe(3)
-  await outbox.ended(ns, await ns.unshare({ artifact, audience: [agentOf(bob)] }))
+  await outbox.ended(ns, await ns.sharing.unshare({ artifact, audience: [agentOf(bob)] }))
   expect(await post.rows()).toBe(2)
   post.time.nowMs += 200_000
   await outbox.look(ns)
@@ -204,7 +204,10 @@ test('many are told a few at a time, and who could not be reached is tried ever 
   }
   const { ns } = post.owner
   const outbox = await post.open()
-  outbox.tell(ns, await ns.share({ artifact: await post.owner.write('one'), audience: [...many, away].map(agentOf) }))
+  outbox.tell(
+    ns,
+    await ns.sharing.share({ artifact: await post.owner.write('one'), audience: [...many, away].map(agentOf) }),
+  )
   await post.settle()
   await post.settle()
   expect(many.map((one) => post.of(one))).toEqual(many.map(() => [1]))
@@ -229,7 +232,7 @@ async function withGroup(post: Post) {
   const { owner: group } = await createGroup(40, post.time, [])
   await recordGroup(post.owner, group)
   const artifact = await post.owner.write('one')
-  const shares = await ns.share({ artifact, audience: [groupOf(group)] })
+  const shares = await ns.sharing.share({ artifact, audience: [groupOf(group)] })
   const claims = shares[0]?.claims ?? expect.fail('it is shared')
   return { outbox, ns, shares, claims }
 }

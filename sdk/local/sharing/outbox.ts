@@ -111,7 +111,7 @@ export class Outbox {
     const { deliveries } = this.#options
     await this.#scan(log, async (admit) => {
       const inForce = new Set<string>()
-      for await (const share of log.allShares({ signal: this.#ending.signal })) {
+      for await (const share of log.sharing.all({ signal: this.#ending.signal })) {
         inForce.add(toHex(capabilityName(share.claims)))
         admit(share)
       }
@@ -123,7 +123,7 @@ export class Outbox {
   async lookAt(log: Namespace, artifacts: readonly Uint8Array[]): Promise<void> {
     await this.#scan(log, async (admit) => {
       for (const artifact of artifacts) {
-        for (const { share, refusal } of await log.sharesOf(artifact)) if (refusal === undefined) admit(share)
+        for (const { share, refusal } of await log.sharing.of(artifact)) if (refusal === undefined) admit(share)
       }
     })
   }
@@ -375,7 +375,7 @@ export class Outbox {
     const open: { readonly pending: Pending; readonly envelope: Uint8Array }[] = []
     for (const pending of some) {
       const { share } = pending
-      const envelope = log.isInForce(share) ? await log.envelopeOf(share) : undefined
+      const envelope = log.sharing.isInForce(share) ? await log.sharing.envelopeOf(share) : undefined
       if (envelope === undefined) this.#drop(target, toHex(capabilityName(share.claims)))
       else open.push({ pending, envelope })
     }

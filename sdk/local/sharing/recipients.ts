@@ -27,7 +27,7 @@ export class Recipients {
   has(agent: Uint8Array): boolean {
     const of = this.#shares.get(bytesText(agent))
     for (const [name, { log, share }] of of ?? []) {
-      if (log.isInForce(share)) return true
+      if (log.sharing.isInForce(share)) return true
       // Back in force it is found again when the log is looked at.
       of?.delete(name)
     }

@@ -34,7 +34,7 @@ export function createSharingApi(sharing: Sharing, links: Links, calls: OpenCall
           audience.push({ kind: 'group', id: named.group })
         }
         const shares = await namespaces.during(namespace, () =>
-          log.share({
+          log.sharing.share({
             artifact: record.artifact,
             audience: requireSome('share', audience),
             expiresIn: call.expiresIn,
@@ -52,7 +52,9 @@ export function createSharingApi(sharing: Sharing, links: Links, calls: OpenCall
         requireMember(groups, log)
         const named = (call.groups ?? []).map((text): Audience => ({ kind: 'group', id: groups.resolve(text).group }))
         const audience = requireSome('unshare', [...agentsNamed(groups, call.agents ?? []), ...named])
-        const ended = await namespaces.during(namespace, () => log.unshare({ artifact: record.artifact, audience }))
+        const ended = await namespaces.during(namespace, () =>
+          log.sharing.unshare({ artifact: record.artifact, audience }),
+        )
         sharing.ended(log, ended)
         return present(ended)
       }),
