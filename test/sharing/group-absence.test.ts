@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { encodePresentation } from '../../src/capability/index.ts'
-import { parseGroupId } from '../../src/encoding/index.ts'
+import { parseGroupId, parseNamespaceId } from '../../src/encoding/index.ts'
 import { fetchGenesis } from '../../src/exchange/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { failureOf } from '../client/contract-support.ts'
@@ -30,6 +30,13 @@ async function shareFromOutside(agents: LocalAgents) {
   await eventually(async () => expect(await shared(bob)).toEqual(['figures']))
   await eventually(async () => expect(await text(bob, artifactId)).toBe('first'))
   return { ann, bob, alice, group, artifactId }
+}
+
+/** Never resolves; ends with the signal. */
+async function abortOf(signal: AbortSignal | undefined): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  signal?.addEventListener('abort', () => reject(signal.reason))
+  return await promise
 }
 
 test('a member that comes back after months and many epochs has the group, what is shared with it and its namespaces as they are', async () => {
@@ -106,4 +113,33 @@ test('a removal reaches connected providers within five seconds: a proof from be
   await eventually(async () => expect(await shared(bob)).toEqual([]))
   const { details } = await failureOf(bob.client.artifact.download({ artifactId }), 'ACCESS_DENIED')
   expect(details.reason).toBe('GROUP_EPOCH')
+})
+
+test('who leaves a group is not brought what it was about to bring', async () => {
+  await using agents = new LocalAgents()
+  const [ann, bob] = [await agents.start(), await agents.start()]
+  await ann.client.agent.add({ name: 'bob', ticket: await bob.client.agent.ticket() })
+  await bob.client.agent.add({ name: 'ann', ticket: await ann.client.agent.ticket() })
+  await ann.network.ping(bob.id)
+  const { id: group } = await ann.client.group.create({ name: 'data-team' })
+  await ann.client.group.add({ group, agents: ['bob'] })
+  await eventually(async () => expect(await groupsOf(bob)).toEqual(['data-team']))
+  const { id } = await ann.client.namespace.create({ name: 'shared' })
+  const namespace = parseNamespaceId(id)
+  const { network, replication } = bob
+  const open = network.open.bind(network)
+  const goesOn = Promise.withResolvers<void>()
+  // Its beginning is here, and the rest of it comes later.
+  const openOrWait: typeof open = async (to, protocol, options) => {
+    if (replication.namespaces.has(namespace)) await Promise.race([goesOn.promise, abortOf(options?.signal)])
+    return await open(to, protocol, options)
+  }
+  Object.assign(network, { open: openOrWait })
+  await ann.client.namespace.grant({ namespace: id, group, role: 'writer' })
+  await eventually(() => expect(replication.namespaces.has(namespace)).toBe(true))
+  await bob.client.group.leave({ group })
+  goesOn.resolve()
+  await eventually(() => expect(replication.joins.isJoining(namespace)).toBe(false))
+  expect((await bob.client.namespace.list()).map(({ name }) => name)).toEqual(['personal'])
+  expect(bob.groups.vouched.logs).toBe(0)
 })

@@ -71,15 +71,25 @@ export class GroupNamespaces {
   look(group: OpenNamespace): void {
     if (this.#queued.has(group)) return
     this.#queued.add(group)
-    this.#background.run(async (signal) => {
-      const turn = this.#turn.then(() => {
-        this.#queued.delete(group)
-        return this.#look(group, signal)
-      })
-      this.#turn = turn.catch(() => {})
-      await turn.catch((error) => {
-        if (!group.log.closed) throw error
-      })
+    this.#background.run(async () => await this.#lookInTurn(group))
+  }
+
+  /** This agent has left a group, which is remembered: resolves when nothing is being joined any more by what its log says. */
+  async leave(group: OpenNamespace): Promise<void> {
+    await this.#lookInTurn(group)
+    const key = toHex(group.row.id)
+    const ending = [...this.#awaited.values()].filter((awaited) => awaited.group === key)
+    await Promise.all(ending.map(({ done }) => done))
+  }
+
+  async #lookInTurn(group: OpenNamespace): Promise<void> {
+    const turn = this.#turn.then(() => {
+      this.#queued.delete(group)
+      return this.#look(group, this.#background.signal)
+    })
+    this.#turn = turn.catch(() => {})
+    await turn.catch((error) => {
+      if (!group.log.closed) throw error
     })
   }
 

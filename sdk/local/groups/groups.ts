@@ -328,6 +328,7 @@ export class Groups implements AsyncDisposable {
     const group = namespaces.findKept('group', nameOrId)
     // From here on nothing brings them back.
     await env.store.batch([putLeft(group.row.id)], { sync: true })
+    await this.#namespaces.leave(group)
     await this.#ends.leave(group.row.id)
     await namespaces.discard(group)
   }
