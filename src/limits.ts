@@ -301,7 +301,7 @@ export const maxPendingBulkStreams = 32
 /** Inbound connections whose first byte is awaited, or that are no WebSocket yet, of one address and all together: what one address can hold keeps others from nothing. */
 export const maxSilentConnectionsPerHost = 16
 export const maxSilentConnections = 256
-/** A bulk stream's connection and its handshake, and a WebSocket's, milliseconds: what needs longer has an ordinary one, or none. */
+/** A bulk stream's connection and its handshake, milliseconds: what needs longer has an ordinary one. */
 export const bulkHandshakeMs = 5_000
 /** One message of a WebSocket, bytes, of which each connection may hold one: libp2p's are no longer than what it is given at once. */
 export const maxWebSocketMessageBytes = 1 * MiB
@@ -314,11 +314,11 @@ export const bulkRetryMs = 10 * 60_000
 export const bulkWorthBytes = 16 * MiB
 /** Opening a stream to a peer, dialling it included, milliseconds. */
 export const openTimeoutMs = 20_000
-/** Until there is a connection to one address, milliseconds: one that does not even take it must not use up the time of a peer's others. */
+/** Until there is a TCP connection to one address, milliseconds: one that does not even take it must not use up the time of a peer's others. */
 export const dialConnectMs = 4_000
 /**
- * A connection and its handshake, milliseconds, and as long for its first byte: a few round trips, and more only where the processor does other things. Who is
- * cut then, and tries again, makes that worse.
+ * A connection and its handshake, milliseconds, and as long for its first byte, or for it to be a WebSocket: a few round trips, and more only where the processor does
+ * other things. Who is cut then, and tries again, makes that worse.
  */
 export const handshakeMs = 10_000
 /** Addresses of one agent that are remembered and dialled. */

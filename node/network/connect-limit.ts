@@ -1,9 +1,16 @@
-import type { Connection, Transport, Upgrader } from '@libp2p/interface'
+import type { Connection, DialTransportOptions, Transport, Upgrader } from '@libp2p/interface'
 import { dialConnectMs } from '../../src/limits.ts'
 
+/** What a transport is dialled with that has something to settle between TCP's connection and libp2p's. */
+export interface ConnectOptions {
+  readonly signal?: AbortSignal
+  /** To be told that the other side has taken the connection. */
+  readonly onConnect?: () => void
+}
+
 /**
- * A transport that gives up an address to which there is no connection after `dialConnectMs`. One that took the connection has as long for the handshake as the
- * whole dial: it is there, and busy; of a WebSocket the connection is not there before its HTTP is answered. Where this process stood still meanwhile, what came in that time counts before the clock.
+ * A transport that gives up an address to which there is no TCP connection after `dialConnectMs`. One that took the connection has as long for what follows as the
+ * whole dial: it is there, and busy. Where this process stood still meanwhile, what came in that time counts before the clock. A connection of which nothing comes is cut.
  */
 export function connectsInTime<Components, T extends Transport>(
   make: (components: Components) => T,
@@ -14,13 +21,20 @@ export function connectsInTime<Components, T extends Transport>(
     transport.dial = async (address, options): Promise<Connection> => {
       const late = new AbortController()
       const stop = afterWhatCame(dialConnectMs, () => late.abort())
-      const upgradeOutbound = ((connection, more) => {
+      const upgradeOutbound: Upgrader['upgradeOutbound'] = async (connection, more) => {
         stop()
-        return options.upgrader.upgradeOutbound(connection, { ...more, signal: options.signal })
-      }) as Upgrader['upgradeOutbound']
+        try {
+          return await options.upgrader.upgradeOutbound(connection, { ...more, signal: options.signal })
+        } catch (error) {
+          connection.abort(error as Error)
+          throw error
+        }
+      }
       const upgrader = Object.assign(Object.create(options.upgrader) as Upgrader, { upgradeOutbound })
+      const signal = AbortSignal.any([options.signal, late.signal])
+      const connecting: DialTransportOptions & ConnectOptions = { ...options, upgrader, signal, onConnect: stop }
       try {
-        return await dial(address, { ...options, upgrader, signal: AbortSignal.any([options.signal, late.signal]) })
+        return await dial(address, connecting)
       } finally {
         stop()
       }

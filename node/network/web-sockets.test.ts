@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import type { Connection, MultiaddrConnection, Transport, Upgrader } from '@libp2p/interface'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { describe, expect, test } from 'vitest'
-import { maxSilentConnectionsPerHost, maxWebSocketMessageBytes } from '../../src/limits.ts'
+import { dialConnectMs, maxSilentConnectionsPerHost, maxWebSocketMessageBytes } from '../../src/limits.ts'
 import type { Libp2pNetwork } from './libp2p-network.ts'
 import { eventually, Nodes, type TestNode } from './test-support/nodes.ts'
 
@@ -110,6 +110,19 @@ describe('a stranger at the port for WebSockets', () => {
     expect(await greeting(a, b)).toBe('hello')
   })
 
+  test('whose handshake fails is cut, and not waited for to close its side', async () => {
+    await using nodes = new Nodes()
+    const stranger = await open(await nodes.start({ listen }))
+    const closed = once(stranger, 'close')
+    const heard: Buffer[] = []
+    stranger.on('data', (data: Buffer) => heard.push(data))
+    // A message longer than any of this handshake.
+    stranger.write(Buffer.concat([Buffer.from([0x82, 0x84, 0, 0, 0, 0]), Buffer.from([0xff, 0xff, 0xff, 0x7f])]))
+    await closed
+    // No frame that closes.
+    expect(Buffer.concat(heard).includes(0x88)).toBe(false)
+  })
+
   test('who says nothing, or begins and does not go on, has so many places, for so long, and none when the node closes', async () => {
     await using nodes = new Nodes()
     const node = await nodes.start({ listen })
@@ -149,6 +162,34 @@ describe('over WebSockets', () => {
     const [judge, other] = who === 'dialled' ? [a, b] : [b, a]
     for (let time = 0; time < 3; time++) judge.network.penalise(other.agent, 'bad-block')
     await eventually(() => expect(other.network.connected()).toEqual([]))
+  })
+
+  test.each(['ws', 'tls/ws'])(
+    'who takes the connection for /%s and is busy has longer than that for the rest',
+    async (over) => {
+      const busy = createServer((socket) => {
+        socket.on('error', () => {})
+        setTimeout(() => socket.write('neither HTTP nor TLS'), dialConnectMs + 500)
+      })
+      await once(busy.listen(0, '127.0.0.1'), 'listening')
+      await using nodes = new Nodes()
+      const [{ network }, { agent }] = [await nodes.start({ listen: [] }), await nodes.start({ listen: [] })]
+      network.addAddresses(agent, [`/ip4/127.0.0.1/tcp/${(busy.address() as AddressInfo).port}/${over}`])
+      await expect(network.open(agent, protocol)).rejects.toMatchObject({ details: { reason: 'dial-failed' } })
+      busy.close()
+    },
+  )
+
+  test('a node that is dialled and fails in its handshake is cut off', async () => {
+    await using nodes = new Nodes()
+    const [{ network }, { agent }] = [await nodes.start({ listen: [] }), await nodes.start({ listen: [] })]
+    await using server = await WebSocketServer.start((socket) => {
+      socket.on('data', () => socket.write(Buffer.from([0x82, 4, 3, ...Buffer.from('na\n')])))
+    })
+    network.addAddresses(agent, [server.address])
+    const failed = expect(network.open(agent, protocol)).rejects.toMatchObject({ code: 'UNAVAILABLE' })
+    await once(await server.accepted, 'close')
+    await failed
   })
 
   test('a node that is dialled and sends more than a message may hold is cut off', async () => {

@@ -1,21 +1,21 @@
 import { once } from 'node:events'
-import type { IncomingMessage } from 'node:http'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Server, Socket } from 'node:net'
-import type { Listener, Transport } from '@libp2p/interface'
+import type { Listener, Transport, Upgrader } from '@libp2p/interface'
 import { webSockets } from '@libp2p/websockets'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { multiaddrToUri } from '@multiformats/multiaddr-to-uri'
 // @ts-expect-error: it has no types of its own.
 import { WebSocket as UntypedWebSocket } from 'ws'
 import {
-  bulkHandshakeMs,
+  handshakeMs,
   maxConnections,
   maxSilentConnections,
   maxWebSocketMessageBytes,
   maxWebSocketParts,
   streamWindowBytes,
 } from '../../src/limits.ts'
-import { afterWhatCame } from './connect-limit.ts'
+import { afterWhatCame, type ConnectOptions } from './connect-limit.ts'
 import type { Gate } from './gate.ts'
 import { SilentPlaces } from './silent-places.ts'
 
@@ -70,7 +70,7 @@ class BoundWebSocket extends (UntypedWebSocket as WebSocketClass) {
 
 /** What is used of libp2p's WebSocket transport and of its listeners, which have no interface of their own. */
 interface WebSocketTransport extends Transport {
-  _connect(address: Multiaddr, options?: { readonly signal?: AbortSignal }): Promise<AnyWebSocket>
+  _connect(address: Multiaddr, options?: ConnectOptions): Promise<AnyWebSocket>
 }
 
 interface WebSocketListener extends Listener {
@@ -80,7 +80,7 @@ interface WebSocketListener extends Listener {
 
 /**
  * libp2p's WebSockets with bounds on what a stranger can have held before the connection is libp2p's: messages of `maxWebSocketMessageBytes`, both ways,
- * and so many connections, of one address and in all, that are no WebSocket yet, each for `bulkHandshakeMs`.
+ * and so many connections, of one address and in all, that are no WebSocket yet, each for `handshakeMs`, as one over TCP.
  */
 export function boundedWebSockets<Components extends Parameters<ReturnType<typeof webSockets>>[0]>(
   gate: Gate,
@@ -89,15 +89,21 @@ export function boundedWebSockets<Components extends Parameters<ReturnType<typeo
     const transport = webSockets({ maxBufferedAmount: streamWindowBytes })(components) as unknown as WebSocketTransport
     transport._connect = connect
     const createListener = transport.createListener.bind(transport)
-    transport.createListener = (options) => bounded(createListener(options) as WebSocketListener, gate)
+    transport.createListener = (options) =>
+      bounded(createListener({ ...options, upgrader: cutting(options.upgrader) }) as WebSocketListener, gate)
     return transport
   }
 }
 
 /** @throws what keeps it from opening */
-async function connect(address: Multiaddr, { signal }: { readonly signal?: AbortSignal } = {}): Promise<AnyWebSocket> {
+async function connect(address: Multiaddr, { signal, onConnect }: ConnectOptions = {}): Promise<AnyWebSocket> {
   signal?.throwIfAborted()
-  const webSocket = new BoundWebSocket(multiaddrToUri(address), bounds)
+  const finishRequest = (request: ClientRequest): void => {
+    // Over TLS too this is TCP's.
+    request.once('socket', (socket) => socket.once('connect', () => onConnect?.()))
+    request.end()
+  }
+  const webSocket = new BoundWebSocket(multiaddrToUri(address), { ...bounds, finishRequest })
   webSocket.binaryType = 'arraybuffer'
   try {
     await once(webSocket, 'open', { signal })
@@ -106,6 +112,19 @@ async function connect(address: Multiaddr, { signal }: { readonly signal?: Abort
     throw error
   }
   return webSocket
+}
+
+/** An upgrader that cuts what it could not upgrade: libp2p closes it, and waits half a minute for the other side to do so too. */
+function cutting(upgrader: Upgrader): Upgrader {
+  const upgradeInbound: Upgrader['upgradeInbound'] = async (connection, options) => {
+    try {
+      await upgrader.upgradeInbound(connection, options)
+    } catch (error) {
+      connection.abort(error as Error)
+      throw error
+    }
+  }
+  return Object.assign(Object.create(upgrader) as Upgrader, { upgradeInbound })
 }
 
 function bounded(listener: WebSocketListener, gate: Gate): Listener {
@@ -117,7 +136,7 @@ function bounded(listener: WebSocketListener, gate: Gate): Listener {
   const admit = (socket: Socket): boolean => {
     const leave = waiting.take(socket.remoteAddress ?? '')
     if (leave === undefined) return false
-    const stop = afterWhatCame(bulkHandshakeMs, () => socket.destroy())
+    const stop = afterWhatCame(handshakeMs, () => socket.destroy())
     const end = (): void => {
       stop()
       leave()
