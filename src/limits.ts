@@ -316,6 +316,8 @@ export const bulkWorthBytes = 16 * MiB
 export const openTimeoutMs = 20_000
 /** Until there is a TCP connection to one address, milliseconds: one that does not even take it must not use up the time of a peer's others. */
 export const dialConnectMs = 4_000
+/** How long after one address of a peer the next is dialled beside it, milliseconds, at most: most handshakes are through by then, and a peer that is busy has few of them at once. */
+export const dialNextMs = 2_500
 /**
  * A connection and its handshake, milliseconds, and as long for its first byte, or for it to be a WebSocket: a few round trips, and more only where the processor does
  * other things. Who is cut then, and tries again, makes that worse.

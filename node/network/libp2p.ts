@@ -41,6 +41,7 @@ import type { BulkStreams } from './bulk-streams.ts'
 import { connectsInTime } from './connect-limit.ts'
 import type { Gate } from './gate.ts'
 import type { NetworkMode } from './network.ts'
+import { OverlappingDials } from './overlapping-dials.ts'
 import { OwnAddresses } from './own-addresses.ts'
 import { RelayListeners } from './relay-listeners.ts'
 import { formatSwarmKey } from './swarm-key.ts'
@@ -60,6 +61,7 @@ export type Services = {
   ping: Ping
   relays: RelayListeners
   own: OwnAddresses
+  dials: OverlappingDials
   identify: unknown
   identifyPush: unknown
   dcutr: unknown
@@ -226,6 +228,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
         : {}),
       relays: ({ transportManager }) => new RelayListeners(transportManager),
       own: (components) => new OwnAddresses(components, mode !== 'public'),
+      dials: (components) => new OverlappingDials(components),
     },
   })
   const libp2p = await starting.catch((cause: unknown) => {

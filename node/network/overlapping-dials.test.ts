@@ -1,0 +1,64 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { expect, test } from 'vitest'
+import { Nodes } from './test-support/nodes.ts'
+
+const protocol = '/test/1'
+
+/** Takes connections and says nothing. */
+class Silent implements AsyncDisposable {
+  readonly sockets: Socket[] = []
+  readonly #server = createServer((socket) => {
+    this.sockets.push(socket.on('error', () => {}).resume())
+  })
+
+  static async start(): Promise<Silent> {
+    const silent = new Silent()
+    await once(silent.#server.listen(0, '127.0.0.1'), 'listening')
+    return silent
+  }
+
+  get address(): string {
+    return `/ip4/127.0.0.1/tcp/${(this.#server.address() as AddressInfo).port}`
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.close()
+    for (const socket of this.sockets) socket.destroy()
+  }
+}
+
+test('an agent is reached though two of its addresses take the connection and say nothing; they are let go of then', async () => {
+  await using nodes = new Nodes()
+  const [a, b] = [await nodes.start({ listen: [] }), await nodes.start()]
+  b.network.handle(protocol, (stream) => stream.write(Buffer.from('hello')))
+  const silent = [await Silent.start(), await Silent.start()]
+  await using cleanUp = new AsyncDisposableStack()
+  for (const each of silent) cleanUp.use(each)
+  // What was said last is tried first.
+  a.network.addAddresses(b.agent, [...b.network.addresses(), ...silent.map(({ address }) => address)])
+  const stream = await a.network.open(b.agent, protocol)
+  expect(Buffer.from((await stream.read()) ?? []).toString()).toBe('hello')
+  const sockets = silent.flatMap(({ sockets }) => sockets)
+  expect(sockets).toHaveLength(2)
+  await Promise.all(sockets.map((socket) => (socket.closed ? undefined : once(socket, 'close'))))
+})
+
+test('an agent is reached though one of its addresses is a name that nobody can look up', async () => {
+  await using nodes = new Nodes()
+  const { a, b } = await nodes.pair({ listen: [] })
+  b.network.handle(protocol, (stream) => stream.write(Buffer.from('hello')))
+  a.network.addAddresses(b.agent, ['/dnsaddr/nobody.invalid'])
+  const stream = await a.network.open(b.agent, protocol)
+  expect(Buffer.from((await stream.read()) ?? []).toString()).toBe('hello')
+})
+
+test('what each address answers is told when none of them leads there', async () => {
+  await using nodes = new Nodes()
+  const { a, b } = await nodes.pair({ listen: [] })
+  await b.network.close()
+  a.network.addAddresses(b.agent, ['/ip4/127.0.0.1/tcp/1'])
+  await expect(a.network.open(b.agent, protocol)).rejects.toMatchObject({
+    details: { reason: 'refused', answers: [1, 2].map(() => expect.stringMatching('ECONNREFUSED')) },
+  })
+})
