@@ -8,7 +8,7 @@ import { GroupFacts } from './group-facts.ts'
 import { HexMap } from './hex-map.ts'
 import { type ChainBounds, LinkedChain } from './linked-chain.ts'
 import type { ChainName, Ending, EntryPosition, Fork, Grant, Member, ShownEntries } from './members.ts'
-import { isRevokedBy } from './revoked-capabilities.ts'
+import { isRevokedBy, type Revokers, revokersOf } from './revoked-capabilities.ts'
 import { compareRoles, mayAuthor, type Role, rankOf } from './roles.ts'
 import { ShownOfChain } from './shown-of-chain.ts'
 import {
@@ -68,6 +68,8 @@ export class Membership {
   /** By grant, then incarnation; chains that nothing bounds are not in here. */
   readonly #chains = new Map<string, Map<string, ChainBounds>>()
   readonly #epochs: Epochs
+  /** By jti, of those that were ended and asked about. */
+  readonly #revokers = new Map<string, Revokers>()
   /** What it is as a group, and what it records of groups. */
   readonly groups: GroupFacts
   #members: readonly Member[] | undefined
@@ -260,10 +262,10 @@ export class Membership {
     readonly grant: Uint8Array
   }): 'REVOKED' | 'ISSUER_REMOVED' | undefined {
     const under = this.grantOf(capability.grant)
-    const [issuer, grant] = [toHex(capability.issuer), toHex(capability.grant)]
-    const revocations = this.#statements.revocations.get(toHex(capability.jti))
-    const isSaidAboveGrant = (name: string, entry: Place) => this.#isSaidAboveGrant(name, entry)
-    if (isRevokedBy(revocations, { issuer, grant }, { isSaidAboveGrant })) return 'REVOKED'
+    const issuer = toHex(capability.issuer)
+    const right = { issuer, rank: this.#rankUnder(toHex(capability.grant)) }
+    const revokers = this.#revokersOf(toHex(capability.jti))
+    if (revokers !== undefined && isRevokedBy(revokers, right)) return 'REVOKED'
     const mayIssue = under?.live === true && rankOf(under.role) >= 1 && toHex(under.agent) === issuer
     return mayIssue ? undefined : 'ISSUER_REMOVED'
   }
@@ -297,10 +299,9 @@ export class Membership {
     const found = new Set([this.#id])
     const open = [toHex(capability.grant)]
     if (refusal === 'REVOKED') {
-      const [issuer, grant] = [toHex(capability.issuer), toHex(capability.grant)]
-      const judge = { isSaidAboveGrant: (name: string, entry: Place) => this.#isSaidAboveGrant(name, entry) }
+      const right = { issuer: toHex(capability.issuer), rank: this.#rankUnder(toHex(capability.grant)) }
       for (const entry of this.#statements.revocations.get(toHex(capability.jti))) {
-        if (!isRevokedBy([entry], { issuer, grant }, judge)) continue
+        if (!isRevokedBy(revokersOf([entry], this.#standing), right)) continue
         found.add(entry.hash)
         open.push(entry.grant)
       }
@@ -454,9 +455,20 @@ export class Membership {
     return authority !== undefined && rankOf(authority) > rankOf(role) && this.#counts(entry)
   }
 
-  #isSaidAboveGrant(grant: string, entry: Place): boolean {
+  #rankUnder(grant: string): number | undefined {
     const role = this.#roleUnder(grant)
-    return role !== undefined && this.#isSaidAbove(role, entry)
+    return role && rankOf(role)
+  }
+
+  #revokersOf(jti: string): Revokers | undefined {
+    if (!this.#statements.revocations.has(jti)) return undefined
+    const revokers = this.#revokers.get(jti) ?? revokersOf(this.#statements.revocations.get(jti), this.#standing)
+    this.#revokers.set(jti, revokers)
+    return revokers
+  }
+
+  get #standing(): Parameters<typeof revokersOf>[1] {
+    return { rankOf: ({ grant }) => this.#rankUnder(grant), counts: (entry) => this.#counts(entry) }
   }
 
   #isEffective({ entry, role, agent }: GrantStatement): boolean {

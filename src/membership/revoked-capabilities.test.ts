@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { lookupsIn } from '../../test/support/map-lookups.ts'
 import { agentNamed, History, Holder, membershipOf, type TestEntry } from './history.test-helper.ts'
 
 const [ann, bob, eve] = ['ann', 'bob', 'eve'].map(agentNamed) as [Uint8Array, Uint8Array, Uint8Array]
@@ -75,6 +76,20 @@ describe('a capability', () => {
     history.say(revocation, { author: eve, under: admin })
     expect(membershipOf(history).refusalOf(issuedBy(ann, writer))).toBeUndefined()
     expect(membershipOf(history).refusalOf(issuedBy(eve, admin))).toBe('REVOKED')
+  })
+
+  it('that many of one name are ended, or not, by many of no avail costs what there are of both, not one times the other', async () => {
+    const cost = async (count: number): Promise<number> => {
+      const history = new History()
+      const one = history.grant(ann, 'writer')
+      const two = history.grant(bob, 'writer')
+      for (let at = 0; at < count; at += 1) history.say(revocation, { author: bob, under: two })
+      const membership = membershipOf(history)
+      return await lookupsIn(() => {
+        for (let at = 0; at < count; at += 1) expect(membership.refusalOf(issuedBy(ann, one))).toBeUndefined()
+      })
+    }
+    expect(await cost(200)).toBeLessThan(3 * (await cost(100)))
   })
 
   it('is judged the same in whatever order entries came', () => {
