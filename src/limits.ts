@@ -167,6 +167,8 @@ export const maxDescriptorsRecorded = { count: 16, withRemovals: 64, duringMs: 1
 export const epochSettleMs = 10 * 60_000
 /** Entries of one author, back from a version, that are looked at for what they name: some 2 ms a thousand, each looked at once. */
 export const maxAuthorLookback = 1_000
+/** Boxes that one look at what shares lack seals, some 120 bytes and 100 µs each; the rest follows `healAgainMs` later. Who shares with thousands what has hundreds of keys decides how many are lacking. */
+export const maxBoxesOfHeal = 8_192
 /** Between two looks at whether what was put off of what members are owed can be written, milliseconds. */
 export const healAgainMs = 30_000
 /** Incarnations of a node whose rows in a feed can be told apart: a cursor from before these is NOT_FOUND. Some 25 bytes each. */

@@ -93,12 +93,21 @@ export function countingEpochs(known: Iterable<ProofFacts>): ReadonlySet<string>
   return new Set(countingRotates([...known]).map(({ epoch }) => toHex(epoch)))
 }
 
+/** Looks at each fact once: anyone who may write can record any number of proofs. */
 function countingRotates(all: readonly ProofFacts[]): ProvenRotate[] {
+  const given = new Set<string>()
+  for (const { admins } of all) for (const [grant, agent] of admins) given.add(endingKey(grant, agent))
+  const ended = endedIn(all)
   const isAdmins = ({ grant, author }: ProvenRotate) =>
-    grant === undefined ||
-    (all.some(({ admins }) => admins.get(grant) === author) &&
-      !all.some(({ ended }) => ended.has(endingKey(grant, author))))
+    grant === undefined || (given.has(endingKey(grant, author)) && !ended.has(endingKey(grant, author)))
   return all.flatMap(({ rotates }) => rotates).filter(isAdmins)
+}
+
+/** Grants that any of some proofs say the owner ended, each followed by its agent. */
+export function endedIn(known: Iterable<ProofFacts>): ReadonlySet<string> {
+  const all = new Set<string>()
+  for (const { ended } of known) for (const one of ended) all.add(one)
+  return all
 }
 
 /**
@@ -112,7 +121,7 @@ export function isNewsOf(known: Iterable<ProofFacts>, proof: ProofFacts): boolea
   if (after === undefined) return false
   if (before === undefined || !equalBytes(before.rotate, after.rotate)) return true
   const hasEpoch = proof.rotates.some(({ rotate }) => equalBytes(rotate, after.rotate))
-  return hasEpoch && [...proof.ended].some((one) => !all.some(({ ended }) => ended.has(one)))
+  return hasEpoch && !proof.ended.isSubsetOf(endedIn(all))
 }
 
 /** Negative, zero or positive as the first is older, the same or newer. */

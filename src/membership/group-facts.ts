@@ -2,7 +2,14 @@ import type { ClockReading } from '../catalog/index.ts'
 import { fromHex, toHex } from '../encoding/index.ts'
 import { isUsablePublicKey } from '../identity/index.ts'
 import type { GrantedRole } from '../log/index.ts'
-import { compareDescriptors, type GroupDescriptor, highestNumber, type ProofFacts } from './descriptor.ts'
+import {
+  compareDescriptors,
+  countingEpochs,
+  type GroupDescriptor,
+  highestNumber,
+  newestDescriptor,
+  type ProofFacts,
+} from './descriptor.ts'
 import { compareClocks } from './epochs.ts'
 import { type Role, rankOf } from './roles.ts'
 import type { DescriptorStatement, GrantStatement, Place, RevokeStatement, Statements } from './statements.ts'
@@ -26,10 +33,22 @@ interface RoleOfGroup {
   readonly clock: ClockReading
 }
 
+/** What is recorded of a group comes to. */
+interface RecordedGroup {
+  /** As `newestDescriptor`. */
+  readonly newest: GroupDescriptor | undefined
+  /** As `countingEpochs`. */
+  readonly epochs: ReadonlySet<string>
+}
+
+const nothingRecorded: RecordedGroup = { newest: undefined, epochs: new Set() }
+
 /** What a log says as a group's own, and what it records of groups. */
 export class GroupFacts {
   readonly #statements: Statements
   readonly #standing: GroupStanding
+  /** By group in hex, those of which something is recorded and that were asked about. */
+  readonly #recorded = new Map<string, RecordedGroup>()
 
   constructor(statements: Statements, standing: GroupStanding) {
     this.#statements = statements
@@ -79,7 +98,20 @@ export class GroupFacts {
 
   /** What was recorded of a group, whoever did: it proves itself. */
   proofsOf(group: Uint8Array): ProofFacts[] {
-    return this.recordsOf(group).map(({ facts }) => facts)
+    return this.#statements.descriptors.get(toHex(group)).flatMap(({ proof }) => proof.facts ?? [])
+  }
+
+  /** The newest epoch of a group that was recorded, and all that were and count. Worked out once, however much was recorded. */
+  recordedOf(group: Uint8Array): RecordedGroup {
+    const name = toHex(group)
+    if (!this.#statements.descriptors.has(name)) return nothingRecorded
+    let recorded = this.#recorded.get(name)
+    if (recorded === undefined) {
+      const proofs = this.proofsOf(group)
+      recorded = { newest: newestDescriptor(proofs), epochs: countingEpochs(proofs) }
+      this.#recorded.set(name, recorded)
+    }
+    return recorded
   }
 
   /** As `proofsOf`, with the hashes and times of the entries, and whether they count: those that do not every member need not hold. */

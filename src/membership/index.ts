@@ -1,7 +1,7 @@
 /** Who may do what, and which entries count: evaluated from the auth entries, one answer in whatever order they come. */
 export { type ChainLimit, changedBetween, isWithin } from './chain-limit.ts'
 export {
-  countingEpochs,
+  endedIn,
   type GroupDescriptor,
   highestNumber,
   isNewsOf,

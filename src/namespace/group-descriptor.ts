@@ -3,6 +3,7 @@ import { ArtifactHubError } from '../errors.ts'
 import { maxClockAheadMs, maxDescriptorsRecorded, maxProofBytes, maxProofEntries } from '../limits.ts'
 import { decodeUnverifiedEntry, encodeAuthBody, encodeEntry, type GroupRole } from '../log/index.ts'
 import {
+  endedIn,
   type GroupDescriptor,
   isNewsOf,
   type Membership,
@@ -67,14 +68,15 @@ export class KnownDescriptors {
   /** See `Namespace.newestDescriptor`. */
   newest(group: Uint8Array): GroupDescriptor | undefined {
     const told = this.#told.get(toHex(group))
-    const recorded = this.#ledger.membership.groups.proofsOf(group)
-    return newestDescriptor(told === undefined ? recorded : [...recorded, told.facts])
+    const { groups } = this.#ledger.membership
+    if (told === undefined) return groups.recordedOf(group).newest
+    return newestDescriptor([...groups.proofsOf(group), told.facts])
   }
 
   /** Whether what the log records of a group is known here to be gone by: nothing is to be sealed by it. */
   isBehind(group: Uint8Array): boolean {
     if (!this.#told.has(toHex(group))) return false
-    const recorded = newestDescriptor(this.#ledger.membership.groups.proofsOf(group))
+    const recorded = this.#ledger.membership.groups.recordedOf(group).newest
     const newest = this.newest(group)
     return newest !== undefined && (recorded === undefined || !equalBytes(recorded.rotate, newest.rotate))
   }
@@ -132,7 +134,7 @@ export class KnownDescriptors {
       ({ clock: { wallMs } }) => wallMs > now - duringMs && wallMs <= now + maxClockAheadMs,
     )
     if (recent.length < count) return true
-    const isRemoval = [...ended].some((one) => !recorded.some(({ facts }) => facts.ended.has(one)))
-    return isRemoval && recent.length < withRemovals
+    if (recent.length >= withRemovals) return false
+    return !ended.isSubsetOf(endedIn(recorded.map(({ facts }) => facts)))
   }
 }

@@ -1,14 +1,14 @@
-import { bytesText, fromHex, toHex } from '../encoding/index.ts'
-import { maxBoxesInEntry } from '../limits.ts'
-import { countingEpochs } from '../membership/index.ts'
+import { bytesText, toHex } from '../encoding/index.ts'
+import { maxBoxesInEntry, maxBoxesOfHeal } from '../limits.ts'
 import type { SealingItem } from '../sharing/index.ts'
 import { artifactData } from './artifact-writes.ts'
 import type { AuthorKnowledge } from './author-knowledge.ts'
+import type { KeyUse } from './key-uses.ts'
 import type { Ledger, NamespaceChange } from './ledger.ts'
 import { mayWrite } from './members.ts'
 import { openArtifactKey } from './secrets.ts'
 import type { Share } from './share-book.ts'
-import { itemsFor, keysDue, lackingShares, sectionsOf, usesForShares } from './share-keys.ts'
+import { isKeyDue, itemsFor, lackingShares, sectionsOf, usesForShares } from './share-keys.ts'
 import { SharingView } from './sharing-view.ts'
 
 /** What a look at what is lacking came to. */
@@ -19,12 +19,13 @@ export interface Healed {
 
 /** One key, and whom it is to be sealed to. */
 interface Lacking {
-  readonly artifactSalt: Uint8Array
   readonly items: readonly SealingItem[]
   /** Groups (32 bytes) among those whom it is for. */
   readonly groups: readonly Uint8Array[]
 }
 
+/** Boxes that are sealed in one batch, some 100 µs each: others write between two of them. */
+const batchBoxes = 2_048
 /** Artifacts that are seen to in one go. */
 const maxArtifacts = 20_000
 
@@ -53,26 +54,25 @@ export class ShareHealer {
     if (keysGained || (authChanged && this.#hasLostEpoch(entries))) this.#unseen = undefined
     // What this agent writes lacks nothing that it could seal: only others' versions may, that came with it or count by it.
     if (received === 0 && !authChanged) return
-    for (const artifact of [...artifacts, ...shared]) this.#unseen?.set(bytesText(artifact), artifact)
-    if ((this.#unseen?.size ?? 0) > maxArtifacts) this.#unseen = undefined
+    for (const artifact of [...artifacts, ...shared]) this.#see(artifact)
   }
 
   /** Whether it was recorded that an epoch of a group is none after all: what was sealed to it is closed to the group. */
   #hasLostEpoch(entries: NamespaceChange['entries']): boolean {
+    const { groups } = this.#ledger.membership
+    const told = new Map<string, Uint8Array>()
+    for (const { auth } of entries) if (auth?.kind === 'descriptor') told.set(toHex(auth.group), auth.group)
     let hasLost = false
-    for (const { auth } of entries) {
-      if (auth?.kind !== 'descriptor') continue
-      const proofs = this.#ledger.membership.groups.proofsOf(auth.group)
-      const claimed = new Set(proofs.flatMap(({ rotates }) => rotates.map(({ epoch }) => toHex(epoch))))
-      const lost = claimed.size - countingEpochs(proofs).size
-      const name = toHex(auth.group)
+    for (const [name, group] of told) {
+      const claimed = new Set(groups.proofsOf(group).flatMap(({ rotates }) => rotates.map(({ epoch }) => toHex(epoch))))
+      const lost = claimed.size - groups.recordedOf(group).epochs.size
       if (lost > (this.#void.get(name) ?? 0)) hasLost = true
       if (lost > 0) this.#void.set(name, lost)
     }
     return hasLost
   }
 
-  /** Gives how many entries it wrote, and whether some of it must wait: an author knew more than is held here. */
+  /** Gives how many entries it wrote, and whether some of it must wait: an author knew more than is held here, or it is much (`maxBoxesOfHeal`). */
   async run(): Promise<Healed> {
     const { parts, membership } = this.#ledger
     if (!mayWrite(membership, parts.env.agent.publicKey)) return { written: 0, isPutOff: false }
@@ -80,12 +80,13 @@ export class ShareHealer {
     this.#unseen = new Map()
     let written = 0
     let isPutOff = false
+    const room = { boxes: maxBoxesOfHeal }
     try {
       for await (const artifact of unseen?.values() ?? this.#shared()) {
-        const healed = await healArtifact(this.#ledger, this.#knowledge, this.#isBehind, artifact)
+        const healed = await healArtifact(this.#ledger, this.#knowledge, this.#isBehind, { artifact, room })
         written += healed.written
         isPutOff ||= healed.isPutOff
-        if (healed.isPutOff) this.#unseen?.set(bytesText(artifact), artifact)
+        if (healed.isPutOff) this.#see(artifact)
       }
     } catch (error) {
       // Again, then: what was seen to lacks nothing.
@@ -93,6 +94,11 @@ export class ShareHealer {
       throw error
     }
     return { written, isPutOff }
+  }
+
+  #see(artifact: Uint8Array): void {
+    this.#unseen?.set(bytesText(artifact), artifact)
+    if ((this.#unseen?.size ?? 0) > maxArtifacts) this.#unseen = undefined
   }
 
   async *#shared(): AsyncGenerator<Uint8Array> {
@@ -109,55 +115,104 @@ async function healArtifact(
   ledger: Ledger,
   knowledge: AuthorKnowledge,
   isBehind: (group: Uint8Array) => boolean,
-  artifact: Uint8Array,
+  { artifact, room }: { readonly artifact: Uint8Array; readonly room: { boxes: number } },
 ): Promise<Healed> {
+  if (room.boxes <= 0) return { written: 0, isPutOff: true }
   const view = SharingView.stored(ledger.parts, ledger.membership)
-  const owed = await lackingOf(ledger, view, artifact)
-  if (owed.length === 0) return { written: 0, isPutOff: false }
-  const waiting = await knowledge.keysToWaitFor(artifact)
-  const mayBeGiven = ({ items, groups }: Lacking) =>
-    items.every(({ key }) => !waiting.has(toHex(key.id))) && !groups.some(isBehind)
-  const isPutOff = !owed.every(mayBeGiven)
-  if (!owed.some(mayBeGiven)) return { written: 0, isPutOff }
-  const written = await ledger.commit(async (tx, mark) => {
-    if (!mayWrite(tx.membership, tx.agent.publicKey)) return 0
-    const before = tx.appended
-    const within = SharingView.within(ledger.parts, tx)
-    const lacking = (await lackingOf(ledger, within, artifact)).filter(mayBeGiven)
-    mark()
-    for (const { artifactSalt, items } of lacking) {
-      const limits = { first: maxBoxesInEntry, random: tx.random }
-      for (const keys of sectionsOf(tx.keyring, artifact, items, limits)) {
-        const keyId = items[0]?.key.id
-        await tx.append({ kind: 'keys', keyId, data: artifactData({ artifactSalt }) }, { keys })
-      }
+  const shares = await view.sharesInForce(artifact)
+  const newest = shares.length === 0 ? undefined : await ledger.parts.catalog.get(artifact)
+  if (newest === undefined) return { written: 0, isPutOff: false }
+  let waiting: ReadonlySet<string> | undefined
+  let written = 0
+  let isPutOff = false
+  let owed: KeyUse[] = []
+  let boxes = 0
+  const isOwed = ({ items, groups }: Lacking) => items.length > 0 && !groups.some(isBehind)
+  const seal = async () => {
+    while (owed.length > 0 && room.boxes > 0) {
+      const sealed = await sealSome(ledger, artifact, { uses: owed, most: Math.min(batchBoxes, room.boxes), isOwed })
+      written += sealed.written
+      room.boxes -= sealed.boxes
+      owed = sealed.left
     }
-    return tx.appended - before
-  })
+    isPutOff ||= owed.length > 0
+    boxes = 0
+  }
+  // One key after the other: of all keys together, whoever may write decides how much is lacking.
+  for (const use of await usesForShares(ledger.parts, artifact, newest.number)) {
+    const lacking = await lackingOf(view, artifact, use, shares)
+    if (lacking.items.length === 0) continue
+    waiting ??= await knowledge.keysToWaitFor(artifact)
+    if (room.boxes <= 0 || waiting.has(toHex(use.keyId)) || !isOwed(lacking)) {
+      isPutOff = true
+      continue
+    }
+    owed.push(use)
+    boxes += lacking.items.length
+    if (boxes >= batchBoxes) await seal()
+  }
+  await seal()
   return { written, isPutOff }
 }
 
-/** By key, what is to be sealed. Of keys that cannot be opened here nothing: somebody else may. */
-async function lackingOf({ parts }: Ledger, view: SharingView, artifact: Uint8Array): Promise<Lacking[]> {
-  const shares = await view.sharesInForce(artifact)
-  const [first] = shares
-  if (first === undefined) return []
-  const newest = await parts.catalog.get(artifact)
-  if (newest === undefined) return []
-  const uses = await usesForShares(parts, artifact, newest.number)
-  const due = new Map<string, Share[]>()
-  for (const share of shares) {
-    for (const keyId of keysDue(share, uses)) due.set(toHex(keyId), [...(due.get(toHex(keyId)) ?? []), share])
-  }
-  const found = []
-  for (const [name, some] of due) {
-    const keyId = fromHex(name)
-    const lacking = await lackingShares(view, artifact, keyId, some)
-    const key = lacking.length === 0 ? undefined : await openArtifactKey(view.secrets, artifact, keyId, [])
-    const items = key === undefined ? [] : itemsFor(key, lacking, view)
-    const audiences = lacking.flatMap(({ claims }) => claims.audience)
-    const groups = audiences.filter(({ kind }) => kind === 'group').map(({ id }) => id)
-    if (items.length > 0) found.push({ artifactSalt: first.artifactSalt, items, groups })
-  }
-  return found
+/** What was sealed of some keys, and of which more is to be. */
+interface Sealed {
+  readonly written: number
+  readonly boxes: number
+  readonly left: KeyUse[]
+}
+
+/** Seals what is lacking of some keys now, in one batch, as far as there is room for boxes. */
+async function sealSome(
+  ledger: Ledger,
+  artifact: Uint8Array,
+  {
+    uses,
+    most,
+    isOwed,
+  }: { readonly uses: readonly KeyUse[]; readonly most: number; readonly isOwed: (lacking: Lacking) => boolean },
+): Promise<Sealed> {
+  return await ledger.commit(async (tx, mark) => {
+    if (!mayWrite(tx.membership, tx.agent.publicKey)) return { written: 0, boxes: 0, left: [] }
+    const before = tx.appended
+    const view = SharingView.within(ledger.parts, tx)
+    const shares = await view.sharesInForce(artifact)
+    const sections: SealingItem[][] = []
+    const left: KeyUse[] = []
+    let boxes = 0
+    for (const use of uses) {
+      const lacking = await lackingOf(view, artifact, use, shares)
+      if (!isOwed(lacking)) continue
+      const some = lacking.items.slice(0, most - boxes)
+      if (some.length < lacking.items.length) left.push(use)
+      boxes += some.length
+      if (some.length > 0) sections.push(some)
+    }
+    const artifactSalt = shares[0]?.artifactSalt
+    mark()
+    if (artifactSalt !== undefined) {
+      for (const items of sections) {
+        const limits = { first: maxBoxesInEntry, random: tx.random }
+        for (const keys of sectionsOf(tx.keyring, artifact, items, limits)) {
+          await tx.append({ kind: 'keys', keyId: items[0]?.key.id, data: artifactData({ artifactSalt }) }, { keys })
+        }
+      }
+    }
+    return { written: tx.appended - before, boxes, left }
+  })
+}
+
+/** What is to be sealed of a key. Of one that cannot be opened here nothing: somebody else may. */
+async function lackingOf(
+  view: SharingView,
+  artifact: Uint8Array,
+  use: KeyUse,
+  shares: readonly Share[],
+): Promise<Lacking> {
+  const due = shares.filter((share) => isKeyDue(share, use))
+  const lacking = due.length === 0 ? [] : await lackingShares(view, artifact, use.keyId, due)
+  const key = lacking.length === 0 ? undefined : await openArtifactKey(view.secrets, artifact, use.keyId, [])
+  const items = key === undefined ? [] : itemsFor(key, lacking, view)
+  const audiences = lacking.flatMap(({ claims }) => claims.audience)
+  return { items, groups: audiences.filter(({ kind }) => kind === 'group').map(({ id }) => id) }
 }

@@ -1,4 +1,5 @@
-import { bytesText, equalBytes } from '../encoding/index.ts'
+import type { Audience } from '../capability/index.ts'
+import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
 import { maxBoxesInEntry } from '../limits.ts'
 import type { KeySection } from '../log/index.ts'
 import type { ArtifactKey, Keyring, SealingItem } from '../sharing/index.ts'
@@ -48,12 +49,10 @@ export async function isKeySuperseded(
   return waiting.some((share) => firstGen <= afterOf(share))
 }
 
-/** Ids of the keys that a share's audience is to have: of live versions that are for it, and of none that is not. */
-export function keysDue(share: Share, uses: readonly KeyUse[]): Uint8Array[] {
+/** Whether a share's audience is to have a key: of live versions that are for it, and of none that is not. */
+export function isKeyDue(share: Share, { firstGen, lastLiveGen }: KeyUse): boolean {
   const after = afterOf(share)
-  return uses
-    .filter(({ firstGen, lastLiveGen }) => lastLiveGen > after && (after === 0 || firstGen > after))
-    .map(({ keyId }) => keyId)
+  return lastLiveGen > after && (after === 0 || firstGen > after)
 }
 
 /** What `keysDue` goes by. Cheap for an artifact that has had one key, as most have. */
@@ -71,22 +70,60 @@ export function itemsFor(key: ArtifactKey, shares: readonly Share[], view: Shari
   )
 }
 
-/** Those of shares for which no box of a key is there that their audience can open. */
+/** Entries with boxes of one label, and whether one of them counts, once that was looked at. */
+interface Boxes {
+  readonly entries: Uint8Array[]
+  counts: boolean | undefined
+}
+
+/** In place of an epoch, of boxes that are sealed to an agent. */
+const noEpoch = ''
+
+/**
+ * Those of shares for which no box of a key is there that their audience can open. What many share is looked at once: anyone who may write can give any
+ * number of shares, and of boxes, one jti.
+ */
 export async function lackingShares(
   view: SharingView,
   artifact: Uint8Array,
   keyId: Uint8Array,
   shares: readonly Share[],
 ): Promise<Share[]> {
-  const lacking = Map.groupBy(shares, ({ claims }) => bytesText(claims.jti))
-  for (const label of await view.labelsOf(artifact, keyId)) {
-    const name = bytesText(label.jti)
-    const without = lacking.get(name) ?? []
-    const closed = without.filter((share) => !view.isOpenTo(label, share))
-    if (closed.length === without.length || !(await view.hasCounting(label.entries))) continue
-    lacking.set(name, closed)
+  const byJti = new Map<string, Map<string, Boxes>>()
+  for (const { jti, epoch, entries } of await view.labelsOf(artifact, keyId)) {
+    const byEpoch = byJti.get(bytesText(jti)) ?? new Map<string, Boxes>()
+    byJti.set(bytesText(jti), byEpoch)
+    const name = epoch === undefined ? noEpoch : toHex(epoch)
+    const boxes = byEpoch.get(name) ?? { entries: [], counts: undefined }
+    byEpoch.set(name, boxes)
+    boxes.entries.push(...entries)
   }
-  return [...lacking.values()].flat()
+  const open = new Map<string, boolean>()
+  const isOpenTo = async ({ kind, id }: Audience, jti: string): Promise<boolean> => {
+    const byEpoch = byJti.get(jti)
+    if (byEpoch === undefined) return false
+    const name = kind === 'agent' ? jti : jti + bytesText(id)
+    let isOpen = open.get(name)
+    if (isOpen === undefined) {
+      isOpen = false
+      const epochs = kind === 'agent' ? new Set([noEpoch]) : view.epochsOf(id)
+      for (const epoch of epochs.intersection(byEpoch)) {
+        const boxes = byEpoch.get(epoch) as Boxes
+        boxes.counts ??= await view.hasCounting(boxes.entries)
+        isOpen ||= boxes.counts
+      }
+      open.set(name, isOpen)
+    }
+    return isOpen
+  }
+  const lacking: Share[] = []
+  for (const share of shares) {
+    const { jti, audience } = share.claims
+    let isOpen = false
+    for (const one of audience) isOpen ||= await isOpenTo(one, bytesText(jti))
+    if (!isOpen) lacking.push(share)
+  }
+  return lacking
 }
 
 /** Keys sections of at most so many boxes, the first of at most `first`; the others are each of one key. */

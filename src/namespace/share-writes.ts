@@ -19,7 +19,7 @@ import type { Ledger } from './ledger.ts'
 import { epochToWriteUnder, readersOf } from './members.ts'
 import { openArtifactKey } from './secrets.ts'
 import { encodeShareBody, type Share, type SharedBytes } from './share-book.ts'
-import { itemsFor, keysDue, sectionsOf, usesForShares } from './share-keys.ts'
+import { isKeyDue, itemsFor, sectionsOf, usesForShares } from './share-keys.ts'
 import { SharingView } from './sharing-view.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -182,7 +182,7 @@ async function shareWriter(
   return async (capability, shared, message) => {
     const { claims } = capability
     const share = { entry: new Uint8Array(0), artifactSalt, clock: version.updatedAt, claims, message }
-    const due = keysDue(share, uses).flatMap((keyId) => keys.get(toHex(keyId)) ?? [])
+    const due = uses.filter((use) => isKeyDue(share, use)).flatMap(({ keyId }) => keys.get(toHex(keyId)) ?? [])
     const items = due.flatMap((key) => itemsFor(key, [share], view))
     return await appendShare(tx, share, shared, items, entries)
   }

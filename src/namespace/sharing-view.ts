@@ -1,8 +1,8 @@
 import { type Audience, timeOf } from '../capability/index.ts'
-import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
+import { bytesText, equalBytes } from '../encoding/index.ts'
 import { isUsablePublicKey } from '../identity/index.ts'
 import type { BoxLabel } from '../log/index.ts'
-import { countingEpochs, type GroupDescriptor, type Membership, newestDescriptor } from '../membership/index.ts'
+import type { GroupDescriptor, Membership } from '../membership/index.ts'
 import { labelledBoxesOf, labelsInStore, type UsedLabel } from './labelled-boxes.ts'
 import type { NamespaceParts } from './parts.ts'
 import { type SecretReader, storedSecrets } from './secrets.ts'
@@ -27,8 +27,6 @@ export class SharingView {
   readonly #parts: NamespaceParts
   readonly #tx: Transaction | undefined
   readonly #counting = new Map<string, boolean>()
-  readonly #groups = new Map<string, GroupDescriptor | undefined>()
-  readonly #epochs = new Map<string, ReadonlySet<string>>()
 
   private constructor(parts: NamespaceParts, membership: Membership, tx: Transaction | undefined) {
     this.membership = membership
@@ -119,28 +117,14 @@ export class SharingView {
     return groups.some(({ id }) => equalBytes(this.groupOf(id)?.epoch ?? noBytes, label.epoch ?? noBytes))
   }
 
-  /**
-   * Whether a box with that label can be opened by the audience of its share: not one for an epoch that a removed admin began, which nobody else of
-   * the group need know of.
-   */
-  isOpenTo({ epoch }: BoxLabel, { claims: { audience } }: Pick<Share, 'claims'>): boolean {
-    return audience.some(({ kind, id }) =>
-      kind === 'agent' ? epoch === undefined : epoch !== undefined && this.#epochsOf(id).has(toHex(epoch)),
-    )
-  }
-
-  #epochsOf(group: Uint8Array): ReadonlySet<string> {
-    const name = toHex(group)
-    const epochs = this.#epochs.get(name) ?? countingEpochs(this.membership.groups.proofsOf(group))
-    this.#epochs.set(name, epochs)
-    return epochs
+  /** Epochs (ids in hex) of a group by which its members open what is sealed to them: not one that a removed admin began, which nobody else of the group need know of. */
+  epochsOf(group: Uint8Array): ReadonlySet<string> {
+    return this.membership.groups.recordedOf(group).epochs
   }
 
   /** The newest epoch of a group that was recorded. */
   groupOf(group: Uint8Array): GroupDescriptor | undefined {
-    const name = toHex(group)
-    if (!this.#groups.has(name)) this.#groups.set(name, newestDescriptor(this.membership.groups.proofsOf(group)))
-    return this.#groups.get(name)
+    return this.membership.groups.recordedOf(group).newest
   }
 }
 

@@ -1,0 +1,131 @@
+import { expect, test } from 'vitest'
+import { lookupsIn } from '../../test/support/map-lookups.ts'
+import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { agentOf, forge } from '../../test/support/sharing-nodes.ts'
+import { type Audience, decodeEnvelope, sealEnvelope, signCapability } from '../capability/index.ts'
+import { boxedKeyBytes, boxTagBytes } from '../identity/index.ts'
+import { maxBoxesOfHeal } from '../limits.ts'
+import { encodeAuthBody, type KeySection } from '../log/index.ts'
+import { sealShareBody } from '../sharing/index.ts'
+import { encodeShareBody } from './share-book.ts'
+
+/** An owner and a writer, of whom the latter writes what it likes. */
+async function pair() {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const writer = await new NamespaceNode(2, time).join(owner)
+  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  const artifact = await owner.write('one', 'report')
+  const [share] = await owner.ns.share({ artifact, audience: [agentOf(new NamespaceNode(3, time))] })
+  if (share === undefined) return expect.fail('it was shared')
+  await converge(owner, writer)
+  const keyId = (await owner.ns.catalog.get(artifact))?.root.keyId as Uint8Array
+  return { time, owner, writer, artifact, share, keyId }
+}
+
+type Pair = Awaited<ReturnType<typeof pair>>
+
+/** Has the writer write a share entry that is as it should be, but that no key is sealed for it. */
+async function shareBare({ owner, writer, artifact, share }: Pair, jti: Uint8Array, audience: Audience) {
+  const { ns, agent, env } = writer
+  const told = decodeEnvelope((await owner.ns.envelopeOf(share)) as Uint8Array)
+  const [epoch] = ns.keyring.epochHeads()
+  const grant = ns.membership.grantsOf(agent.publicKey)[0]?.hash
+  if (epoch === undefined || grant === undefined) return expect.fail('it has an epoch')
+  const claims = { ...told.capability.claims, issuer: agent.publicKey, grant, audience: [audience], jti }
+  const bytes = sealEnvelope(agent, { ...told, capability: signCapability(agent, claims) })
+  const plaintext = encodeShareBody({ kind: 'share', bytes })
+  const data = { artifactSalt: share.artifactSalt, parents: [], gen: 0, root: undefined, versions: [], jti }
+  const entry = forge(writer, { kind: 'share', keyId: epoch.id, data }, (place) => {
+    const key = { secret: epoch.secret, namespace: ns.id, artifact }
+    return { body: sealShareBody(key, plaintext, { namespace: ns.id, author: writer.id, ...place }, env.random(12)) }
+  })
+  expect(await ns.receive([entry])).toMatchObject({ stored: 1 })
+}
+
+const agentNumbered = (at: number): Audience => {
+  return { kind: 'agent', id: new NamespaceNode(100 + at, new TestTime()).id }
+}
+
+test('what looks for lacking boxes costs what there are shares and boxes, not one times the other, though all have one name', async () => {
+  const jti = new Uint8Array(16).fill(5)
+  const cost = async (count: number): Promise<number> => {
+    const world = await pair()
+    const { owner, writer, share, keyId, artifact } = world
+    const { artifactSalt } = share
+    const data = { artifactSalt, parents: [], gen: 0, root: undefined, versions: [] }
+    for (let at = 0; at < count; at += 1)
+      await shareBare(world, jti, { kind: 'group', id: new Uint8Array(32).fill(at) })
+    for (let at = 0; at < count; at += 50) {
+      const boxes = Array.from({ length: 50 }, () => ({
+        keyId,
+        tag: new Uint8Array(boxTagBytes),
+        box: new Uint8Array(boxedKeyBytes),
+        label: { jti, epoch: writer.env.random(16) },
+      }))
+      const keys: KeySection = { wraps: [], ephemeral: new Uint8Array(32).fill(9), boxes }
+      expect(await writer.ns.receive([forge(writer, { kind: 'keys', keyId, data }, () => ({ keys }))])).toMatchObject({
+        stored: 1,
+      })
+    }
+    await owner.pull(writer)
+    expect(await owner.ns.sharesOf(artifact)).toHaveLength(count + 1)
+    return await lookupsIn(() => owner.ns.heal())
+  }
+  expect(await cost(200)).toBeLessThan(3 * (await cost(100)))
+})
+
+test('many descriptors of one group cost what there are of them', async () => {
+  const cost = async (count: number): Promise<number> => {
+    const { time, owner, writer } = await pair()
+    const group = await new NamespaceNode(20, time).create({ isGroup: true })
+    const admin = await new NamespaceNode(21, time).join(group)
+    await group.ns.grant({ agent: admin.id, role: 'admin' })
+    await admin.pull(group)
+    for (let at = 0; at < count; at += 1) {
+      await admin.ns.rotate()
+      const shown = (await admin.ns.shownDescriptor()) ?? expect.fail('it has an epoch')
+      const body = encodeAuthBody({ kind: 'descriptor', ...shown, role: undefined })
+      const entry = forge(writer, { kind: 'descriptor', keyId: undefined, data: undefined }, () => ({ body }))
+      expect(await writer.ns.receive([entry])).toMatchObject({ stored: 1 })
+    }
+    const told = await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))
+    const lookups = await lookupsIn(async () => {
+      for (let at = 0; at < told.length; at += 40) await owner.ns.receive(told.slice(at, at + 40))
+      for (const _ of told) owner.ns.newestDescriptor(group.ns.id)
+    })
+    expect(owner.ns.newestDescriptor(group.ns.id)?.epoch).toEqual(admin.ns.membership.groups.epoch?.epoch)
+    return lookups
+  }
+  expect(await cost(160)).toBeLessThan(3 * (await cost(80)))
+})
+
+test('keys that thousands of shares lack are sealed some at a time, and all in the end', async () => {
+  const world = await pair()
+  const { time, owner, writer, artifact } = world
+  const bob = agentOf(new NamespaceNode(4, time))
+  const keys = 92
+  for (let at = 1; at < keys; at += 1) {
+    await owner.ns.share({ artifact, audience: [bob] })
+    await owner.ns.unshare({ artifact, audience: [bob] })
+    await owner.update(artifact, `version ${at}`, 'report')
+  }
+  const shares = 92
+  for (let at = 0; at < shares; at += 1) await shareBare(world, writer.env.random(16), agentNumbered(at))
+  await owner.pull(writer)
+  const boxes: number[] = []
+  owner.ns.subscribe(({ entries }) => {
+    let count = 0
+    for (const { keys } of entries) count += keys?.boxes.length ?? 0
+    boxes.push(count)
+  })
+  const total = () => boxes.reduce((sum, count) => sum + count, 0)
+  await owner.ns.heal()
+  expect(Math.max(...boxes)).toBeLessThanOrEqual(2_048)
+  expect(total()).toBe(maxBoxesOfHeal)
+  expect(owner.ns.isHealPutOff).toBe(true)
+  await owner.ns.heal()
+  expect(owner.ns.isHealPutOff).toBe(false)
+  expect(total()).toBe(keys * shares)
+  expect(await owner.ns.heal()).toBe(0)
+})
