@@ -89,7 +89,8 @@ export class Dialler {
   }
 
   async #dial(agent: Uint8Array, peer: PeerId, did: string, signal: AbortSignal): Promise<Connection> {
-    const known = unique([...this.#init.book.of(agent), ...(await this.#stored(agent, peer))])
+    // In turn: what anyone says of it leaves room for what it said itself.
+    const known = inTurn(await this.#stored(agent, peer), this.#init.book.of(agent)).slice(0, maxAddressesPerAgent)
     let failure: unknown
     for (const addresses of [() => known, () => this.#fromDht(agent, peer, signal)]) {
       const dialled = failure === undefined ? [] : known.map(String)
@@ -112,12 +113,14 @@ export class Dialler {
     return open.find(({ limits }) => limits === undefined) ?? open[0]
   }
 
+  /** What libp2p knows, first what the agent signed. */
   async #stored(agent: Uint8Array, peer: PeerId): Promise<Multiaddr[]> {
     try {
       const { addresses } = await this.#init.libp2p.peerStore.get(peer)
+      const signed = (isSigned: boolean) => addresses.filter(({ isCertified }) => (isCertified === true) === isSigned)
       return withPeer(
         agent,
-        addresses.map(({ multiaddr }) => multiaddr),
+        [...signed(true), ...signed(false)].map(({ multiaddr }) => multiaddr),
       )
     } catch {
       return []
@@ -182,6 +185,9 @@ function withPeer(agent: Uint8Array, addresses: readonly Multiaddr[]): Multiaddr
   return addresses.flatMap((address) => addressOf(agent, address.toString()) ?? [])
 }
 
-function unique(addresses: readonly Multiaddr[]): Multiaddr[] {
-  return [...new Map(addresses.map((address) => [address.toString(), address])).values()]
+/** One of the first, one of the second, and so on; each once. */
+function inTurn(first: readonly Multiaddr[], second: readonly Multiaddr[]): Multiaddr[] {
+  const both = Array.from({ length: Math.max(first.length, second.length) }, (_, at) => [first[at], second[at]])
+  const all = both.flat().filter((address) => address !== undefined)
+  return [...new Map(all.map((address) => [address.toString(), address])).values()]
 }

@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { AgentKey, formatDid } from '../../src/identity/index.ts'
 import {
   dialConnectMs,
+  maxAddressesPerAgent,
   maxConnectionsPerAgent,
   maxConnectionsPerHost,
   maxHintBytes,
@@ -20,6 +21,7 @@ import {
   maxStreamsPerProtocol,
   refusalMs,
 } from '../../src/limits.ts'
+import { peerIdOf } from './agent-peer.ts'
 import { eventually, Nodes, type TestNode } from './test-support/nodes.ts'
 
 const protocol = '/test/1'
@@ -99,6 +101,21 @@ describe('two nodes', () => {
     const { a, b } = await nodes.pair()
     greets(b)
     await greeting(a, b)
+    for (const connection of b.network.libp2p?.getConnections() ?? []) connection.abort(new Error('cut'))
+    expect(await greeting(a, b)).toBe('hello')
+  })
+
+  test('dial where the other itself says that it is, however many addresses others name', async () => {
+    const { a, b } = await nodes.pair()
+    greets(b)
+    await greeting(a, b)
+    const signed = async (): Promise<boolean> => {
+      const known = await a.network.libp2p?.peerStore.get(peerIdOf(b.agent))
+      return known?.addresses.some(({ isCertified }) => isCertified) === true
+    }
+    await eventually(async () => expect(await signed()).toBe(true))
+    const others = Array.from({ length: maxAddressesPerAgent }, (_, at) => `/ip4/127.0.0.1/tcp/${at + 1}`)
+    a.network.addAddresses(b.agent, others)
     for (const connection of b.network.libp2p?.getConnections() ?? []) connection.abort(new Error('cut'))
     expect(await greeting(a, b)).toBe('hello')
   })
