@@ -16,7 +16,7 @@ async function pair() {
   const writer = await new NamespaceNode(2, time).join(owner)
   await owner.ns.grant({ agent: writer.id, role: 'writer' })
   const artifact = await owner.write('one', 'report')
-  const [share] = await owner.ns.share({ artifact, audience: [agentOf(new NamespaceNode(3, time))] })
+  const [share] = await owner.ns.sharing.share({ artifact, audience: [agentOf(new NamespaceNode(3, time))] })
   if (share === undefined) return expect.fail('it was shared')
   await converge(owner, writer)
   const keyId = (await owner.ns.catalog.get(artifact))?.root.keyId as Uint8Array
@@ -28,7 +28,7 @@ type Pair = Awaited<ReturnType<typeof pair>>
 /** Has the writer write a share entry that is as it should be, but that no key is sealed for it. */
 async function shareBare({ owner, writer, artifact, share }: Pair, jti: Uint8Array, audience: Audience) {
   const { ns, agent, env } = writer
-  const told = decodeEnvelope((await owner.ns.envelopeOf(share)) as Uint8Array)
+  const told = decodeEnvelope((await owner.ns.sharing.envelopeOf(share)) as Uint8Array)
   const [epoch] = ns.keyring.epochHeads()
   const grant = ns.membership.grantsOf(agent.publicKey)[0]?.hash
   if (epoch === undefined || grant === undefined) return expect.fail('it has an epoch')
@@ -69,7 +69,7 @@ test('what looks for lacking boxes costs what there are shares and boxes, not on
       })
     }
     await owner.pull(writer)
-    expect(await owner.ns.sharesOf(artifact)).toHaveLength(count + 1)
+    expect(await owner.ns.sharing.of(artifact)).toHaveLength(count + 1)
     return await lookupsIn(() => owner.ns.heal())
   }
   expect(await cost(200)).toBeLessThan(3 * (await cost(100)))
@@ -106,8 +106,8 @@ test('keys that thousands of shares lack are sealed some at a time, and all in t
   const bob = agentOf(new NamespaceNode(4, time))
   const keys = 92
   for (let at = 1; at < keys; at += 1) {
-    await owner.ns.share({ artifact, audience: [bob] })
-    await owner.ns.unshare({ artifact, audience: [bob] })
+    await owner.ns.sharing.share({ artifact, audience: [bob] })
+    await owner.ns.sharing.unshare({ artifact, audience: [bob] })
     await owner.update(artifact, `version ${at}`, 'report')
   }
   const shares = 92
