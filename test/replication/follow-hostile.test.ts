@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { decodeCapability, signCapability } from '../../src/capability/index.ts'
-import { parseArtifactId, toHex } from '../../src/encoding/index.ts'
+import { equalBytes, parseArtifactId, toHex } from '../../src/encoding/index.ts'
+import { ArtifactHubError } from '../../src/errors.ts'
 import type { KnownPeer } from '../../src/exchange/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { type LocalAgent, LocalAgents } from './agents.ts'
@@ -69,8 +70,8 @@ test('a writer who shares something with the id of another’s share keeps no ne
   await eventually(async () => expect(await text(bob, id)).toBe('again'))
 })
 
-test('what a former admin shows against a share ends it only where nobody shows more', async () => {
-  await using agents = new LocalAgents()
+/** An artifact that a writer, who is away, shared with somebody; an admin ended the writer's role after its own had ended, and has not heard of that. */
+async function againstFormerAdmin(agents: LocalAgents) {
   const [owner, admin, writer] = (await agents.team('admin', 'writer')) as [LocalAgent, LocalAgent, LocalAgent]
   const bob = await agents.start()
   const { id } = await writer.client.artifact.createSnippet({ name: 'note', content: 'hello' })
@@ -81,13 +82,38 @@ test('what a former admin shows against a share ends it only where nobody shows 
   await writer.stop()
   await admin.namespace().log.revoke({ agent: writer.id })
   await admin.stop()
-  // Removed before anybody heard of that, it goes on saying so: where they are now, it and the owner do not find each other.
+  // Where they are now, it and the owner do not find each other.
   await owner.start()
   await owner.namespace().log.revoke({ agent: admin.id })
   await admin.start()
   expect([owner, admin].map((one) => one.namespace().log.roleOf(writer.id))).toEqual(['writer', undefined])
+  return { owner, admin, bob, id, token }
+}
+
+test('what a former admin shows against a share ends it only where nobody shows more', async () => {
+  await using agents = new LocalAgents()
+  const { owner, admin, bob, id, token } = await againstFormerAdmin(agents)
   await bob.replication.follows.follow({ token, peers: [admin.peer, owner.peer] })
   await eventually(async () => expect(await text(bob, id)).toBe('hello'))
+})
+
+test('nor does it while whoever shows more cannot be reached for a moment', async () => {
+  await using agents = new LocalAgents()
+  const { owner, admin, bob, id, token } = await againstFormerAdmin(agents)
+  const { network, replication } = bob
+  const open = network.open.bind(network)
+  let tries = 0
+  const openUnlessBusy: typeof open = async (to, protocol, options) => {
+    if (equalBytes(to, owner.id) && ++tries <= 2)
+      throw new ArtifactHubError('UNAVAILABLE', 'it is busy', { details: { reason: 'timed-out' } })
+    return await open(to, protocol, options)
+  }
+  Object.assign(network, { open: openUnlessBusy })
+  const ended: string[] = []
+  replication.follows.observe({ ended: ({ reason }) => ended.push(String(reason)) })
+  await replication.follows.follow({ token, peers: [admin.peer, owner.peer] })
+  await eventually(async () => expect(await text(bob, id)).toBe('hello'))
+  expect([tries > 2, ended]).toEqual([true, []])
 })
 
 function nobody(count: number): KnownPeer[] {

@@ -32,7 +32,12 @@ export interface Opening {
   wake: () => void
   /** Who was asked, and by which right, since the last time that everybody had been. */
   readonly asked: Set<string>
+  /** How often everybody was asked, and some of it seemed to have ended while others did not answer. */
+  doubts: number
 }
+
+/** So often is everybody asked before an end is believed while others do not answer: whoever is busy, or restarts, is there again soon. */
+const asksInDoubt = 3
 
 /** Asks for the beginnings of namespaces of which something is followed, until somebody gives them. */
 export class Beginnings {
@@ -60,6 +65,7 @@ export class Beginnings {
       next: Promise.withResolvers(),
       wake: () => {},
       asked: new Set(),
+      doubts: 0,
     }
     this.#opening.set(name, opening)
     opening.done = this.#open(id, opening).finally(() => {
@@ -154,9 +160,11 @@ export class Beginnings {
 
   /**
    * Asks who may have it: first who is connected, then some of the others, next time some more: whoever shares something of a namespace, or says so, can name
-   * any number of agents. That a capability was ended is believed of one only when nobody else says otherwise: who leaves entries out can make it seem so.
+   * any number of agents. That a capability was ended is believed of one only when nobody else says otherwise, and whoever does not answer was asked a few times:
+   * who leaves entries out can make it seem so.
    */
-  async #genesisOf(namespace: Uint8Array, { asked }: Opening, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async #genesisOf(namespace: Uint8Array, opening: Opening, signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const { asked } = opening
     const { network, scheduler } = this.#options.env
     const scope: SyncScope = { kind: 'auth' }
     const connected = new Set(network.connected().map(toHex))
@@ -191,11 +199,13 @@ export class Beginnings {
     if (!isEverybodyAsked) return undefined
     const silent = new Set([...asked, ...near])
     asked.clear()
-    for (const entry of ended) {
+    const ends = [...ended].map((entry) => {
       const agents = entry.peers.map(({ agent }) => toHex(agent))
-      const unheard = agents.filter((agent) => silent.has(`${agent} ${rightOf(entry)}`))
-      await this.#options.revoked(entry, unheard)
-    }
+      return { entry, unheard: agents.filter((agent) => silent.has(`${agent} ${rightOf(entry)}`)) }
+    })
+    const isDoubted = ends.some(({ unheard }) => unheard.length > 0) && ++opening.doubts < asksInDoubt
+    for (const { entry, unheard } of ends)
+      if (!isDoubted || unheard.length === 0) await this.#options.revoked(entry, unheard)
     return undefined
   }
 }
