@@ -133,6 +133,13 @@ export class Machine {
     }
   }
 
+  /** Whether its disk has an entry (hash in hex) in the log of a member, who serves others: of what is followed by shares nobody is served. */
+  keeps(hash: string): boolean {
+    const id = this.world.id as Uint8Array
+    const isPartial = this.image.get(putPartial(id).key) !== undefined
+    return !isPartial && this.image.get(new NamespaceKeys(id).key('places', bytesOf(hash))) !== undefined
+  }
+
   /** Whether it alone has something that was excused: its log says what no other does. */
   get knowsMore(): boolean {
     const { ledger, id, machines } = this.world

@@ -10,12 +10,19 @@ export interface Reach {
   readonly keys: ReadonlySet<string>
   /** Ids (hex) of epochs of the group. */
   readonly groupEpochs: ReadonlySet<string>
+  /**
+   * As `keys`, without entries that went with the last log that had them, for its user dropped it or put an older copy back: that a key was sealed there, nobody
+   * who writes can know.
+   */
+  readonly keysLeft: () => ReadonlySet<string>
 }
 
 /** Computes what agents reach, from one world's ciphertext. */
-export function reachesIn({ id, group, ledger, groupLedger }: World): (agent: SimulatedAgent) => Reach {
+export function reachesIn(world: World): (agent: SimulatedAgent) => Reach {
+  const { id, group, ledger, groupLedger } = world
   const namespace = id as Uint8Array
   const entries = [...ledger.signed.values()].map((bytes) => decodeUnverifiedEntry(bytes))
+  const left = entries.filter(({ hash }) => !isGone(world, toHex(hash)))
   const ofGroup = [...groupLedger.signed.values()].map((bytes) => decodeUnverifiedEntry(bytes))
   return (agent) => {
     const groupKeys = new Map<string, AgentKey>()
@@ -26,9 +33,14 @@ export function reachesIn({ id, group, ledger, groupLedger }: World): (agent: Si
         if (epoch !== undefined) groupKeys.set(toHex(epoch.id), groupKeyOf(group, epoch.secret))
       }
     }
-    const keys = keysOpenedBy([agent, ...groupKeys.values()], keyringOf(namespace, agent, entries), namespace, entries)
-    return { keys, groupEpochs: new Set(groupKeys.keys()) }
+    const epochs = keyringOf(namespace, agent, entries)
+    const opened = (some: readonly Entry[]) => keysOpenedBy([agent, ...groupKeys.values()], epochs, namespace, some)
+    return { keys: opened(entries), groupEpochs: new Set(groupKeys.keys()), keysLeft: () => opened(left) }
   }
+}
+
+function isGone({ ledger, machines }: World, hash: string): boolean {
+  return ledger.excused.has(hash) && !machines.some((machine) => machine.isHonest && machine.keeps(hash))
 }
 
 function keyringOf(log: Uint8Array, agent: SimulatedAgent, entries: readonly Entry[]): Keyring {
