@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { agentOf, hold, readable } from '../../test/support/sharing-nodes.ts'
 import { maxRevokedCapabilities } from '../limits.ts'
+import { copiedMember } from './copied-member.test-helper.ts'
+import type { Share } from './index.ts'
 
 const jti = (number: number) => new Uint8Array(16).fill(number)
 
@@ -58,33 +60,25 @@ describe('ending capabilities', () => {
 })
 
 describe('what was ended on a branch that counts for nothing', () => {
-  /** A member runs on two machines with copies of one store, an artifact is shared with bob, and nobody has heard of the fork yet. */
-  async function copied(role: 'admin' | 'writer', sharer: 'copied' | 'other') {
-    const time = new TestTime()
-    const owner = await new NamespaceNode(1, time).create()
-    const [one, admin, other, bob] = (await Promise.all(
-      [2, 3, 4, 5].map((seed) => new NamespaceNode(seed, time).join(owner)),
-    )) as [NamespaceNode, NamespaceNode, NamespaceNode, NamespaceNode]
-    await owner.ns.grant({ agent: one.id, role })
-    await owner.ns.grant({ agent: admin.id, role: 'admin' })
-    await owner.ns.grant({ agent: other.id, role: 'writer' })
-    const artifact = await owner.write('one', 'report')
-    const all = [owner, one, admin, other, bob]
-    await converge(...all)
-    const [share] = await { copied: one, other }[sharer].ns.sharing.share({ artifact, audience: [agentOf(bob)] })
+  /** An artifact is shared with bob, and the copied member takes that back, of which nobody hears yet. */
+  async function takenBack(role: 'admin' | 'writer', sharer: 'one' | 'writer') {
+    const shares: Share[] = []
+    const team = await copiedMember({
+      role,
+      before: async (nodes, artifact) => {
+        shares.push(...(await nodes[sharer].ns.sharing.share({ artifact, audience: [agentOf(nodes.bob)] })))
+      },
+    })
+    const { owner, one, copy, admin, writer, bob, artifact } = team
+    const [share] = shares
     if (share === undefined) throw new Error('nothing was shared')
-    await one.write('before')
-    await converge(...all)
-    const copy = await new NamespaceNode(2, time, { copyOf: one }).open(owner.ns.id)
-    await one.write('beside what the copy writes')
     await one.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
-    for (const text of ['on the other branch', 'there too', 'and there']) await copy.write(text)
     const refusalAt = ({ ns }: NamespaceNode) => ns.membership.refusalOf(share.claims)
-    return { owner, one, copy, admin, other, bob, artifact, share, refusalAt, all: [...all, copy] }
+    return { ...team, share, refusalAt, all: [owner, one, admin, writer, bob, copy] }
   }
 
   test('its author ends again, once: who heard of it then gives nothing to whom it was taken from', async () => {
-    const { owner, one, copy, admin, bob, artifact, share, refusalAt, all } = await copied('writer', 'copied')
+    const { owner, one, copy, admin, bob, artifact, share, refusalAt, all } = await takenBack('writer', 'one')
     await owner.pull(one)
     // Who knows of the fork tells nobody of what is beyond.
     await owner.pull(copy)
@@ -103,7 +97,7 @@ describe('what was ended on a branch that counts for nothing', () => {
   })
 
   test('its author ends again where it ranks above who shared', async () => {
-    const { owner, one, copy, refusalAt, all } = await copied('admin', 'other')
+    const { owner, one, copy, refusalAt, all } = await takenBack('admin', 'writer')
     await owner.pull(one)
     await owner.pull(copy)
     expect(refusalAt(owner)).toBeUndefined()
@@ -115,7 +109,7 @@ describe('what was ended on a branch that counts for nothing', () => {
   })
 
   test('its author does not end again once the branch is adopted', async () => {
-    const { owner, one, copy, refusalAt, all } = await copied('writer', 'copied')
+    const { owner, one, copy, refusalAt, all } = await takenBack('writer', 'one')
     await owner.pull(one)
     const [tip] = [...owner.ns.tips()].filter(({ author }) => Buffer.compare(author, one.id) === 0)
     await owner.pull(copy)
@@ -126,12 +120,12 @@ describe('what was ended on a branch that counts for nothing', () => {
   })
 
   test('its author does not end again under another role, when the one that it had was taken away', async () => {
-    const { owner, one, copy, other, refusalAt, all } = await copied('admin', 'other')
+    const { owner, one, copy, writer, refusalAt, all } = await takenBack('admin', 'writer')
     await owner.pull(copy)
     await owner.ns.revoke({ agent: one.id })
     await owner.ns.grant({ agent: one.id, role: 'admin' })
     await converge(...all)
     expect(await one.ns.heal()).toBe(0)
-    expect(refusalAt(other)).toBeUndefined()
+    expect(refusalAt(writer)).toBeUndefined()
   })
 })
