@@ -11,7 +11,8 @@
  *               epoch may be given to nobody yet; `denied`: what an agent is told that may not)
  * - shares      `labelled-boxes` and `key-uses` find what keys were sealed for and used for, `share-book` opens share entries; `sharing-view` is what of
  *               both holds at one moment, `share-keys` which keys go to whom and which are done for; `share-writes`, `share-heal` (`author-knowledge`: when
- *               a key may be given to nobody yet), `lost-shares` over the ledger
+ *               a key may be given to nobody yet), `lost-shares` over the ledger (`gifts`: what an entry gives, `gifts-told`: of which others are told,
+ *               `told-entries`: which need not be looked at again)
  * - closed keys `closed-keys` finds keys that not every member comes by, `key-heal` gives them, over the ledger
  * - again       `derive` (with `chain-walk`, `derived-tables`) makes all that follows from the log anew; `auth-log` who may do what
  * - ledger      `ledger` keeps the memory of a namespace in step with its store: one `commit-queue` of synced batches

@@ -43,15 +43,21 @@ export async function* labelsInStore(
   }
 }
 
+/** A box that is for a capability. */
+export type LabelledBox = KeyBox & { readonly label: BoxLabel }
+
+/** By key and label, the boxes of an entry that are for a capability: several where a link is for several gateways. */
+export function boxesByLabel({ keys }: Pick<Entry, 'keys'>): ReadonlyMap<string, readonly LabelledBox[]> {
+  const labelled = (keys?.boxes ?? []).flatMap((box) => (box.label === undefined ? [] : [{ ...box, label: box.label }]))
+  return Map.groupBy(
+    labelled,
+    ({ keyId, label: { jti, epoch } }) => bytesText(keyId) + bytesText(jti) + bytesText(epoch ?? noEpoch),
+  )
+}
+
 /** Boxes of an entry that are for a capability, one of each key and label. */
-export function labelledBoxesOf({ keys }: Pick<Entry, 'keys'>): (KeyBox & { readonly label: BoxLabel })[] {
-  const found = new Map<string, KeyBox & { readonly label: BoxLabel }>()
-  for (const box of keys?.boxes ?? []) {
-    const { label, keyId } = box
-    if (label === undefined) continue
-    found.set(bytesText(keyId) + bytesText(label.jti) + bytesText(label.epoch ?? noEpoch), { ...box, label })
-  }
-  return [...found.values()]
+export function labelledBoxesOf(entry: Pick<Entry, 'keys'>): LabelledBox[] {
+  return [...boxesByLabel(entry).values()].map((boxes) => boxes.at(-1) as LabelledBox)
 }
 
 /** The ids of the keys that an entry seals by name, each once. */
