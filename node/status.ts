@@ -60,7 +60,7 @@ export async function nodeStatus(
     vouched: vouchedStatus(groups),
     peers: await peersOf(node, signal),
     transfers: transfersOf(replication),
-    invitations: replication.joins.invitations,
+    invitations: groups.invitations,
     misbehaviour,
     refusedAgents,
     refusedConnections,

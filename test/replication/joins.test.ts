@@ -90,3 +90,17 @@ test('of what others say about roles so much is kept, and whoever says most push
   expect(from).toHaveLength(maxInvitations)
   expect(from[0]).toBe(formatDid(one))
 })
+
+test('what this agent left is not even for a moment among what others say that it has a role in', async () => {
+  await using agents = new LocalAgents()
+  const [owner, bob] = (await agents.team('reader')) as [LocalAgent, LocalAgent]
+  const { id } = bob.namespace().log
+  await bob.client.namespace.use({ namespace: 'personal' })
+  await bob.client.namespace.leave({ namespace: 'shared' })
+  const { joins } = bob.replication
+  joins.invited(id, owner.id)
+  expect(joins.invitations).toHaveLength(1)
+  expect(bob.groups.invitations).toEqual([])
+  await eventually(() => expect(joins.invitations).toEqual([]))
+  expect(bob.groups.invitations).toEqual([])
+})

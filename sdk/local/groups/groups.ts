@@ -5,12 +5,14 @@ import {
   formatNamespaceId,
   isGroupId,
   parseGroupId,
+  parseNamespaceId,
   toHex,
 } from '../../../src/encoding/index.ts'
 import { ArtifactHubError, isHubError } from '../../../src/errors.ts'
 import { type AgentKey, isTicket, parseTicket, type Ticket, ticketKindText } from '../../../src/identity/index.ts'
 import type { GroupDescriptor } from '../../../src/membership/index.ts'
 import type { OpenNamespace } from '../namespace-book.ts'
+import type { Joins } from '../replication/joins.ts'
 import type { Replication } from '../replication/replication.ts'
 import { groupRequestName, Requests } from '../sharing/requests.ts'
 import { Background } from './background.ts'
@@ -87,6 +89,13 @@ export class Groups implements AsyncDisposable {
     const groups = new Groups(replication, vouched, await Requests.open(env.store))
     await groups.#ends.begin()
     return groups
+  }
+
+  /** As those of `Joins`, without what may turn out to be a group's, or of what this agent left. */
+  get invitations(): Joins['invitations'] {
+    return this.replication.joins.invitations.filter(
+      ({ namespace }) => !this.#invitations.isLookingInto(parseNamespaceId(namespace)),
+    )
   }
 
   /** What is here on the word of others, and what is not, for want of room. */

@@ -48,6 +48,11 @@ export class GroupInvitations {
     this.#stop()
   }
 
+  /** Whether it is being looked into what an id (32 bytes), which somebody named, is of: it may be a group's, or of what this agent left. */
+  isLookingInto(id: Uint8Array): boolean {
+    return this.#again.has(toHex(id))
+  }
+
   #invited(id: Uint8Array, from: Uint8Array): void {
     const key = toHex(id)
     const again = this.#again.get(key)
