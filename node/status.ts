@@ -128,8 +128,8 @@ async function logStatus(replication: Replication, namespace: OpenNamespace): Pr
   return {
     id: row.kind === 'group' ? formatGroupId(row.id) : log.idText,
     name: row.name,
-    entries: log.entries,
-    logHash: toHex(log.vectorHash),
+    entries: log.totals.entries,
+    logHash: toHex(log.held.vectorHash),
     role,
     removed: removalOf(namespace),
     members: log.membership.members.length,
@@ -192,7 +192,7 @@ function vouchedStatus({ vouched }: Groups): VouchedStatus {
 function forksOf({ log }: OpenNamespace): ForkStatus[] {
   return log.membership.forks.map(({ author, grant, incarnation, seq }) => {
     const chain = toHex(chainIdOf(author, grant, incarnation))
-    const tips = [...log.tips()].filter((tip) => toHex(tip.chain) === chain)
+    const tips = [...log.held.tips()].filter((tip) => toHex(tip.chain) === chain)
     return { author: formatDid(author), seq, heads: tips.map(({ hash }) => toHex(hash)).sort() }
   })
 }

@@ -84,7 +84,7 @@ export class OwnContents {
   ): Promise<VersionPlace | undefined> {
     const known = this.#places.get(claims)
     if (known !== undefined) return known
-    const entry = await log.entry(version)
+    const entry = await log.held.entry(version)
     if (entry === undefined) {
       // Whatever this agent links to its own node has.
       if (equalBytes(claims.issuer, this.#env.agent.publicKey)) throw notFound()

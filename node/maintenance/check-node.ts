@@ -126,7 +126,7 @@ class NamespaceCheck {
     this.#reportBlocks(trees)
     const { blocks } = await this.#blocks.usage()
     const { versions } = trees
-    return { entries: log.entries, versions, blocks, bytesRead: this.#bytesRead, findings: this.#findings }
+    return { entries: log.totals.entries, versions, blocks, bytesRead: this.#bytesRead, findings: this.#findings }
   }
 
   /** The namespace's blocks without those that the disk gives an error for: one that is bad in a place must not hide the rest. */

@@ -27,8 +27,8 @@ async function started(): Promise<WorkerPool> {
 
 const owner = await new NamespaceNode(1, new TestTime()).create()
 for (let at = 0; at < 12; at++) await owner.write(`snippet ${at}`)
-const entries = (await Array.fromAsync(owner.ns.entriesBeyond([]))).map((entry) => decodeEntry(entry))
-const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
+const entries = (await Array.fromAsync(owner.ns.held.entriesBeyond([]))).map((entry) => decodeEntry(entry))
+const genesis = (await owner.ns.held.bytes(owner.ns.id)) as Uint8Array
 
 const agent = new AgentKey(bytes(32, 1))
 const namespace = bytes(32, 2)

@@ -52,11 +52,11 @@ export async function openSealedKeys({ workspace }: Bench, artifacts: number): P
   const theirs = environment(theirStore)
   const audience = [{ kind: 'agent' as const, id: theirs.agent.publicKey }]
   const followed = new FollowedArtifacts()
-  const genesis = (await ns.entryBytes(ns.id)) as Uint8Array
+  const genesis = (await ns.held.bytes(ns.id)) as Uint8Array
   const partial = await Namespace.join(theirs, ns.id, genesis, () => [], followed)
   const held: { artifact: Uint8Array; jti: Uint8Array; groups: Uint8Array[] }[] = []
   const keyIds: Uint8Array[] = []
-  await partial.receive((await Array.fromAsync(ns.authEntries())).map(({ bytes }) => bytes))
+  await partial.receive((await Array.fromAsync(ns.held.authEntries())).map(({ bytes }) => bytes))
   for (let at = 0; at < artifacts; at += batchArtifacts) {
     const ids = await Promise.all(Array.from({ length: batchArtifacts }, (_, of) => write(ns, `small ${at + of}`)))
     const shares = await Promise.all(ids.map((artifact) => ns.sharing.share({ artifact, audience })))
@@ -67,7 +67,7 @@ export async function openSealedKeys({ workspace }: Bench, artifacts: number): P
       const version = await ns.catalog.get(claims.artifact)
       if (version === undefined) throw new Error('it was just written')
       keyIds.push(version.root.keyId)
-      for await (const { bytes } of ns.artifactEntries(claims.artifact, { share: claims.jti })) entries.push(bytes)
+      for await (const { bytes } of ns.held.artifactEntries(claims.artifact, { share: claims.jti })) entries.push(bytes)
     }
     await partial.receive(entries)
   }

@@ -50,7 +50,7 @@ export function deleteEnded(id: Uint8Array): KeyValueChange {
  */
 export async function isForPerson({ row, log }: OpenNamespace): Promise<boolean> {
   const isByName = log.membership.everGrantedTo(log.env.agent.publicKey).some(({ via }) => via === undefined)
-  return row.kind === 'namespace' && isByName && (await log.hasOwnWrites())
+  return row.kind === 'namespace' && isByName && (await log.held.hasOwnWrites())
 }
 
 /** What is said of a log that ended. */

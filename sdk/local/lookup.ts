@@ -98,7 +98,7 @@ export async function findByName(
 
 /** The salt that makes an artifact's id: every entry of it carries it. @throws CORRUPT when the log lacks the entry */
 export async function saltOf({ namespace, record }: Found): Promise<Uint8Array> {
-  const entry = await namespace.log.entry(record.entry)
+  const entry = await namespace.log.held.entry(record.entry)
   if (entry?.header.data === undefined)
     throw new ArtifactHubError('CORRUPT', 'the log lacks the entry of a version that the catalog lists')
   return entry.header.data.artifactSalt

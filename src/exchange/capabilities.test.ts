@@ -4,7 +4,7 @@ import { type Capability, decodeEnvelope, type ShareClaims, signCapability } fro
 import { equalBytes } from '../encoding/index.ts'
 import { World } from './capability-world.test-helper.ts'
 import { mayRead, readableRoot } from './may-read.ts'
-import type { ReplicatedLog } from './sync-log.ts'
+import type { HeldEntries, ReplicatedLog } from './sync-log.ts'
 
 const plain = { result: 'denied', reason: undefined, evidence: [], stored: 0 }
 
@@ -146,9 +146,11 @@ describe('an agent with a capability', () => {
       roleOf: (agent: Uint8Array) => (equalBytes(agent, outside.id) ? undefined : ns.roleOf(agent)),
       allows: () => ({ allowed: false, reason: 'REVOKED' }),
       isIssued: () => true,
-      evidenceAgainst: async function* () {
-        for await (const { bytes } of ns.authEntries()) yield bytes
-      },
+      held: Object.assign(Object.create(ns.held) as HeldEntries, {
+        evidenceAgainst: async function* () {
+          for await (const { bytes } of ns.held.authEntries()) yield bytes
+        },
+      }),
     })
     await using _liar = world.serve(writer, lying)
     const outcome = await world.ask(log, share, { to: writer })

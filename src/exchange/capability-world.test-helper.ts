@@ -71,7 +71,7 @@ export class World {
     const artifacts = new FollowedArtifacts()
     for (const artifact of followed) artifacts.set(artifact, 0)
     const { ns } = this.owner
-    return await Namespace.join(node.env, ns.id, (await ns.entryBytes(ns.id)) as Uint8Array, () => [], artifacts)
+    return await Namespace.join(node.env, ns.id, (await ns.held.bytes(ns.id)) as Uint8Array, () => [], artifacts)
   }
 
   /** A round of an agent that shows a capability: by default about its artifact, with the owner. */

@@ -25,7 +25,7 @@ async function world() {
     jti: new Uint8Array(16).fill(jti),
     after: 0,
   })
-  const evidence = async (claims: ShareClaims) => await Array.fromAsync(owner.ns.evidenceAgainst(claims))
+  const evidence = async (claims: ShareClaims) => await Array.fromAsync(owner.ns.held.evidenceAgainst(claims))
   return { owner, writer, claimsOf, evidence }
 }
 
@@ -69,7 +69,7 @@ describe('what a denial brings', () => {
     await writer.ns.sharing.revokeCapabilities([ofOwner.jti])
     await converge(owner, writer)
     const all: Uint8Array[] = []
-    for await (const bytes of owner.ns.entriesBeyond([])) all.push(bytes)
+    for await (const bytes of owner.ns.held.entriesBeyond([])) all.push(bytes)
     expect(isEndedBy(ofOwner, all)).toBe(false)
   })
 })

@@ -74,7 +74,7 @@ describe('a round about many artifacts', () => {
         expect(await names(log, artifacts)).toEqual([undefined])
         await world.askAll(log, isReversed ? [later, whole] : [whole, later])
         expect(await names(log, artifacts)).toEqual(['name 0'])
-        expect(await Array.fromAsync(log.incomplete())).toEqual([])
+        expect(await Array.fromAsync(log.held.incomplete())).toEqual([])
       }
     }
   })
@@ -102,7 +102,7 @@ describe('a round about many artifacts', () => {
       for (let at = isOfArtifact ? 1 : 0; at < 30; at++) await writer.write(`beside ${at}`)
       await converge(owner, writer, copy)
       const [fork] = owner.ns.membership.forks
-      const tip = [...writer.ns.tips()].filter(({ author }) => equalBytes(author, writer.id)).at(-1)
+      const tip = [...writer.ns.held.tips()].filter(({ author }) => equalBytes(author, writer.id)).at(-1)
       expect(fork?.seq).toBeLessThan((tip?.seq ?? 0) - 20)
       await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
       await using _ = world.serve(owner)
@@ -111,7 +111,7 @@ describe('a round about many artifacts', () => {
       const again = await world.askAll(log, shares)
       expect(again).toMatchObject({ stored: 29, lacking: none })
       expect(await names(log, artifacts)).toEqual([isOfArtifact ? 'kept' : 'name 0'])
-      expect(log.unclear).toEqual([])
+      expect(log.held.unclear).toEqual([])
       // Then it is over.
       expect(await world.askAll(log, shares)).toMatchObject({ stored: 0, known: 0, lacking: none })
     },

@@ -41,7 +41,7 @@ export async function runFollowBatch(
   items: readonly FollowItem[],
 ): Promise<FollowBatchOutcome> {
   const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
-  const auth = await log.authIds()
+  const auth = await log.held.authIds()
   const asked = await someOf(log, items)
   const rows = asked.map(
     ({ item: { scope, presentation }, ids }): FollowMessageRow => ({ scope, hash: sha256(...ids), presentation }),
@@ -64,7 +64,7 @@ export async function runFollowBatch(
   const ids = [...(same ? [] : auth.ids), ...differ.flatMap((at) => asked[at]?.ids ?? [])]
   await sendVector(stream, { rows: [], ids: isSame ? [] : ids }, { same: isSame, wants })
   await receiveEntries(stream, log, tally)
-  await stream.send({ type: 'end', hash: (await log.authIds()).hash })
+  await stream.send({ type: 'end', hash: (await log.held.authIds()).hash })
   const done = await stream.expect('done')
   const views = differ.flatMap((at) => asked[at]?.view ?? [])
   const isThrough = equalBytes(done.hash, await batchHash(log, views))
@@ -83,7 +83,7 @@ export async function runFollowBatch(
 
 /** What a round came to, for both sides to compare: SHA-256 over that of the entries that say who may do what, and of each artifact that differed. */
 export async function batchHash(log: ReplicatedLog, views: readonly ArtifactView[]): Promise<Uint8Array> {
-  const hashes: Uint8Array[] = [(await log.authIds()).hash]
+  const hashes: Uint8Array[] = [(await log.held.authIds()).hash]
   for (const view of views) hashes.push(sha256(...(await view.ids())))
   return sha256(...hashes)
 }

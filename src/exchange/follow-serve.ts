@@ -63,7 +63,7 @@ export async function serveFollow(
   counters.denied += denied.length
   if (denied.length > 0) await elapsed(options.scheduler, blockRefusalMs, stream.signal)
   const isServed = log !== undefined && rows.length > 0
-  const same = isServed && equalBytes(message.authHash, (await log.authIds()).hash)
+  const same = isServed && equalBytes(message.authHash, (await log.held.authIds()).hash)
   await stream.send({ type: 'followed', same, differ, denied })
   const next = await stream.receive()
   if (next === undefined || isRound(next)) return next
@@ -71,7 +71,7 @@ export async function serveFollow(
     return stream.misbehaved('bad-frame', 'no vector where one was due')
   const theirs = await receiveVector(stream, next, (count) => room.take(count))
   await sendEntries(stream, entriesForFollower(log, rows, theirs, { same, signal: stream.signal }))
-  await stream.send({ type: 'end', hash: (await log.authIds()).hash })
+  await stream.send({ type: 'end', hash: (await log.held.authIds()).hash })
   await noEntries(stream)
   const views = rows.flatMap(({ view, isOther }) => (isOther ? [view] : []))
   await stream.send({ type: 'done', hash: await batchHash(log, views), stored: 0, unlinked: 0 })
@@ -88,7 +88,7 @@ async function* entriesForFollower(
   const without = new Set(theirs.ids.map(bytesText))
   const wanted = new Set(theirs.wants.map(bytesText))
   if (!same) {
-    for await (const { bytes } of log.authEntries({ without, signal })) {
+    for await (const { bytes } of log.held.authEntries({ without, signal })) {
       if (!rows.some(({ mayStill }) => mayStill())) return
       yield bytes
     }
@@ -103,9 +103,9 @@ async function* entriesForFollower(
       yield bytes
     }
   }
-  if (log.hasForks !== true || log.strayLinks === undefined) return
+  if (log.held.hasForks !== true || log.held.strayLinks === undefined) return
   const strays = await straysOf(log, rows, theirs, same)
-  for await (const bytes of log.strayLinks(strays, { signal })) {
+  for await (const bytes of log.held.strayLinks(strays, { signal })) {
     if (!rows.some(({ mayStill }) => mayStill())) return
     yield bytes
   }
@@ -119,7 +119,7 @@ async function straysOf(
   same: boolean,
 ): Promise<Iterable<Uint8Array>> {
   const strays = new Map(theirs.ids.map((id) => [bytesText(id), id]))
-  for (const id of same ? [] : (await log.authIds()).ids) strays.delete(bytesText(id))
+  for (const id of same ? [] : (await log.held.authIds()).ids) strays.delete(bytesText(id))
   for (const { view, isOther } of rows) for (const id of isOther ? await view.ids() : []) strays.delete(bytesText(id))
   for (const hash of theirs.wants) strays.set(bytesText(hash.subarray(0, idBytes)), hash.subarray(0, idBytes))
   return strays.values()

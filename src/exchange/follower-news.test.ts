@@ -81,7 +81,7 @@ it('who follows more of a namespace than is kept count of is told of what it ask
       written: [],
       received: 1,
       authChanged: false,
-      entries: [decodeEntry((await log.entryBytes(hash)) as Uint8Array)],
+      entries: [decodeEntry((await log.bytes(hash)) as Uint8Array)],
     })
     return toHex(hash)
   }

@@ -11,7 +11,7 @@ import {
   type HeaderDraft,
   signEntry,
 } from '../log/index.ts'
-import type { LogChange, Received, ReplicatedLog, StoredEntry, VectorRow } from './sync-log.ts'
+import type { HeldEntries, LogChange, Received, ReplicatedLog, StoredEntry, VectorRow } from './sync-log.ts'
 
 /** An agent made from a number. */
 export function agentOf(number: number): AgentKey {
@@ -31,8 +31,9 @@ interface Held {
  * A log in memory that keeps to the rules of storing (form, signature, namespace, links, a grant that is held) and to the
  * simplest of membership: what the owner and admins grant counts, and nothing ends.
  */
-export class MemoryLog implements ReplicatedLog {
+export class MemoryLog implements ReplicatedLog, HeldEntries {
   readonly id: Uint8Array
+  readonly held = this
   readonly agent: AgentKey
   /** Entries handed to `receive`, whatever became of them; and how often it was called. */
   readonly seen = { entries: 0, batches: 0, largestBatch: 0 }
@@ -265,7 +266,7 @@ export class MemoryLog implements ReplicatedLog {
 
   async *claim(): AsyncIterable<Uint8Array> {
     const own = this.#roles.get(toHex(this.agent.publicKey))
-    const bytes = own && (await this.entryBytes(own.grant))
+    const bytes = own && (await this.bytes(own.grant))
     if (bytes !== undefined) yield bytes
   }
 
@@ -278,11 +279,11 @@ export class MemoryLog implements ReplicatedLog {
     for (const { agent } of this.#roles.values()) yield agent
   }
 
-  async hasEntry(hash: Uint8Array): Promise<boolean> {
+  async has(hash: Uint8Array): Promise<boolean> {
     return this.#held.has(toHex(hash))
   }
 
-  async entryBytes(hash: Uint8Array): Promise<Uint8Array | undefined> {
+  async bytes(hash: Uint8Array): Promise<Uint8Array | undefined> {
     const held = this.#held.get(toHex(hash))
     return held === undefined ? undefined : encodeEntry(held.entry)
   }

@@ -102,7 +102,7 @@ describe('namespaces', () => {
     const [former, reader] = [new NamespaceNode(2, time), new NamespaceNode(3, time)]
     members.serve(owner)
     await owner.ns.grant({ agent: reader.id, role: 'reader' })
-    const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
+    const genesis = (await owner.ns.held.bytes(owner.ns.id)) as Uint8Array
     const rounds: string[] = []
     members.peerOf(former).handle(syncProtocol, async (stream) => {
       const raw = new RawStream(stream)
@@ -153,9 +153,9 @@ describe('namespaces', () => {
     await members.join(writer, owner.ns.id, owner.id)
     await owner.ns.revoke({ agent: writer.id })
     await writer.write('too late')
-    const { entries } = owner.ns
+    const { entries } = owner.ns.totals
     expect(await members.sync(writer, owner)).toMatchObject({ result: 'denied', sent: 0, stored: 0 })
-    expect(owner.ns.entries).toBe(entries)
+    expect(owner.ns.totals.entries).toBe(entries)
     expect(service.counters.denied).toBe(1)
   })
 
@@ -167,11 +167,11 @@ describe('namespaces', () => {
     members.serve(owner)
     await owner.ns.grant({ agent: former.id, role: 'reader' })
     await members.join(former, owner.ns.id, owner.id)
-    const known = [...former.ns.vector()]
+    const known = [...former.ns.held.vector()]
     await owner.ns.revoke({ agent: former.id })
     const revoke = toHex(owner.ns.membership.endingsOf(former.id)[0]?.revoke as Uint8Array)
     await owner.write('not for it')
-    const since = toHex((owner.ns.vector()[0] as { hash: Uint8Array }).hash)
+    const since = toHex((owner.ns.held.vector()[0] as { hash: Uint8Array }).hash)
     const told: string[] = []
     const sent: string[] = []
     members.peerOf(former).handle(syncProtocol, async (stream) => {
@@ -182,7 +182,7 @@ describe('namespaces', () => {
       const answer = await raw.receive()
       if (answer?.type === 'vector') told.push(...answer.rows.map(({ hash }) => toHex(hash)))
       // What it has is not what it claimed to have.
-      await raw.send({ type: 'entries', entries: await Array.fromAsync(former.ns.entriesBeyond([])) })
+      await raw.send({ type: 'entries', entries: await Array.fromAsync(former.ns.held.entriesBeyond([])) })
       await raw.send({ type: 'end', hash: new Uint8Array(32) })
       let more = await raw.receive()
       for (; more?.type === 'entries'; more = await raw.receive()) {
@@ -220,7 +220,7 @@ describe('namespaces', () => {
         if (since !== '') continue
         await owner.ns.revoke({ agent: reader.id })
         await owner.write('not for it')
-        since = toHex((owner.ns.vector()[0] as { hash: Uint8Array }).hash)
+        since = toHex((owner.ns.held.vector()[0] as { hash: Uint8Array }).hash)
       }
     })
     await expect(members.sync(owner, reader)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
@@ -270,7 +270,7 @@ describe('namespaces', () => {
     const outcome = await members.sync(behind, newcomer)
     expect(outcome).toMatchObject({ result: 'exchanged', stored: 2, known: 0, sent: 0 })
     expect(behind.ns.roleOf(newcomer.id)).toBe('reader')
-    expect(toHex(behind.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+    expect(toHex(behind.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
   })
 
   it('bring one artifact alone, and all that says who may do what', async () => {
@@ -286,7 +286,7 @@ describe('namespaces', () => {
     const scope = { kind: 'artifact', artifact: wanted } as const
     const outcome = await members.sync(replica, owner, { scope })
     expect(outcome).toMatchObject({ result: 'exchanged', stored: 1 })
-    expect(await Array.fromAsync(replica.ns.artifactEntries(wanted))).toHaveLength(1)
+    expect(await Array.fromAsync(replica.ns.held.artifactEntries(wanted))).toHaveLength(1)
     expect(await members.sync(replica, owner, { scope })).toMatchObject({ result: 'same' })
   })
 
@@ -348,7 +348,7 @@ describe('namespaces', () => {
           for (const one of left) for (const two of left) if (one !== two) await members.sync(one, two)
         }
         for (const node of left) {
-          expect(toHex(node.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+          expect(toHex(node.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
           expect(await node.names()).toEqual(await owner.names())
           expect(members.peerOf(node).penalties).toEqual([])
         }
@@ -387,10 +387,13 @@ describe('namespaces', () => {
     }
     await members.pass(100, 5)
     const artifact = await writer.write('from the writer')
-    await until(() => owner.ns.entries === writer.ns.entries && reader.ns.entries === writer.ns.entries)
+    await until(
+      () =>
+        owner.ns.totals.entries === writer.ns.totals.entries && reader.ns.totals.entries === writer.ns.totals.entries,
+    )
     expect(await reader.read(artifact)).toBe('from the writer')
     await owner.update(artifact, 'from the owner')
-    await until(() => writer.ns.entries === owner.ns.entries)
+    await until(() => writer.ns.totals.entries === owner.ns.totals.entries)
     expect(await writer.read(artifact)).toBe('from the owner')
     await owner.ns.revoke({ agent: reader.id })
     await owner.write('not for the reader')
@@ -398,7 +401,7 @@ describe('namespaces', () => {
     // It is told so at once, and no more.
     expect(reader.ns.roleOf(reader.id)).toBeUndefined()
     expect(reader.ns.membership.endingsOf(reader.id)).toMatchObject([{ author: owner.id, role: 'reader' }])
-    expect(reader.ns.entries).toBe(writer.ns.entries - 2)
+    expect(reader.ns.totals.entries).toBe(writer.ns.totals.entries - 2)
     expect(await writer.names()).toHaveLength(2)
     expect(await reader.names()).toHaveLength(1)
     await Promise.all([one.close(), two.close(), three.close()])

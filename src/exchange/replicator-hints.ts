@@ -86,7 +86,7 @@ export class LogHints {
     if (this.#timers.has('hint') && delayMs > ownDelayMs) return
     this.#timers.set('hint', delayMs, () => {
       this.#isDue = false
-      const hash = this.#options.log.vectorHash
+      const hash = this.#options.log.held.vectorHash
       remember(this.#told, toHex(hash))
       this.#options.network.hint(this.#topic, hash)
       this.#timers.set('rest', everyMs, () => {
@@ -102,7 +102,8 @@ export class LogHints {
       this.#options.network.penalise(from, 'bad-frame')
       return
     }
-    if (equalBytes(payload, this.#options.log.vectorHash) || this.#askedFor.has(toHex(from) + toHex(payload))) return
+    if (equalBytes(payload, this.#options.log.held.vectorHash) || this.#askedFor.has(toHex(from) + toHex(payload)))
+      return
     if (this.#told.has(toHex(payload))) {
       // It is where this log once was: it has not heard what came since.
       this.#tell(othersDelayMs)
@@ -118,7 +119,7 @@ export class LogHints {
     const changes = this.#changes
     const isSoon = checks === 0 && !this.#timers.has('asked')
     this.#timers.set('check', (isSoon ? checkMs : checkAgainMs) * (1 + random()), () => {
-      const known = toHex(this.#options.log.vectorHash)
+      const known = toHex(this.#options.log.held.vectorHash)
       for (const [name, { hash }] of this.#news) {
         if (toHex(hash) === known || this.#told.has(toHex(hash))) this.#news.delete(name)
       }

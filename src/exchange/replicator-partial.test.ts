@@ -14,9 +14,9 @@ it('of what another denies without saying why, only so much is asked about once 
   const log = await world.partial(outside, ...capabilities.map(({ claims }) => claims.artifact))
   await log.holdCapabilities(capabilities.map(({ claims: { artifact, jti } }) => ({ artifact, jti, groups: [] })))
   owner.ns.allows = () => ({ allowed: false, reason: 'EXPIRED' })
-  const evidenceAgainst = owner.ns.evidenceAgainst.bind(owner.ns)
+  const evidenceAgainst = owner.ns.held.evidenceAgainst.bind(owner.ns.held)
   let explained = 0
-  owner.ns.evidenceAgainst = (claims) => {
+  owner.ns.held.evidenceAgainst = (claims) => {
     explained++
     return evidenceAgainst(claims)
   }

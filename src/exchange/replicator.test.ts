@@ -336,7 +336,7 @@ describe('who may know of a namespace', () => {
     a.grant(eve, 'writer')
     await world.pass(20)
     expect(other.invited).toEqual([{ namespace: toHex(a.id), from: toHex(owner.publicKey) }])
-    const joined = MemoryLog.join(eve, a.id, (await a.entryBytes(a.id)) as Uint8Array)
+    const joined = MemoryLog.join(eve, a.id, (await a.bytes(a.id)) as Uint8Array)
     other.replicator.follow(joined)
     expect(await other.replicator.syncNow(a.id)).toBe(1)
     expect(joined.hashes).toEqual(a.hashes)
@@ -451,7 +451,7 @@ describe('who may know of a namespace', () => {
       await ask({ type: 'offer', rows }, { type: 'names', namespaces: [namespace] })
       // A grant that it made up itself.
       const own = MemoryLog.create(eve)
-      const grant = (await own.entryBytes(own.grant(eve, 'writer'))) as Uint8Array
+      const grant = (await own.bytes(own.grant(eve, 'writer'))) as Uint8Array
       await ask({ type: 'claim', namespace, entries: [grant] })
       await world.pass(120_000, 500)
       world.network.disconnect(stranger, node.peer)

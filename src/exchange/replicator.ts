@@ -283,7 +283,7 @@ export class Replicator implements AsyncDisposable {
       scheduler,
       signal: this.#ending.signal,
       onDone: (log, { hash }) => {
-        if (equalBytes(hash, log.vectorHash)) this.#of(log)?.heardFrom(agent, 'same')
+        if (equalBytes(hash, log.held.vectorHash)) this.#of(log)?.heardFrom(agent, 'same')
       },
       onLost: (log) => {
         // Who only follows artifacts asks by itself.
@@ -370,7 +370,7 @@ export class Replicator implements AsyncDisposable {
         return
       }
       const { log } = followed
-      if (equalBytes(offerState(tag, log.vectorHash), state)) {
+      if (equalBytes(offerState(tag, log.held.vectorHash), state)) {
         same.push(index)
         followed.heardFrom(agent, 'same')
       }

@@ -71,7 +71,7 @@ async function serveRound(
   // A member that follows an artifact as if it were none is given what it asks for.
   const by = permission.by ?? (scope.kind === 'namespace' ? undefined : asker.presentations[0])
   if (hello.hash === undefined) {
-    const genesis = await log.entryBytes(log.id)
+    const genesis = await log.held.bytes(log.id)
     if (genesis === undefined) throw new ArtifactHubError('INTERNAL', 'a namespace without its genesis')
     await stream.send({ type: 'entries', entries: [genesis] })
     return 'ask'

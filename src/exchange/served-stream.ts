@@ -128,7 +128,7 @@ export class ServedStream {
 export async function denialOf(log: ReplicatedLog | undefined, permission: Permission): Promise<DeniedMessage> {
   if (permission.allowed || permission.reason === undefined || permission.by === undefined) return plainDenial
   const evidence: Uint8Array[] = []
-  for await (const bytes of log?.evidenceAgainst?.(permission.by.capability.claims) ?? []) {
+  for await (const bytes of log?.held.evidenceAgainst?.(permission.by.capability.claims) ?? []) {
     if (evidence.length < maxDenialEvidence) evidence.push(bytes)
   }
   return { type: 'denied', reason: permission.reason, evidence }

@@ -210,7 +210,7 @@ describe('a member who sends', () => {
     const raw = await open()
     await toEntries(raw, hello, bobs)
     const hashes = bobs.putMany(2)
-    const [first, second] = await Promise.all(hashes.map((hash) => bobs.entryBytes(hash)))
+    const [first, second] = await Promise.all(hashes.map((hash) => bobs.bytes(hash)))
     await raw.send({ type: 'entries', entries: [first as Uint8Array] })
     await raw.send({ type: 'entries', entries: make(decodeEntry(second as Uint8Array)) })
     expect(await end(raw)).toBe('cut')
@@ -238,7 +238,7 @@ describe('a member who sends', () => {
     const { one, hello, open, check, bobs } = withBob()
     const raw = await open()
     await toEntries(raw, hello, bobs)
-    const genesis = (await bobs.entryBytes(bobs.id)) as Uint8Array
+    const genesis = (await bobs.bytes(bobs.id)) as Uint8Array
     const size = one.log.size
     const sending = (async () => {
       for (;;) await raw.send({ type: 'entries', entries: [genesis] })
@@ -259,7 +259,7 @@ describe('a member who sends', () => {
     // Bob keeps the first to himself.
     const forged = bobs.copy()
     const [, ...later] = forged.putMany(3)
-    const entries = await Promise.all(later.map(async (hash) => (await forged.entryBytes(hash)) as Uint8Array))
+    const entries = await Promise.all(later.map(async (hash) => (await forged.bytes(hash)) as Uint8Array))
     await raw.send({ type: 'entries', entries })
     await raw.send({ type: 'end', hash: bobs.vectorHash })
     expect(await raw.receive()).toMatchObject({ type: 'done', stored: 0, unlinked: 2 })
@@ -414,7 +414,7 @@ describe('pushes', () => {
     const { world, one, open, bobs } = withBob()
     const raw = await open()
     for (const hash of bobs.putMany(3)) {
-      const entry = (await bobs.entryBytes(hash)) as Uint8Array
+      const entry = (await bobs.bytes(hash)) as Uint8Array
       await raw.send({ type: 'push', namespace: bobs.id, entries: [entry] })
       expect(await raw.receive()).toEqual({ type: 'done', hash: one.log.vectorHash, stored: 1, unlinked: 0 })
     }
@@ -427,7 +427,7 @@ describe('pushes', () => {
   it('over many streams at once are a flood', async () => {
     const { one, open, bobs, check } = withBob()
     const [hash] = bobs.putMany(1)
-    const entry = (await bobs.entryBytes(hash as Uint8Array)) as Uint8Array
+    const entry = (await bobs.bytes(hash as Uint8Array)) as Uint8Array
     const streams: RawStream[] = []
     for (let at = 0; at < maxPushStreamsPerPeer; at++) {
       const raw = await open()
@@ -497,7 +497,7 @@ describe('an agent that answers a round', () => {
     const other = MemoryLog.create(bob)
     const { world, log } = answering(async (raw) => {
       await raw.receive()
-      await raw.send({ type: 'entries', entries: [(await other.entryBytes(other.id)) as Uint8Array] })
+      await raw.send({ type: 'entries', entries: [(await other.bytes(other.id)) as Uint8Array] })
     })
     const peer = world.peer(eve)
     world.network.connect(peer, world.network.find(bob.publicKey) as MemoryPeer)
@@ -526,7 +526,7 @@ describe('100,000 entries to a slow reader', () => {
     const world = new SyncWorld()
     const [a, , c] = threeMembers()
     const one = world.add(a)
-    const entry = (await a.entryBytes(a.put(600))) as Uint8Array
+    const entry = (await a.bytes(a.put(600))) as Uint8Array
     let [given, read, ahead] = [0, 0, 0]
     a.entriesBeyond = async function* () {
       for (; given < 100_000; given++) {

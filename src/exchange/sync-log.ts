@@ -62,10 +62,8 @@ export interface ArtifactViewOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** The log of one namespace as replication sees it: entries by hash, and what of them is held. A Namespace is one. */
-export interface ReplicatedLog extends ReadableNamespace {
-  /** The namespace: 32 bytes. */
-  readonly id: Uint8Array
+/** What of a log is held, as others are told and given it: entries by hash, stored bytes of them. */
+export interface HeldEntries {
   /** SHA-256 over the rows of the vector in order: two logs with one hash hold the same entries. */
   readonly vectorHash: Uint8Array
   /** The tips of all chains, ascending by chain, then hash. */
@@ -82,32 +80,16 @@ export interface ReplicatedLog extends ReadableNamespace {
    */
   lettersFor?(agent: Uint8Array): AsyncIterable<Uint8Array>
   /**
-   * Checks entries that anyone may have made and stores those that are well, in one durable batch. Idempotent.
-   * @param options.from the agent that gave them
-   */
-  receive(
-    batch: readonly Uint8Array[],
-    options?: { signal?: AbortSignal | undefined; from?: Uint8Array | undefined },
-  ): Promise<Received>
-  /** Whether entries were handed to `receive` that are not durable yet. */
-  readonly isReceiving?: boolean
-  /** Whether an agent had a role that was taken away. */
-  hadRole?(agent: Uint8Array): boolean
-  /**
    * Entries that tell an agent that had a role so, which whoever has `theirs` lacks: the revokes and what these stand on. None of
    * them was written after the removal that it tells of.
    */
   farewellFor?(agent: Uint8Array, theirs: Iterable<VectorRow>): AsyncIterable<Uint8Array>
   /** Entries by which this node's agent shows that it has a role, `maxClaimEntries` at most: its grant, and that of the admin who made it. */
   claim?(): AsyncIterable<Uint8Array>
-  /** Whether entries that anyone may have made show that this log's owner, or an admin, has granted the agent a role. */
-  provesRole?(agent: Uint8Array, claim: readonly Uint8Array[]): boolean
-  /** Everybody who has a role. */
-  memberAgents(): Iterable<Uint8Array>
   /** Whether an entry of that hash is held. */
-  hasEntry(hash: Uint8Array): Promise<boolean>
+  has(hash: Uint8Array): Promise<boolean>
   /** Stored bytes of an entry. */
-  entryBytes(hash: Uint8Array): Promise<Uint8Array | undefined>
+  bytes(hash: Uint8Array): Promise<Uint8Array | undefined>
   /** Hashes of entries held without the body or leaf that a live version needs. */
   incomplete(): AsyncIterable<Uint8Array> | Iterable<Uint8Array>
   /** Ids of what `authEntries` gives: the first 16 bytes of each hash, ascending; and the SHA-256 over them. */
@@ -130,6 +112,29 @@ export interface ReplicatedLog extends ReadableNamespace {
    * @param ids the first 16 bytes of their hashes
    */
   strayLinks?(ids: Iterable<Uint8Array>, options?: { signal?: AbortSignal | undefined }): AsyncIterable<Uint8Array>
+}
+
+/** The log of one namespace as replication sees it. A Namespace is one. */
+export interface ReplicatedLog extends ReadableNamespace {
+  /** The namespace: 32 bytes. */
+  readonly id: Uint8Array
+  readonly held: HeldEntries
+  /**
+   * Checks entries that anyone may have made and stores those that are well, in one durable batch. Idempotent.
+   * @param options.from the agent that gave them
+   */
+  receive(
+    batch: readonly Uint8Array[],
+    options?: { signal?: AbortSignal | undefined; from?: Uint8Array | undefined },
+  ): Promise<Received>
+  /** Whether entries were handed to `receive` that are not durable yet. */
+  readonly isReceiving?: boolean
+  /** Whether an agent had a role that was taken away. */
+  hadRole?(agent: Uint8Array): boolean
+  /** Whether entries that anyone may have made show that this log's owner, or an admin, has granted the agent a role. */
+  provesRole?(agent: Uint8Array, claim: readonly Uint8Array[]): boolean
+  /** Everybody who has a role. */
+  memberAgents(): Iterable<Uint8Array>
   /** Writes what this agent may and should write so that every member can read: an owed rotation, missing boxes. Idempotent. */
   heal?(): Promise<unknown>
   /** Whether `heal` last left something to be written later. */

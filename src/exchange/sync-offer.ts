@@ -34,7 +34,7 @@ export function hintTopic(namespace: Uint8Array): string {
 /** The row that offers a log to an agent. */
 function offerRow(log: ReplicatedLog, from: Uint8Array, to: Uint8Array): OfferRow {
   const tag = offerTag(log.id, from, to)
-  return { tag, state: offerState(tag, log.vectorHash) }
+  return { tag, state: offerState(tag, log.held.vectorHash) }
 }
 
 /**

@@ -88,7 +88,7 @@ async function runRound(
   const view = viewOf(log, scope)
   const isMember = (): boolean => log.roleOf(agent) !== undefined
   const farewell = (rows: readonly VectorRow[]) =>
-    log.hadRole?.(agent) === true ? log.farewellFor?.(agent, rows) : undefined
+    log.hadRole?.(agent) === true ? log.held.farewellFor?.(agent, rows) : undefined
   const ownHash = async (): Promise<Uint8Array> => (isMember() ? await view.hash() : noHash)
   const tally: SyncTally = { stored: 0, known: 0, unlinked: 0 }
   return await onStream<SyncOutcome | Proven>(options, async (stream) => {
@@ -166,7 +166,7 @@ export async function fetchGenesis(
  * @throws UNAVAILABLE; the signal's reason
  */
 export async function claimRole({ log, ...options }: SyncRunOptions): Promise<void> {
-  const entries = log.claim === undefined ? [] : await Array.fromAsync(log.claim())
+  const entries = log.held.claim === undefined ? [] : await Array.fromAsync(log.held.claim())
   if (entries.length === 0) return
   await onStream(options, (stream) => stream.send({ type: 'claim', namespace: log.id, entries }))
 }
@@ -197,10 +197,10 @@ interface Claim {
 
 async function claimsOf(theirs: SyncContents, log: ReplicatedLog): Promise<Claim[]> {
   const claims: Claim[] = []
-  const tips = tipsByChain(log.vector())
+  const tips = tipsByChain(log.held.vector())
   for (const { chain, seq, hash } of theirs.rows) {
     const tip = tips.get(toHex(chain))?.find((own) => own.seq < seq)
-    if (tip === undefined || claims.length === maxSyncWants || (await log.hasEntry(hash))) continue
+    if (tip === undefined || claims.length === maxSyncWants || (await log.held.has(hash))) continue
     claims.push({ hash, tip })
   }
   return claims
@@ -227,7 +227,7 @@ async function prove(
       const entry = readEntry(stream, bytes)
       if (entry === undefined) continue
       const tip = byHash.get(toHex(entry.hash))
-      const held = tip && (await log.entryBytes(tip.hash))
+      const held = tip && (await log.held.bytes(tip.hash))
       if (held !== undefined && isOfOneChain(entry, decodeUnverifiedEntry(held))) shown.add(toHex(entry.hash))
     }
   }
@@ -265,9 +265,9 @@ async function heldOf(
   ahead: ReadonlySet<string> | undefined,
 ): Promise<SyncContents> {
   const rows: VectorRow[] = []
-  const tips = tipsByChain(log.vector())
+  const tips = tipsByChain(log.held.vector())
   for (const row of theirs.rows) {
-    if (await log.hasEntry(row.hash)) rows.push(row)
+    if (await log.held.has(row.hash)) rows.push(row)
     else if (ahead?.has(toHex(row.hash)) === true)
       rows.push(...(tips.get(toHex(row.chain)) ?? []).filter(({ seq }) => seq < row.seq))
   }
@@ -275,8 +275,8 @@ async function heldOf(
 }
 
 async function lackingOf(theirs: SyncContents, log: ReplicatedLog): Promise<number> {
-  const held = new Set([...log.vector()].map(({ hash }) => toHex(hash)))
+  const held = new Set([...log.held.vector()].map(({ hash }) => toHex(hash)))
   let lacking = 0
-  for (const { hash } of theirs.rows) if (!held.has(toHex(hash)) && !(await log.hasEntry(hash))) lacking += 1
+  for (const { hash } of theirs.rows) if (!held.has(toHex(hash)) && !(await log.held.has(hash))) lacking += 1
   return lacking
 }

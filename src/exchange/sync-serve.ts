@@ -139,7 +139,7 @@ export class SyncService implements AsyncDisposable {
         count(stream, await log.receive(message.entries, { signal: stream.signal, from: stream.agent }), tally)
         useless = tally.stored > 0 ? 0 : useless + 1
         if (useless > maxUselessSyncBatches) stream.misbehaved('flood', 'pushes of which none is new')
-        await stream.send({ type: 'done', hash: log.vectorHash, stored: tally.stored, unlinked: tally.unlinked })
+        await stream.send({ type: 'done', hash: log.held.vectorHash, stored: tally.stored, unlinked: tally.unlinked })
         this.#options.onPushed?.(log, stream.agent, tally)
       }
       const next = await stream.receive({ mayIdle: true })

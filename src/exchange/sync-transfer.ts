@@ -142,7 +142,7 @@ export async function receiveEntries(
       open = coming
       const [message] = await Promise.all([coming, taking])
       if (message.type === 'end') {
-        for (const hash of early) if (await log.hasEntry(hash)) tally.unlinked -= 1
+        for (const hash of early) if (await log.held.has(hash)) tally.unlinked -= 1
         return message.hash
       }
       taking = take(message.receiving)
@@ -176,18 +176,18 @@ export function entriesFor(
   stream: SyncStream,
 ): AsyncIterable<Uint8Array> {
   const beyond = view.beyond(theirs, stream.signal)
-  const letters = missing(theirs, ours) < entriesWorthLetters ? undefined : log.lettersFor?.(stream.agent)
+  const letters = missing(theirs, ours) < entriesWorthLetters ? undefined : log.held.lettersFor?.(stream.agent)
   return letters === undefined ? beyond : inTurn(letters, beyond)
 }
 
 /** Entries to ask for, as many as one round takes. */
 export async function wantsOf(log: ReplicatedLog): Promise<Uint8Array[]> {
   const wants: Uint8Array[] = []
-  for await (const hash of log.incomplete()) {
+  for await (const hash of log.held.incomplete()) {
     if (wants.length >= maxSyncWants) break
     wants.push(hash)
   }
-  for (const hash of log.unclear ?? []) if (wants.length < maxSyncWants) wants.push(hash)
+  for (const hash of log.held.unclear ?? []) if (wants.length < maxSyncWants) wants.push(hash)
   return wants
 }
 

@@ -42,20 +42,20 @@ class NamespaceView implements SyncView {
   }
 
   async hash(): Promise<Uint8Array> {
-    return this.#log.vectorHash
+    return this.#log.held.vectorHash
   }
 
   async contents(): Promise<SyncContents> {
-    return { rows: [...this.#log.vector()], ids: [] }
+    return { rows: [...this.#log.held.vector()], ids: [] }
   }
 
   beyond(theirs: SyncContents, signal: AbortSignal): AsyncIterable<Uint8Array> {
-    return this.#log.entriesBeyond(theirs.rows, { signal })
+    return this.#log.held.entriesBeyond(theirs.rows, { signal })
   }
 
   async *wanted(hashes: readonly Uint8Array[]): AsyncIterable<Uint8Array> {
     for (const hash of hashes) {
-      const bytes = await this.#log.entryBytes(hash)
+      const bytes = await this.#log.held.bytes(hash)
       if (bytes !== undefined) yield bytes
     }
   }
@@ -82,7 +82,7 @@ export class ArtifactView {
 
   async *entries(signal?: AbortSignal): AsyncIterable<StoredEntry> {
     const { kind } = this.#scope
-    if (kind === 'artifact') yield* this.#log.artifactEntries(this.#scope.artifact, { ...this.#options, signal })
+    if (kind === 'artifact') yield* this.#log.held.artifactEntries(this.#scope.artifact, { ...this.#options, signal })
   }
 
   /** Those whose id (as text) is not among these. */
@@ -109,18 +109,18 @@ class PartView implements SyncView {
   }
 
   async hash(): Promise<Uint8Array> {
-    const { hash } = await this.#log.authIds()
+    const { hash } = await this.#log.held.authIds()
     return sha256(hash, ...(await this.#artifact.ids()))
   }
 
   async contents(): Promise<SyncContents> {
-    const { ids } = await this.#log.authIds()
+    const { ids } = await this.#log.held.authIds()
     return { rows: [], ids: [...ids, ...(await this.#artifact.ids())].sort(Buffer.compare) }
   }
 
   async *beyond(theirs: SyncContents, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const without = new Set(theirs.ids.map(bytesText))
-    for await (const { bytes } of this.#log.authEntries({ without, signal })) yield bytes
+    for await (const { bytes } of this.#log.held.authEntries({ without, signal })) yield bytes
     yield* this.#artifact.beyond(without, signal)
   }
 

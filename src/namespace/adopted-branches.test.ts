@@ -38,7 +38,7 @@ type Setting = Pick<Awaited<ReturnType<typeof setUp>>, 'wanted' | 'jti' | 'ns'>
 
 /** The newest entry that a node wrote as a writer. */
 function tipOf({ ns, id }: NamespaceNode): Uint8Array {
-  const own = [...ns.tips()].filter(({ author }) => equalBytes(author, id))
+  const own = [...ns.held.tips()].filter(({ author }) => equalBytes(author, id))
   return own.at(-1)?.hash ?? expect.fail('it wrote something')
 }
 
@@ -56,7 +56,7 @@ test('what stands where an adopt names another entry counts no more, though that
   await tell(setting, owner)
   expect(await namesIn(owner.ns, wanted)).toEqual(['kept', 'wanted'])
   expect(await namesIn(ns, wanted)).toEqual(['kept', 'wanted'])
-  expect(await ns.hasEntry(beside)).toBe(false)
+  expect(await ns.held.has(beside)).toBe(false)
   expect(await differences(ns)).toEqual([])
   await ns.close()
   const again = await Namespace.open(outside.env, ns.id, partial)
@@ -69,9 +69,9 @@ test('an adopt is told of first, or in one batch with what it rules out', async 
   const { time, owner, copy, wanted, jti, beside, lost } = await setUp()
   await converge(owner, copy)
   await owner.ns.adopt({ hash: beside })
-  const auth = await Array.fromAsync(owner.ns.authEntries(), ({ bytes }) => bytes)
-  const rest = await Array.fromAsync(owner.ns.artifactEntries(wanted, { share: jti }), ({ bytes }) => bytes)
-  const stray = (await copy.ns.entryBytes(lost)) as Uint8Array
+  const auth = await Array.fromAsync(owner.ns.held.authEntries(), ({ bytes }) => bytes)
+  const rest = await Array.fromAsync(owner.ns.held.artifactEntries(wanted, { share: jti }), ({ bytes }) => bytes)
+  const stray = (await copy.ns.held.bytes(lost)) as Uint8Array
   for (const portions of [
     [[...auth, ...rest, stray]],
     [auth, [stray], rest],
@@ -87,8 +87,8 @@ test('an adopt is told of first, or in one batch with what it rules out', async 
 /** Ids of what a follower has of the artifact, and a member does not tell it of. */
 async function straysOf({ ns, wanted, jti }: Setting, from: NamespaceNode): Promise<Uint8Array[]> {
   const told = new Set<string>()
-  for await (const { hash } of from.ns.artifactEntries(wanted, { share: jti })) told.add(toHex(hash))
-  const held = await Array.fromAsync(ns.artifactEntries(wanted, { share: jti }), ({ hash }) => hash)
+  for await (const { hash } of from.ns.held.artifactEntries(wanted, { share: jti })) told.add(toHex(hash))
+  const held = await Array.fromAsync(ns.held.artifactEntries(wanted, { share: jti }), ({ hash }) => hash)
   return held.filter((hash) => !told.has(toHex(hash))).map((hash) => hash.slice(0, 16))
 }
 
@@ -101,7 +101,7 @@ test('what is below the entry that an adopt names, on another branch, counts no 
   expect(await namesIn(owner.ns, wanted)).toEqual(['kept', 'wanted'])
   const strays = await straysOf(setting, owner)
   expect(strays).toEqual([lost.slice(0, 16)])
-  const links = await Array.fromAsync(owner.ns.strayLinks(strays))
+  const links = await Array.fromAsync(owner.ns.held.strayLinks(strays))
   for (const bytes of links) {
     expect(decodeUnverifiedEntry(bytes, { partial: true })).toMatchObject({ body: undefined, leaf: undefined })
   }
@@ -117,14 +117,14 @@ test('what goes on from another entry than the one that an adopt names counts no
   const { owner, copy, wanted, ns, beside } = setting
   for (let more = 0; more < 3; more++) await copy.write(`lost beside ${more}`)
   await copy.update(wanted, 'lost too')
-  const lostToo = (await copy.ns.entry(tipOf(copy))) ?? expect.fail('it was written')
+  const lostToo = (await copy.ns.held.entry(tipOf(copy))) ?? expect.fail('it was written')
   await tell(setting, copy)
   await converge(owner, copy)
   await owner.ns.adopt({ hash: beside })
   await tell(setting, owner)
   expect(ns.membership.counts(lostToo)).toBe(true)
   const strays = [...(await straysOf(setting, owner)), lostToo.hash.slice(0, 16)]
-  await ns.receive(await Array.fromAsync(owner.ns.strayLinks(strays)), { from: owner.id })
+  await ns.receive(await Array.fromAsync(owner.ns.held.strayLinks(strays)), { from: owner.id })
   expect(ns.membership.counts(lostToo)).toBe(false)
   expect(await namesIn(ns, wanted)).toEqual(['kept', 'wanted'])
   expect(await differences(ns)).toEqual([])
@@ -137,7 +137,7 @@ test('what is below a cut, on another branch, counts no more once links are give
   await converge(owner, copy)
   await tell(setting, owner)
   const strays = await straysOf(setting, owner)
-  await ns.receive(await Array.fromAsync(owner.ns.strayLinks(strays)), { from: owner.id })
+  await ns.receive(await Array.fromAsync(owner.ns.held.strayLinks(strays)), { from: owner.id })
   expect(await namesIn(owner.ns, wanted)).toEqual(['kept', 'wanted'])
   expect(await namesIn(ns, wanted)).toEqual(['kept', 'wanted'])
   expect(await differences(ns)).toEqual([])
@@ -148,17 +148,17 @@ test('a chain of which nobody has named a branch gives no more headers of other 
   const { owner, ns, kept } = setting
   const headers: Uint8Array[] = []
   for (
-    let at = await owner.ns.entry(kept);
+    let at = await owner.ns.held.entry(kept);
     at !== undefined;
-    at = at.header.previous && (await owner.ns.entry(at.header.previous))
+    at = at.header.previous && (await owner.ns.held.entry(at.header.previous))
   )
     headers.push(publicBytes(at))
-  const { entries } = ns
+  const { entries } = ns.totals
   const { refused } = await ns.receive(headers, { from: owner.id })
   expect(refused.every(({ code }) => code === 'void')).toBe(true)
   expect(refused.length).toBeGreaterThan(1)
   // The one in the place of what the copy wrote.
-  expect(ns.entries).toBe(entries + 1)
+  expect(ns.totals.entries).toBe(entries + 1)
 })
 
 test('no more is read and given to tell branches apart than there is room for, whatever is asked about', async () => {
@@ -168,7 +168,7 @@ test('no more is read and given to tell branches apart than there is room for, w
   await converge(owner, copy, writer)
   await owner.ns.adopt({ hash: beside })
   const idsOf = (...hashes: Uint8Array[]) => hashes.map((hash) => hash.slice(0, 16))
-  expect(await Array.fromAsync(owner.ns.strayLinks(idsOf(stray, lost)))).toHaveLength(41)
+  expect(await Array.fromAsync(owner.ns.held.strayLinks(idsOf(stray, lost)))).toHaveLength(41)
   const { store } = owner
   const { get } = store
   let reads = 0
@@ -177,7 +177,7 @@ test('no more is read and given to tell branches apart than there is room for, w
     return get.call(store, key)
   }
   const asked = Array.from({ length: 2_000 }, () => stray)
-  expect(await Array.fromAsync(owner.ns.strayLinks(idsOf(...asked)))).toHaveLength(41)
+  expect(await Array.fromAsync(owner.ns.held.strayLinks(idsOf(...asked)))).toHaveLength(41)
   // Of each its place, then itself.
   expect(reads).toBeLessThanOrEqual(2 * maxStrayReads)
 })

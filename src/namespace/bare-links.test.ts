@@ -31,12 +31,12 @@ async function setUp({ isDeleted = false } = {}) {
 
 async function shareEntryOf({ ns }: NamespaceNode, artifact: Uint8Array, jti: Uint8Array): Promise<Uint8Array> {
   const [hash] = await ns.shares.entriesOf(artifact, jti)
-  return (hash && (await ns.entryBytes(hash))) ?? expect.fail('there is such an entry')
+  return (hash && (await ns.held.bytes(hash))) ?? expect.fail('there is such an entry')
 }
 
 async function newestOf({ ns, id }: NamespaceNode) {
-  const tip = [...ns.tips()].filter(({ author }) => equalBytes(author, id)).at(-1)
-  return (tip && (await ns.entry(tip.hash))) ?? expect.fail('it wrote something')
+  const tip = [...ns.held.tips()].filter(({ author }) => equalBytes(author, id)).at(-1)
+  return (tip && (await ns.held.entry(tip.hash))) ?? expect.fail('it wrote something')
 }
 
 async function namesIn(ns: Namespace, artifact: Uint8Array): Promise<string[]> {
@@ -72,12 +72,12 @@ test('what was held of an artifact to tell branches apart is its own once it is 
     await ns.holdCapabilities([{ artifact: other, jti: late, groups: [] }])
     const isShare = first === 'its share'
     await ns.receive([isShare ? await shareEntryOf(owner, other, late) : encodeEntry(put)], { from: owner.id })
-    expect(await Array.fromAsync(ns.incomplete())).toEqual(isShare ? [put.hash] : [])
+    expect(await Array.fromAsync(ns.held.incomplete())).toEqual(isShare ? [put.hash] : [])
     expect(await Array.fromAsync(ns.catalog.entriesOf(other))).toHaveLength(1)
     expect(await differences(ns)).toEqual([])
     await tell({ ns, wanted: other, jti: late }, owner)
     expect(await namesIn(ns, other)).toEqual(['other', 'second'])
-    expect(await Array.fromAsync(ns.incomplete())).toEqual([])
+    expect(await Array.fromAsync(ns.held.incomplete())).toEqual([])
     expect(await differences(ns)).toEqual([])
   }
 })
@@ -93,8 +93,8 @@ test('versions from before a share say nothing while the share is not here, also
   await owner.delete(wanted)
   const { ns } = await follow(outside, owner, { wanted, jti })
   ns.partial?.set(wanted, 2)
-  for await (const { bytes } of owner.ns.artifactEntries(wanted, { after: 2 })) await ns.receive([bytes])
-  expect(ns.entries).toBe(4)
+  for await (const { bytes } of owner.ns.held.artifactEntries(wanted, { after: 2 })) await ns.receive([bytes])
+  expect(ns.totals.entries).toBe(4)
   expect(await differences(ns)).toEqual([])
   await ns.close()
   const again = await Namespace.open(outside.env, ns.id, new FollowedArtifacts())

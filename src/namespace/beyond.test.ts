@@ -21,7 +21,7 @@ test('a writer who begins chains without end keeps no other chain from being tol
     await owner.pull(node)
   }
   const { membership } = owner.ns
-  const rows = owner.ns.vector()
+  const rows = owner.ns.held.vector()
   expect(rows).toHaveLength(12)
   expect(rowsWithin(rows, membership, 12)).toBe(rows)
   const authors = (max: number) => rowsWithin(rows, membership, max).map(({ author }) => toHex(author))

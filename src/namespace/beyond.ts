@@ -10,7 +10,7 @@ import { type NamespaceKeys, placeOf } from './tables.ts'
 
 type Row = Pick<Tip, 'chain' | 'seq' | 'hash'>
 
-/** See `Namespace.entriesBeyond`. */
+/** See `HeldEntries.entriesBeyond`. */
 export async function* entriesBeyond(
   { parts, membership, chains }: Ledger,
   theirs: Iterable<Row>,

@@ -46,14 +46,14 @@ describe('ending capabilities', () => {
 
   test('takes any number of them, in any order and twice, in as few entries as hold them', async () => {
     const { owner, writer, refusal } = await team()
-    const before = writer.ns.entries
+    const before = writer.ns.totals.entries
     const many = Array.from({ length: maxRevokedCapabilities + 1 }, (_, at) => {
       return new Uint8Array(16).fill(at & 0xff).fill(at >> 8, 0, 1)
     })
     await writer.ns.sharing.revokeCapabilities([...many, ...many].reverse())
-    expect(writer.ns.entries - before).toBe(2)
+    expect(writer.ns.totals.entries - before).toBe(2)
     await writer.ns.sharing.revokeCapabilities([])
-    expect(writer.ns.entries - before).toBe(2)
+    expect(writer.ns.totals.entries - before).toBe(2)
     await converge(owner, writer)
     for (const one of many) expect(refusal(one)).toBe('REVOKED')
   })
@@ -111,7 +111,7 @@ describe('what was ended on a branch that counts for nothing', () => {
   test('its author does not end again once the branch is adopted', async () => {
     const { owner, one, copy, refusalAt, all } = await takenBack('writer', 'one')
     await owner.pull(one)
-    const [tip] = [...owner.ns.tips()].filter(({ author }) => Buffer.compare(author, one.id) === 0)
+    const [tip] = [...owner.ns.held.tips()].filter(({ author }) => Buffer.compare(author, one.id) === 0)
     await owner.pull(copy)
     await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
     await converge(...all)

@@ -18,7 +18,7 @@ import {
 
 /** What the artifact that the writer wrote is named by. */
 async function namesOf(writer: NamespaceNode, artifact: Uint8Array) {
-  const put = await writer.ns.entry((await writer.ns.catalog.get(artifact))?.entry ?? artifact)
+  const put = await writer.ns.held.entry((await writer.ns.catalog.get(artifact))?.entry ?? artifact)
   const { keyId, data } = put?.header ?? {}
   if (keyId === undefined || data === undefined) throw new Error('the writer lists it')
   return { keyId, salt: data.artifactSalt }
@@ -212,7 +212,7 @@ test('what was under such an epoch before anybody was known to be removed is fou
   const artifact = await writer.write('one')
   // The other has what was written, but not that its epoch began.
   const by = Buffer.from(writer.id)
-  const entries = await Array.fromAsync(writer.ns.entriesBeyond(other.ns.vector()))
+  const entries = await Array.fromAsync(writer.ns.held.entriesBeyond(other.ns.held.vector()))
   await other.ns.receive(entries.filter((bytes) => by.equals(decodeEntry(bytes).header.author)))
   await other.open()
   expect(await other.ns.owedKeys()).toEqual([])
@@ -347,7 +347,7 @@ describe('what begins or ceases to count after one looked has it look again', ()
     const { owner, removed, writer, hostile, admin, join } = await misled()
     const other = await join(40)
     await owner.ns.grant({ agent: other.id, role: 'writer' })
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(other.ns.vector()))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(other.ns.held.vector()))
     const isOf = (node: NamespaceNode, bytes: Uint8Array) =>
       Buffer.compare(decodeEntry(bytes).header.author, node.id) === 0
     await other.ns.receive(entries.filter((bytes) => !isOf(writer, bytes)))

@@ -80,7 +80,7 @@ describe('what was written under an epoch of an admin who had been removed, by w
     const { owner, admin, writer, reader, members, epoch, join } = made
     const artifact = await writer.write('one')
     expect(
-      (await writer.ns.entry((await writer.ns.catalog.get(artifact))?.entry as Uint8Array))?.keys?.wraps,
+      (await writer.ns.held.entry((await writer.ns.catalog.get(artifact))?.entry as Uint8Array))?.keys?.wraps,
     ).toMatchObject([{ under: epoch }])
     await tell(made)
     for (const node of [owner, reader]) {
@@ -89,10 +89,10 @@ describe('what was written under an epoch of an admin who had been removed, by w
     }
     for (const { ns } of members) expect(await ns.owedKeys()).toEqual([writer.id])
     expect(await owner.ns.heal()).toBe(0)
-    const before = writer.ns.vector()
+    const before = writer.ns.held.vector()
     expect(await writer.ns.heal()).toBe(1)
     // To nobody but those who have the epoch to write under.
-    const [entry] = await Array.fromAsync(writer.ns.entriesBeyond(before), (bytes) => decodeEntry(bytes))
+    const [entry] = await Array.fromAsync(writer.ns.held.entriesBeyond(before), (bytes) => decodeEntry(bytes))
     const own = writer.ns.membership.grantsOf(writer.id)[0]?.hash.subarray(0, 8)
     expect(entry).toMatchObject({ header: { keyId: writer.ns.owed.epoch }, auth: { kind: 'keys', to: [own] } })
     await converge(...members)
@@ -161,7 +161,7 @@ describe('what was written under an epoch of an admin who had been removed, by w
     const { owner, writer, reader, members } = made
     const artifact = await writer.write('one')
     await owner.ns.revoke({ agent: reader.id })
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     await writer.ns.receive(entries.filter((bytes) => decodeEntry(bytes).header.kind !== 'rotate'))
     expect(writer.ns.owed.rotation).toBe(true)
     expect(await writer.ns.heal()).toBe(0)
@@ -178,7 +178,7 @@ describe('what was written under an epoch of an admin who had been removed, by w
     await writer.pull(other)
     const artifact = await writer.write('one')
     const by = [writer, admin].map(({ id }) => toHex(id))
-    const entries = await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))
+    const entries = await Array.fromAsync(writer.ns.held.entriesBeyond(owner.ns.held.vector()))
     await owner.ns.receive(entries.filter((bytes) => by.includes(toHex(decodeEntry(bytes).header.author))))
     expect(await owner.read(artifact)).toBe('one')
     expect([await owner.ns.heal(), owner.ns.isHealPutOff]).toEqual([0, true])
@@ -271,7 +271,7 @@ test('what a writer sealed by name, for no epoch would do, opens for who comes l
   const { owner, writer, other, reader, bob, members, join, artifact: old } = await setUp()
   await converge(...members)
   await owner.ns.revoke({ agent: reader.id })
-  const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
+  const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
   await writer.ns.receive(entries.filter((bytes) => decodeEntry(bytes).header.kind !== 'rotate'))
   const artifact = await writer.write('by name')
   const shares = await writer.ns.sharing.share({ artifact: old, audience: [agentOf(bob)] })

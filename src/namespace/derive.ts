@@ -24,8 +24,8 @@ const batchEntries = 500
 export interface Derivable extends NamespaceParts {
   /** Names the owner where the log does not any more. */
   readonly membership: Membership
-  /** About how many there are: for progress. */
-  readonly entries: number
+  /** About how many entries there are: for progress. */
+  readonly totals: Pick<Totals, 'entries'>
 }
 
 export interface DeriveOptions {
@@ -207,7 +207,7 @@ class Derivation {
     await this.#namespace.env.store.batch(this.#tx.changes, { sync: false })
     this.#tx = this.#begin(this.#tx.accounts.totals)
     this.#pending = 0
-    this.#options.onProgress?.(this.#done, 2 * this.#namespace.entries)
+    this.#options.onProgress?.(this.#done, 2 * this.#namespace.totals.entries)
   }
 
   #begin(totals: Totals): Transaction {

@@ -21,7 +21,7 @@ async function team(...roles: readonly ('admin' | 'writer' | 'reader')[]) {
 
 /** Hands over what `from` has itself written and `to` lacks, and nothing that others wrote. */
 async function pullOwnOf(to: NamespaceNode, from: NamespaceNode): Promise<void> {
-  const entries = await Array.fromAsync(from.ns.entriesBeyond(to.ns.vector()))
+  const entries = await Array.fromAsync(from.ns.held.entriesBeyond(to.ns.held.vector()))
   await to.ns.receive(entries.filter((bytes) => equalBytes(decodeEntry(bytes).header.author, from.id)))
 }
 
@@ -29,7 +29,7 @@ async function pullOwnOf(to: NamespaceNode, from: NamespaceNode): Promise<void> 
 async function writeRubbish(writer: NamespaceNode, to: Uint8Array): Promise<void> {
   const { ns, agent } = writer
   const [grant] = ns.membership.grantsOf(writer.id)
-  const tip = ns.vector().find(({ author }) => equalBytes(author, writer.id))
+  const tip = ns.held.vector().find(({ author }) => equalBytes(author, writer.id))
   const [epoch] = ns.membership.epochs
   const keyId = epoch?.id as Uint8Array
   const draft = {

@@ -8,7 +8,7 @@ import { placeOf } from './tables.ts'
 
 type Row = Pick<Tip, 'chain' | 'seq' | 'hash'>
 
-/** See `Namespace.farewellFor`. */
+/** See `HeldEntries.farewellFor`. */
 export async function* farewellFor(
   { parts, membership, chains }: Ledger,
   agent: Uint8Array,

@@ -85,14 +85,14 @@ describe('a group', () => {
   test('takes many agents in at once, in one batch, with 128 boxes to an entry', async () => {
     const { owner, others } = await group('writer')
     const [member] = others
-    const before = owner.ns.entries
+    const before = owner.ns.totals.entries
     await owner.ns.grantAll({ agents: [...agents(298), member.id, member.id], role: 'writer' })
     expect(owner.ns.membership.members).toHaveLength(300)
-    expect(owner.ns.entries - before).toBe(298 + 3)
+    expect(owner.ns.totals.entries - before).toBe(298 + 3)
     expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
     // And again, nothing.
     await owner.ns.grantAll({ agents: agents(298), role: 'writer' })
-    expect(owner.ns.entries - before).toBe(298 + 3)
+    expect(owner.ns.totals.entries - before).toBe(298 + 3)
 
     const late = await new NamespaceNode(77, new TestTime(), {
       agent: new AgentKey(Buffer.alloc(32, 'agent 5 of many ')),
@@ -103,7 +103,7 @@ describe('a group', () => {
     const { epoch, number, publicKey } = epochOf(owner)
     expect(number).toBe(2)
     expect(late.ns.groupKey(epoch)?.publicKey).toEqual(publicKey)
-    const rotate = await owner.ns.entry(epochOf(owner).rotate)
+    const rotate = await owner.ns.held.entry(epochOf(owner).rotate)
     expect(rotate?.keys?.boxes).toHaveLength(128)
   })
 
@@ -246,7 +246,7 @@ describe('an admin who runs twice under one incarnation', () => {
   test('is outdone whatever number it gave', async () => {
     const { owner, admin, branches } = await branched(1_000)
     const grant = owner.ns.membership.grantsOf(admin.id)[0]?.hash ?? expect.fail('it is one')
-    const bytes = await Promise.all([owner.ns.id, grant].map((hash) => owner.ns.entryBytes(hash)))
+    const bytes = await Promise.all([owner.ns.id, grant].map((hash) => owner.ns.held.bytes(hash)))
     const before = bytes.map((one) => publicOf(one ?? expect.fail('it is held')))
     const told = branches.map((rotate) => readProof(owner.ns.id, [...before, publicOf(rotate)]))
     expect(newestDescriptor([...told, await facts(owner)])?.number).toBe(1_000)
@@ -271,7 +271,7 @@ describe('an admin who runs twice under one incarnation', () => {
 describe('a removed admin', () => {
   /** Rotates that it signs after it was removed: at the end of its chain, behind its cut, and on a chain begun for that. */
   function forged({ agent, ns, env }: NamespaceNode, number: number): Uint8Array[] {
-    const tip = [...ns.tips()].find(({ author }) => equalBytes(author, agent.publicKey)) ?? expect.fail('it wrote')
+    const tip = [...ns.held.tips()].find(({ author }) => equalBytes(author, agent.publicKey)) ?? expect.fail('it wrote')
     const secret = env.random(32)
     const body = encodeAuthBody({
       kind: 'rotate',
@@ -330,13 +330,13 @@ describe('a removed admin', () => {
     expect(await reader.ns.recordDescriptor(await shown(owner))).toBe(true)
     expect(reader.ns.newestDescriptor(id)).toEqual(epochOf(owner))
     expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
-    const entries = sharer.ns.entries
+    const entries = sharer.ns.totals.entries
     const [genesis, grant] = before.proof as [Uint8Array, Uint8Array]
     for (const rotate of forged(admin, 1_000)) {
       expect(await sharer.ns.recordDescriptor({ group: id, proof: [genesis, grant, rotate] })).toBe(false)
     }
     expect(await sharer.ns.recordDescriptor(before)).toBe(false)
-    expect(sharer.ns.entries).toBe(entries)
+    expect(sharer.ns.totals.entries).toBe(entries)
     await reader.open()
     await converge(sharer, reader)
     for (const { ns } of [sharer, reader]) expect(ns.newestDescriptor(id)).toEqual(epochOf(owner))
@@ -356,7 +356,7 @@ describe('an admin who told of an epoch of their own before anybody heard of the
     await converge(sharer, reader)
     const grant = admin.ns.membership.grantsOf(admin.id)[0]?.hash ?? expect.fail('it is one')
     const [genesis] = before.proof as [Uint8Array]
-    const admins = publicOf((await admin.ns.entryBytes(grant)) ?? expect.fail('its node has it'))
+    const admins = publicOf((await admin.ns.held.bytes(grant)) ?? expect.fail('its node has it'))
     const rotate = publicOf(rotateBy(admin, Number.MAX_SAFE_INTEGER))
     await owner.ns.revoke({ agent: admin.id })
     const forged = { group: id, proof: [genesis, admins, rotate] }
@@ -377,7 +377,7 @@ describe('an admin who told of an epoch of their own before anybody heard of the
 describe('the removal of admins', () => {
   /** What an admin who was removed can show of an epoch of its own. */
   async function claimOf(admin: NamespaceNode, grant: Uint8Array): Promise<ShownDescriptor> {
-    const bytes = async (hash: Uint8Array) => publicOf((await admin.ns.entryBytes(hash)) ?? expect.fail('it is held'))
+    const bytes = async (hash: Uint8Array) => publicOf((await admin.ns.held.bytes(hash)) ?? expect.fail('it is held'))
     const proof = [await bytes(admin.ns.id), await bytes(grant), publicOf(rotateBy(admin, 1_000_000))]
     return { group: admin.ns.id, proof }
   }
@@ -443,7 +443,7 @@ test('what only somebody recorded who had been removed by then is recorded again
   await sharer.ns.revoke({ agent: former.id })
   await owner.ns.rotate()
   await recordGroup(former, owner)
-  const [entry] = (await Array.fromAsync(former.ns.allEntries(), ({ bytes }) => bytes)).filter(
+  const [entry] = (await Array.fromAsync(former.ns.held.all(), ({ bytes }) => bytes)).filter(
     (bytes) =>
       decodeEntry(bytes).header.kind === 'descriptor' && equalBytes(decodeEntry(bytes).header.author, former.id),
   )
@@ -473,15 +473,15 @@ describe('a group whose epochs changed more often than is written down', () => {
     await converge(owner, member, other)
     await owner.ns.revoke({ agent: member.id })
     await recordGroup(sharer, owner)
-    const before = sharer.ns.entries
+    const before = sharer.ns.totals.entries
     await sharer.update(artifact, 'one again')
     await sharer.ns.sharing.share({ artifact: later, audience })
     // The version, the share, and once the epoch that both go by.
-    expect(sharer.ns.entries - before).toBe(3)
+    expect(sharer.ns.totals.entries - before).toBe(3)
     await converge(sharer, writer)
     for (const node of [sharer, writer]) expect(await node.ns.heal()).toBe(0)
     for (const id of [artifact, later]) {
-      const entries = await Array.fromAsync(sharer.ns.allEntries(), ({ bytes }) => decodeEntry(bytes))
+      const entries = await Array.fromAsync(sharer.ns.held.all(), ({ bytes }) => decodeEntry(bytes))
       const root = (await sharer.ns.catalog.get(id))?.root.keyId ?? expect.fail('it is there')
       const boxes = entries.flatMap(({ keys }) => keys?.boxes.filter(({ keyId }) => equalBytes(keyId, root)) ?? [])
       expect(boxes.map(({ label }) => toHex(label?.epoch ?? new Uint8Array(0)))).toEqual([toHex(epochOf(owner).epoch)])
@@ -531,26 +531,26 @@ describe('an admin who begins epochs without end', () => {
     const sharer = await new NamespaceNode(60, time).create()
     const { id } = owner.ns
     await sharer.ns.recordDescriptor(await shown(owner))
-    const before = sharer.ns.entries
+    const before = sharer.ns.totals.entries
     for (let round = 0; round < 3 * maxDescriptorsRecorded.count; round++) {
       await admin.ns.rotate()
       expect(await sharer.ns.recordDescriptor(await shown(admin))).toBe(true)
       expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(admin))
     }
-    expect(sharer.ns.entries - before).toBeLessThanOrEqual(maxDescriptorsRecorded.count)
+    expect(sharer.ns.totals.entries - before).toBeLessThanOrEqual(maxDescriptorsRecorded.count)
     await converge(owner, admin, other)
-    const flooded = sharer.ns.entries
+    const flooded = sharer.ns.totals.entries
     await owner.ns.revoke({ agent: admin.id })
     expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
-    expect(sharer.ns.entries - flooded).toBe(1)
+    expect(sharer.ns.totals.entries - flooded).toBe(1)
     // Later there is room again.
     await other.pull(owner)
     await other.ns.rotate()
     expect(await sharer.ns.recordDescriptor(await shown(other))).toBe(true)
-    expect(sharer.ns.entries - flooded).toBe(1)
+    expect(sharer.ns.totals.entries - flooded).toBe(1)
     time.nowMs += maxDescriptorsRecorded.duringMs
     expect(await sharer.ns.recordDescriptor(await shown(other))).toBe(true)
-    expect(sharer.ns.entries - flooded).toBe(2)
+    expect(sharer.ns.totals.entries - flooded).toBe(2)
     await sharer.open()
     expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(other))
   })
@@ -589,7 +589,7 @@ describe('the proof of a descriptor', () => {
     const other = await new NamespaceNode(9, time).create({ isGroup: true })
     const [otherGenesis, otherRotate] = (await shown(other)).proof as [Uint8Array, Uint8Array]
     const plain = await new NamespaceNode(10, time).create()
-    const plainGenesis = (await plain.ns.entryBytes(plain.ns.id)) as Uint8Array
+    const plainGenesis = (await plain.ns.held.bytes(plain.ns.id)) as Uint8Array
     const entry = decodeEntry(rotate, { partial: true })
     const unsigned = encodeEntry({ ...entry, signature: new Uint8Array(64) })
     const mute = encodeEntry({ ...entry, body: undefined })
@@ -626,7 +626,7 @@ describe('the proof of a descriptor', () => {
     const { owner, others } = await group('admin', 'writer')
     const [admin, member] = others
     const { group: id, proof } = await shown(owner)
-    const tip = [...admin.ns.tips()].find(({ author }) => equalBytes(author, admin.id))
+    const tip = [...admin.ns.held.tips()].find(({ author }) => equalBytes(author, admin.id))
     const grant = admin.ns.membership.grantsOf(admin.id)[0]?.hash as Uint8Array
     const body = encodeAuthBody({ kind: 'grant', agent: member.id, role: 'admin', sealed: false })
     const place = { incarnation: admin.env.incarnation, seq: (tip?.seq ?? -1) + 1, previous: tip?.hash }
@@ -714,9 +714,9 @@ describe('an admin who goes to extremes', () => {
       const [admin, member] = others
       await owner.ns.receive([rotateBy(admin, number)])
       await owner.ns.revoke({ agent: member.id })
-      const before = owner.ns.entries
+      const before = owner.ns.totals.entries
       for (let at = 0; at < 5; at++) await owner.ns.heal()
-      expect(owner.ns.entries - before).toBeLessThanOrEqual(2)
+      expect(owner.ns.totals.entries - before).toBeLessThanOrEqual(2)
       await owner.ns.revoke({ agent: admin.id })
       for (let at = 0; at < 5; at++) await owner.ns.heal()
       expect(owner.ns.owed.rotation).toBe(false)
@@ -769,7 +769,7 @@ test('a group of a thousand begins its next epoch for all who stay, and for nobo
   const artifact = await host.write('for all of them')
   await recordGroup(host, owner)
   const [share] = await host.ns.sharing.share({ artifact, audience: [groupOf(owner)] })
-  const bytes = await host.ns.entryBytes(share?.entry ?? expect.fail())
+  const bytes = await host.ns.held.bytes(share?.entry ?? expect.fail())
   const { keys } = decodeEntry(bytes ?? expect.fail())
   expect(keys?.boxes.filter(({ label }) => label !== undefined)).toHaveLength(1)
 })

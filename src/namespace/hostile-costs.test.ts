@@ -89,7 +89,7 @@ test('many descriptors of one group cost what there are of them', async () => {
       const entry = forge(writer, { kind: 'descriptor', keyId: undefined, data: undefined }, () => ({ body }))
       expect(await writer.ns.receive([entry])).toMatchObject({ stored: 1 })
     }
-    const told = await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))
+    const told = await Array.fromAsync(writer.ns.held.entriesBeyond(owner.ns.held.vector()))
     const lookups = await lookupsIn(async () => {
       for (let at = 0; at < told.length; at += 40) await owner.ns.receive(told.slice(at, at + 40))
       for (const _ of told) owner.ns.newestDescriptor(group.ns.id)

@@ -58,7 +58,7 @@ function chainOn(
 /** Entries that bring many ways to an artifact key, none of which leads anywhere. */
 async function falseWays(owner: NamespaceNode, artifact: Uint8Array, under: Uint8Array | 'boxes') {
   const record = await owner.ns.catalog.get(artifact)
-  const header = (await owner.ns.entry(record?.entry as Uint8Array))?.header
+  const header = (await owner.ns.held.entry(record?.entry as Uint8Array))?.header
   const [keyId, salt] = [header?.keyId as Uint8Array, header?.data?.artifactSalt as Uint8Array]
   const data = { artifactSalt: salt, parents: [], gen: 0, root: undefined, versions: [] }
   const sections: KeySection[] =
@@ -81,7 +81,7 @@ async function falseWays(owner: NamespaceNode, artifact: Uint8Array, under: Uint
 }
 
 function tipOf(node: NamespaceNode): Tip {
-  return [...node.ns.tips()].find(({ author }) => equalBytes(author, node.id)) as Tip
+  return [...node.ns.held.tips()].find(({ author }) => equalBytes(author, node.id)) as Tip
 }
 
 describe('what a former writer signs, beyond its cut,', () => {
@@ -122,7 +122,7 @@ describe('what a former writer signs, beyond its cut,', () => {
       await owner.ns.receive(chainOn(former, tipOf(former), entries))
       await owner.update(artifact, 'not for the former writer')
       const current = await owner.ns.catalog.get(artifact)
-      const { header } = (await owner.ns.entry(current?.entry as Uint8Array)) as { header: { keyId: Uint8Array } }
+      const { header } = (await owner.ns.held.entry(current?.entry as Uint8Array)) as { header: { keyId: Uint8Array } }
       expect(toHex(header.keyId)).not.toBe(toHex(keyId))
     }
   })
@@ -152,7 +152,7 @@ describe('what a former writer goes on writing', () => {
   test('is kept in a bounded amount, under whatever incarnations, and told to nobody', async () => {
     const { owner, former, reader } = await withFormer()
     await converge(owner, reader)
-    const [hash, { entries }] = [toHex(owner.ns.vectorHash), owner.ns]
+    const [hash, { entries }] = [toHex(owner.ns.held.vectorHash), owner.ns.totals]
     const start = tipOf(former)
     const fresh = { grant: start.grant, incarnation: new Uint8Array(16).fill(1) }
     let stored = 0
@@ -164,17 +164,17 @@ describe('what a former writer goes on writing', () => {
       }
     }
     expect(stored).toBe(maxSurplusEntries)
-    expect(owner.ns.entries).toBe(entries + maxSurplusEntries)
-    expect(toHex(owner.ns.vectorHash)).toBe(hash)
+    expect(owner.ns.totals.entries).toBe(entries + maxSurplusEntries)
+    expect(toHex(owner.ns.held.vectorHash)).toBe(hash)
     await owner.open()
-    expect(toHex(owner.ns.vectorHash)).toBe(hash)
-    expect(toHex(reader.ns.vectorHash)).toBe(hash)
-    expect(await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))).toEqual([])
+    expect(toHex(owner.ns.held.vectorHash)).toBe(hash)
+    expect(toHex(reader.ns.held.vectorHash)).toBe(hash)
+    expect(await Array.fromAsync(owner.ns.held.entriesBeyond(reader.ns.held.vector()))).toEqual([])
   })
 
   test('is bounded over incarnations that are all forked, after a restart too', async () => {
     const { owner, former } = await withFormer()
-    const { entries } = owner.ns
+    const { entries } = owner.ns.totals
     const { grant } = tipOf(former)
     const send = async (incarnation: number) => {
       const fresh = { grant, incarnation: new Uint8Array(16).fill(incarnation) }
@@ -185,10 +185,10 @@ describe('what a former writer goes on writing', () => {
       await owner.ns.receive(beside)
     }
     for (let incarnation = 1; incarnation <= 4; incarnation += 1) await send(incarnation)
-    expect(owner.ns.entries - entries).toBeLessThan(maxSurplusEntries + 10)
+    expect(owner.ns.totals.entries - entries).toBeLessThan(maxSurplusEntries + 10)
     await owner.open()
     await send(5)
-    expect(owner.ns.entries - entries).toBeLessThan(maxSurplusEntries + 10)
+    expect(owner.ns.totals.entries - entries).toBeLessThan(maxSurplusEntries + 10)
   })
 
   test('is not counted when it could not be stored', async () => {
@@ -226,11 +226,11 @@ describe('what a former writer goes on writing', () => {
     await owner.pull(former)
     await converge(owner, reader)
     expect(await reader.names()).toEqual(['mine'])
-    expect(toHex(reader.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+    expect(toHex(reader.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
     await owner.ns.adopt({ hash: tipOf(former).hash })
     await converge(owner, reader)
     expect(await reader.names()).toEqual(['mine', 'written while away'])
-    expect(toHex(reader.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+    expect(toHex(reader.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
   })
 
   test('on both branches of a fork is bounded, and the proof of the fork reaches everybody', async () => {
@@ -248,8 +248,8 @@ describe('what a former writer goes on writing', () => {
     await converge(owner, reader)
     expect(owner.ns.membership.forks).toHaveLength(1)
     expect(reader.ns.membership.forks).toEqual(owner.ns.membership.forks)
-    expect(toHex(reader.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
-    expect(owner.ns.entries).toBeLessThan(1_300 + 100)
+    expect(toHex(reader.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
+    expect(owner.ns.totals.entries).toBeLessThan(1_300 + 100)
   })
 })
 
@@ -336,9 +336,9 @@ test('nothing is stored under a grant that only lets read', async () => {
   }
   const entries = Array.from({ length: 5 }, () => ({ kind: 'delete' as const, keyId: undefined, data }))
   const place = { grant, incarnation: new Uint8Array(16) }
-  const { entries: before } = owner.ns
+  const { entries: before } = owner.ns.totals
   expect(await owner.ns.receive(chainOn(reader, place, entries))).toMatchObject({ stored: 0 })
-  expect(owner.ns.entries).toBe(before)
+  expect(owner.ns.totals.entries).toBe(before)
 })
 
 test('who is granted a role after epochs began at the same time reads what was written under each', async () => {
@@ -353,7 +353,7 @@ test('who is granted a role after epochs began at the same time reads what was w
   await owner.ns.heal()
   await converge(owner, admin, late)
   expect(await late.names()).toEqual(['by the admin', 'by the owner'])
-  const { entries } = owner.ns
+  const { entries } = owner.ns.totals
   for (const node of [owner, admin]) expect(await node.ns.heal()).toBe(0)
-  expect(owner.ns.entries).toBe(entries)
+  expect(owner.ns.totals.entries).toBe(entries)
 })

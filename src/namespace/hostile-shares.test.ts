@@ -78,7 +78,7 @@ describe('a share entry is believed only of what its author gives', () => {
     const { owner, writer, artifact } = await world()
     const late = new NamespaceNode(60, new TestTime())
     await writer.ns.sharing.share({ artifact, audience: [agentOf(late)] })
-    const told = await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))
+    const told = await Array.fromAsync(writer.ns.held.entriesBeyond(owner.ns.held.vector()))
     const without = told.map((bytes) => encodeEntry({ ...decodeEntry(bytes), body: undefined }))
     expect(await owner.ns.receive(without)).toMatchObject({ stored: 0, refused: [{ code: 'void' }] })
     await owner.pull(writer)
@@ -104,7 +104,7 @@ describe('false boxes for capabilities', () => {
 
   async function keyOf({ ns }: NamespaceNode, artifact: Uint8Array) {
     const record = await ns.catalog.get(artifact)
-    const header = (await ns.entry(record?.entry ?? expect.fail()))?.header
+    const header = (await ns.held.entry(record?.entry ?? expect.fail()))?.header
     return { keyId: header?.keyId ?? expect.fail(), artifactSalt: header?.data?.artifactSalt ?? expect.fail() }
   }
 

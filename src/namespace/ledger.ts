@@ -253,7 +253,7 @@ export class Ledger {
   }
 
   get #derivable(): Derivable {
-    return { ...this.parts, membership: this.#membership, entries: this.#totals.entries }
+    return { ...this.parts, membership: this.#membership, totals: this.#totals }
   }
 
   async #begin(): Promise<Transaction> {

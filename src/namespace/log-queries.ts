@@ -22,7 +22,7 @@ export interface ArtifactEntriesOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** See `Namespace.hasOwnWrites`. */
+/** See `HeldEntries.hasOwnWrites`. */
 export async function hasWritesOf(log: StoredLog, tips: Iterable<Tip>, agent: Uint8Array): Promise<boolean> {
   for (const { author, chain } of tips) {
     if (!equalBytes(author, agent)) continue
@@ -31,7 +31,7 @@ export async function hasWritesOf(log: StoredLog, tips: Iterable<Tip>, agent: Ui
   return false
 }
 
-/** See `Namespace.artifactEntries`. */
+/** See `HeldEntries.artifactEntries`. */
 export async function* artifactEntries(
   { catalog, keys, env, log, shares, partial }: NamespaceParts,
   membership: Membership,
@@ -76,7 +76,7 @@ export async function* artifactEntries(
   }
 }
 
-/** See `Namespace.evidenceAgainst`. */
+/** See `HeldEntries.evidenceAgainst`. */
 export async function* evidenceAgainst(
   { log }: NamespaceParts,
   membership: Membership,
@@ -124,7 +124,7 @@ async function nextOf(log: StoredLog, membership: Membership, entry: Entry): Pro
   return undefined
 }
 
-/** See `Namespace.lettersFor`. */
+/** See `HeldEntries.lettersFor`. */
 export async function* lettersFor(
   { log }: NamespaceParts,
   membership: Membership,
@@ -139,7 +139,7 @@ export async function* lettersFor(
   }
 }
 
-/** See `Namespace.incomplete`. */
+/** See `HeldEntries.incomplete`. */
 export async function* incompleteEntries(
   { id, keys, env, log, catalog, partial }: NamespaceParts,
   signal: AbortSignal | undefined,

@@ -17,9 +17,9 @@ async function longBranches(holder: 'member' | 'follower', length: number) {
   await writer.update(wanted, 'wanted too')
   await converge(owner, writer)
   const record = await owner.ns.catalog.get(wanted)
-  const { header } = (await owner.ns.entry(record?.entry as Uint8Array)) ?? expect.fail('it is held')
+  const { header } = (await owner.ns.held.entry(record?.entry as Uint8Array)) ?? expect.fail('it is held')
   const followedSalt = header.data?.artifactSalt as Uint8Array
-  const tip = [...writer.ns.tips()].find(({ author }) => equalBytes(author, writer.id)) ?? expect.fail('it wrote')
+  const tip = [...writer.ns.held.tips()].find(({ author }) => equalBytes(author, writer.id)) ?? expect.fail('it wrote')
   let made = 0
   const entryAfter = ({ seq, hash }: Pick<Made, 'seq' | 'hash'>): Made => {
     made += 1
@@ -66,7 +66,7 @@ async function longBranches(holder: 'member' | 'follower', length: number) {
   const top = branch.at(-1) as Made
   await receive(branch)
   await owner.ns.adopt({ hash: top.hash })
-  for await (const { bytes } of owner.ns.authEntries()) await ns.receive([bytes], { from: owner.id })
+  for await (const { bytes } of owner.ns.held.authEntries()) await ns.receive([bytes], { from: owner.id })
   const fork = entryAfter(branch[0] as Made)
   await receive([fork])
   return { ns, store, low: branch[0] as Made, top, fork, entryAfter, chainAfter, receive }
@@ -118,13 +118,13 @@ describe.each(['member', 'follower'] as const)('what comes to a long chain with 
         'each beside others': on.map(() => entryAfter(top)),
         'each beside others far below': on.map(() => entryAfter(low)),
       }[where]
-      const { entries } = ns
+      const { entries } = ns.totals
       found.push(
         await readsOf(store, async () => {
           for (const one of come) await ns.receive([one.bytes])
         }),
       )
-      expect(ns.entries).toBe(entries + come.length)
+      expect(ns.totals.entries).toBe(entries + come.length)
     }
     expect(found[1]).toBe(found[0])
   })

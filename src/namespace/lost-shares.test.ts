@@ -68,12 +68,12 @@ describe('what was shared on a branch that counts for nothing', () => {
     const { owner, one, copy, bob, artifact } = team
     const { claims } = only(await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] }))
     await one.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
-    const before = new Set((await Array.fromAsync(one.ns.allEntries())).map(({ bytes }) => bytesText(bytes)))
+    const before = new Set((await Array.fromAsync(one.ns.held.all())).map(({ bytes }) => bytesText(bytes)))
     await owner.pull(copy)
     await one.pull(owner)
-    for (const bytes of await Array.fromAsync(owner.ns.allEntries())) before.add(bytesText(bytes.bytes))
+    for (const bytes of await Array.fromAsync(owner.ns.held.all())) before.add(bytesText(bytes.bytes))
     await one.ns.heal()
-    const said = (await Array.fromAsync(one.ns.allEntries()))
+    const said = (await Array.fromAsync(one.ns.held.all()))
       .filter(({ bytes }) => !before.has(bytesText(bytes)))
       .map(({ bytes }) => decodeUnverifiedEntry(bytes).header)
       .sort((a, b) => a.seq - b.seq)
@@ -109,7 +109,7 @@ describe('what was shared on a branch that counts for nothing', () => {
     const { owner, one, copy, bob, artifact, members } = team
     await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     await owner.pull(one)
-    const [tip] = [...owner.ns.tips()].filter(({ author }) => Buffer.compare(author, one.id) === 0)
+    const [tip] = [...owner.ns.held.tips()].filter(({ author }) => Buffer.compare(author, one.id) === 0)
     await owner.pull(copy)
     await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
     await converge(...members)
@@ -180,7 +180,7 @@ async function writtenBy({ ns }: NamespaceNode, work: () => Promise<unknown>): P
 
 /** Hashes (hex) of what a node wrote and others are not told of. */
 function hiddenOf({ ns, id }: NamespaceNode): string[] {
-  const own = [...ns.tips()].filter(({ author }) => equalBytes(author, id))
+  const own = [...ns.held.tips()].filter(({ author }) => equalBytes(author, id))
   return own.flatMap((tip) => [...(ns.membership.shownOf(tip)?.hidden?.hashes ?? [])])
 }
 
@@ -289,7 +289,7 @@ describe('what stands on a branch that counts for nothing', () => {
     const team = await copiedMember()
     const { owner, one, copy, admin, artifact } = team
     const version = await one.ns.catalog.get(artifact)
-    const { artifactSalt = expect.fail() } = (await one.ns.entry(version?.entry as Uint8Array))?.header.data ?? {}
+    const { artifactSalt = expect.fail() } = (await one.ns.held.entry(version?.entry as Uint8Array))?.header.data ?? {}
     const data = { artifactSalt, parents: [], gen: 0, root: undefined, versions: [] }
     const label = { jti: new Uint8Array(16).fill(7), epoch: undefined }
     const keyIds = Array.from({ length: 8 }, (_, at) => new Uint8Array(16).fill(at))

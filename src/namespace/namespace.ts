@@ -3,7 +3,6 @@ import type { ArtifactState, Catalog, ContentRoot, VersionRecord } from '../cata
 import { artifactIdOf, equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
-import { maxSyncVectorRows } from '../limits.ts'
 import {
   decodeEntry,
   type Entry,
@@ -19,30 +18,20 @@ import type { KeyValueChange, NamespaceBlocks } from '../storage/index.ts'
 import { isEstimatedRoot, type Totals } from './accounts.ts'
 import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
 import { unreadGenesis } from './auth-log.ts'
-import { AuthPart, type EntryIds } from './auth-part.ts'
 import { AuthorKnowledge } from './author-knowledge.ts'
-import { entriesBeyond, rowsWithin } from './beyond.ts'
 import { type CapabilityQuestion, checkCapability, isIssuedHere } from './capability-check.ts'
 import { writeLostRevocations } from './capability-writes.ts'
-import { chainOf, type Tip } from './chains.ts'
+import { chainOf } from './chains.ts'
 import { ClosedKeys } from './closed-keys.ts'
 import { removeDoubtful } from './doubtful.ts'
-import { farewellFor } from './farewell.ts'
 import type { FeedEvent } from './feed.ts'
 import { cursorAt, type FeedCursor } from './feed-eras.ts'
 import { followFeed } from './follow-feed.ts'
 import type { FollowedArtifacts } from './followed.ts'
 import { KnownDescriptors, type ShownDescriptor, shownDescriptor } from './group-descriptor.ts'
+import { HeldEntries } from './held-entries.ts'
 import { KeyHealer } from './key-heal.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
-import {
-  type ArtifactEntriesOptions,
-  artifactEntries,
-  evidenceAgainst,
-  hasWritesOf,
-  incompleteEntries,
-  lettersFor,
-} from './log-queries.ts'
 import { LostShares } from './lost-shares.ts'
 import { appendRotate } from './members.ts'
 import {
@@ -58,12 +47,11 @@ import { NamespaceSharing } from './namespace-sharing.ts'
 import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
 import { type Received, receiveEntries } from './receive.ts'
 import { Revealer } from './reveal.ts'
-import { provesRole, roleClaim } from './role-claim.ts'
+import { provesRole } from './role-claim.ts'
 import { readState, storedSecrets } from './secrets.ts'
 import type { ShareBook } from './share-book.ts'
 import { ShareHealer } from './share-heal.ts'
-import type { StoredEntry, StoredLog } from './stored-log.ts'
-import { strayLinks } from './stray-links.ts'
+import type { StoredLog } from './stored-log.ts'
 import type { NamespaceKeys } from './tables.ts'
 import type { Transaction } from './transaction.ts'
 
@@ -73,8 +61,8 @@ interface SignalOption {
 
 /**
  * One namespace on one node. Everything that changes it goes through `commit`, one batch at a time, so tips, catalog
- * and accounts never disagree with the log. What others wrote comes in by `receive`; what is held is told by `vector` and
- * given by `entriesBeyond`.
+ * and accounts never disagree with the log. What others wrote comes in by `receive`; what is `held` is told and
+ * given to others.
  */
 export class Namespace implements NamespaceParts {
   readonly id: Uint8Array
@@ -91,6 +79,8 @@ export class Namespace implements NamespaceParts {
   readonly partial: FollowedArtifacts | undefined
   /** Giving artifacts to others and taking them back; `shares` reads what the log says of it. */
   readonly sharing: NamespaceSharing
+  /** What of its log is here, as others are told and given it. */
+  readonly held: HeldEntries
   readonly #ledger: Ledger
   readonly #revealer: Revealer
   readonly #closedKeys: ClosedKeys
@@ -99,7 +89,6 @@ export class Namespace implements NamespaceParts {
   readonly #lostShares: LostShares
   #isHealPutOff = false
   readonly #descriptors: KnownDescriptors
-  #lastAuthPart: { readonly membership: Membership; readonly part: Promise<AuthPart> } | undefined
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
   #batchesReceiving = 0
@@ -120,6 +109,7 @@ export class Namespace implements NamespaceParts {
     this.shares = shares
     this.partial = partial
     this.#ledger = ledger
+    this.held = new HeldEntries(ledger)
     this.#revealer = new Revealer(ledger)
     this.#descriptors = new KnownDescriptors(ledger)
     const knowledge = new AuthorKnowledge(ledger.parts)
@@ -220,11 +210,6 @@ export class Namespace implements NamespaceParts {
     return this.#ledger.closed
   }
 
-  /** Entries of the log. */
-  get entries(): number {
-    return this.totals.entries
-  }
-
   get totals(): Totals {
     return this.#ledger.totals
   }
@@ -259,92 +244,9 @@ export class Namespace implements NamespaceParts {
     return isIssuedHere(this.membership, claims)
   }
 
-  /** What is public of the entries that say why a capability gives nothing any more, and of those that they stand on. */
-  async *evidenceAgainst(claims: CapabilityClaims): AsyncGenerator<Uint8Array, void, undefined> {
-    yield* evidenceAgainst(this, this.membership, claims)
-  }
-
-  /** Whether a chain is known to be forked, or part of one to be adopted. */
-  get hasForks(): boolean {
-    return this.membership.hasForks
-  }
-
-  /** Hashes of entries that are held of a part and wait for what `strayLinks` gives. */
-  get unclear(): readonly Uint8Array[] {
-    return this.membership.unclear
-  }
-
-  /** What shows who follows artifacts of entries with these ids that they stand on no branch that counts, as far as they are held here. */
-  strayLinks(ids: Iterable<Uint8Array>, options: { signal?: AbortSignal | undefined } = {}) {
-    return strayLinks(this, this.membership, ids, options)
-  }
-
-  /** Whether this agent wrote anything about an artifact here: what others have not fetched of that is nowhere else. */
-  async hasOwnWrites(): Promise<boolean> {
-    return await hasWritesOf(this.log, this.tips(), this.env.agent.publicKey)
-  }
-
   /** Everybody who has a role. */
   *memberAgents(): Generator<Uint8Array> {
     for (const { agent } of this.membership.members) yield agent
-  }
-
-  /**
-   * SHA-256 over chain ‖ seq (8) ‖ hash of every row of the vector: two logs with one hash
-   * hold the same entries within the limits of their chains, and the same proofs of forks.
-   */
-  get vectorHash(): Uint8Array {
-    return this.#ledger.chains.vector.hash
-  }
-
-  /**
-   * The tips of all chains, ascending by chain, then hash: of a bounded one those of what is within its limit or proves a fork. No more than a round has room
-   * for: those of who decides on members first, and of the others first of whoever has few.
-   */
-  vector(): readonly Tip[] {
-    return rowsWithin(this.#ledger.chains.vector.rows, this.membership, maxSyncVectorRows)
-  }
-
-  /** Every entry held that none follows, beyond the limit of its chain too, in no order: what an adopt can name. */
-  tips(): Iterable<Tip> {
-    return this.#ledger.chains.all()
-  }
-
-  /**
-   * Stored bytes of the entries that whoever has the vector `theirs` lacks. Chains that carry membership first (the owner's,
-   * admins', then the others'), each in order of seq. Where they have a tip that is not held here though the chain reaches
-   * its seq, there is a fork at an unknown place, and the chain is given from its start.
-   */
-  entriesBeyond(
-    theirs: Iterable<Pick<Tip, 'chain' | 'seq' | 'hash'>>,
-    options: SignalOption = {},
-  ): AsyncGenerator<Uint8Array, void, undefined> {
-    return entriesBeyond(this.#ledger, theirs, options)
-  }
-
-  /**
-   * Stored bytes of the entries that hold the keys of the time for an agent: its grants, and the rotate of the epoch to write
-   * under. Handed to `receive` ahead of the log they do not link yet, but what comes after them is readable at once, where else
-   * it would be tried a second time when they come in their place.
-   */
-  lettersFor(agent: Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
-    return lettersFor(this, this.membership, agent)
-  }
-
-  /**
-   * Stored bytes of what tells an agent that its role was taken away, and that whoever has the vector `theirs` lacks: the chain of
-   * who did it, up to there, and the grants that it did it by. Nothing that was written after the removal that it tells of.
-   */
-  farewellFor(
-    agent: Uint8Array,
-    theirs: Iterable<Pick<Tip, 'chain' | 'seq' | 'hash'>>,
-  ): AsyncGenerator<Uint8Array, void, undefined> {
-    return farewellFor(this.#ledger, agent, theirs)
-  }
-
-  /** Stored bytes of the grants by which this agent shows that it has a role: that of who granted it, if not the owner, and its own. */
-  claim(): AsyncGenerator<Uint8Array, void, undefined> {
-    return roleClaim(this, this.membership)
   }
 
   /** Whether entries that anyone may have made, in the order of `claim`, are signed grants that lead from the owner to the agent. */
@@ -639,67 +541,6 @@ export class Namespace implements NamespaceParts {
   /** What a put's body says; `undefined` when it cannot be read here, and for other entries. */
   async stateOf(entry: Entry): Promise<ArtifactState | undefined> {
     return await readState(storedSecrets(this), entry)
-  }
-
-  /** An entry by its hash; `undefined` when it is not here. @throws CORRUPT */
-  async entry(hash: Uint8Array): Promise<Entry | undefined> {
-    return await this.log.entry(hash)
-  }
-
-  /** Stored bytes of an entry. */
-  async entryBytes(hash: Uint8Array): Promise<Uint8Array | undefined> {
-    return await this.log.bytes(hash)
-  }
-
-  async hasEntry(hash: Uint8Array): Promise<boolean> {
-    return await this.log.has(hash)
-  }
-
-  /** Every entry with its stored bytes, chain by chain. `place` is chain (16) ‖ seq (8) ‖ hash (32). */
-  allEntries(signal?: AbortSignal): AsyncGenerator<{ place: Uint8Array; bytes: Uint8Array }> {
-    return this.log.all({ signal })
-  }
-
-  /** Ids of what `authEntries` gives. */
-  async authIds(): Promise<EntryIds> {
-    return (await this.#authPart()).ids
-  }
-
-  /**
-   * All entries that say who may do what, but those beyond the limit of their chain, and the two that prove each fork: what is
-   * public of them, those that others stand on first.
-   * @param options.without ids (16 bytes as text: `bytesText`) of those that are not needed
-   */
-  async *authEntries({
-    without = new Set(),
-    signal,
-  }: { without?: ReadonlySet<string> } & SignalOption = {}): AsyncGenerator<StoredEntry, void, undefined> {
-    yield* (await this.#authPart()).entries(without, signal)
-  }
-
-  /**
-   * All entries of one artifact (20 bytes): those that count, and those that carry its keys.
-   */
-  artifactEntries(artifact: Uint8Array, options: ArtifactEntriesOptions = {}): AsyncGenerator<StoredEntry> {
-    return artifactEntries(this, this.membership, artifact, options)
-  }
-
-  /** Kept while who may do what stays the same: with many who follow artifacts it is asked for all the time. */
-  async #authPart(): Promise<AuthPart> {
-    const { membership } = this
-    if (this.#lastAuthPart?.membership !== membership) {
-      const part = AuthPart.of(this, membership, this.#ledger.chains)
-      this.#lastAuthPart = { membership, part }
-      part.catch(() => {
-        this.#lastAuthPart = undefined
-      })
-    }
-    return await this.#lastAuthPart.part
-  }
-
-  /** Hashes of entries held without the body or leaf that a live version needs. */
-  incomplete({ signal }: SignalOption = {}): AsyncGenerator<Uint8Array> {
-    return incompleteEntries(this, signal)
   }
 
   /** The artifact that a salt names here. */

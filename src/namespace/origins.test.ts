@@ -37,8 +37,8 @@ type Setting = Pick<
 /** What the writer signs on its other machine, at a place below its cut. */
 async function forge({ copy, wanted }: Setting): Promise<Uint8Array> {
   await copy.update(wanted, 'forged')
-  const tip = [...copy.ns.tips()].find(({ author }) => equalBytes(author, copy.id))
-  return (await copy.ns.entryBytes(tip?.hash as Uint8Array)) as Uint8Array
+  const tip = [...copy.ns.held.tips()].find(({ author }) => equalBytes(author, copy.id))
+  return (await copy.ns.held.bytes(tip?.hash as Uint8Array)) as Uint8Array
 }
 
 async function current(ns: Namespace, wanted: Uint8Array): Promise<string | undefined> {
@@ -48,7 +48,7 @@ async function current(ns: Namespace, wanted: Uint8Array): Promise<string | unde
 async function ids({ ns, owner, wanted, jti }: Setting) {
   const of = async (log: Namespace) =>
     (
-      await Array.fromAsync(log.artifactEntries(wanted, { share: jti }), ({ hash }) =>
+      await Array.fromAsync(log.held.artifactEntries(wanted, { share: jti }), ({ hash }) =>
         Buffer.from(hash).toString('hex'),
       )
     )
@@ -103,7 +103,7 @@ describe('what a former writer signs below its cut', () => {
     await converge(owner, writer, other)
     await owner.ns.revoke({ agent: writer.id })
     // Nobody serves it by a share of somebody who was removed: the share, which no cut names, does not come again.
-    for await (const { bytes } of owner.ns.authEntries()) await ns.receive([bytes], { from: owner.id })
+    for await (const { bytes } of owner.ns.held.authEntries()) await ns.receive([bytes], { from: owner.id })
     expect(await current(ns, wanted)).toBeUndefined()
     expect(await differences(ns)).toEqual([])
     await ns.close()
@@ -241,8 +241,8 @@ async function forgeGrant({ copy, owner, time, wanted }: Awaited<ReturnType<type
   await converge(copy, puppet)
   await puppet.update(wanted, 'forged')
   const grant = puppet.ns.membership.grantsOf(puppet.id)[0]?.hash as Uint8Array
-  const tip = [...puppet.ns.tips()].find(({ author }) => equalBytes(author, puppet.id))
-  const bytes = [grant, tip?.hash as Uint8Array].map(async (hash) => (await puppet.ns.entryBytes(hash)) as Uint8Array)
+  const tip = [...puppet.ns.held.tips()].find(({ author }) => equalBytes(author, puppet.id))
+  const bytes = [grant, tip?.hash as Uint8Array].map(async (hash) => (await puppet.ns.held.bytes(hash)) as Uint8Array)
   return { puppet, forged: await Promise.all(bytes) }
 }
 
@@ -301,7 +301,7 @@ describe('what a former admin did before its cut', () => {
     await tell(setting, replica)
     expect(ns.roleOf(writer.id)).toBe('writer')
     expect(await current(ns, wanted)).toBe('genuine')
-    expect((await ns.authIds()).hash).toEqual((await owner.ns.authIds()).hash)
+    expect((await ns.held.authIds()).hash).toEqual((await owner.ns.held.authIds()).hash)
   })
 
   test('ends a share for who hears of it from a replica alone', async () => {
@@ -313,7 +313,7 @@ describe('what a former admin did before its cut', () => {
     await converge(owner, admin, writer, replica)
     await owner.ns.revoke({ agent: admin.id })
     await converge(owner, replica)
-    const evidence = await Array.fromAsync(replica.ns.evidenceAgainst(claims))
+    const evidence = await Array.fromAsync(replica.ns.held.evidenceAgainst(claims))
     await ns.receive(evidence, { from: replica.id })
     expect(ns.membership.knowsGrant(claims.grant)).toBe(true)
     expect(ns.membership.endingsOf(writer.id)).toHaveLength(1)
@@ -339,12 +339,12 @@ test('what a writer wrote before its chain forked is believed of who only stores
     removed += change.removed
   })
   // What proves the fork goes together.
-  const auth = await Array.fromAsync(replica.ns.authEntries(), ({ bytes }) => bytes)
+  const auth = await Array.fromAsync(replica.ns.held.authEntries(), ({ bytes }) => bytes)
   await ns.receive(auth, { from: replica.id })
   expect(ns.membership.forks).toHaveLength(1)
   expect(await current(ns, wanted)).toBe('genuine')
   expect(removed).toBe(0)
-  expect((await ns.authIds()).hash).toEqual((await replica.ns.authIds()).hash)
+  expect((await ns.held.authIds()).hash).toEqual((await replica.ns.held.authIds()).hash)
   expect(await differences(ns)).toEqual([])
 })
 
@@ -397,7 +397,7 @@ describe('what a former writer wrote before its cut', () => {
       await owner.ns.revoke({ agent: writer.id })
       await owner.update(wanted, 'later')
       await converge(owner, other)
-      const [revoke] = (await Array.fromAsync(owner.ns.authEntries(), ({ bytes }) => bytes)).slice(-1)
+      const [revoke] = (await Array.fromAsync(owner.ns.held.authEntries(), ({ bytes }) => bytes)).slice(-1)
       await ns.receive([revoke ?? expect.fail('there is one')], { from: other.id })
       await tell(setting, other)
       await tell(setting, other)
@@ -416,7 +416,7 @@ describe('what a former writer wrote before its cut', () => {
     await tell(setting, other)
     expect(await current(ns, wanted)).toBe('genuine')
     await owner.ns.revoke({ agent: other.id })
-    for await (const { bytes } of owner.ns.authEntries()) await ns.receive([bytes], { from: owner.id })
+    for await (const { bytes } of owner.ns.held.authEntries()) await ns.receive([bytes], { from: owner.id })
     expect(await current(ns, wanted)).toBe('wanted')
     await tell(setting, owner)
     expect(await current(ns, wanted)).toBe('genuine')

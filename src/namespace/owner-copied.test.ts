@@ -40,12 +40,12 @@ test('a copy of the owner that goes on under its incarnation and removes a membe
   for (const artifact of [since, ...later]) expect(await readable(removed, artifact)).toEqual({})
   expect(await readable(removed, note)).toEqual({ 1: 'note' })
   for (const { ns } of [...members, removed]) {
-    expect(toHex(ns.vectorHash)).toBe(toHex(copy.ns.vectorHash))
+    expect(toHex(ns.held.vectorHash)).toBe(toHex(copy.ns.held.vectorHash))
     expect(ns.roleOf(late.id)).toBe('writer')
     expect(ns.roleOf(removed.id)).toBeUndefined()
     // Both branches of the owner's chain stand.
     expect(
-      [...ns.tips()].filter(
+      [...ns.held.tips()].filter(
         ({ incarnation, author }) =>
           toHex(author) === toHex(owner.id) && toHex(incarnation) === toHex(owner.env.incarnation),
       ),

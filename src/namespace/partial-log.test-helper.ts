@@ -31,7 +31,7 @@ export async function shareWith({ ns }: NamespaceNode, artifact: Uint8Array, id:
 export async function follow({ env }: NamespaceNode, from: NamespaceNode, { wanted, jti }: Omit<FollowerLog, 'ns'>) {
   const partial = new FollowedArtifacts()
   partial.set(wanted, 0)
-  const genesis = (await from.ns.entryBytes(from.ns.id)) as Uint8Array
+  const genesis = (await from.ns.held.bytes(from.ns.id)) as Uint8Array
   const ns = await Namespace.join(env, from.ns.id, genesis, () => [], partial)
   await ns.holdCapabilities([{ artifact: wanted, jti, groups: [] }])
   return { ns, partial }
@@ -39,10 +39,10 @@ export async function follow({ env }: NamespaceNode, from: NamespaceNode, { want
 
 /** Has a member tell all that is lacking, as a round does. */
 export async function tell({ ns, wanted, jti }: FollowerLog, from: NamespaceNode): Promise<void> {
-  for await (const { bytes } of from.ns.authEntries()) await ns.receive([bytes], { from: from.id })
+  for await (const { bytes } of from.ns.held.authEntries()) await ns.receive([bytes], { from: from.id })
   const held = new Set<string>()
-  for await (const { hash } of ns.artifactEntries(wanted, { share: jti })) held.add(bytesText(hash))
-  for await (const hash of ns.incomplete()) held.delete(bytesText(hash))
-  for await (const { bytes, hash } of from.ns.artifactEntries(wanted, { share: jti }))
+  for await (const { hash } of ns.held.artifactEntries(wanted, { share: jti })) held.add(bytesText(hash))
+  for await (const hash of ns.held.incomplete()) held.delete(bytesText(hash))
+  for await (const { bytes, hash } of from.ns.held.artifactEntries(wanted, { share: jti }))
     if (!held.has(bytesText(hash))) await ns.receive([bytes], { from: from.id })
 }

@@ -21,7 +21,7 @@ async function setUp() {
 async function follow({ env }: NamespaceNode, from: NamespaceNode, ...artifacts: Uint8Array[]): Promise<Namespace> {
   const partial = new FollowedArtifacts()
   for (const artifact of artifacts) partial.set(artifact, 0)
-  const genesis = (await from.ns.entryBytes(from.ns.id)) as Uint8Array
+  const genesis = (await from.ns.held.bytes(from.ns.id)) as Uint8Array
   return await Namespace.join(env, from.ns.id, genesis, () => [], partial)
 }
 
@@ -31,8 +31,11 @@ async function given(
   artifact: Uint8Array,
   { after = 0, share }: { after?: number; share?: Uint8Array } = {},
 ): Promise<Uint8Array[]> {
-  const auth = await Array.fromAsync(ns.authEntries(), ({ bytes }) => bytes)
-  return [...auth, ...(await Array.fromAsync(ns.artifactEntries(artifact, { after, share }), ({ bytes }) => bytes))]
+  const auth = await Array.fromAsync(ns.held.authEntries(), ({ bytes }) => bytes)
+  return [
+    ...auth,
+    ...(await Array.fromAsync(ns.held.artifactEntries(artifact, { after, share }), ({ bytes }) => bytes)),
+  ]
 }
 
 async function read(node: NamespaceNode, ns: Namespace, artifact: Uint8Array, version?: number) {
@@ -69,9 +72,9 @@ describe('a log of which one artifact is followed', () => {
     const again = await Namespace.open(outside.env, ns.id, partial)
     await again.holdCapabilities([{ artifact: wanted, jti: share, groups: [] }])
     expect(await read(outside, again, wanted)).toMatchObject({ name: 'second' })
-    expect(await again.authIds()).toEqual(await owner.ns.authIds())
-    const named = await Array.fromAsync(again.artifactEntries(wanted, { share }), ({ hash }) => toHex(hash))
-    const given2 = await Array.fromAsync(owner.ns.artifactEntries(wanted, { share }), ({ hash }) => toHex(hash))
+    expect(await again.held.authIds()).toEqual(await owner.ns.held.authIds())
+    const named = await Array.fromAsync(again.held.artifactEntries(wanted, { share }), ({ hash }) => toHex(hash))
+    const given2 = await Array.fromAsync(owner.ns.held.artifactEntries(wanted, { share }), ({ hash }) => toHex(hash))
     expect(named.sort()).toEqual(given2.sort())
     await owner.update(wanted, 'third')
     await again.receive(await given(owner, wanted, { share }))
@@ -108,12 +111,12 @@ describe('a log of which one artifact is followed', () => {
     await owner.ns.grant({ agent: outside.id, role: 'writer' })
     const ns = await follow(outside, owner, wanted)
     await ns.receive(await given(owner, wanted))
-    const entries = ns.entries
-    const foreign = await Array.fromAsync(owner.ns.artifactEntries(other), ({ bytes }) => bytes)
+    const entries = ns.totals.entries
+    const foreign = await Array.fromAsync(owner.ns.held.artifactEntries(other), ({ bytes }) => bytes)
     const { refused, stored } = await ns.receive(foreign)
     expect(stored).toBe(0)
     expect(refused).toMatchObject([{ code: 'void' }])
-    expect(ns.entries).toBe(entries)
+    expect(ns.totals.entries).toBe(entries)
     expect(ns.roleOf(outside.id)).toBe('writer')
     const writing = ns.commit(async (tx) => tx.nextPlace)
     await expect(writing).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
@@ -140,11 +143,11 @@ describe('a log of which one artifact is followed', () => {
     expect(await ns.catalog.get(wanted, 1)).toBeUndefined()
     expect(await read(outside, ns, wanted)).toMatchObject({ name: 'second' })
     // What is not for this agent is not asked for.
-    expect(await Array.fromAsync(ns.incomplete())).toEqual([])
+    expect(await Array.fromAsync(ns.held.incomplete())).toEqual([])
     expect(await differences(ns)).toEqual([])
     // Somebody shares the rest as well: what was held in part is made whole, keys too.
     ns.partial?.set(wanted, 0)
-    expect(await Array.fromAsync(ns.incomplete())).toEqual([first?.hash])
+    expect(await Array.fromAsync(ns.held.incomplete())).toEqual([first?.hash])
     await ns.receive(await given(owner, wanted, { share }))
     expect(await read(outside, ns, wanted, 1)).toMatchObject({ name: 'first' })
     expect(await differences(ns)).toEqual([])
@@ -222,7 +225,7 @@ describe('a log of which one artifact is followed', () => {
       expect(await differences(ns)).toEqual([])
       const rowsOf = async (table: 'catalog' | 'tips') =>
         (await Array.fromAsync(node.store.entries(ns.keys.all(table)))).map((row) => row.map(toHex))
-      const auth = (await ns.authIds()).ids.map(toHex)
+      const auth = (await ns.held.authIds()).ids.map(toHex)
       return { catalog: await rowsOf('catalog'), tips: await rowsOf('tips'), auth }
     }
     const expected = await stateOf(entries, entries.length)
@@ -255,7 +258,7 @@ describe('a log of which one artifact is followed', () => {
     await copy.write('the other branch')
     await converge(owner, copy)
     expect(owner.ns.membership.forks).toHaveLength(1)
-    const proof = (await Array.fromAsync(owner.ns.authEntries())).filter(
+    const proof = (await Array.fromAsync(owner.ns.held.authEntries())).filter(
       ({ bytes }) => decodeUnverifiedEntry(bytes, { partial: true }).header.data !== undefined,
     )
     expect(proof).toHaveLength(2)
@@ -266,7 +269,7 @@ describe('a log of which one artifact is followed', () => {
     expect(ns.membership.forks).toHaveLength(1)
     expect(await read(outside, ns, wanted)).toMatchObject({ name: 'second' })
     expect((await ns.catalog.counts()).versions).toBe(2)
-    expect(await ns.authIds()).toEqual(await owner.ns.authIds())
+    expect(await ns.held.authIds()).toEqual(await owner.ns.held.authIds())
     expect(await differences(ns)).toEqual([])
   })
 })
@@ -277,7 +280,7 @@ test('no more is taken of artifacts than a follower has room for, and who may do
   const share = await shareWith(owner, wanted, outside.id)
   const partial = new FollowedArtifacts({ maxBytes: 6_000 })
   partial.set(wanted, 0)
-  const genesis = (await owner.ns.entryBytes(owner.ns.id)) as Uint8Array
+  const genesis = (await owner.ns.held.bytes(owner.ns.id)) as Uint8Array
   const ns = await Namespace.join(outside.env, owner.ns.id, genesis, () => [], partial)
   await ns.holdCapabilities([{ artifact: wanted, jti: share, groups: [] }])
   await ns.receive(await given(owner, wanted, { share }), { from: owner.id })

@@ -29,9 +29,9 @@ test('who leaves a namespace and joins it again forks nothing, though those who 
     expect(await differences(node.ns)).toEqual([])
   }
   // It stays with its chain.
-  const chains = owner.ns.vector().length
+  const chains = owner.ns.held.vector().length
   await writer.open()
   await writer.write('after a restart')
   await converge(owner, writer, other)
-  expect(owner.ns.vector()).toHaveLength(chains)
+  expect(owner.ns.held.vector()).toHaveLength(chains)
 })

@@ -35,7 +35,7 @@ describe('a namespace that others have', () => {
     expect(await Array.fromAsync(stranger.ns.catalog.liveRoots())).toHaveLength(2)
     await expect(stranger.ns.artifactKey(before, new Uint8Array(16))).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     for (const node of [owner, reader, stranger]) expect(await differences(node.ns)).toEqual([])
-    expect(toHex(reader.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+    expect(toHex(reader.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
   })
 
   test('lets writers write and nobody else', async () => {
@@ -51,7 +51,7 @@ describe('a namespace that others have', () => {
     await converge(owner, writer, reader)
     expect(await writer.read(artifact)).toBe('then the owner')
     expect(await writer.read(artifact, 1)).toBe('from the writer')
-    const entries = reader.ns.entries
+    const entries = reader.ns.totals.entries
     await expect(reader.write('no')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     await expect(stranger.write('no')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     await expect(reader.update(artifact, 'no')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
@@ -65,7 +65,7 @@ describe('a namespace that others have', () => {
       code: 'INVALID_ARGUMENT',
     })
     await expect(owner.ns.revoke({ agent: stranger.id })).rejects.toMatchObject({ code: 'NOT_FOUND' })
-    expect(reader.ns.entries).toBe(entries)
+    expect(reader.ns.totals.entries).toBe(entries)
   })
 
   test('keeps concurrent versions of both, and a delete ends what it saw', async () => {
@@ -96,9 +96,9 @@ describe('a namespace that others have', () => {
     const artifact = await writer.write('kept')
     await converge(owner, writer, replica)
     for (const node of [owner, writer, replica]) {
-      const [hash, members] = [toHex(node.ns.vectorHash), node.ns.membership.members]
+      const [hash, members] = [toHex(node.ns.held.vectorHash), node.ns.membership.members]
       await node.open()
-      expect(toHex(node.ns.vectorHash)).toBe(hash)
+      expect(toHex(node.ns.held.vectorHash)).toBe(hash)
       expect(node.ns.membership.members).toEqual(members)
       expect(await differences(node.ns)).toEqual([])
     }
@@ -147,11 +147,11 @@ describe('removing a member', () => {
     await owner.update(shared, 'shared no more')
     await converge(owner, former, reader)
 
-    expect(former.ns.entries).toBe(owner.ns.entries)
+    expect(former.ns.totals.entries).toBe(owner.ns.totals.entries)
     expect(await former.ns.catalog.get(later)).toBeUndefined()
     expect(await former.read(shared)).toBe('shared')
     for await (const { entry } of former.ns.catalog.liveRoots(shared)) {
-      const { header } = (await former.ns.entry(entry)) ?? {}
+      const { header } = (await former.ns.held.entry(entry)) ?? {}
       if (header?.data?.gen === 2) {
         await expect(former.ns.artifactKey(shared, header.keyId as Uint8Array)).rejects.toMatchObject({
           code: 'ACCESS_DENIED',
@@ -216,7 +216,7 @@ describe('removing a member', () => {
     await converge(owner, admin, writer, former)
     // Two admins at once: one rotates for a newcomer while the other removes a member, so that no epoch excludes the former.
     await owner.ns.revoke({ agent: former.id })
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     const withoutRotate = entries.filter((bytes) => decodeEntry(bytes).header.kind !== 'rotate')
     expect(withoutRotate.length).toBe(entries.length - 1)
     await writer.ns.receive(withoutRotate)
@@ -252,7 +252,7 @@ describe('many members', () => {
     await converge(owner, writer, last)
     await owner.ns.revoke({ agent: crowd[0] as Uint8Array })
     expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     const kinds = entries.map((bytes) => decodeEntry(bytes).header.kind)
     expect(kinds).toEqual(['revoke', 'rotate', 'keys'])
     await writer.ns.receive([entries[0] as Uint8Array])
@@ -271,7 +271,7 @@ describe('many members', () => {
     const [admin, writer, reader] = others
     await owner.ns.grant({ agent: admin.id, role: 'admin' })
     await converge(owner, admin)
-    const grant = await Array.fromAsync(owner.ns.entriesBeyond([]))
+    const grant = await Array.fromAsync(owner.ns.held.entriesBeyond([]))
     const artifacts = await Promise.all([
       admin.write('a'),
       admin.ns.grant({ agent: writer.id, role: 'writer' }).then(() => admin.write('b')),
@@ -315,7 +315,7 @@ describe('two admins', () => {
     for (const node of [owner, one, two, writer]) {
       expect(await node.names()).toEqual(['kept'])
       expect(await differences(node.ns)).toEqual([])
-      expect(toHex(node.ns.vectorHash)).toBe(toHex(owner.ns.vectorHash))
+      expect(toHex(node.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
     }
   })
 
@@ -371,7 +371,7 @@ describe('forks', () => {
     await twin.write('on another')
     await converge(owner, writer, twin)
     expect(await owner.names()).toEqual(['common', 'on a new chain', 'on another'])
-    const [tip] = [...owner.ns.tips()].filter(({ seq, author }) => seq === 2 && equalBytes(author, writer.id))
+    const [tip] = [...owner.ns.held.tips()].filter(({ seq, author }) => seq === 2 && equalBytes(author, writer.id))
     await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
     await converge(owner, writer, twin)
     for (const node of [owner, writer, twin]) {
@@ -421,8 +421,8 @@ describe('receiving', () => {
     const elsewhere = await new NamespaceNode(9, time).create()
     await elsewhere.write('elsewhere')
     await owner.ns.grant({ agent: writer.id, role: 'writer' })
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
-    const foreign = await Array.fromAsync(elsewhere.ns.entriesBeyond([]))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
+    const foreign = await Array.fromAsync(elsewhere.ns.held.entriesBeyond([]))
     const flipped = Uint8Array.from(entries[0] as Uint8Array)
     const at = Buffer.from(flipped).indexOf(Buffer.from(decodeEntry(flipped).signature))
     flipped[at] = (flipped[at] as number) ^ 1
@@ -430,7 +430,7 @@ describe('receiving', () => {
     expect(got).toMatchObject({ stored: 0, known: 0 })
     expect(got.unlinked).toHaveLength(1)
     expect(got.refused).toHaveLength(foreign.length + 2)
-    expect(writer.ns.entries).toBe(1)
+    expect(writer.ns.totals.entries).toBe(1)
     expect(await writer.ns.receive([...entries].reverse())).toMatchObject({ stored: 2, unlinked: [], refused: [] })
     expect(await writer.ns.receive(entries)).toMatchObject({ stored: 0, known: 2 })
   })
@@ -444,7 +444,9 @@ describe('receiving', () => {
     // Another agent signs entries that stand under the writer's grant.
     const thief = new NamespaceNode(77, time)
     const forged: Uint8Array[] = []
-    const own = (await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))).map((bytes) => decodeEntry(bytes))
+    const own = (await Array.fromAsync(writer.ns.held.entriesBeyond(owner.ns.held.vector()))).map((bytes) =>
+      decodeEntry(bytes),
+    )
     for (const { header, keys, body, leaf } of own) {
       const { author: _, keysHash: _k, bodyHash: _b, ...draft } = header
       forged.push(signEntry(thief.agent, draft, { keys, body, leaf }).bytes)
@@ -459,7 +461,7 @@ describe('receiving', () => {
     const [reader] = others
     for (let at = 0; at < 30; at++) await owner.write(`snippet ${at}`)
     await owner.ns.grant({ agent: reader.id, role: 'reader' })
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(reader.ns.held.vector()))
     expect((await reader.ns.receive([entries.at(-1) as Uint8Array])).unlinked).toHaveLength(1)
     await reader.ns.receive(entries.slice(0, 10))
     expect((await reader.names()).length).toBeGreaterThan(5)
@@ -479,7 +481,7 @@ describe('receiving', () => {
       if (left-- === 0) throw new Error('the power went out')
       await batch(changes, options)
     }
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(reader.ns.held.vector()))
     const withoutGrant = entries.slice(0, -1)
     await reader.ns.receive(withoutGrant)
     left = 1
@@ -495,19 +497,19 @@ describe('receiving', () => {
     const [reader] = others
     await owner.ns.grant({ agent: reader.id, role: 'reader' })
     const artifact = await owner.write('whole')
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(reader.ns.vector()))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(reader.ns.held.vector()))
     const stripped = entries.map((bytes) => {
       const entry = decodeEntry(bytes)
       return entry.header.kind === 'put' ? encodeEntry({ ...entry, body: undefined, leaf: undefined }) : bytes
     })
     await reader.ns.receive(stripped)
     expect(await reader.names()).toEqual([])
-    const incomplete = await Array.fromAsync(reader.ns.incomplete())
+    const incomplete = await Array.fromAsync(reader.ns.held.incomplete())
     expect(incomplete).toHaveLength(1)
-    const whole = await owner.ns.entryBytes(incomplete[0] as Uint8Array)
+    const whole = await owner.ns.held.bytes(incomplete[0] as Uint8Array)
     await reader.ns.receive([whole as Uint8Array])
     expect(await reader.read(artifact)).toBe('whole')
-    expect(await Array.fromAsync(reader.ns.incomplete())).toEqual([])
+    expect(await Array.fromAsync(reader.ns.held.incomplete())).toEqual([])
     expect(await differences(reader.ns)).toEqual([])
   })
 
@@ -516,9 +518,9 @@ describe('receiving', () => {
     const [reader] = others
     await owner.ns.grant({ agent: reader.id, role: 'reader' })
     await converge(owner, reader)
-    const before = [...owner.ns.tips()]
+    const before = [...owner.ns.held.tips()]
     for (const name of ['a', 'b', 'c', 'd']) await owner.write(name)
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(before))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(before))
     const { headerBytes, keysBytes, body, leaf, signature } = decodeEntry(entries[2] as Uint8Array)
     const forged = encodeEntry({ headerBytes, keysBytes, body, leaf, signature: signature.toReversed() })
     const asked: WrappedBody[] = []
@@ -545,7 +547,7 @@ describe('receiving', () => {
     await owner.write('kept')
     await converge(owner, reader)
     const tipOfOwner = () =>
-      [...owner.ns.tips()].find(({ author }) => equalBytes(author, owner.id)) ?? expect.fail('it wrote')
+      [...owner.ns.held.tips()].find(({ author }) => equalBytes(author, owner.id)) ?? expect.fail('it wrote')
     const kept = tipOfOwner()
     await owner.write('lost')
     await converge(owner, reader)
@@ -558,10 +560,10 @@ describe('receiving', () => {
     )
     await reader.open()
     await owner.write('after')
-    const again = await Array.fromAsync(owner.ns.entriesBeyond([kept]))
+    const again = await Array.fromAsync(owner.ns.held.entriesBeyond([kept]))
     expect((await reader.ns.receive(again)).stored).toBe(2)
     await reader.open()
-    expect([...reader.ns.tips()].map((tip) => toHex(tip.hash))).toEqual([toHex(tipOfOwner().hash)])
+    expect([...reader.ns.held.tips()].map((tip) => toHex(tip.hash))).toEqual([toHex(tipOfOwner().hash)])
     expect(await Array.fromAsync(reader.store.entries(keys.all('tips')))).toHaveLength(1)
   })
 
@@ -575,7 +577,7 @@ describe('receiving', () => {
     await converge(owner, writer, reader)
     const recorded = await Array.fromAsync(reader.store.entries(new NamespaceKeys(reader.ns.id).all('tips')))
     const { chain, seq, hash } =
-      [...reader.ns.tips()].find(({ author }) => equalBytes(author, writer.id)) ?? expect.fail('it wrote')
+      [...reader.ns.held.tips()].find(({ author }) => equalBytes(author, writer.id)) ?? expect.fail('it wrote')
     expect(seq).toBe(0)
     const keys = new NamespaceKeys(reader.ns.id)
     const lost = [keys.entry(chain, seq, hash), keys.key('places', hash)]
@@ -584,7 +586,7 @@ describe('receiving', () => {
       { sync: true },
     )
     await reader.open()
-    const again = await owner.ns.entryBytes(hash)
+    const again = await owner.ns.held.bytes(hash)
     expect((await reader.ns.receive([again ?? expect.fail('it is held')])).stored).toBe(1)
     expect(await Array.fromAsync(reader.store.entries(keys.all('tips')))).toEqual(recorded)
   })

@@ -4,7 +4,7 @@ import { decodeEntry, type Entry } from '../log/index.ts'
 import { type Membership, rankOf } from '../membership/index.ts'
 import type { NamespaceParts } from './parts.ts'
 
-/** See `Namespace.claim`. */
+/** See `HeldEntries.claim`. */
 export async function* roleClaim(
   { id, log, env }: NamespaceParts,
   membership: Membership,

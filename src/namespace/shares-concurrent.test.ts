@@ -62,7 +62,7 @@ describe('at the same time', () => {
     // Says what it knew in an entry before the version as well as in that one.
     await writer.write('another')
     await writer.update(artifact, 'two', 'report')
-    const entries = await Array.fromAsync(writer.ns.entriesBeyond(unaware.ns.vector()))
+    const entries = await Array.fromAsync(writer.ns.held.entriesBeyond(unaware.ns.held.vector()))
     await unaware.ns.receive(
       entries.filter((bytes) => equalBytes(decodeUnverifiedEntry(bytes).header.author, writer.id)),
     )
@@ -89,7 +89,7 @@ describe('at the same time', () => {
     await writer.pull(gone)
     await writer.update(artifact, 'two', 'report')
     const shares = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
-    const entries = await Array.fromAsync(writer.ns.entriesBeyond(owner.ns.vector()))
+    const entries = await Array.fromAsync(writer.ns.held.entriesBeyond(owner.ns.held.vector()))
     await other.pull(owner)
     await other.ns.receive(entries.filter((bytes) => equalBytes(decodeUnverifiedEntry(bytes).header.author, writer.id)))
     expect(await other.ns.heal()).toBe(0)
@@ -198,11 +198,11 @@ describe('at the same time', () => {
     const before = writer.ns.owed.rotation
     await owner.ns.revoke({ agent: admin.id })
     // The writer learns who was removed, and nothing of the epoch that was begun for it.
-    const entries = await Array.fromAsync(owner.ns.entriesBeyond(writer.ns.vector()))
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     await writer.ns.receive(entries.slice(0, 1))
     expect([before, writer.ns.owed.rotation]).toEqual([false, true])
     const shares = await writer.ns.sharing.share({ artifact, audience: [agentOf(bob)], message: 'by name' })
-    const entry = await writer.ns.entry(shares[0]?.entry ?? expect.fail())
+    const entry = await writer.ns.held.entry(shares[0]?.entry ?? expect.fail())
     expect(entry?.keys?.boxes.map(({ label }) => label === undefined)).toEqual([true, true, false])
     await converge(...all)
     await hold(bob, shares)
@@ -225,7 +225,7 @@ describe('a share with a group', () => {
   test('is one box for all of its members, those who join later too', async () => {
     const { time, artifact, owner, outsiders, all, group, shares } = await shared(3)
     const [, , late] = outsiders as [NamespaceNode, NamespaceNode, NamespaceNode]
-    const entry = await owner.ns.entry(shares[0]?.entry ?? expect.fail())
+    const entry = await owner.ns.held.entry(shares[0]?.entry ?? expect.fail())
     expect(entry?.keys?.boxes).toHaveLength(1)
     const joined = await new NamespaceNode(60, time, { agent: late.agent }).join(group.owner)
     await group.owner.ns.grant({ agent: late.id, role: 'writer' })

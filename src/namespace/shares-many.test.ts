@@ -28,15 +28,15 @@ test('one artifact is shared with thousands of agents, and taken back from one o
   expect(shares).toHaveLength(agents)
 
   // Who has it already is given nothing anew.
-  const { entries } = owner.ns
+  const { entries } = owner.ns.totals
   const again = await owner.ns.sharing.share({ artifact, audience })
   expect(again.map(({ entry }) => entry)).toEqual(shares.map(({ entry }) => entry))
-  expect(owner.ns.entries).toBe(entries)
+  expect(owner.ns.totals.entries).toBe(entries)
 
   await owner.ns.sharing.unshare({ artifact, audience: audience.slice(0, 1) })
   await owner.update(artifact, 'two', 'report')
   const boxes: number[] = []
-  for await (const { bytes } of owner.ns.allEntries()) {
+  for await (const { bytes } of owner.ns.held.all()) {
     const { header, keys: section } = decodeEntry(bytes)
     const isOfSecond = header.kind === 'put' || header.kind === 'keys'
     if (isOfSecond && section !== undefined) boxes.push(section.boxes.filter(({ label }) => label !== undefined).length)

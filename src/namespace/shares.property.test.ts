@@ -177,7 +177,7 @@ test('whatever happened apart: once all know of it, the next version opens for e
       await converge(...all)
       for (const node of writers) expect([await node.ns.heal(), await node.ns.owedKeys()]).toEqual([0, []])
 
-      const entries = (await Array.fromAsync(owner.ns.allEntries())).map(({ bytes }) => decodeEntry(bytes))
+      const entries = (await Array.fromAsync(owner.ns.held.all())).map(({ bytes }) => decodeEntry(bytes))
       for (const [at, { artifact }] of items.entries()) {
         const newest = (await owner.ns.catalog.get(artifact)) ?? expect.fail('it is there')
         const inForce = shares.filter(

@@ -103,9 +103,9 @@ describe('sharing with agents', () => {
     const audience = outsiders.map(agentOf)
     const artifact = await owner.write('one', 'report')
     const [first] = await owner.ns.sharing.share({ artifact, audience: [...audience, ...audience] })
-    const before = owner.ns.entries
+    const before = owner.ns.totals.entries
     expect(await owner.ns.sharing.share({ artifact, audience })).toEqual([first])
-    expect(owner.ns.entries).toBe(before)
+    expect(owner.ns.totals.entries).toBe(before)
     for (const change of [{ message: 'look' }, { expiresIn: 60 }, { fromNow: true }]) {
       expect(await owner.ns.sharing.share({ artifact, audience, ...change })).not.toEqual([first])
     }
@@ -174,9 +174,9 @@ describe('sharing with agents', () => {
     await converge(...nodes)
     await writer.ns.sharing.share({ artifact, audience })
     await converge(...nodes)
-    const { entries } = other.ns
+    const { entries } = other.ns.totals
     await expect(other.ns.sharing.unshare({ artifact, audience })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    expect(other.ns.entries).toBe(entries)
+    expect(other.ns.totals.entries).toBe(entries)
     expect((await other.ns.sharing.of(artifact))[0]?.refusal).toBe(undefined)
   })
 

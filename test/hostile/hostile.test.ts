@@ -228,7 +228,7 @@ async function toEntries(peer: HostilePeer) {
     presentation: undefined,
   })
   expect(await raw.receive()).toMatchObject({ type: 'vector', same: false })
-  const rows = peer.log.ns.vector()
+  const rows = peer.log.ns.held.vector()
   await raw.send({ type: 'vector', same: false, rows: [...rows], ids: [], wants: [], more: false })
   for (;;) if ((await raw.receive())?.type === 'end') return raw
 }
@@ -441,7 +441,7 @@ const attacks: readonly Attack[] = [
       await using peer = await member()
       const other = await new NamespaceNode(seed++, new TestTime()).create()
       await other.write('elsewhere')
-      const entries = await Array.fromAsync(other.ns.entriesBeyond([]))
+      const entries = await Array.fromAsync(other.ns.held.entriesBeyond([]))
       const raw = await toEntries(peer)
       await raw.send({ type: 'entries', entries: entries.slice(1) })
       expect((await drained(raw)).end).toBe('cut')
@@ -452,7 +452,7 @@ const attacks: readonly Attack[] = [
     what: 'replays entries without end',
     async attack() {
       await using peer = await member()
-      const genesis = (await peer.log.ns.entryBytes(id)) as Uint8Array
+      const genesis = (await peer.log.ns.held.bytes(id)) as Uint8Array
       await peer.sendForever(await toEntries(peer), { type: 'entries', entries: [genesis, genesis] })
     },
     counters: [rounds('failed'), misbehaviour('flood')],

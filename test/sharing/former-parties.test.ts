@@ -21,7 +21,7 @@ interface Possession {
 const noSubject = new Uint8Array(0)
 
 async function entriesOf({ ns }: NamespaceNode): Promise<Entry[]> {
-  return (await Array.fromAsync(ns.allEntries())).map(({ bytes }) => decodeEntry(bytes))
+  return (await Array.fromAsync(ns.held.all())).map(({ bytes }) => decodeEntry(bytes))
 }
 
 /** Opens all that opens, over and over, until nothing more does. */

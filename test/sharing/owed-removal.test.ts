@@ -127,7 +127,7 @@ test('who is shared with anew, or let in, when what it had before could not even
   await alice.client.namespace.grant({ agent: 'bob', role: 'writer' })
   await bob.client.namespace.join({ ticket: await alice.client.namespace.ticket() })
   await eventually(async () => expect(await text(bob, artifactId)).toBe('lent'))
-  await eventually(() => expect(toHex(bob.namespace('shared').log.vectorHash)).toBe(toHex(log.vectorHash)))
+  await eventually(() => expect(toHex(bob.namespace('shared').log.held.vectorHash)).toBe(toHex(log.held.vectorHash)))
   await bob.client.namespace.leave({ namespace: 'shared' })
   await bob.stop()
   await bob.start()

@@ -88,7 +88,7 @@ test('a share besides reads on by itself when the role ends, so do later ones, a
   // What this agent wrote is where it was.
   const [kept] = bob.replication.namespaces.ended
   expect(kept?.namespace.log.folder).toBe(folder)
-  expect(await kept?.namespace.log.hasOwnWrites()).toBe(true)
+  expect(await kept?.namespace.log.held.hasOwnWrites()).toBe(true)
 
   await owner.client.namespace.grant({ agent: 'writer-0', role: 'writer' })
   await isBack(bob)

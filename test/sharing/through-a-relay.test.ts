@@ -109,7 +109,7 @@ async function insideOf({ replication }: LocalAgent): Promise<Map<string, Uint8A
     found.set(`log ${found.size}`, log.id)
     for (const { id } of log.membership.epochs)
       found.set(`epoch ${found.size}`, log.keyring.epoch(id)?.secret ?? expect.fail('she has it'))
-    for await (const { bytes } of log.allEntries()) {
+    for await (const { bytes } of log.held.all()) {
       const { header, hash } = decodeEntry(bytes)
       found.set(`entry ${found.size}`, hash)
       if (header.data === undefined) continue

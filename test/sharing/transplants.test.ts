@@ -83,7 +83,7 @@ class World {
 
   /** All entries of a log, of one kind if one is named. */
   async entries({ ns }: NamespaceNode, kind?: Entry['header']['kind']): Promise<Entry[]> {
-    const all = (await Array.fromAsync(ns.allEntries())).map(({ bytes }) => decodeEntry(bytes))
+    const all = (await Array.fromAsync(ns.held.all())).map(({ bytes }) => decodeEntry(bytes))
     return kind === undefined ? all : all.filter(({ header }) => header.kind === kind)
   }
 
@@ -135,7 +135,7 @@ async function known({ ns }: NamespaceNode, artifact: Uint8Array): Promise<Known
   const { digest, keyId } = record.root
   return {
     artifact,
-    entry: sure(await ns.entry(record.entry)),
+    entry: sure(await ns.held.entry(record.entry)),
     digest,
     keyId,
     leaf: sure(await ns.blocks.read(digest)),
@@ -696,7 +696,7 @@ const later: Row[] = [
 /** What a namespace says to a group's descriptor; what it knew of the groups it knows afterwards. */
 async function recorded({ owner, groups }: World, shown: { group: Uint8Array; proof: readonly Uint8Array[] }) {
   const state = () => ({
-    entries: owner.ns.entries,
+    entries: owner.ns.totals.entries,
     newest: [...groups.map(({ ns }) => ns.id), shown.group].map((group) => owner.ns.newestDescriptor(group)),
   })
   const before = state()

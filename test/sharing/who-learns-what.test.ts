@@ -117,7 +117,8 @@ async function expectKnown(agent: LocalAgent, ...what: readonly (string | Uint8A
   for (const one of what) expect(held.includes(typeof one === 'string' ? one : raw(one)), `${one}`).toBe(true)
 }
 
-const saltOf = async ({ entry }: Written) => sure((await owner.namespace().log.entry(entry))?.header.data?.artifactSalt)
+const saltOf = async ({ entry }: Written) =>
+  sure((await owner.namespace().log.held.entry(entry))?.header.data?.artifactSalt)
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
   try {
@@ -167,7 +168,7 @@ async function round(agent: LocalAgent, provider: LocalAgent, token: Uint8Array,
   const artifacts = new FollowedArtifacts()
   if (scope.kind === 'artifact') artifacts.set(scope.artifact, 0)
   const { env } = new NamespaceNode(seed++, new TestTime(), { agent: agent.key })
-  const genesis = sure(await whole.entryBytes(whole.id))
+  const genesis = sure(await whole.held.bytes(whole.id))
   const log = await Namespace.join(env, whole.id, genesis, () => [], artifacts)
   agent.network.addAddresses(provider.id, provider.peer.addresses)
   const { claims } = decodeCapability(token)
@@ -232,8 +233,8 @@ describe('a replica', () => {
   })
 
   test('does not know with whom anything is shared', async () => {
-    const entries = (await Array.fromAsync(replica.namespace().log.allEntries())).map(({ bytes }) => raw(bytes))
-    expect(entries.length).toBe(owner.namespace().log.entries)
+    const entries = (await Array.fromAsync(replica.namespace().log.held.all())).map(({ bytes }) => raw(bytes))
+    expect(entries.length).toBe(owner.namespace().log.totals.entries)
     for (const one of [bob, carol]) expect(entries.filter((entry) => entry.includes(raw(one.id)))).toEqual([])
     expect((await replica.namespace().log.sharing.of(wanted.artifact)).length).toBe(0)
   })
@@ -271,7 +272,7 @@ describe('a gateway', () => {
     expect(await asks(gateway, owner, stolen, token)).toEqual(nothing)
     for (const scope of scopesOf(wanted, secret))
       expect(await round(gateway, owner, token, scope)).toMatchObject(denied)
-    const entries = await Array.fromAsync(sure(follows.logOf(id)).allEntries())
+    const entries = await Array.fromAsync(sure(follows.logOf(id)).held.all())
     for (const { bytes } of entries) {
       const { header, keys } = decodeUnverifiedEntry(bytes, { partial: true })
       expect(header.data).toBeUndefined()
@@ -305,7 +306,7 @@ describe('a share’s recipient', () => {
       for (const scope of scopesOf(secret)) expect(await round(bob, provider, bobsToken, scope)).toMatchObject(denied)
     }
     const { log } = await round(bob, owner, bobsToken, { kind: 'artifact', artifact: wanted.artifact })
-    for await (const { bytes } of log.allEntries()) {
+    for await (const { bytes } of log.held.all()) {
       const { header, keys, auth } = decodeUnverifiedEntry(bytes, { partial: true })
       if (auth !== undefined) expect(keys).toBeUndefined()
       if (header.data !== undefined) expect(header.data.artifactSalt).toEqual(await saltOf(wanted))
@@ -403,7 +404,7 @@ describe('who was a recipient or a member', () => {
     const since = await newest(artifactId, words)
     const later = await write('later')
     await eventually(async () => {
-      expect(await replica.namespace().log.hasEntry(later.entry)).toBe(true)
+      expect(await replica.namespace().log.held.has(later.entry)).toBe(true)
       expect(bob.replication.follows.followed()).toMatchObject([{ state: 'ended', reason: 'REVOKED' }])
       expect(readers.roleOf(reader.id)).toBeUndefined()
       expect(reader.replication.namespaces.ended).toHaveLength(1)
@@ -430,6 +431,6 @@ describe('who was a recipient or a member', () => {
     await failureOf(bob.client.artifact.get({ artifactId }), 'ACCESS_DENIED')
     await failureOf(reader.client.artifact.get({ artifactId: later.id }), 'NOT_FOUND')
     expect(await carol.client.artifact.get({ artifactId: others.id })).toMatchObject({ version: 1 })
-    expect(await replica.namespace().log.hasEntry(since.entry)).toBe(true)
+    expect(await replica.namespace().log.held.has(since.entry)).toBe(true)
   })
 })

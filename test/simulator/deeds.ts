@@ -60,7 +60,7 @@ export async function update(
 /** Ends an artifact, or one version of it. */
 export async function remove(ns: Namespace, artifact: Uint8Array, version: number | undefined): Promise<void> {
   const current = await ns.catalog.get(artifact)
-  const salt = current && (await ns.entry(current.entry))?.header.data?.artifactSalt
+  const salt = current && (await ns.held.entry(current.entry))?.header.data?.artifactSalt
   if (salt === undefined) return
   if (version === undefined) await writeDelete(ns, { artifact, salt })
   else await writeDrop(ns, { artifact, salt }, version)
@@ -101,7 +101,7 @@ async function endedAsKnown(
   for (const [name, claims] of sharesIn(ledger, artifact)) {
     for (const { hash, header } of [...(ledger.revocations.get(name) ?? [])]) {
       const isSure = equalBytes(header.author, claims.issuer) || equalBytes(header.grant ?? noBytes, ns.id)
-      if (isSure && (await ns.hasEntry(hash))) ended.add(name)
+      if (isSure && (await ns.held.has(hash))) ended.add(name)
     }
   }
   return ended
@@ -132,7 +132,7 @@ async function removedAsKnown({ world }: Machine, ns: Namespace): Promise<Writte
     if (!standing.includes(false) || standing.includes(undefined)) continue
     const held = async (hashes: Iterable<string>) => {
       const known = new Set<string>()
-      for (const hash of [...hashes]) if (await ns.hasEntry(bytesOf(hash))) known.add(hash)
+      for (const hash of [...hashes]) if (await ns.held.has(bytesOf(hash))) known.add(hash)
       return known
     }
     removed.set(agent, {

@@ -69,7 +69,7 @@ export async function checkGroupRoles({ ledger }: World, machines: readonly Mach
   const { ns } = owner
   const group = machines.find(({ run }) => run?.group?.roleOf(run.machine.id) === 'owner')?.run?.group
   if (ns === undefined || group === undefined || foundersApart(machines, group).length > 0) return 0
-  const entries = await Array.fromAsync(group.allEntries())
+  const entries = await Array.fromAsync(group.held.all())
   const ruling = new Ruling(
     group.id,
     entries.map(({ bytes }) => decodeUnverifiedEntry(bytes)),

@@ -42,49 +42,52 @@ export function disguised(chance: Chance): (log: Namespace) => ReplicatedLog {
   const spoiled = (bytes: Uint8Array): Uint8Array => (habit === 'strip' && chance.is(0.7) ? stripped(bytes) : bytes)
   return (log) => ({
     id: log.id,
-    get vectorHash() {
-      return log.vectorHash
-    },
-    vector: () => log.vector(),
-    async *entriesBeyond(theirs, options) {
-      let held: Uint8Array | undefined
-      for await (const bytes of log.entriesBeyond(theirs, options)) {
-        if (habit === 'rubbish' && chance.is(0.05)) yield rubbish(chance)
-        if (habit === 'withhold' && chance.is(0.1)) continue
-        if (habit === 'shuffle' && chance.is(0.3)) {
-          if (held !== undefined) yield held
-          held = bytes
-          continue
+    held: {
+      get vectorHash() {
+        return log.held.vectorHash
+      },
+      vector: () => log.held.vector(),
+      async *entriesBeyond(theirs, options) {
+        let held: Uint8Array | undefined
+        for await (const bytes of log.held.entriesBeyond(theirs, options)) {
+          if (habit === 'rubbish' && chance.is(0.05)) yield rubbish(chance)
+          if (habit === 'withhold' && chance.is(0.1)) continue
+          if (habit === 'shuffle' && chance.is(0.3)) {
+            if (held !== undefined) yield held
+            held = bytes
+            continue
+          }
+          yield spoiled(bytes)
+          if (habit === 'shuffle' && chance.is(0.1)) yield bytes
         }
-        yield spoiled(bytes)
-        if (habit === 'shuffle' && chance.is(0.1)) yield bytes
-      }
-      if (held !== undefined) yield held
+        if (held !== undefined) yield held
+      },
+      has: (hash) => log.held.has(hash),
+      bytes: async (hash) => {
+        const bytes = await log.held.bytes(hash)
+        return bytes && spoiled(bytes)
+      },
+      incomplete: () => log.held.incomplete(),
+      authIds: () => log.held.authIds(),
+      authEntries: (options) => log.held.authEntries(options),
+      async *artifactEntries(artifact, options) {
+        for await (const { hash, bytes } of log.held.artifactEntries(artifact, options))
+          yield { hash, bytes: spoiled(bytes) }
+      },
+      evidenceAgainst: (claims) => log.held.evidenceAgainst(claims),
+      farewellFor: (agent, theirs) => log.held.farewellFor(agent, theirs),
+      claim: () => log.held.claim(),
     },
     receive: (batch, options) => log.receive(batch, options),
     roleOf: (agent) => log.roleOf(agent),
     memberAgents: () => log.memberAgents(),
-    hasEntry: (hash) => log.hasEntry(hash),
-    entryBytes: async (hash) => {
-      const bytes = await log.entryBytes(hash)
-      return bytes && spoiled(bytes)
-    },
-    incomplete: () => log.incomplete(),
-    authIds: () => log.authIds(),
-    authEntries: (options) => log.authEntries(options),
-    async *artifactEntries(artifact, options) {
-      for await (const { hash, bytes } of log.artifactEntries(artifact, options)) yield { hash, bytes: spoiled(bytes) }
-    },
     allows: (question) => log.allows(question),
     isIssued: (claims) => log.isIssued(claims),
-    evidenceAgainst: (claims) => log.evidenceAgainst(claims),
     heal: () => log.heal(),
     get isHealPutOff() {
       return log.isHealPutOff
     },
     hadRole: (agent) => log.hadRole(agent),
-    farewellFor: (agent, theirs) => log.farewellFor(agent, theirs),
-    claim: () => log.claim(),
     provesRole: (agent, claim) => log.provesRole(agent, claim),
     subscribe: (listener) =>
       log.subscribe((change) => listener({ ...change, written: change.written.map((bytes) => spoiled(bytes)) })),
@@ -103,17 +106,17 @@ export async function lie(
   chance: Chance,
 ): Promise<void> {
   const { ledger } = machine.world
-  const own = ns.vector().filter(({ author }) => Buffer.compare(author, machine.id) === 0)
+  const own = ns.held.vector().filter(({ author }) => Buffer.compare(author, machine.id) === 0)
   const grants = (ledger.grants.get(toHex(machine.id)) ?? new Set<string>()).values().toArray()
   const tip = chance.pick(own)
   const grant = tip?.grant ?? new Uint8Array(Buffer.from(chance.pick(grants) ?? '', 'hex'))
   if (grant.length !== 32) return
   const style = chance.weighted({ beside: 5, after: 3, anew: 2 })
-  let previous = tip === undefined || style === 'anew' ? undefined : await ns.entry(tip.hash)
+  let previous = tip === undefined || style === 'anew' ? undefined : await ns.held.entry(tip.hash)
   if (style === 'beside') {
     for (let back = 1 + chance.int(4); back > 0 && previous !== undefined; back--) {
       const before: Uint8Array | undefined = previous.header.previous
-      previous = before && (await ns.entry(before))
+      previous = before && (await ns.held.entry(before))
     }
   }
   const incarnation = tip === undefined || style === 'anew' ? chance.bytes(16) : tip.incarnation
@@ -163,7 +166,7 @@ async function forge(machine: Machine, ns: Namespace, place: Place, machines: re
     const body = encodeAuthBody({ kind, agent: whom, grants: hashes, cuts: [] })
     return signEntry(machine.agent, { ...base, kind }, { body })
   }
-  const target = chance.pick(ns.vector())
+  const target = chance.pick(ns.held.vector())
   if (kind === 'adopt' && target !== undefined) {
     const { author: agent, hash, seq } = target
     const body = encodeAuthBody({ kind, agent, grant: target.grant, incarnation: target.incarnation, seq, hash })
@@ -171,7 +174,7 @@ async function forge(machine: Machine, ns: Namespace, place: Place, machines: re
   }
   const { items } = await ns.catalog.list({ limit: 50 })
   const victim = chance.pick(items)
-  const salt = victim && (await ns.entry(victim.entry))?.header.data?.artifactSalt
+  const salt = victim && (await ns.held.entry(victim.entry))?.header.data?.artifactSalt
   const data = {
     artifactSalt: salt ?? chance.bytes(16),
     parents: [victim?.entry ?? chance.bytes(32)],

@@ -14,7 +14,8 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
   const group = machines.find(({ run }) => run?.group?.roleOf(run.machine.id) === 'owner')?.run?.group
   if (ns === undefined || group === undefined) return 'there is no group'
   for (const { run, name } of groupMembersOf(machines, group)) {
-    if (run?.group === undefined || !equalBytes(run.group.vectorHash, group.vectorHash)) return `the group of ${name}`
+    if (run?.group === undefined || !equalBytes(run.group.held.vectorHash, group.held.vectorHash))
+      return `the group of ${name}`
   }
   const epoch = group.membership.groups.epoch?.epoch
   const apart = foundersApart(machines, group)
@@ -24,7 +25,7 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
     if (known !== undefined && epoch !== undefined && !equalBytes(known.epoch, epoch))
       return `the group’s epoch at ${name}`
   }
-  const auth = (await ns.authIds()).ids.map(toHex)
+  const auth = (await ns.held.authIds()).ids.map(toHex)
   for (const machine of machines) {
     if (!machine.isHonest || machine.isStubborn || ns.roleOf(machine.id) !== undefined || isMistaken(machine, ns))
       continue
@@ -74,11 +75,11 @@ async function behindOf(
   if (partial === undefined && isOver && (wasTold || !knowsHolder(machine, machines, live))) return undefined
   if (partial === undefined) return 'has nothing yet'
   // It may have more: what liars told it themselves, and others do not tell of any more.
-  const held = new Set((await partial.authIds()).ids.map(toHex))
+  const held = new Set((await partial.held.authIds()).ids.map(toHex))
   if (!auth.every((id) => held.has(id))) return 'auth entries'
-  for await (const hash of partial.incomplete()) {
+  for await (const hash of partial.held.incomplete()) {
     // What liars left out may be nowhere else.
-    const { header, body } = (await ns.entry(hash)) ?? {}
+    const { header, body } = (await ns.held.entry(hash)) ?? {}
     const data = header?.data
     if (body === undefined || data === undefined) continue
     const isGiven = live.some(
@@ -88,8 +89,8 @@ async function behindOf(
   }
   for (const { claims } of live) {
     const { artifact, jti, after } = claims
-    for await (const { hash } of ns.artifactEntries(artifact, { after, share: jti }))
-      if (!(await partial.hasEntry(hash))) return `entries of ${toHex(artifact).slice(0, 8)}`
+    for await (const { hash } of ns.held.artifactEntries(artifact, { after, share: jti }))
+      if (!(await partial.held.has(hash))) return `entries of ${toHex(artifact).slice(0, 8)}`
   }
   return undefined
 }

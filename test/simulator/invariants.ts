@@ -38,7 +38,7 @@ export async function checkEnd(world: World, machines: readonly Machine[]): Prom
   const members = membersOf(machines)
   const readers = members.filter((machine) => ns.roleOf(machine.id) !== 'replica')
   const entries: Entry[] = []
-  for await (const { bytes } of ns.allEntries()) {
+  for await (const { bytes } of ns.held.all()) {
     world.ledger.find(bytes)
     entries.push(decodeUnverifiedEntry(bytes))
   }
@@ -58,7 +58,7 @@ export async function checkEnd(world: World, machines: readonly Machine[]): Prom
 
 /** Notes what any machine holds of the group's log: of what was granted by one that was cut off right after, nobody was told. */
 export async function findInGroup({ groupLedger }: World, machines: readonly Machine[]): Promise<void> {
-  for (const { run } of machines) for await (const { bytes } of run?.group?.allEntries() ?? []) groupLedger.find(bytes)
+  for (const { run } of machines) for await (const { bytes } of run?.group?.held.all() ?? []) groupLedger.find(bytes)
 }
 
 /** Whether an agent may write, as a log has it. */
@@ -201,7 +201,7 @@ async function lacksAncestor(ns: Namespace, entry: Entry): Promise<boolean> {
     for (const hash of one.header.data?.parents ?? []) {
       if (seen.has(toHex(hash))) continue
       seen.add(toHex(hash))
-      const parent = await ns.entry(hash)
+      const parent = await ns.held.entry(hash)
       if (parent === undefined) return true
       open.push(parent)
     }
@@ -262,7 +262,7 @@ async function hiddenOf({ ns }: Machine): Promise<Set<string>> {
 /** Hashes (hex) of what is held beyond the limits of chains. */
 async function surplusOf({ ns }: Machine): Promise<Set<string>> {
   const surplus = new Set<string>()
-  for await (const { bytes } of (ns as Namespace).allEntries()) {
+  for await (const { bytes } of (ns as Namespace).held.all()) {
     const entry = decodeUnverifiedEntry(bytes)
     if (!isShown(ns as Namespace, entry)) surplus.add(toHex(entry.hash))
   }
@@ -395,11 +395,11 @@ async function spyOf(machine: Machine, ns: Namespace, entries: readonly Entry[])
     packs: async () => new MemoryBlocks(),
     verify: async (all: readonly Entry[]) => all.map(() => true),
   }
-  const genesis = (await ns.entryBytes(ns.id)) as Uint8Array
+  const genesis = (await ns.held.bytes(ns.id)) as Uint8Array
   const spy = await Namespace.join(env, ns.id, genesis, () => [])
   const all: Uint8Array[] = []
   for (const { hash } of entries) {
-    const bytes = await ns.entryBytes(hash)
+    const bytes = await ns.held.bytes(hash)
     if (bytes !== undefined) all.push(bytes)
   }
   for (let stored = 1; stored > 0; ) stored = (await spy.receive(all)).stored

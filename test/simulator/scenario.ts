@@ -156,7 +156,7 @@ class Scenario {
     return {
       boundaries: this.#boundaries,
       events: this.#time.events,
-      entries: owner.ns?.entries ?? 0,
+      entries: owner.ns?.totals.entries ?? 0,
       virtualMs: this.#time.now() - began,
       counts: this.#counts,
       sharing,
@@ -402,7 +402,7 @@ class Scenario {
       else if (kind === 'adopt') {
         const hashes = [
           ...ns.membership.forks.flatMap((fork) => fork.hashes),
-          ...[...ns.tips()].map(({ hash }) => hash),
+          ...[...ns.held.tips()].map(({ hash }) => hash),
         ]
         await ns.adopt({ hash: hashes[Math.floor(draw * draw * hashes.length)] as Uint8Array })
       } else {
@@ -475,7 +475,7 @@ class Scenario {
     const states = membersOf(this.#machines).map((machine) =>
       hashOf(machine) === hash
         ? ''
-        : `${machine.name} differs (${machine.ns?.entries ?? 'not joined'} of ${owner.ns?.entries} entries)`,
+        : `${machine.name} differs (${machine.ns?.totals.entries ?? 'not joined'} of ${owner.ns?.totals.entries} entries)`,
     )
     const owed = owner.ns?.owed
     return `${hash} owed ${owed?.rotation} ${owed?.boxes.length} ${states
@@ -494,9 +494,9 @@ class Scenario {
     for (const { ns } of members) {
       // Who has a key that others lack may wait, for a removal that it has not heard of.
       if (ns?.isHealPutOff === true && (await ns.owedKeys()).length > 0) return false
-      for await (const hash of ns?.incomplete() ?? []) {
+      for await (const hash of ns?.held.incomplete() ?? []) {
         // What liars left out may be nowhere else.
-        for (const other of members) if ((await other.ns?.entry(hash))?.body !== undefined) return false
+        for (const other of members) if ((await other.ns?.held.entry(hash))?.body !== undefined) return false
       }
     }
     return true
@@ -520,5 +520,5 @@ class Scenario {
 const refusals = new Set(['ACCESS_DENIED', 'NOT_FOUND', 'INVALID_ARGUMENT', 'CONFLICT', 'CLOSED', 'UNAVAILABLE'])
 
 function hashOf({ ns }: Machine): string {
-  return ns === undefined ? 'none' : Buffer.from(ns.vectorHash).toString('hex').slice(0, 12)
+  return ns === undefined ? 'none' : Buffer.from(ns.held.vectorHash).toString('hex').slice(0, 12)
 }

@@ -115,7 +115,7 @@ async function evidenceOf(world: World, machines: readonly Machine[]): Promise<E
 }
 
 async function entriesOf(log: Namespace): Promise<Entry[]> {
-  return (await Array.fromAsync(log.allEntries())).map(({ bytes }) => decodeUnverifiedEntry(bytes, { partial: true }))
+  return (await Array.fromAsync(log.held.all())).map(({ bytes }) => decodeUnverifiedEntry(bytes, { partial: true }))
 }
 
 /** What the members of the namespace and of the group are owed was done, for there was time. */
@@ -135,7 +135,7 @@ async function checkListed({ world, access, ns, machines }: Evidence): Promise<v
     ((await log?.sharing.of(artifact)) ?? []).find(({ share }) => equalBytes(share.claims.jti, jti))?.share
   // What is beyond the limit of its chain nobody is told of, and some hold it and others do not.
   const isTold = async (log: Namespace | undefined, share: Share | undefined) => {
-    const entry = share && (await log?.entry(share.entry))
+    const entry = share && (await log?.held.entry(share.entry))
     return entry !== undefined && isShown(log as Namespace, entry)
   }
   const members = membersOf(machines)
@@ -168,7 +168,7 @@ async function checkFollower(
     // Whoever knows of a share takes a key for it that opens nothing from before.
     const isOpen = (key: string) => after === 0 || last.has(toHex(entry.hash)) || (firstGen.get(key) ?? 0) > after
     const what = `${name} follows an artifact, and of its version ${gen} (${toHex(entry.hash).slice(0, 8)})`
-    const held = await partial?.entry(entry.hash)
+    const held = await partial?.held.entry(entry.hash)
     if (partial === undefined || held === undefined) throw new Error(`${what} it has nothing`)
     const isListed = (await partial.catalog.get(artifact, `${gen}-${toHex(entry.hash)}`)) !== undefined
     if (isOpen(body) && ((await partial.stateOf(held)) === undefined || !isListed))
@@ -247,7 +247,7 @@ async function checkLast(
     } else tally.refused += 1
     if (access.isMember(id)) continue
     const given = machines.find((one) => equalBytes(one.id, id) && one.image.get(placeKey(ns.id, entry.hash)))
-    const held = await given?.partial?.entry(entry.hash)
+    const held = await given?.partial?.held.entry(entry.hash)
     // Whoever may read what comes later has what is before in public: numbers fall back when the versions of a fork stop counting.
     const isPublic = after !== undefined && held !== undefined && held.body === undefined && held.keys === undefined
     if (given !== undefined && !isPublic)

@@ -31,7 +31,7 @@ export async function keysIn(directory: string, passphrase?: string): Promise<Ma
       found.set(named, secret)
       found.set(`${named}, seed`, hkdfExpand(hkdfExtract(secret, secretSalt), encodeCanonical(['group-key', id])))
     }
-    for await (const { bytes } of ns.allEntries()) {
+    for await (const { bytes } of ns.held.all()) {
       const { header } = decodeEntry(bytes)
       if (header.kind !== 'put' || header.data === undefined || header.keyId === undefined) continue
       const key = await ns.artifactKey(artifactIdOf(id, header.data.artifactSalt), header.keyId)

@@ -109,7 +109,7 @@ export class NamespaceNode {
   }
 
   async join(from: NamespaceNode): Promise<this> {
-    await this.joinFrom(from.ns.id, (await from.ns.entryBytes(from.ns.id)) as Uint8Array)
+    await this.joinFrom(from.ns.id, (await from.ns.held.bytes(from.ns.id)) as Uint8Array)
     return this
   }
 
@@ -217,7 +217,7 @@ export class NamespaceNode {
   }
 
   async delete(artifact: Uint8Array): Promise<void> {
-    const entry = await this.ns.entry(((await this.ns.catalog.get(artifact)) as { entry: Uint8Array }).entry)
+    const entry = await this.ns.held.entry(((await this.ns.catalog.get(artifact)) as { entry: Uint8Array }).entry)
     await writeDelete(this.ns, { artifact, salt: entry?.header.data?.artifactSalt as Uint8Array })
   }
 
@@ -240,7 +240,7 @@ export class NamespaceNode {
   /** Takes over all that another node has and this one lacks; in two rounds where forks need it. */
   async pull(from: NamespaceNode): Promise<Received> {
     const sum = { stored: 0, known: 0, unlinked: [] as Uint8Array[], refused: [] as Received['refused'][number][] }
-    const entries = await Array.fromAsync(from.ns.entriesBeyond(this.ns.vector()))
+    const entries = await Array.fromAsync(from.ns.held.entriesBeyond(this.ns.held.vector()))
     for (let at = 0; at < entries.length; at += 50) {
       const { stored, known, unlinked, refused } = await this.ns.receive(entries.slice(at, at + 50))
       sum.stored += stored

@@ -85,7 +85,7 @@ export function forge(
     body?: Uint8Array
   },
 ): Uint8Array {
-  const own = [...ns.tips()].filter(({ author }) => Buffer.compare(author, agent.publicKey) === 0)
+  const own = [...ns.held.tips()].filter(({ author }) => Buffer.compare(author, agent.publicKey) === 0)
   const tip = own.sort((a, b) => b.seq - a.seq)[0]
   const grant = tip?.grant ?? ns.membership.grantsOf(agent.publicKey)[0]?.hash
   if (grant === undefined) throw new Error('it may not write')

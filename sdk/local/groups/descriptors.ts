@@ -98,7 +98,7 @@ export class Descriptors {
     for (const { log } of this.#namespaces.everything) {
       for (const { entry, facts } of log.membership.groups.recordsOf(group)) {
         const show = async (): Promise<ShownDescriptor | undefined> => {
-          const auth = (await log.entry(entry))?.auth
+          const auth = (await log.held.entry(entry))?.auth
           return auth?.kind === 'descriptor' ? { group, proof: auth.proof } : undefined
         }
         sources.push({ facts, show })

@@ -134,7 +134,7 @@ export class Beginnings {
     const { env, namespaces } = this.#options
     try {
       // Of what this agent was in the beginning is here; what it may read of it now comes from others.
-      const kept = await namespaces.findEnded(id)?.namespace.log.entryBytes(id)
+      const kept = await namespaces.findEnded(id)?.namespace.log.held.bytes(id)
       const genesis = kept ?? (await this.#genesisOf(id, opening, signal))
       if (genesis === undefined) return false
       await namespaces.followPartial(id, genesis)

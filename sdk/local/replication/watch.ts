@@ -206,7 +206,7 @@ async function present({ log }: OpenNamespace, event: FeedEvent, cursor: string)
   const { kind, artifact } = event
   let record: VersionRecord | undefined
   try {
-    const gen = kind === 'deleted' ? undefined : (await log.entry(event.entry))?.header.data?.gen
+    const gen = kind === 'deleted' ? undefined : (await log.held.entry(event.entry))?.header.data?.gen
     record = gen === undefined ? undefined : await log.catalog.get(artifact, `${gen}-${toHex(event.entry)}`)
   } catch (error) {
     if (log.closed && isHubError(error)) return undefined
