@@ -234,6 +234,9 @@ export const syncPushCloseMs = 60_000
 export const maxPushPeers = 32
 /** Sync rounds that one node begins at once: each may hold a frame and a batch. */
 export const maxSyncRounds = 8
+/** A round that has had its place for so long gives it to one that has waited for so long, milliseconds: most take less than a second, and beginning anew costs what is under way. */
+export const syncRoundTurnMs = 60_000
+export const syncRoundWaitMs = 10_000
 /** How often a namespace is compared with a member chosen at random, milliseconds, from and to. */
 export const syncEveryMs = { from: 30_000, to: 60_000 }
 /** Capabilities that one stream of requests for blocks may show. */

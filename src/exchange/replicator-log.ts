@@ -18,8 +18,11 @@ export interface ReplicatorContext {
   readonly random: () => number
   /** This node's agent, 32 bytes. */
   readonly self: Uint8Array
-  /** Runs a round with an agent when there is room for it, and the agent takes another. @throws the signal's reason */
-  readonly inTurn: <T>(agent: Uint8Array, signal: AbortSignal, work: () => Promise<T>) => Promise<T>
+  /**
+   * Runs a round with an agent when there is room for it, and the agent takes another; again, if it had to give way to others by the signal that it is given.
+   * @throws what it throws; the signal's reason
+   */
+  readonly inTurn: <T>(agent: Uint8Array, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>) => Promise<T>
   /** How many times as seldom as one alone each of all logs is compared with somebody, so that all together are not too much. */
   readonly stretch: () => number
   /** Sends new entries to a connected agent. */
@@ -258,8 +261,8 @@ export class ReplicatedNamespace {
     const name = toHex(agent)
     const onBehind = (entries: number): void => void this.#behind.set(name, entries)
     try {
-      return await this.#context.inTurn(agent, signal, () =>
-        runSync({ network, scheduler, log: this.log, agent, wants, onBehind, signal }),
+      return await this.#context.inTurn(agent, signal, (timely) =>
+        runSync({ network, scheduler, log: this.log, agent, wants, onBehind, signal: timely }),
       )
     } finally {
       this.#behind.delete(name)

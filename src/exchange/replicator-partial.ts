@@ -230,8 +230,8 @@ export class ReplicatedPartial {
     peer.again = false
     const run = async (): Promise<void> => {
       try {
-        const isTold = await this.#context.inTurn(peer.agent, this.#ending.signal, () =>
-          this.#rounds(peer.agent, this.#ending.signal),
+        const isTold = await this.#context.inTurn(peer.agent, this.#ending.signal, (signal) =>
+          this.#rounds(peer.agent, signal),
         )
         if (isTold) this.#worked(peer)
         else this.#failed(peer, 'ACCESS_DENIED')

@@ -4,7 +4,16 @@ import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/supp
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
-import { maxPushPeers, maxSyncOffers, maxSyncRounds, syncFrameTimeoutMs, syncStreamBurst } from '../limits.ts'
+import {
+  maxPushPeers,
+  maxSyncOffers,
+  maxSyncRounds,
+  syncFrameTimeoutMs,
+  syncRoundTurnMs,
+  syncRoundWaitMs,
+  syncStreamBurst,
+} from '../limits.ts'
+import { elapsed } from './elapsed.ts'
 import { agentOf, MemoryLog } from './memory-log.test-helper.ts'
 import { Replicator, type ReplicatorOptions } from './replicator.ts'
 import type { SyncMessage } from './sync-codec.ts'
@@ -193,6 +202,46 @@ describe('connected members', () => {
     expect(world.scheduler.now() - began).toBeLessThan(syncFrameTimeoutMs)
     world.network.disconnect(one.peer, mute)
     await world.scheduler.until(Promise.all(waiting), 1_000)
+  })
+
+  it('have their rounds, though others give what they have little by little, in rounds that have no end', async () => {
+    const one = world.add(owner)
+    const slow = [agentOf(1), agentOf(2)].map((agent) => {
+      const logs = Array.from({ length: maxSyncRounds }, () => {
+        const log = MemoryLog.create(owner)
+        log.grant(agent, 'writer')
+        one.replicator.follow(log)
+        return log
+      })
+      const peer = world.network.join(agent.publicKey)
+      // An entry every 20 seconds.
+      peer.handle(syncProtocol, async (stream, signal) => {
+        const raw = new RawStream(stream)
+        const hello = await raw.receive()
+        if (hello?.type !== 'hello') return
+        const log = logs.find(({ id }) => equalBytes(id, hello.namespace))?.copy(agent) as MemoryLog
+        await raw.send({ type: 'vector', same: false, rows: [], ids: [], wants: [], more: false })
+        for (;;) {
+          await elapsed(world.scheduler, 20_000, signal)
+          const [hash] = log.putMany(1)
+          await raw.send({ type: 'entries', entries: [(await log.entryBytes(hash as Uint8Array)) as Uint8Array] })
+        }
+      })
+      world.network.connect(one.peer, peer)
+      return { peer, waiting: logs.map(({ id }) => one.replicator.syncNow(id)) }
+    })
+    await world.work()
+    const log = MemoryLog.create(owner)
+    log.grant(agentOf(3), 'writer')
+    const other = world.follow(log.copy(agentOf(3)))
+    one.replicator.follow(log)
+    world.connect(one, other)
+    const began = world.scheduler.now()
+    expect(await world.scheduler.until(one.replicator.syncNow(log.id), 1_000)).toBe(1)
+    expect(world.scheduler.now() - began).toBeLessThan(syncRoundTurnMs + syncRoundWaitMs)
+    expect(one.peer.penalties).toEqual([])
+    for (const { peer } of slow) world.network.disconnect(one.peer, peer)
+    await world.scheduler.until(Promise.all(slow.flatMap(({ waiting }) => waiting)), 1_000)
   })
 
   it('are told of what is new by pushes up to a number, and all others by hints', async () => {

@@ -1,10 +1,11 @@
 import { equalBytes, fromHex, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxLogsInStep, maxSyncOffers, maxSyncRounds, syncPace } from '../limits.ts'
+import { maxLogsInStep, maxSyncOffers, syncPace } from '../limits.ts'
 import { Pace } from './pace.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import { type NamespaceSyncStatus, ReplicatedNamespace, type ReplicatorContext } from './replicator-log.ts'
 import { type Following, ReplicatedPartial } from './replicator-partial.ts'
+import { RoundPlaces } from './round-places.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { SyncServiceCounters } from './served-stream.ts'
 import type { OfferRow } from './sync-codec.ts'
@@ -13,7 +14,6 @@ import { offerState, offerTag, sendOffer } from './sync-offer.ts'
 import { PushLink } from './sync-push.ts'
 import { claimRole } from './sync-run.ts'
 import { SyncService } from './sync-serve.ts'
-import { Turns } from './turns.ts'
 
 /** What a replicator is made of. */
 export interface ReplicatorOptions {
@@ -69,7 +69,7 @@ export class Replicator implements AsyncDisposable {
   /** Agents in hex that are about to be offered something. */
   readonly #offering = new Set<string>()
   readonly #running = new Set<Promise<void>>()
-  readonly #rounds = new Turns(maxSyncRounds)
+  readonly #rounds: RoundPlaces
   readonly #pace: Pace
   readonly #graces = new Set<() => void>()
   readonly #stopPeers: () => void
@@ -79,6 +79,7 @@ export class Replicator implements AsyncDisposable {
     this.#options = options
     const { network, scheduler } = options
     this.#pace = options.pace ?? new Pace(scheduler, syncPace)
+    this.#rounds = new RoundPlaces(scheduler)
     this.#service = new SyncService({
       network,
       scheduler,
@@ -243,7 +244,7 @@ export class Replicator implements AsyncDisposable {
     }
   }
 
-  async #inTurn<T>(agent: Uint8Array, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  async #inTurn<T>(agent: Uint8Array, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     return await this.#pace.run(agent, signal, () => this.#rounds.run(signal, work))
   }
 
@@ -342,7 +343,9 @@ export class Replicator implements AsyncDisposable {
       for (const log of inStep) this.#of(log)?.heardFrom(agent, 'same')
       // It may have the log all the same, and not know that this agent has a role.
       for (const log of unknown) {
-        const claiming = this.#inTurn(agent, signal, () => claimRole({ network, scheduler, log, agent, signal }))
+        const claiming = this.#inTurn(agent, signal, (timely) =>
+          claimRole({ network, scheduler, log, agent, signal: timely }),
+        )
         this.#keep(claiming.catch(() => {}))
       }
     } catch {
