@@ -224,7 +224,7 @@ describe('connected members', () => {
         for (;;) {
           await elapsed(world.scheduler, 20_000, signal)
           const [hash] = log.putMany(1)
-          await raw.send({ type: 'entries', entries: [(await log.entryBytes(hash as Uint8Array)) as Uint8Array] })
+          await raw.send({ type: 'entries', entries: [(await log.bytes(hash as Uint8Array)) as Uint8Array] })
         }
       })
       world.network.connect(one.peer, peer)
