@@ -75,6 +75,30 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise<void>((resolve) => setImmediate(resolve))
 }
 
+/** An owner and a reader, kept in step by replicators that hear no hints. */
+async function replicatedWithoutHints(members: Members) {
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const reader = new NamespaceNode(2, time)
+  await owner.ns.grant({ agent: reader.id, role: 'reader' })
+  const [one, two] = [owner, reader].map((node) => {
+    const network = members.peerOf(node)
+    network.hint = () => {}
+    return new Replicator({ network, scheduler: members.scheduler, random: () => 0.5, self: node.id })
+  }) as [Replicator, Replicator]
+  one.follow(owner.ns)
+  const { log } = await members.join(reader, owner.ns.id, owner.id)
+  two.follow(log)
+  await members.pass(100, 5)
+  return {
+    owner,
+    reader,
+    close: async () => {
+      await Promise.all([one.close(), two.close()])
+    },
+  }
+}
+
 describe('namespaces', () => {
   it('are joined by whoever was granted a role, who reads what is there; then nothing more moves', async () => {
     const members = new Members()
@@ -411,24 +435,40 @@ describe('namespaces', () => {
 
   it('tell a member that is removed so at once, though it asks for nothing and hears no hint', async () => {
     const members = new Members()
-    const time = new TestTime()
-    const owner = await new NamespaceNode(1, time).create()
-    const reader = new NamespaceNode(2, time)
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
-    const replicators = [owner, reader].map((node) => {
-      const network = members.peerOf(node)
-      network.hint = () => {}
-      return new Replicator({ network, scheduler: members.scheduler, random: () => 0.5, self: node.id })
-    })
-    const [one, two] = replicators as [Replicator, Replicator]
-    one.follow(owner.ns)
-    const { log } = await members.join(reader, owner.ns.id, owner.id)
-    two.follow(log)
-    await members.pass(100, 5)
+    const { owner, reader, close } = await replicatedWithoutHints(members)
     await owner.ns.revoke({ agent: reader.id })
     await members.pass(100, 5)
     expect(reader.ns.roleOf(reader.id)).toBeUndefined()
     expect(reader.ns.membership.endingsOf(reader.id)).toMatchObject([{ author: owner.id, role: 'reader' }])
-    await Promise.all([one.close(), two.close()])
+    await close()
+  })
+
+  it('tell a member so at once that is removed while a round with it is under way', async () => {
+    const members = new Members()
+    const { owner, reader, close } = await replicatedWithoutHints(members)
+    const network = members.peerOf(owner)
+    const open = network.open.bind(network)
+    const answer = Promise.withResolvers<void>()
+    let asked = 0
+    network.open = async (...what) => {
+      const stream = await open(...what)
+      const read = stream.read.bind(stream)
+      asked += 1
+      stream.read = async (how) => {
+        const bytes = await read(how)
+        await answer.promise
+        return bytes
+      }
+      return stream
+    }
+    // In its turn it is asked what is new, and what it answers is still on its way.
+    for (let seconds = 0; asked === 0 && seconds < 60; seconds++) await members.pass(1_000, 100)
+    await owner.ns.revoke({ agent: reader.id })
+    await members.pass(100, 5)
+    expect([asked, reader.ns.roleOf(reader.id)]).toEqual([1, 'reader'])
+    answer.resolve()
+    await members.pass(100, 5)
+    expect(reader.ns.roleOf(reader.id)).toBeUndefined()
+    await close()
   })
 })

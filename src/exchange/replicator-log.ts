@@ -157,9 +157,10 @@ export class ReplicatedNamespace {
   async sync(agent: Uint8Array, signal?: AbortSignal): Promise<SyncOutcome> {
     const both = signal === undefined ? this.#ending.signal : AbortSignal.any([signal, this.#ending.signal])
     const peer = this.#peers.get(agent)
+    const isMember = this.#isMember(agent)
     try {
       const outcome = await this.#round(agent, true, both)
-      if (peer !== undefined) this.#succeeded(peer, outcome)
+      if (peer !== undefined) this.#succeeded(peer, outcome, isMember)
       return outcome
     } catch (error) {
       if (peer !== undefined && !both.aborted) this.#failed(peer, error)
@@ -246,8 +247,9 @@ export class ReplicatedNamespace {
     const { signal } = this.#ending
     try {
       for (let round = 0; round < maxRoundsInRow; round++) {
+        const isMember = this.#isMember(peer.agent)
         const outcome = await this.#round(peer.agent, wants && round === 0, signal)
-        this.#succeeded(peer, outcome)
+        this.#succeeded(peer, outcome, isMember)
         const moved = outcome.stored + outcome.sent > 0
         if (!moved || outcome.lacking + outcome.unlinked === 0) return
       }
@@ -269,7 +271,8 @@ export class ReplicatedNamespace {
     }
   }
 
-  #succeeded(peer: SyncPeer, outcome: SyncOutcome): void {
+  /** @param wasMember whether it had a role when the round began */
+  #succeeded(peer: SyncPeer, outcome: SyncOutcome, wasMember: boolean): void {
     if (outcome.result === 'denied') {
       peer.inTouch = false
       peer.outcome = 'denied'
@@ -278,8 +281,8 @@ export class ReplicatedNamespace {
       return
     }
     this.#worked(peer, outcome.result)
-    // Whoever is still a stranger after a round has only used it up.
-    if (this.log.roleOf(peer.agent) === undefined) this.#cool(peer)
+    // Whoever is still a stranger after a round has only used it up; who was removed during it is to hear of that.
+    if (!wasMember && this.log.roleOf(peer.agent) === undefined) this.#cool(peer)
     else peer.failures = 0
   }
 
