@@ -5,6 +5,7 @@ import {
   type ShareClaims,
   sealEnvelope,
   signCapability,
+  timeOf,
 } from '../capability/index.ts'
 import type { VersionRecord } from '../catalog/index.ts'
 import { equalBytes, formatArtifactId, toHex } from '../encoding/index.ts'
@@ -113,10 +114,10 @@ function sealShare(
   return { capability, shared: { kind: 'share', bytes: sealEnvelope(agent, said) } }
 }
 
-/** By audience, those of shares that give it, and nobody else, all versions without an end, as this agent's. */
+/** By audience, those of shares that give it, and nobody else, all versions without an end, as this agent's, and now: its clock may have been ahead. */
 function plainShares(
   shares: readonly Share[],
-  terms: Pick<CapabilityClaims, 'issuer' | 'grant'>,
+  terms: Pick<CapabilityClaims, 'issuer' | 'grant' | 'notBefore'>,
 ): ReadonlyMap<string, Share> {
   const found = new Map<string, Share>()
   for (const share of shares) {
@@ -126,6 +127,7 @@ function plainShares(
       claims.kind === 'share' &&
       claims.after === 0 &&
       claims.expires === undefined &&
+      timeOf(claims, terms.notBefore * 1000) === 'valid' &&
       equalBytes(claims.issuer, terms.issuer) &&
       equalBytes(claims.grant, terms.grant)
     if (!isPlain || only === undefined || others.length > 0) continue

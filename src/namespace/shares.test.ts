@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { agentOf, hold, readable, sharesWith } from '../../test/support/sharing-nodes.ts'
-import { decodeEnvelope } from '../capability/index.ts'
+import { decodeEnvelope, timeOf } from '../capability/index.ts'
 import { toHex } from '../encoding/index.ts'
 import { AgentKey } from '../identity/index.ts'
 
@@ -56,6 +56,22 @@ describe('sharing with agents', () => {
       capability: { claims: share.claims },
     })
     expect(await bob.ns.sharing.envelopeOf(share)).toBeUndefined()
+  })
+
+  test('by a clock that was ahead is done anew once it is right: providers give nothing before the time that it said', async () => {
+    const { time, owner, outsiders } = await namespace([], 1)
+    const [bob] = outsiders as [NamespaceNode]
+    const artifact = await owner.write('one', 'report')
+    const aheadMs = 5 * 3600_000
+    time.nowMs += aheadMs
+    const [early] = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
+    time.nowMs -= aheadMs
+    const [share] = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
+    if (early === undefined || share === undefined) return expect.fail('it was shared')
+    expect(timeOf(early.claims, time.nowMs)).toBe('not-yet')
+    expect(timeOf(share.claims, time.nowMs)).toBe('valid')
+    expect(await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })).toEqual([share])
+    expect(await owner.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })).toHaveLength(2)
   })
 
   test('from now on lets them read what is written later and nothing from before', async () => {
