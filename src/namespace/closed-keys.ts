@@ -36,6 +36,8 @@ const maxEpochsOfGrant = 64
 const maxNamedOfGrant = 512
 const artifactBytes = 20
 const batchEntries = 256
+/** Uses that are gathered before their entries are read, each once: one entry can seal or wrap 128 keys. Some 200 bytes each. */
+const usesAtOnce = 65_536
 
 /**
  * Whether an epoch comes to every member: it is one of those that count, or wrapped under one, by a wrap that opens. Anyone who may write can say that there is one, and
@@ -180,15 +182,23 @@ export class ClosedKeys {
     this.#named.clear()
     const { env, keys, log } = this.#ledger.parts
     const hashes = new Map<string, Uint8Array>()
+    let uses = 0
     // What else one of the entries seals by name may be open.
     const named = new Set<string>()
     const flush = async (atLeast: number) => {
-      if (hashes.size < atLeast) return
-      for (const entry of await log.unverifiedMany([...hashes.values()])) this.#take(entry, named)
+      if (uses < atLeast) return
+      const found = [...hashes.values()]
+      for (let at = 0; at < found.length; at += batchEntries) {
+        for (const entry of await log.unverifiedMany(found.slice(at, at + batchEntries))) this.#take(entry, named)
+      }
       hashes.clear()
       named.clear()
+      uses = 0
     }
-    const add = (hash: Uint8Array) => hashes.set(bytesText(hash), hash)
+    const add = (hash: Uint8Array) => {
+      hashes.set(bytesText(hash), hash)
+      uses += 1
+    }
     const all = keys.all('artifactKeys')
     for await (const [key, row] of env.store.entries(all)) {
       const rest = key.slice(all.gte.length)
@@ -199,12 +209,12 @@ export class ClosedKeys {
         for (const hash of ways.boxed) add(hash)
       }
       for (const { under, entry } of ways.wraps) if (!this.#ledger.membership.isEpoch(under)) add(entry)
-      await flush(batchEntries)
+      await flush(usesAtOnce)
     }
     const shares = keys.all('shares')
     for await (const [key] of env.store.entries(shares)) {
       add(key.slice(-32))
-      await flush(batchEntries)
+      await flush(usesAtOnce)
     }
     await flush(0)
   }

@@ -16,9 +16,13 @@ interface UsesOfChain {
 
 interface UsedKey<K> {
   readonly key: K
-  /** Whether nothing is owed of it as things are. */
-  isDone: boolean
   readonly chains: Map<string, UsesOfChain>
+}
+
+/** Keys that are used under one grant: in how many chains each, and the sum. */
+interface NamesOfGrant {
+  readonly chains: Map<string, number>
+  total: number
 }
 
 /**
@@ -28,7 +32,9 @@ interface UsedKey<K> {
 export class ClosedUses<K> {
   readonly #maxOfGrant: number
   readonly #keys = new Map<string, UsedKey<K>>()
-  readonly #namesOfGrant = new Map<string, Map<string, number>>()
+  readonly #namesOfGrant = new Map<string, NamesOfGrant>()
+  /** Names of those of which nothing is owed as things are. */
+  readonly #done = new Set<string>()
   #isLeftOut = false
   #hasRoom = false
 
@@ -45,6 +51,7 @@ export class ClosedUses<K> {
   clear(): void {
     this.#keys.clear()
     this.#namesOfGrant.clear()
+    this.#done.clear()
     this.#isLeftOut = false
     this.#hasRoom = false
   }
@@ -57,16 +64,17 @@ export class ClosedUses<K> {
   }
 
   take(name: string, key: K, isDone: boolean, entry: Entry): void {
-    const known = this.#keys.get(name) ?? { key, isDone, chains: new Map<string, UsesOfChain>() }
+    const known = this.#keys.get(name) ?? { key, chains: new Map<string, UsesOfChain>() }
     const chain = bytesText(chainOf(entry))
     const use = { seq: entry.header.seq, hash: entry.hash.slice() }
     const uses = known.chains.get(chain)
     if (uses === undefined) {
       const grant = bytesText(entry.header.grant ?? entry.hash)
-      if (!this.#makeRoom(grant)) {
+      if (!this.#makeRoom(grant, name)) {
         if (!isDone) this.#isLeftOut = true
         return
       }
+      if (!this.#keys.has(name) && isDone) this.#done.add(name)
       this.#keys.set(name, known)
       known.chains.set(chain, { grant, first: use, last: use })
       this.#count(grant, name, 1)
@@ -75,10 +83,11 @@ export class ClosedUses<K> {
   }
 
   setDone(name: string, isDone: boolean): void {
-    const known = this.#keys.get(name)
-    if (known === undefined || known.isDone === isDone) return
-    known.isDone = isDone
-    if (isDone) this.#hasRoom = true
+    if (!this.#keys.has(name) || this.#done.has(name) === isDone) return
+    if (isDone) {
+      this.#done.add(name)
+      this.#hasRoom = true
+    } else this.#done.delete(name)
   }
 
   delete(name: string): void {
@@ -89,25 +98,27 @@ export class ClosedUses<K> {
     const known = this.#keys.get(name)
     if (known === undefined) return false
     this.#keys.delete(name)
+    this.#done.delete(name)
     for (const { grant } of known.chains.values()) this.#count(grant, name, -1)
     return true
   }
 
-  #makeRoom(grant: string): boolean {
-    const names = this.#namesOfGrant.get(grant) ?? new Map<string, number>()
-    let total = 0
-    for (const count of names.values()) total += count
-    if (total < this.#maxOfGrant) return true
-    const done = names.keys().find((name) => this.#keys.get(name)?.isDone === true)
+  #makeRoom(grant: string, forName: string): boolean {
+    const names = this.#namesOfGrant.get(grant)
+    if (names === undefined || names.total < this.#maxOfGrant) return true
+    // Asked of each key that there is no room for.
+    const isDone = (name: string) => name !== forName && this.#done.has(name)
+    const done = this.#done.size === 0 ? undefined : names.chains.keys().find(isDone)
     return done !== undefined && this.#remove(done)
   }
 
   #count(grant: string, name: string, by: number): void {
-    const names = this.#namesOfGrant.get(grant) ?? new Map<string, number>()
-    const count = (names.get(name) ?? 0) + by
-    if (count > 0) names.set(name, count)
-    else names.delete(name)
-    if (names.size > 0) this.#namesOfGrant.set(grant, names)
+    const names = this.#namesOfGrant.get(grant) ?? { chains: new Map<string, number>(), total: 0 }
+    const count = (names.chains.get(name) ?? 0) + by
+    names.total += by
+    if (count > 0) names.chains.set(name, count)
+    else names.chains.delete(name)
+    if (names.total > 0) this.#namesOfGrant.set(grant, names)
     else this.#namesOfGrant.delete(grant)
   }
 }

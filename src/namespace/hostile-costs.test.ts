@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { lookupsIn } from '../../test/support/map-lookups.ts'
 import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { agentOf, forge } from '../../test/support/sharing-nodes.ts'
@@ -98,6 +98,30 @@ test('many descriptors of one group cost what there are of them', async () => {
     return lookups
   }
   expect(await cost(160)).toBeLessThan(3 * (await cost(80)))
+})
+
+test('a look for what is sealed by name alone reads each entry once, however many keys it seals', async () => {
+  const { time, owner, writer, share, keyId } = await pair()
+  const former = await new NamespaceNode(5, time).join(owner)
+  await owner.ns.grant({ agent: former.id, role: 'reader' })
+  await owner.ns.revoke({ agent: former.id })
+  await writer.pull(owner)
+  const data = { artifactSalt: share.artifactSalt, parents: [], gen: 0, root: undefined, versions: [] }
+  const entries = 300
+  for (let at = 0; at < entries; at += 1) {
+    const boxes = Array.from({ length: 16 }, () => {
+      const [tag, box] = [new Uint8Array(boxTagBytes), new Uint8Array(boxedKeyBytes)]
+      return { keyId: writer.env.random(16), tag, box, label: undefined }
+    })
+    const keys: KeySection = { wraps: [], ephemeral: new Uint8Array(32).fill(9), boxes }
+    await writer.ns.receive([forge(writer, { kind: 'keys', keyId, data }, () => ({ keys }))])
+  }
+  await owner.pull(writer)
+  const reading = vi.spyOn(owner.ns.log, 'unverifiedMany')
+  expect(await owner.ns.owedKeys()).toEqual([writer.id])
+  const read = reading.mock.calls.reduce((sum, [hashes]) => sum + hashes.length, 0)
+  expect(read).toBeGreaterThanOrEqual(entries)
+  expect(read).toBeLessThan(2 * entries)
 })
 
 test('keys that thousands of shares lack are sealed some at a time, and all in the end', async () => {
