@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { ManualScheduler, MemoryNetwork } from '../../test/support/memory-network.ts'
 import { maxPushBytes, maxPushQueueBytes, syncPushCloseMs } from '../limits.ts'
 import { agentOf, MemoryLog } from './memory-log.test-helper.ts'
+import type { PeerNetwork } from './peer-network.ts'
 import { roomOf } from './sync-codec.ts'
 import { PushLink } from './sync-push.ts'
 import { syncProtocol } from './sync-run.ts'
@@ -52,4 +53,36 @@ test('what waits for a slow agent goes in pushes of a bounded size, and is dropp
   expect(came.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThan(maxPushQueueBytes)
   expect(network.openStreams).toBe(0)
   await link.close()
+})
+
+test('a link that is closed while its stream is being opened leaves no stream behind', async () => {
+  const network = new MemoryNetwork()
+  const [own, other] = [network.join(writer.publicKey), network.join(reader.publicKey)]
+  network.connect(own, other)
+  const log = MemoryLog.create(writer)
+  other.handle(syncProtocol, async (stream, cut) => {
+    const raw = new RawStream(stream)
+    await raw.receive()
+    await raw.send({ type: 'done', hash: log.vectorHash, stored: 0, unlinked: 0 })
+    await new Promise((resolve) => cut.addEventListener('abort', resolve))
+  })
+  const opened = Promise.withResolvers<void>()
+  const penalise = (): void => {}
+  const open = async (agent: Uint8Array, protocol: string) => {
+    await opened.promise
+    return await own.open(agent, protocol)
+  }
+  const slow: PeerNetwork = Object.assign(Object.create(own), { open, penalise })
+  const { signal } = new AbortController()
+  const lost: string[] = []
+  const link = new PushLink(reader.publicKey, {
+    ...{ network: slow, scheduler: new ManualScheduler(), signal },
+    onDone: () => {},
+    onLost: (_, why) => lost.push(why),
+  })
+  link.push(log, [entry])
+  const closing = link.close()
+  opened.resolve()
+  await closing
+  expect([network.openStreams, lost]).toEqual([0, []])
 })

@@ -35,11 +35,13 @@ export class PushLink {
   #stream: SyncStream | undefined
   #running: Promise<void> | undefined
   #stopClosing: (() => void) | undefined
-  #closed = false
+  readonly #ending = new AbortController()
+  readonly #signal: AbortSignal
 
   constructor(agent: Uint8Array, options: PushLinkOptions) {
     this.agent = agent
     this.#options = options
+    this.#signal = AbortSignal.any([options.signal, this.#ending.signal])
   }
 
   /** Whether something was not answered yet, or waits to be sent. */
@@ -49,7 +51,7 @@ export class PushLink {
 
   /** Queues entries of a log. */
   push(log: ReplicatedLog, entries: readonly Uint8Array[]): void {
-    if (this.#closed) return
+    if (this.#isClosed) return
     const id = toHex(log.id)
     const waiting = this.#waiting.get(id) ?? { log, entries: [], bytes: 0 }
     this.#waiting.set(id, waiting)
@@ -70,13 +72,17 @@ export class PushLink {
     this.#waiting.delete(toHex(log.id))
   }
 
-  /** Drops what waits, cuts the stream and waits until nothing runs. Idempotent. */
+  /** Drops what waits, cuts the stream, or what opens it, and waits until nothing runs. Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true
+    this.#ending.abort(new Error('closing'))
     this.#waiting.clear()
     this.#stopClosing?.()
     await this.#stream?.end(new Error('closing'))
     await this.#running
+  }
+
+  get #isClosed(): boolean {
+    return this.#ending.signal.aborted
   }
 
   #start(): void {
@@ -104,13 +110,14 @@ export class PushLink {
         return
       }
     }
-    if (!this.#closed) {
+    if (!this.#isClosed) {
       this.#stopClosing = this.#options.scheduler.setTimer(syncPushCloseMs, () => void this.#endStream())
     }
   }
 
   async #send(log: ReplicatedLog, entries: readonly Uint8Array[]) {
-    const { network, scheduler, signal } = this.#options
+    const { network, scheduler } = this.#options
+    const signal = this.#signal
     this.#stream ??= new SyncStream(await network.open(this.agent, syncProtocol, { signal }), {
       network,
       scheduler,
@@ -125,7 +132,7 @@ export class PushLink {
     const logs = [log, ...[...this.#waiting.values()].map((waiting) => waiting.log)]
     this.#waiting.clear()
     await this.#endStream(new Error('a push failed'))
-    if (this.#closed) return
+    if (this.#isClosed) return
     for (const lost of new Set(logs)) this.#options.onLost(lost, 'failed')
   }
 
