@@ -54,6 +54,25 @@ it('keeps what belongs to the next frame', async () => {
   expect(both.buffer.byteLength).toBe(0)
 })
 
+it('is cut when it is to end in order and its signal was aborted before', async () => {
+  const stop = new AbortController()
+  const ends: unknown[] = []
+  const peer: PeerStream = {
+    agent: new Uint8Array(32),
+    read: async () => undefined,
+    write: async () => {},
+    closeWrite: async () => {},
+    close: async () => void ends.push('closed'),
+    abort: (reason) => ends.push(reason),
+  }
+  const network = { penalise: (): void => {} }
+  const stream = new SyncStream(peer, { network, scheduler: new ManualScheduler(), signal: stop.signal })
+  const reason = new Error('no more')
+  stop.abort(reason)
+  await stream.end()
+  expect(ends).toEqual([reason])
+})
+
 /** A stream to one who takes frames, and says something, when the test lets it. */
 class Slow {
   readonly scheduler = new ManualScheduler()

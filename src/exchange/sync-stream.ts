@@ -117,14 +117,15 @@ export class SyncStream {
     await this.#stream.closeWrite()
   }
 
-  /** Ends the stream: in order without an error, else at once. Idempotent. */
+  /** Ends the stream: in order without an error, else, or when the signal is aborted, at once. Idempotent. */
   async end(error?: unknown): Promise<void> {
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
     this.#buffered = []
     this.#begun = 0
     this.#bufferedBytes = 0
-    if (error === undefined) await this.#inTime(() => this.#stream.close()).catch(() => {})
-    else this.#stream.abort(error instanceof Error ? error : cut())
+    const why: unknown = error ?? (this.signal.aborted ? this.signal.reason : undefined)
+    if (why === undefined) await this.#inTime(() => this.#stream.close()).catch(() => {})
+    else this.#stream.abort(why instanceof Error ? why : cut())
   }
 
   async #inTime<T>(work: () => Promise<T>, mayIdle = false): Promise<T> {
