@@ -1,6 +1,8 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { multiaddr } from '@multiformats/multiaddr'
 import { expect, test } from 'vitest'
+import { peerIdOf } from './agent-peer.ts'
 import { Nodes } from './test-support/nodes.ts'
 
 const protocol = '/test/1'
@@ -51,6 +53,25 @@ test('an agent is reached though one of its addresses is a name that nobody can 
   a.network.addAddresses(b.agent, ['/dnsaddr/nobody.invalid'])
   const stream = await a.network.open(b.agent, protocol)
   expect(Buffer.from((await stream.read()) ?? []).toString()).toBe('hello')
+})
+
+test('an agent is reached though libp2p by itself dials it, and knows such a name as well', async () => {
+  await using nodes = new Nodes()
+  const [a, b] = [await nodes.start({ listen: [] }), await nodes.start()]
+  const [libp2p, peer] = [a.network.libp2p, peerIdOf(b.agent)]
+  const known = [...b.network.addresses(), '/dnsaddr/nobody.invalid']
+  await libp2p?.peerStore.merge(peer, { multiaddrs: known.map((address) => multiaddr(address)) })
+  const connection = await libp2p?.dial(peer)
+  expect(connection?.status).toBe('open')
+})
+
+test('names are looked up though no other address is one that can be dialled', async () => {
+  await using nodes = new Nodes()
+  const [a, b] = [await nodes.start({ listen: [] }), await nodes.start()]
+  a.network.addAddresses(b.agent, ['/ip4/127.0.0.1/udp/1/quic-v1', '/dnsaddr/nobody.invalid'])
+  await expect(a.network.open(b.agent, protocol)).rejects.toMatchObject({
+    details: { answers: [expect.stringMatching('no valid addresses'), expect.stringMatching('nobody.invalid')] },
+  })
 })
 
 test('what each address answers is told when none of them leads there', async () => {

@@ -1,4 +1,4 @@
-import type { Connection, PeerId } from '@libp2p/interface'
+import type { Connection, PeerId, PeerStore } from '@libp2p/interface'
 import type { Multiaddr } from '@multiformats/multiaddr'
 import { dialNextMs, handshakeMs, maxAddressesPerAgent, openTimeoutMs } from '../../src/limits.ts'
 import { afterWhatCame } from './connect-limit.ts'
@@ -21,6 +21,12 @@ interface DialQueue {
   ): Promise<{ readonly multiaddr: Multiaddr }[]>
 }
 
+/** What is used of libp2p. */
+interface Components {
+  readonly connectionManager: object
+  readonly peerStore: Pick<PeerStore, 'get'>
+}
+
 /**
  * Has libp2p try a peer's addresses with overlap: one after the other, those that take the connection and say nothing would use up the time of one that answers. The
  * next is tried once one has failed, or `dialNextMs` after the one before it, and each in time for a whole handshake; the first connection ends the others. A
@@ -30,10 +36,12 @@ export class OverlappingDials {
   readonly #queue: DialQueue
   /** As libp2p dials, one address after the other. */
   readonly #dialInTurn: DialQueue['dialPeer']
+  readonly #peerStore: Pick<PeerStore, 'get'>
 
-  constructor({ connectionManager }: { readonly connectionManager: object }) {
+  constructor({ connectionManager, peerStore }: Components) {
     const { dialQueue } = connectionManager as { dialQueue: DialQueue }
     this.#queue = dialQueue
+    this.#peerStore = peerStore
     this.#dialInTurn = dialQueue.dialPeer.bind(dialQueue)
     dialQueue.dialPeer = (job, signal) => this.#dial(job, signal)
   }
@@ -44,10 +52,7 @@ export class OverlappingDials {
     do {
       const named = [...job.multiaddrs]
       job.multiaddrs.clear()
-      const addresses = await this.#addresses(job, named, signal).catch((error) => {
-        errors.push(error)
-        return []
-      })
+      const addresses = await this.#addresses(job, named, errors, signal)
       const fresh = addresses.filter((address) => !tried.has(address)).slice(0, maxAddressesPerAgent - tried.size)
       for (const address of fresh) tried.add(address)
       const connection = await this.#firstOf(job, fresh, errors, signal)
@@ -56,13 +61,31 @@ export class OverlappingDials {
     throw errors.length === 1 ? errors[0] : new AggregateError(errors, 'no address could be dialled')
   }
 
-  async #addresses(job: Job, named: readonly string[], signal: AbortSignal): Promise<string[]> {
-    const names = named.filter((address) => address.includes('/dnsaddr/'))
-    const plain = named.filter((address) => !names.includes(address))
+  async #addresses(
+    job: Job,
+    named: readonly string[],
+    errors: unknown[],
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    const all = named.length > 0 ? named : await this.#knownWithNames(job)
+    const names = all.filter(isName)
+    const plain = all.filter((address) => !isName(address))
     if (names.length > 0 && plain.length === 0) return names
-    const found = await this.#queue.calculateMultiaddrs(job.peerId, new Set(plain), { ...job, signal })
-    // What each stands for is looked up where it is dialled.
-    return [...found.map(({ multiaddr }) => multiaddr.toString()), ...names]
+    try {
+      const found = await this.#queue.calculateMultiaddrs(job.peerId, new Set(plain), { ...job, signal })
+      // What each name stands for is looked up where it is dialled.
+      return [...found.map(({ multiaddr }) => multiaddr.toString()), ...names]
+    } catch (error) {
+      errors.push(error)
+      return names
+    }
+  }
+
+  /** What libp2p knows of a peer, if there are names among it: of itself it looks all of them up before it dials. */
+  async #knownWithNames({ peerId }: Job): Promise<readonly string[]> {
+    const peer = peerId && (await this.#peerStore.get(peerId).catch(() => undefined))
+    const known = peer?.addresses.map(({ multiaddr }) => multiaddr.toString()) ?? []
+    return known.some(isName) ? known : []
   }
 
   /** The first connection; `undefined` when there is none, with what each address answered among the errors. */
@@ -104,4 +127,8 @@ export class OverlappingDials {
     dialNext()
     return await promise
   }
+}
+
+function isName(address: string): boolean {
+  return address.includes('/dnsaddr/')
 }
