@@ -33,7 +33,8 @@ export class LocalAgent {
   /** What the node takes for the time, beyond the machine's. */
   aheadMs = 0
   /** Timers that have not gone off. */
-  readonly #timers = new Set<{ readonly atMs: number; readonly fire: () => void }>()
+  readonly #timers = new Set<{ readonly atMs: number; readonly stop: () => void; readonly fire: () => void }>()
+  #keptMs = Number.POSITIVE_INFINITY
   #running: Running | undefined
 
   private constructor(key: AgentKey, networkOptions: Partial<StartNetworkOptions>) {
@@ -58,6 +59,13 @@ export class LocalAgent {
   isWaiting({ from, to }: { readonly from: number; readonly to: number }): boolean {
     const now = Date.now() + this.aheadMs
     return [...this.#timers].some(({ atMs }) => atMs - now >= from && atMs - now <= to)
+  }
+
+  /** From now on what this node waits for so long, milliseconds, or longer, never comes. */
+  keepOnlyTimersBelow(ms: number): void {
+    this.#keptMs = ms
+    const now = Date.now() + this.aheadMs
+    for (const { atMs, stop } of this.#timers) if (atMs - now >= ms) stop()
   }
 
   get id(): Uint8Array {
@@ -111,12 +119,14 @@ export class LocalAgent {
     const scheduler = {
       now,
       setTimer: (delayMs: number, work: () => void) => {
+        if (delayMs >= this.#keptMs) return () => {}
         const stop = (): void => {
           clearTimeout(timeout)
           this.#timers.delete(timer)
         }
         const timer = {
           atMs: now() + delayMs,
+          stop,
           fire: () => {
             stop()
             work()
