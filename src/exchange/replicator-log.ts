@@ -65,7 +65,8 @@ export class ReplicatedNamespace {
   readonly #timers: NamedTimers<'every' | 'dial' | 'heal' | 'healAgain'>
   readonly #unsubscribe: () => void
   readonly #behind = new Map<string, number>()
-  readonly #healing = new Set<Promise<void>>()
+  /** Heals, and rounds that somebody waits for. */
+  readonly #underWay = new Set<Promise<void>>()
   #lastError: NamespaceSyncStatus['lastError']
   #lastSyncAt: number | undefined
   #dialFailures = 0
@@ -155,6 +156,12 @@ export class ReplicatedNamespace {
 
   /** A round with an agent, begun now, whoever waits; resolves when it is through. @throws what `runSync` throws */
   async sync(agent: Uint8Array, signal?: AbortSignal): Promise<SyncOutcome> {
+    const syncing = this.#sync(agent, signal)
+    this.#keep(syncing)
+    return await syncing
+  }
+
+  async #sync(agent: Uint8Array, signal: AbortSignal | undefined): Promise<SyncOutcome> {
     const both = signal === undefined ? this.#ending.signal : AbortSignal.any([signal, this.#ending.signal])
     const peer = this.#peers.get(agent)
     const isMember = this.#isMember(agent)
@@ -224,7 +231,7 @@ export class ReplicatedNamespace {
     this.#hints.close()
     this.#timers.close()
     for (const peer of this.#peers.values()) peer.cooling?.()
-    await Promise.all([...[...this.#peers.values()].map(({ running }) => running), ...this.#healing])
+    await Promise.all([...[...this.#peers.values()].map(({ running }) => running), ...this.#underWay])
   }
 
   #isOther(agent: Uint8Array): boolean {
@@ -309,6 +316,7 @@ export class ReplicatedNamespace {
   }
 
   #cool(peer: SyncPeer): void {
+    if (this.#ending.signal.aborted) return
     peer.failures += 1
     peer.cooling?.()
     const stop = this.#context.scheduler.setTimer(this.#backoff(peer.failures, this.#isAwaited(peer)), () => {
@@ -395,10 +403,17 @@ export class ReplicatedNamespace {
 
   #healAfter(name: 'heal' | 'healAgain', delayMs: number): void {
     this.#timers.set(name, delayMs, () => {
-      const healing = this.#heal()
-      this.#healing.add(healing)
-      void healing.then(() => this.#healing.delete(healing))
+      this.#keep(this.#heal())
     })
+  }
+
+  #keep(work: Promise<unknown>): void {
+    const settled = work.then(
+      () => {},
+      () => {},
+    )
+    this.#underWay.add(settled)
+    void settled.then(() => this.#underWay.delete(settled))
   }
 
   async #heal(): Promise<void> {

@@ -46,3 +46,36 @@ it('of what another denies without saying why, only so much is asked about once 
   await scheduler.until(isDenied())
   expect(explained).toBe(maxDenialsExplained)
 })
+
+it('followed no more, waits for what it is storing that somebody asked for', async () => {
+  const world = await World.make()
+  const { owner, outside, scheduler } = world
+  const capability = await world.share(await owner.write('content', 'name'))
+  const { claims, token } = capability
+  const log = await world.partial(outside, claims.artifact)
+  await log.holdCapabilities([{ artifact: claims.artifact, jti: claims.jti, groups: [] }])
+  const common = { scheduler, random: () => 0.5 }
+  await using serving = new Replicator({ ...common, network: world.peerOf(owner), self: owner.id })
+  await using asking = new Replicator({ ...common, network: world.peerOf(outside), self: outside.id })
+  serving.follow(owner.ns)
+  const [begun, stored] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  const receive = log.receive.bind(log)
+  log.receive = async (entries, options) => {
+    begun.resolve()
+    await stored.promise
+    return await receive(entries, options)
+  }
+  const scope = { kind: 'artifact' as const, artifact: claims.artifact }
+  const present = () => encodePresentation(token, undefined)
+  asking.followPartial(log, [{ capability, scope, present, name: 'share' }], [{ agent: owner.id, addresses: [] }])
+  const syncing = asking.syncNow(log.id).catch((error: Error) => error.name)
+  await scheduler.until(begun.promise)
+  const ends: string[] = []
+  const ending = asking.unfollow(log.id).then(() => ends.push('unfollowed'))
+  for (let turns = 0; turns < 20; turns++) await nextTurn()
+  ends.push('stored')
+  stored.resolve()
+  await ending
+  expect(ends).toEqual(['stored', 'unfollowed'])
+  expect(await syncing).toBe('AbortError')
+})

@@ -46,6 +46,8 @@ export class ReplicatedPartial {
   #lastSyncAt: number | undefined
   #lastError: NamespaceSyncStatus['lastError']
   #dialFailures = 0
+  /** Those that somebody waits for. */
+  readonly #syncing = new Set<Promise<void>>()
   readonly #stopListening: () => void
 
   constructor(log: ReplicatedLog, context: ReplicatorContext) {
@@ -123,6 +125,17 @@ export class ReplicatedPartial {
    * @throws the signal's reason
    */
   async sync(signal?: AbortSignal): Promise<boolean> {
+    const syncing = this.#sync(signal)
+    const settled = syncing.then(
+      () => {},
+      () => {},
+    )
+    this.#syncing.add(settled)
+    void settled.then(() => this.#syncing.delete(settled))
+    return await syncing
+  }
+
+  async #sync(signal: AbortSignal | undefined): Promise<boolean> {
     const both = signal === undefined ? this.#ending.signal : AbortSignal.any([signal, this.#ending.signal])
     const connected = this.#connected()
     const names = new Set(connected.map(toHex))
@@ -148,7 +161,7 @@ export class ReplicatedPartial {
     this.#timers.close()
     this.#stopListening()
     for (const peer of this.#peers.values()) peer.cooling?.()
-    await Promise.all([...this.#peers.values()].map(({ running }) => running))
+    await Promise.all([...[...this.#peers.values()].map(({ running }) => running), ...this.#syncing])
   }
 
   #isOther(agent: Uint8Array): boolean {
@@ -351,6 +364,7 @@ export class ReplicatedPartial {
   }
 
   #failed(peer: SyncPeer, code: ErrorCode): void {
+    if (this.#ending.signal.aborted) return
     this.#told.delete(toHex(peer.agent))
     peer.outcome = code === 'ACCESS_DENIED' ? 'denied' : 'failed'
     peer.error = code

@@ -699,6 +699,28 @@ describe('ending', () => {
     expect(() => one.replicator.follow(a)).toThrow(expect.objectContaining({ code: 'CLOSED' }))
   })
 
+  it('waits for what a round is storing that somebody asked for', async () => {
+    const [a, b] = two()
+    a.putMany(3)
+    const [one, other] = [world.follow(a), world.follow(b)]
+    const [begun, stored] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    b.beforeStore = async () => {
+      begun.resolve()
+      await stored.promise
+    }
+    world.connect(one, other)
+    const syncing = other.replicator.syncNow(a.id)
+    await begun.promise
+    const ends: string[] = []
+    const ending = other.replicator.unfollow(a.id).then(() => ends.push('unfollowed'))
+    await world.work()
+    ends.push('stored')
+    stored.resolve()
+    await ending
+    expect(ends).toEqual(['stored', 'unfollowed'])
+    expect(await syncing).toBe(0)
+  })
+
   it('a part of a namespace takes nothing along that is followed while it closes', async () => {
     const [a, b] = two()
     const [one, other] = [world.follow(a), world.add(b.agent)]
