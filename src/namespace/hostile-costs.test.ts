@@ -100,6 +100,22 @@ test('many descriptors of one group cost what there are of them', async () => {
   expect(await cost(160)).toBeLessThan(3 * (await cost(80)))
 })
 
+test('a share that says nothing with its key in hand is read once', async () => {
+  const { owner, writer, artifact, share } = await pair()
+  const [epoch] = writer.ns.keyring.epochHeads()
+  const jti = new Uint8Array(16).fill(5)
+  const data = { artifactSalt: share.artifactSalt, parents: [], gen: 0, root: undefined, versions: [], jti }
+  for (let at = 0; at < 10; at += 1) {
+    const entry = forge(writer, { kind: 'share', keyId: epoch?.id, data }, () => ({ body: new Uint8Array(99).fill(at) }))
+    expect(await writer.ns.receive([entry])).toMatchObject({ stored: 1 })
+  }
+  await owner.pull(writer)
+  expect(await owner.ns.sharing.of(artifact)).toHaveLength(1)
+  const reading = vi.spyOn(owner.ns.log, 'unverifiedMany')
+  expect(await owner.ns.sharing.of(artifact)).toHaveLength(1)
+  expect(reading.mock.calls.flatMap(([hashes]) => hashes)).toEqual([])
+})
+
 test('a look for what is sealed by name alone reads each entry once, however many keys it seals', async () => {
   const { time, owner, writer, share, keyId } = await pair()
   const former = await new NamespaceNode(5, time).join(owner)

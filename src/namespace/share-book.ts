@@ -64,7 +64,8 @@ interface HashesOptions {
  */
 export class ShareBook {
   readonly #init: ShareBookInit
-  readonly #opened = new Map<string, Share>()
+  /** By hash of the entry; `undefined` of those that say nothing. */
+  readonly #opened = new Map<string, Share | undefined>()
   /** `undefined` when it is to be looked for. */
   #hasAny: boolean | undefined
 
@@ -115,9 +116,17 @@ export class ShareBook {
   /** What a share entry says; `undefined` when it cannot be read here, or says what its author cannot give. */
   async read(entry: Entry, reader: SecretReader): Promise<Share | undefined> {
     const name = bytesText(entry.hash)
-    const known = this.#opened.get(name)
-    if (known !== undefined) return known
-    const shared = await openShared(entry, reader)
+    if (this.#opened.has(name)) return this.#opened.get(name)
+    const secret = await bodySecretOf(entry, reader)
+    if (secret === undefined) return undefined
+    // What says nothing with its key never will.
+    const share = this.#shareIn(entry, secret)
+    this.#remember(entry.hash, share)
+    return share
+  }
+
+  #shareIn(entry: Entry, secret: Uint8Array): Share | undefined {
+    const shared = sharedIn(entry, this.#init.id, secret)
     const said = shared && saidIn(shared)
     const { data, author, grant, clock } = entry.header
     if (said === undefined || data?.jti === undefined || grant === undefined) return undefined
@@ -130,16 +139,17 @@ export class ShareBook {
       equalBytes(claims.jti, data.jti) &&
       equalBytes(claims.namespace, id) &&
       equalBytes(claims.artifact, artifactIdOf(id, data.artifactSalt))
-    if (!isOwn) return undefined
-    const share: Share = { entry: entry.hash, artifactSalt: data.artifactSalt, clock, claims, message }
-    this.keep(share)
-    return share
+    return isOwn ? { entry: entry.hash, artifactSalt: data.artifactSalt, clock, claims, message } : undefined
   }
 
   /** Keeps what a share in the store says, to spare whoever just wrote it opening it. */
   keep(share: Share): void {
+    this.#remember(share.entry, share)
+  }
+
+  #remember(entry: Uint8Array, share: Share | undefined): void {
     if (this.#opened.size >= maxKeptShares) this.#opened.delete(this.#opened.keys().next().value as string)
-    this.#opened.set(bytesText(share.entry), share)
+    this.#opened.set(bytesText(entry), share)
   }
 
   async *#in(
@@ -214,14 +224,23 @@ export function encodeShareBody({ kind, bytes }: SharedBytes): Uint8Array<ArrayB
 
 /** What a share entry holds; `undefined` when it cannot be read here. */
 export async function openShared(entry: Entry, reader: SecretReader): Promise<SharedBytes | undefined> {
-  const { header, body } = entry
-  const { data, keyId, grant, author, incarnation, seq } = header
-  if (header.kind !== 'share' || data === undefined || keyId === undefined || grant === undefined || body === undefined)
-    return undefined
+  const secret = await bodySecretOf(entry, reader)
+  return secret && sharedIn(entry, reader.namespace, secret)
+}
+
+/** The secret that the body of a share is under; `undefined` when it is not known here, for other entries, and where the body is not here. */
+async function bodySecretOf({ header, body }: Entry, reader: SecretReader): Promise<Uint8Array | undefined> {
+  const { kind, data, keyId } = header
+  if (kind !== 'share' || data === undefined || keyId === undefined || body === undefined) return undefined
   const { namespace, keyring } = reader
   const artifact = artifactIdOf(namespace, data.artifactSalt)
-  const secret = keyring.epoch(keyId)?.secret ?? (await openArtifactKey(reader, artifact, keyId, []))?.secret
-  if (secret === undefined) return undefined
+  return keyring.epoch(keyId)?.secret ?? (await openArtifactKey(reader, artifact, keyId, []))?.secret
+}
+
+function sharedIn({ header, body }: Entry, namespace: Uint8Array, secret: Uint8Array): SharedBytes | undefined {
+  const { data, grant, author, incarnation, seq } = header
+  if (data === undefined || grant === undefined || body === undefined) return undefined
+  const artifact = artifactIdOf(namespace, data.artifactSalt)
   try {
     const plaintext = openShareBody({ secret, namespace, artifact }, body, {
       namespace,
