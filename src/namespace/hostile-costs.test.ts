@@ -116,28 +116,51 @@ test('a share that says nothing with its key in hand is read once', async () => 
   expect(reading.mock.calls.flatMap(([hashes]) => hashes)).toEqual([])
 })
 
-test('a look for what is sealed by name alone reads each entry once, however many keys it seals', async () => {
-  const { time, owner, writer, share, keyId } = await pair()
-  const former = await new NamespaceNode(5, time).join(owner)
-  await owner.ns.grant({ agent: former.id, role: 'reader' })
-  await owner.ns.revoke({ agent: former.id })
-  await writer.pull(owner)
+/** Has the writer seal fresh keys by name, so many in an entry. */
+async function sealByName({ writer, share, keyId }: Pair, entries: number, keysOfEntry: number) {
   const data = { artifactSalt: share.artifactSalt, parents: [], gen: 0, root: undefined, versions: [] }
-  const entries = 300
   for (let at = 0; at < entries; at += 1) {
-    const boxes = Array.from({ length: 16 }, () => {
+    const boxes = Array.from({ length: keysOfEntry }, () => {
       const [tag, box] = [new Uint8Array(boxTagBytes), new Uint8Array(boxedKeyBytes)]
       return { keyId: writer.env.random(16), tag, box, label: undefined }
     })
     const keys: KeySection = { wraps: [], ephemeral: new Uint8Array(32).fill(9), boxes }
     await writer.ns.receive([forge(writer, { kind: 'keys', keyId, data }, () => ({ keys }))])
   }
+}
+
+test('a look for what is sealed by name alone reads each entry once, however many keys it seals', async () => {
+  const world = await pair()
+  const { time, owner, writer } = world
+  const former = await new NamespaceNode(5, time).join(owner)
+  await owner.ns.grant({ agent: former.id, role: 'reader' })
+  await owner.ns.revoke({ agent: former.id })
+  await writer.pull(owner)
+  const entries = 300
+  await sealByName(world, entries, 16)
   await owner.pull(writer)
   const reading = vi.spyOn(owner.ns.log, 'unverifiedMany')
   expect(await owner.ns.owedKeys()).toEqual([writer.id])
   const read = reading.mock.calls.reduce((sum, [hashes]) => sum + hashes.length, 0)
   expect(read).toBeGreaterThanOrEqual(entries)
   expect(read).toBeLessThan(2 * entries)
+})
+
+test('who shares an artifact does not go through all the keys that somebody says it has', async () => {
+  const world = await pair()
+  const { time, owner, writer, artifact } = world
+  await sealByName(world, 10, 100)
+  await owner.pull(writer)
+  let rows = 0
+  const entries = owner.store.entries.bind(owner.store)
+  vi.spyOn(owner.store, 'entries').mockImplementation(async function* (...range) {
+    for await (const row of entries(...range)) {
+      rows += 1
+      yield row
+    }
+  })
+  await owner.ns.sharing.share({ artifact, audience: [agentOf(new NamespaceNode(6, time))] })
+  expect(rows).toBeLessThan(100)
 })
 
 test('keys that thousands of shares lack are sealed some at a time, and all in the end', async () => {

@@ -13,14 +13,12 @@ export interface KeyUse {
 
 const batchVersions = 500
 
-/** The ids of all keys that an artifact ever had, as far as is known here. */
-export async function keyIdsOf({ env, keys }: NamespaceParts, artifact: Uint8Array): Promise<Uint8Array[]> {
+/** The id of the key of an artifact that has only had one, as far as is known here: anyone who may write can say that it has any number. */
+export async function onlyKeyOf({ env, keys }: NamespaceParts, artifact: Uint8Array): Promise<Uint8Array | undefined> {
   const gte = keys.key('artifactKeys', artifact)
-  const found: Uint8Array[] = []
-  for await (const [key] of env.store.entries({ gte, lt: prefixEnd(gte) as Uint8Array })) {
-    found.push(key.slice(gte.length))
-  }
-  return found
+  const range = { gte, lt: prefixEnd(gte) as Uint8Array, limit: 2 }
+  const [first, ...others] = await Array.fromAsync(env.store.entries(range), ([key]) => key.slice(gte.length))
+  return others.length === 0 ? first : undefined
 }
 
 /** Which versions of an artifact are under which of its keys. Reads each version's entry. */

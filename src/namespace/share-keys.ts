@@ -4,7 +4,7 @@ import { maxBoxesInEntry } from '../limits.ts'
 import type { KeySection } from '../log/index.ts'
 import type { ArtifactKey, Keyring, SealingItem } from '../sharing/index.ts'
 import { isSuperseded } from './key-rows.ts'
-import { type KeyUse, keyIdsOf, keyUsesOf } from './key-uses.ts'
+import { type KeyUse, keyUsesOf, onlyKeyOf } from './key-uses.ts'
 import type { UsedLabel } from './labelled-boxes.ts'
 import type { NamespaceParts } from './parts.ts'
 import type { Share } from './share-book.ts'
@@ -57,9 +57,8 @@ export function isKeyDue(share: Share, { firstGen, lastLiveGen }: KeyUse): boole
 
 /** What `keysDue` goes by. Cheap for an artifact that has had one key, as most have. */
 export async function usesForShares(parts: NamespaceParts, artifact: Uint8Array, gen: number): Promise<KeyUse[]> {
-  const ids = await keyIdsOf(parts, artifact)
-  const [only] = ids
-  if (only !== undefined && ids.length === 1) return [{ keyId: only, firstGen: 1, lastLiveGen: gen }]
+  const only = await onlyKeyOf(parts, artifact)
+  if (only !== undefined) return [{ keyId: only, firstGen: 1, lastLiveGen: gen }]
   return await keyUsesOf(parts, artifact)
 }
 
