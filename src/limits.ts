@@ -301,8 +301,9 @@ export const streamLingerBytes = 1 * MiB
 /** Bulk streams that one agent may have open here, and all together: each is a connection, beside those that libp2p counts. */
 export const maxBulkStreamsOfAgent = 8
 export const maxBulkStreams = 64
-/** Handshakes of inbound bulk streams at once. */
+/** Handshakes of inbound bulk streams at once, all together and of one address, which are not to keep others from theirs. */
 export const maxPendingBulkStreams = 32
+export const maxPendingBulkStreamsPerHost = 16
 /** Inbound connections whose first byte is awaited, or that are no WebSocket yet, of one address and all together: what one address can hold keeps others from nothing. */
 export const maxSilentConnectionsPerHost = 16
 export const maxSilentConnections = 256

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect as connectTcp, type Socket, type SocketConstructorOpts } from 'node:net'
+import { Duplex } from 'node:stream'
 import { type ConnectionOptions, connect as connectTls, createServer, type TLSSocket } from 'node:tls'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
@@ -13,6 +14,7 @@ import {
   bulkWorthBytes,
   maxBulkStreamsOfAgent,
   maxNewConnectionsPerHost,
+  maxPendingBulkStreams,
 } from '../../src/limits.ts'
 import { BulkStream } from './bulk-stream.ts'
 import { BulkStreams } from './bulk-streams.ts'
@@ -159,6 +161,28 @@ test('who connects from one address and says nothing keeps others from no bulk s
   expect(stream).toBeDefined()
   await stream?.close()
   for (const socket of silent) socket.destroy()
+})
+
+/** Begins a handshake and does not go on with it; resolves once it was answered, or turned away. */
+async function beginHandshake(to: TestNode, localAddress: string): Promise<Socket> {
+  const socket = connectTcp({ port: portOf(to), host: '127.0.0.1', localAddress })
+  socket.on('error', () => {})
+  const hello = new Duplex({ read: () => {}, write: (bytes, _, done) => void socket.write(bytes, done) })
+  connectTls({ socket: hello, ALPNProtocols: [protocol], rejectUnauthorized: false }).on('error', () => {})
+  await new Promise<void>((resolve) => socket.once('data', () => resolve()).once('close', () => resolve()))
+  return socket
+}
+
+test('who begins handshakes from one address and ends none keeps others from no bulk stream', async () => {
+  await using nodes = new Nodes()
+  const { a, b } = await nodes.pair({ monotonic: () => 0 })
+  b.network.handle(protocol, async () => {}, { bulk: true })
+  await a.network.ping(b.agent)
+  const begun = await Promise.all(Array.from({ length: maxPendingBulkStreams }, () => beginHandshake(b, '127.0.0.2')))
+  const stream = await a.network.openBulk(b.agent, protocol)
+  expect(stream).toBeDefined()
+  await stream?.close()
+  for (const socket of begun) socket.destroy()
 })
 
 test('an agent that cuts a bulk stream before it brought much is not tried again for a while', async () => {

@@ -4,6 +4,7 @@ import type { MultiaddrConnection, PrivateKey } from '@libp2p/interface'
 import { verifyPeerCertificate } from '@libp2p/tls/utils'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import { isHubError } from '../../src/errors.ts'
+import { OpenCount } from '../../src/exchange/open-count.ts'
 import {
   bulkCertificateMs,
   bulkHandshakeMs,
@@ -11,12 +12,13 @@ import {
   bulkWorthBytes,
   maxBulkStreams,
   maxPendingBulkStreams,
+  maxPendingBulkStreamsPerHost,
   maxRememberedAgents,
 } from '../../src/limits.ts'
 import { agentOf, peerIdOf } from './agent-peer.ts'
 import { BulkStream } from './bulk-stream.ts'
 import { type Certificate, makeCertificate } from './certificate.ts'
-import type { Gate } from './gate.ts'
+import { type Gate, hostOf } from './gate.ts'
 import { endThrough, handshake, joinSmallWrites, libp2pTls } from './tls-on-socket.ts'
 import type { OnStreamEnd } from './transport-stream.ts'
 
@@ -51,6 +53,8 @@ export class BulkStreams implements Disposable {
   readonly #served = new Map<string, ServeBulk>()
   readonly #streams = new Set<BulkStream>()
   readonly #handshaking = new Set<TLSSocket>()
+  /** By address, handshakes that others began. */
+  readonly #accepting = new OpenCount()
   /** Agents (hex) to whom none could be opened, and until when they are not tried. */
   readonly #without = new Map<string, number>()
   #certificate: Promise<Certificate> | undefined
@@ -83,10 +87,14 @@ export class BulkStreams implements Disposable {
    */
   async accept(connection: MultiaddrConnection, socket: Socket): Promise<void> {
     const { gate } = this.#init
+    const host = hostOf(connection.remoteAddr) ?? ''
     let protocol: string | undefined
+    let done = (): void => {}
     try {
-      if (this.#isClosed || this.#served.size === 0 || this.#handshaking.size >= maxPendingBulkStreams)
-        throw new Error('no bulk streams are taken')
+      const isFull =
+        this.#accepting.total >= maxPendingBulkStreams || this.#accepting.of(host) >= maxPendingBulkStreamsPerHost
+      if (this.#isClosed || this.#served.size === 0 || isFull) throw new Error('no bulk streams are taken')
+      done = this.#accepting.add(host)
       const certificate = await this.#own()
       if (socket.destroyed) throw new Error('the connection was closed before its handshake')
       socket.allowHalfOpen = true
@@ -116,6 +124,8 @@ export class BulkStreams implements Disposable {
     } catch (error) {
       socket.destroy()
       throw error
+    } finally {
+      done()
     }
   }
 
