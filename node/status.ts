@@ -124,7 +124,7 @@ async function logStatus(replication: Replication, namespace: OpenNamespace): Pr
   // Both of one moment: the round that brought that the role ended is no sign of being in step.
   const role = log.roleOf(self)
   const sync = replication.syncStatus(namespace)
-  const { rotation, boxes } = log.owed
+  const { rotation, boxes } = log.membership.owed
   return {
     id: row.kind === 'group' ? formatGroupId(row.id) : log.idText,
     name: row.name,

@@ -60,7 +60,7 @@ export class ForeignContents {
       throw staleView()
     }
     const { root, state } = record
-    const { content } = await log.artifactKey(artifact, root.keyId)
+    const { content } = await log.artifactKeys.open(artifact, root.keyId)
     return {
       root,
       encryptionKey: content.encryption,

@@ -48,7 +48,7 @@ export class OwnContents {
   async latest({ log }: OpenNamespace, claims: LinkClaims): Promise<LinkContent> {
     const record = (await log.catalog.get(claims.artifact)) ?? (await this.#opened(log, claims))
     const { artifact, root, author, state } = record
-    const { content } = await log.artifactKey(artifact, root.keyId).catch((error) => {
+    const { content } = await log.artifactKeys.open(artifact, root.keyId).catch((error) => {
       throw isHubError(error, 'ACCESS_DENIED') ? noKey() : error
     })
     return {

@@ -13,7 +13,7 @@ async function team() {
   const time = new TestTime()
   const owner = await new NamespaceNode(1, time).create()
   const writer = await new NamespaceNode(2, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
   await writer.pull(owner)
   const issued = (by: NamespaceNode, name: number): LinkClaims => {
     const [grant] = by.ns.membership.grantsOf(by.id)

@@ -25,9 +25,9 @@ export async function rotateGroup({ workspace }: Bench, members: number): Promis
   const group = await Namespace.create(environment(store), () => [], { isGroup: true })
   const agents = Array.from({ length: members }, (_, at) => agentOf(`member ${at}`).publicKey)
   for (let at = 0; at < members; at += batchMembers)
-    await group.grantAll({ agents: agents.slice(at, at + batchMembers), role: 'writer' })
+    await group.members.grantAll({ agents: agents.slice(at, at + batchMembers), role: 'writer' })
   const startedMs = performance.now()
-  await group.revokeAll({ agents: agents.slice(-1) })
+  await group.members.revokeAll({ agents: agents.slice(-1) })
   const ms = performance.now() - startedMs
   await group.close()
   await store.close()
@@ -78,7 +78,7 @@ export async function openSealedKeys({ workspace }: Bench, artifacts: number): P
   const again = await Namespace.open(theirs, ns.id, followed)
   await again.holdCapabilities(held)
   const keysMs = performance.now()
-  for (const [at, { artifact }] of held.entries()) await again.artifactKey(artifact, keyIds[at] as Uint8Array)
+  for (const [at, { artifact }] of held.entries()) await again.artifactKeys.open(artifact, keyIds[at] as Uint8Array)
   const endMs = performance.now()
   await again.close()
   await theirStore.close()
@@ -141,7 +141,7 @@ function agentOf(name: string): AgentKey {
   return new AgentKey(seed)
 }
 
-function snippet(key: ReturnType<Namespace['newArtifactKey']>) {
+function snippet(key: ReturnType<Namespace['artifactKeys']['fresh']>) {
   const { leaf, sha256, ...root } = sealInline(randomBytes(200), key.content)
   return { root: { ...root, inline: true, keyId: key.id }, sha256, leaf }
 }
@@ -149,7 +149,7 @@ function snippet(key: ReturnType<Namespace['newArtifactKey']>) {
 async function write(ns: Namespace, name: string): Promise<Uint8Array> {
   const salt = ns.env.random(16)
   const artifact = ns.artifactOf(salt)
-  const key = ns.newArtifactKey(artifact)
+  const key = ns.artifactKeys.fresh(artifact)
   await writeFirstVersion(ns, {
     handle: { artifact, salt, key },
     wrap: undefined,
@@ -166,7 +166,7 @@ async function write(ns: Namespace, name: string): Promise<Uint8Array> {
 async function update(ns: Namespace, artifact: Uint8Array): Promise<void> {
   const current = await ns.catalog.get(artifact)
   if (current === undefined) throw new Error('it was just written')
-  const handle = await ns.handleOf(current)
+  const handle = await ns.artifactKeys.handleOf(current)
   await writeNextVersion(ns, {
     handle,
     expectedVersion: undefined,

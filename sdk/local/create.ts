@@ -117,6 +117,6 @@ async function storeFirst(
 function newUpload(env: LocalEnvironment, { log }: OpenNamespace): PendingUpload {
   const salt = env.random(artifactSaltBytes)
   const artifact = log.artifactOf(salt)
-  const key = log.newArtifactKey(artifact)
-  return { salt, artifact, key, wrap: log.wrap(key, artifact), isNew: true }
+  const key = log.artifactKeys.fresh(artifact)
+  return { salt, artifact, key, wrap: log.artifactKeys.wrap(key, artifact), isNew: true }
 }

@@ -116,7 +116,7 @@ async function versionOf(
   signal: AbortSignal | undefined,
 ): Promise<Omit<ReadContentOptions, 'blocks'>> {
   const { root } = record
-  const { content: keys } = await namespace.log.artifactKey(record.artifact, root.keyId)
+  const { content: keys } = await namespace.log.artifactKeys.open(record.artifact, root.keyId)
   return { root, keys, engine: env.engine, range, signal }
 }
 

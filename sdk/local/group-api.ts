@@ -76,7 +76,7 @@ export function createGroupApi(groups: Groups, calls: OpenCalls): GroupApi {
           )
         }
         const role = call.role === 'admin' ? 'admin' : 'writer'
-        await namespaces.during(group, () => log.grantAll({ agents: [...agents.values()], role }))
+        await namespaces.during(group, () => log.members.grantAll({ agents: [...agents.values()], role }))
         await replication.greet(group, peers)
         const now = new Map(members(group).map((member) => [member.did, member]))
         return peers.map(({ agent }) => {
@@ -91,7 +91,7 @@ export function createGroupApi(groups: Groups, calls: OpenCalls): GroupApi {
         const agents = call.agents.map((agent) => contacts.resolve(agent).agent)
         if (agents.some((agent) => equalBytes(agent, group.row.owner)))
           throw new ArtifactHubError('ACCESS_DENIED', 'the owner of a group cannot be removed')
-        await namespaces.during(group, () => group.log.revokeAll({ agents }))
+        await namespaces.during(group, () => group.log.members.revokeAll({ agents }))
       }),
     members: async (options) =>
       await calls.run(checked('group.members', shapes.group, options), async ({ group }) =>

@@ -25,7 +25,7 @@ export function createMembershipApi(groups: Groups, calls: OpenCalls): Membershi
         const namespace = namespaces.find(name)
         if (call.group !== undefined) return await grantGroup(groups, namespace, call.group, role)
         const peer = contacts.resolve(call.agent)
-        await namespaces.during(namespace, () => namespace.log.grant({ agent: peer.agent, role }))
+        await namespaces.during(namespace, () => namespace.log.members.grant({ agent: peer.agent, role }))
         await replication.greet(namespace, [peer])
         const granted = membersOf(replication, namespace).find(({ did }) => did === formatDid(peer.agent))
         if (granted !== undefined) return granted
@@ -39,7 +39,7 @@ export function createMembershipApi(groups: Groups, calls: OpenCalls): Membershi
           return
         }
         const peer = contacts.resolve(call.agent)
-        await namespaces.during(namespace, () => namespace.log.revoke({ agent: peer.agent }))
+        await namespaces.during(namespace, () => namespace.log.members.revoke({ agent: peer.agent }))
       }),
     members: async (options) =>
       await calls.run(checked('namespace.members', shapes.maybeNamespace, options), async ({ namespace }) =>
@@ -67,7 +67,7 @@ export function createMembershipApi(groups: Groups, calls: OpenCalls): Membershi
       await calls.run(checked('namespace.adopt', shapes.adopt, options), async ({ namespace: name, head }) => {
         const namespace = namespaces.find(name)
         const hash = new Uint8Array(Buffer.from(head, 'hex'))
-        await namespaces.during(namespace, () => namespace.log.adopt({ hash }))
+        await namespaces.during(namespace, () => namespace.log.members.adopt({ hash }))
       }),
     setPolicy: async (options) =>
       await calls.run(

@@ -56,7 +56,7 @@ async function writeUpdate(
   options: UpdateCall,
 ): Promise<Found> {
   const { restore, expectedVersion } = options
-  const handle = await namespace.log.handleOf(record)
+  const handle = await namespace.log.artifactKeys.handleOf(record)
   await using file = options.path === undefined ? undefined : await env.files.openSource(options.path)
   const content = file === undefined ? updatedContent(options, given, record) : fileContent(file)
   // Looked at again when it is written; here it saves storing what is then refused.

@@ -123,7 +123,7 @@ describe('an agent with a capability', () => {
     expect(verdict()).toEqual({ allowed: false, reason: 'REVOKED' })
     world.scheduler.advance(200_000)
     expect(await world.ask(log, short)).toMatchObject({ result: 'denied', reason: 'EXPIRED' })
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     const removed = await world.ask(log, short)
     expect(removed).toMatchObject({ result: 'denied', reason: 'ISSUER_REMOVED' })
     await log.receive(removed.evidence)

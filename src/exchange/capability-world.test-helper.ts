@@ -27,7 +27,7 @@ export class World {
     const world = new World()
     await world.owner.create()
     await world.writer.join(world.owner)
-    await world.owner.ns.grant({ agent: world.writer.id, role: 'writer' })
+    await world.owner.ns.members.grant({ agent: world.writer.id, role: 'writer' })
     await world.writer.pull(world.owner)
     for (const node of [world.owner, world.writer, world.outside, world.other]) world.peerOf(node)
     world.scheduler.advance(world.time.nowMs - world.scheduler.now())

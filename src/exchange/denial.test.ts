@@ -10,7 +10,7 @@ async function world() {
   const time = new TestTime()
   const owner = await new NamespaceNode(1, time).create()
   const writer = await new NamespaceNode(2, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
   await converge(owner, writer)
   /** What an agent says in a capability, and what the owner's node says against it. */
   const claimsOf = (issuer: NamespaceNode, jti: number): ShareClaims => ({
@@ -39,7 +39,7 @@ describe('what a denial brings', () => {
     expect(await evidence(kept)).toEqual([])
     // The same entries say nothing of another.
     expect(isEndedBy(kept, await evidence(revoked))).toBe(false)
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     expect(isEndedBy(kept, await evidence(kept))).toBe(true)
     const ofOwner = claimsOf(owner, 3)
     await owner.ns.sharing.revokeCapabilities([ofOwner.jti])

@@ -55,7 +55,7 @@ describe('a round about many artifacts', () => {
     expect(update).toMatchObject({ stored: 1, known: 0, denied: none, lacking: none })
     expect((await names(log, artifacts))[3]).toBe('another')
     // Who may do what, and no artifact.
-    await world.owner.ns.grant({ agent: world.other.id, role: 'reader' })
+    await world.owner.ns.members.grant({ agent: world.other.id, role: 'reader' })
     expect(await world.askAll(log, shares)).toMatchObject({ stored: 1, known: 0, lacking: none })
     expect(log.roleOf(world.other.id)).toBe('reader')
   })
@@ -104,7 +104,7 @@ describe('a round about many artifacts', () => {
       const [fork] = owner.ns.membership.forks
       const tip = [...writer.ns.held.tips()].filter(({ author }) => equalBytes(author, writer.id)).at(-1)
       expect(fork?.seq).toBeLessThan((tip?.seq ?? 0) - 20)
-      await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
+      await owner.ns.members.adopt({ hash: tip?.hash as Uint8Array })
       await using _ = world.serve(owner)
       // The adopt, and what stands in its place; then the headers between.
       await world.askAll(log, shares)
@@ -257,7 +257,7 @@ describe('a round about many artifacts', () => {
       await writer.write('beside 2')
       await owner.pull(writer)
       if (isForged) await copy.update(artifacts[0] as Uint8Array, 'forged')
-      await owner.ns.revoke({ agent: writer.id })
+      await owner.ns.members.revoke({ agent: writer.id })
       // It keeps its removal to itself.
       const service = world.serve(writer, isForged ? copy.ns : writer.ns)
       await world.askAll(log, shares, { to: writer })

@@ -52,7 +52,7 @@ async function world(): Promise<World> {
     scheduler: still,
     shown: async (id, agent) => {
       askers.push(toHex(agent))
-      return toHex(id) === toHex(group.ns.id) ? await group.ns.shownDescriptor() : undefined
+      return toHex(id) === toHex(group.ns.id) ? await group.ns.descriptors.own() : undefined
     },
     told: async (descriptor) => {
       readProof(descriptor.group, descriptor.proof)
@@ -90,7 +90,7 @@ describe('questions about groups', () => {
     await using w = await world()
     const { group, member, options } = w
     const shown = await askDescriptor(options, member.agent, group.ns.id)
-    expect(shown).toEqual(await group.ns.shownDescriptor())
+    expect(shown).toEqual(await group.ns.descriptors.own())
     const elsewhere = await new NamespaceNode(5, new TestTime()).create()
     for (const id of [elsewhere.ns.id, agentOf(9)])
       expect(await askDescriptor(options, member.agent, id)).toBeUndefined()
@@ -99,7 +99,7 @@ describe('questions about groups', () => {
 
   it('bring news, which are read as whoever is told says', async () => {
     await using w = await world()
-    const descriptor = (await w.group.ns.shownDescriptor()) as ShownDescriptor
+    const descriptor = (await w.group.ns.descriptors.own()) as ShownDescriptor
     await tellDescriptor(w.options, w.member.agent, descriptor)
     expect(w.told).toEqual([descriptor])
     const [genesis] = descriptor.proof as [Uint8Array]
@@ -152,7 +152,7 @@ describe('questions about groups', () => {
 
   it('come at the rate at which they can be answered: news cost more, and floods are held against who makes them', async () => {
     await using w = await world()
-    const descriptor = (await w.group.ns.shownDescriptor()) as ShownDescriptor
+    const descriptor = (await w.group.ns.descriptors.own()) as ShownDescriptor
     const tells = groupQuestionBurst / groupTellCost
     for (let at = 0; at < tells; at++) await tellDescriptor(w.options, w.member.agent, descriptor)
     await expect(tellDescriptor(w.options, w.member.agent, descriptor)).rejects.toMatchObject({ code: 'UNAVAILABLE' })

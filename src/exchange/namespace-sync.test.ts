@@ -80,7 +80,7 @@ async function replicatedWithoutHints(members: Members) {
   const time = new TestTime()
   const owner = await new NamespaceNode(1, time).create()
   const reader = new NamespaceNode(2, time)
-  await owner.ns.grant({ agent: reader.id, role: 'reader' })
+  await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
   const [one, two] = [owner, reader].map((node) => {
     const network = members.peerOf(node)
     network.hint = () => {}
@@ -108,7 +108,7 @@ describe('namespaces', () => {
     members.serve(owner)
     const first = await owner.write('written before')
     await expect(members.join(reader, owner.ns.id, owner.id)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const { outcome } = await members.join(reader, owner.ns.id, owner.id)
     expect(outcome).toMatchObject({ result: 'exchanged', sent: 0, unlinked: 0, lacking: 0 })
     expect(await reader.read(first)).toBe('written before')
@@ -125,7 +125,7 @@ describe('namespaces', () => {
     const owner = await new NamespaceNode(1, time).create()
     const [former, reader] = [new NamespaceNode(2, time), new NamespaceNode(3, time)]
     members.serve(owner)
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const genesis = (await owner.ns.held.bytes(owner.ns.id)) as Uint8Array
     const rounds: string[] = []
     members.peerOf(former).handle(syncProtocol, async (stream) => {
@@ -151,7 +151,7 @@ describe('namespaces', () => {
     const reader = new NamespaceNode(2, time)
     members.serve(owner)
     for (let number = 0; number < 600; number++) await owner.write(`number ${number} of ${'many '.repeat(100)}`)
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const listed: number[] = []
     const { outcome } = await members.join(reader, owner.ns.id, owner.id, (ns) => {
       const receive = ns.receive.bind(ns)
@@ -173,9 +173,9 @@ describe('namespaces', () => {
     const owner = await new NamespaceNode(1, time).create()
     const writer = new NamespaceNode(2, time)
     const service = members.serve(owner)
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
     await members.join(writer, owner.ns.id, owner.id)
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     await writer.write('too late')
     const { entries } = owner.ns.totals
     expect(await members.sync(writer, owner)).toMatchObject({ result: 'denied', sent: 0, stored: 0 })
@@ -189,10 +189,10 @@ describe('namespaces', () => {
     const owner = await new NamespaceNode(1, time).create()
     const former = new NamespaceNode(2, time)
     members.serve(owner)
-    await owner.ns.grant({ agent: former.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: former.id, role: 'reader' })
     await members.join(former, owner.ns.id, owner.id)
     const known = [...former.ns.held.vector()]
-    await owner.ns.revoke({ agent: former.id })
+    await owner.ns.members.revoke({ agent: former.id })
     const revoke = toHex(owner.ns.membership.endingsOf(former.id)[0]?.revoke as Uint8Array)
     await owner.write('not for it')
     const since = toHex((owner.ns.held.vector()[0] as { hash: Uint8Array }).hash)
@@ -229,7 +229,7 @@ describe('namespaces', () => {
     const time = new TestTime()
     const owner = await new NamespaceNode(1, time).create()
     const reader = new NamespaceNode(2, time)
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     for (let at = 0; at < 200; at++) await owner.write(`number ${at} ${'x'.repeat(4_000)}`)
     const sent: string[] = []
     let since = ''
@@ -242,7 +242,7 @@ describe('namespaces', () => {
       for (let more = await raw.receive(); more?.type === 'entries'; more = await raw.receive()) {
         sent.push(...more.entries.map((bytes) => toHex(decodeEntry(bytes).hash)))
         if (since !== '') continue
-        await owner.ns.revoke({ agent: reader.id })
+        await owner.ns.members.revoke({ agent: reader.id })
         await owner.write('not for it')
         since = toHex((owner.ns.held.vector()[0] as { hash: Uint8Array }).hash)
       }
@@ -259,7 +259,7 @@ describe('namespaces', () => {
     const owner = await new NamespaceNode(1, time).create()
     const reader = new NamespaceNode(2, time)
     members.serve(owner)
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     for (let at = 0; at < 200; at++) await owner.write(`number ${at} ${'x'.repeat(4_000)}`)
     const raw = new RawStream(await members.peerOf(reader).open(owner.id, syncProtocol))
     const scope = { kind: 'namespace' } as const
@@ -267,7 +267,7 @@ describe('namespaces', () => {
     expect(await raw.receive()).toMatchObject({ type: 'vector', same: false })
     await raw.send({ type: 'vector', same: false, rows: [], ids: [], wants: [], more: false })
     expect(await raw.receive()).toMatchObject({ type: 'entries' })
-    await owner.ns.revoke({ agent: reader.id })
+    await owner.ns.members.revoke({ agent: reader.id })
     await owner.write('not for it')
     let frames = 0
     const rest = (async () => {
@@ -284,10 +284,10 @@ describe('namespaces', () => {
     const owner = await new NamespaceNode(1, time).create()
     const [behind, newcomer] = [new NamespaceNode(2, time), new NamespaceNode(3, time)]
     members.serve(owner)
-    await owner.ns.grant({ agent: behind.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: behind.id, role: 'reader' })
     for (let at = 0; at < 20; at++) await owner.write(`before ${at}`)
     await members.join(behind, owner.ns.id, owner.id)
-    await owner.ns.grant({ agent: newcomer.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: newcomer.id, role: 'reader' })
     await owner.write('after')
     await members.join(newcomer, owner.ns.id, owner.id)
     members.serve(newcomer)
@@ -303,7 +303,7 @@ describe('namespaces', () => {
     const owner = await new NamespaceNode(1, time).create()
     const replica = new NamespaceNode(2, time)
     members.serve(owner)
-    await owner.ns.grant({ agent: replica.id, role: 'replica' })
+    await owner.ns.members.grant({ agent: replica.id, role: 'replica' })
     await members.join(replica, owner.ns.id, owner.id)
     const wanted = await owner.write('wanted')
     await owner.write('other')
@@ -337,7 +337,7 @@ describe('namespaces', () => {
         const others = [new NamespaceNode(2, time), new NamespaceNode(3, time)]
         members.serve(owner)
         for (const node of others) {
-          await owner.ns.grant({ agent: node.id, role: 'writer' })
+          await owner.ns.members.grant({ agent: node.id, role: 'writer' })
           await members.join(node, owner.ns.id, owner.id)
           members.serve(node)
         }
@@ -358,7 +358,7 @@ describe('namespaces', () => {
           if (action === 'write') await one.write(`${from}-${time.nowMs}`).catch(refused)
           if (action === 'update' && artifact) await one.update(artifact, `${time.nowMs}`).catch(refused)
           if (action === 'delete' && artifact) await one.delete(artifact).catch(refused)
-          if (action === 'revoke' && cutAfter === 7) await owner.ns.revoke({ agent: two.id }).catch(() => {})
+          if (action === 'revoke' && cutAfter === 7) await owner.ns.members.revoke({ agent: two.id }).catch(() => {})
           if (action !== 'sync' || one === two) continue
           const [here, there] = [members.peerOf(one), members.peerOf(two)]
           readsLeft = cutAfter
@@ -398,8 +398,8 @@ describe('namespaces', () => {
       })
     const [one, two, three] = [replicate(owner), replicate(writer), replicate(reader)] as const
     one.follow(owner.ns)
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     await members.pass(20, 5)
     expect(invited.map(toHex)).toEqual([toHex(owner.ns.id), toHex(owner.ns.id)])
     for (const [node, replicator] of [
@@ -419,7 +419,7 @@ describe('namespaces', () => {
     await owner.update(artifact, 'from the owner')
     await until(() => writer.ns.totals.entries === owner.ns.totals.entries)
     expect(await writer.read(artifact)).toBe('from the owner')
-    await owner.ns.revoke({ agent: reader.id })
+    await owner.ns.members.revoke({ agent: reader.id })
     await owner.write('not for the reader')
     await members.pass(1_000, 10)
     // It is told so at once, and no more.
@@ -436,7 +436,7 @@ describe('namespaces', () => {
   it('tell a member that is removed so at once, though it asks for nothing and hears no hint', async () => {
     const members = new Members()
     const { owner, reader, close } = await replicatedWithoutHints(members)
-    await owner.ns.revoke({ agent: reader.id })
+    await owner.ns.members.revoke({ agent: reader.id })
     await members.pass(100, 5)
     expect(reader.ns.roleOf(reader.id)).toBeUndefined()
     expect(reader.ns.membership.endingsOf(reader.id)).toMatchObject([{ author: owner.id, role: 'reader' }])
@@ -463,7 +463,7 @@ describe('namespaces', () => {
     }
     // In its turn it is asked what is new, and what it answers is still on its way.
     for (let seconds = 0; asked === 0 && seconds < 60; seconds++) await members.pass(1_000, 100)
-    await owner.ns.revoke({ agent: reader.id })
+    await owner.ns.members.revoke({ agent: reader.id })
     await members.pass(100, 5)
     expect([asked, reader.ns.roleOf(reader.id)]).toEqual([1, 'reader'])
     answer.resolve()

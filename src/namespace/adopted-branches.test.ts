@@ -52,7 +52,7 @@ test('what stands where an adopt names another entry counts no more, though that
   const { owner, copy, wanted, jti, ns, outside, partial, beside } = setting
   expect(await namesIn(ns, wanted)).toEqual(['kept', 'lost', 'wanted'])
   await converge(owner, copy)
-  await owner.ns.adopt({ hash: beside })
+  await owner.ns.members.adopt({ hash: beside })
   await tell(setting, owner)
   expect(await namesIn(owner.ns, wanted)).toEqual(['kept', 'wanted'])
   expect(await namesIn(ns, wanted)).toEqual(['kept', 'wanted'])
@@ -68,7 +68,7 @@ test('what stands where an adopt names another entry counts no more, though that
 test('an adopt is told of first, or in one batch with what it rules out', async () => {
   const { time, owner, copy, wanted, jti, beside, lost } = await setUp()
   await converge(owner, copy)
-  await owner.ns.adopt({ hash: beside })
+  await owner.ns.members.adopt({ hash: beside })
   const auth = await Array.fromAsync(owner.ns.held.authEntries(), ({ bytes }) => bytes)
   const rest = await Array.fromAsync(owner.ns.held.artifactEntries(wanted, { share: jti }), ({ bytes }) => bytes)
   const stray = (await copy.ns.held.bytes(lost)) as Uint8Array
@@ -96,7 +96,7 @@ test('what is below the entry that an adopt names, on another branch, counts no 
   const setting = await setUp()
   const { owner, copy, wanted, ns, kept, lost } = setting
   await converge(owner, copy)
-  await owner.ns.adopt({ hash: kept })
+  await owner.ns.members.adopt({ hash: kept })
   await tell(setting, owner)
   expect(await namesIn(owner.ns, wanted)).toEqual(['kept', 'wanted'])
   const strays = await straysOf(setting, owner)
@@ -120,7 +120,7 @@ test('what goes on from another entry than the one that an adopt names counts no
   const lostToo = (await copy.ns.held.entry(tipOf(copy))) ?? expect.fail('it was written')
   await tell(setting, copy)
   await converge(owner, copy)
-  await owner.ns.adopt({ hash: beside })
+  await owner.ns.members.adopt({ hash: beside })
   await tell(setting, owner)
   expect(ns.membership.counts(lostToo)).toBe(true)
   const strays = [...(await straysOf(setting, owner)), lostToo.hash.slice(0, 16)]
@@ -133,7 +133,7 @@ test('what goes on from another entry than the one that an adopt names counts no
 test('what is below a cut, on another branch, counts no more once links are given that show it', async () => {
   const setting = await setUp()
   const { owner, writer, copy, wanted, ns } = setting
-  await owner.ns.revoke({ agent: writer.id })
+  await owner.ns.members.revoke({ agent: writer.id })
   await converge(owner, copy)
   await tell(setting, owner)
   const strays = await straysOf(setting, owner)
@@ -166,7 +166,7 @@ test('no more is read and given to tell branches apart than there is room for, w
   for (let more = 0; more < 40; more++) await copy.write(`lost beside ${more}`)
   const stray = tipOf(copy)
   await converge(owner, copy, writer)
-  await owner.ns.adopt({ hash: beside })
+  await owner.ns.members.adopt({ hash: beside })
   const idsOf = (...hashes: Uint8Array[]) => hashes.map((hash) => hash.slice(0, 16))
   expect(await Array.fromAsync(owner.ns.held.strayLinks(idsOf(stray, lost)))).toHaveLength(41)
   const { store } = owner

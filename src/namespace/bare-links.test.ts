@@ -22,7 +22,7 @@ async function setUp({ isDeleted = false } = {}) {
   else await shareWith(writer, other, new NamespaceNode(8, time).id)
   const last = await newestOf(writer)
   await converge(owner, writer)
-  await owner.ns.revoke({ agent: writer.id })
+  await owner.ns.members.revoke({ agent: writer.id })
   const jti = await shareWith(owner, wanted, outside.id)
   const { ns } = await follow(outside, owner, { wanted, jti })
   await tell({ ns, wanted, jti }, owner)

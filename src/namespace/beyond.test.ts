@@ -11,8 +11,8 @@ test('a writer who begins chains without end keeps no other chain from being tol
     NamespaceNode,
     NamespaceNode,
   ]
-  await owner.ns.grant({ agent: admin.id, role: 'admin' })
-  for (const { id } of [writer, hostile]) await owner.ns.grant({ agent: id, role: 'writer' })
+  await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
+  for (const { id } of [writer, hostile]) await owner.ns.members.grant({ agent: id, role: 'writer' })
   const machines = Array.from({ length: 9 }, (_, at) => new NamespaceNode(10 + at, time, { agent: hostile.agent }))
   for (const node of [admin, writer, ...machines]) {
     await node.join(owner)

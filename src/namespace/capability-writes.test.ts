@@ -13,9 +13,9 @@ async function team() {
   const [admin, writer, other, reader] = (await Promise.all(
     [2, 3, 4, 5].map((seed) => new NamespaceNode(seed, time).join(owner)),
   )) as [NamespaceNode, NamespaceNode, NamespaceNode, NamespaceNode]
-  await owner.ns.grant({ agent: admin.id, role: 'admin' })
-  for (const node of [writer, other]) await owner.ns.grant({ agent: node.id, role: 'writer' })
-  await owner.ns.grant({ agent: reader.id, role: 'reader' })
+  await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
+  for (const node of [writer, other]) await owner.ns.members.grant({ agent: node.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
   await converge(owner, admin, writer, other, reader)
   /** What the owner thinks of one that the writer issued. */
   const refusal = (name: Uint8Array) => {
@@ -113,7 +113,7 @@ describe('what was ended on a branch that counts for nothing', () => {
     await owner.pull(one)
     const [tip] = [...owner.ns.held.tips()].filter(({ author }) => Buffer.compare(author, one.id) === 0)
     await owner.pull(copy)
-    await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
+    await owner.ns.members.adopt({ hash: tip?.hash as Uint8Array })
     await converge(...all)
     expect(all.map(refusalAt)).toEqual(all.map(() => 'REVOKED'))
     expect(await one.ns.heal()).toBe(0)
@@ -122,8 +122,8 @@ describe('what was ended on a branch that counts for nothing', () => {
   test('its author does not end again under another role, when the one that it had was taken away', async () => {
     const { owner, one, copy, writer, refusalAt, all } = await takenBack('admin', 'writer')
     await owner.pull(copy)
-    await owner.ns.revoke({ agent: one.id })
-    await owner.ns.grant({ agent: one.id, role: 'admin' })
+    await owner.ns.members.revoke({ agent: one.id })
+    await owner.ns.members.grant({ agent: one.id, role: 'admin' })
     await converge(...all)
     expect(await one.ns.heal()).toBe(0)
     expect(refusalAt(writer)).toBeUndefined()

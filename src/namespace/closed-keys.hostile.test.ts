@@ -28,7 +28,10 @@ describe('a key that is closed is not held to be open', () => {
   test('for a wrap of it under a good epoch that does not open, after a start either', async () => {
     const { owner, writer, hostile, members, artifact } = await misled()
     const { keyId, salt } = await namesOf(writer, artifact)
-    await give(members, keysOf(hostile, salt, onlyWraps([rubbish(keyId, writer.ns.owed.epoch as Uint8Array)])))
+    await give(
+      members,
+      keysOf(hostile, salt, onlyWraps([rubbish(keyId, writer.ns.membership.owed.epoch as Uint8Array)])),
+    )
     for (const node of members) await node.open()
     for (const { ns } of members) expect(await ns.owedKeys()).toContainEqual(writer.id)
     await healAll(members)
@@ -39,7 +42,7 @@ describe('a key that is closed is not held to be open', () => {
     const { owner, writer, hostile, members, artifact } = await misled()
     const { keyId, salt } = await namesOf(writer, artifact)
     for (let at = 0; at < 66; at++) {
-      const item = { key: hostile.ns.newArtifactKey(artifact), recipient: hostile.id }
+      const item = { key: hostile.ns.artifactKeys.fresh(artifact), recipient: hostile.id }
       const keys = hostile.ns.keyring.sealKeys(artifact, [item], hostile.env.random(32))
       const boxes = keys.boxes.map((box) => ({ ...box, keyId }))
       await give([hostile, writer], keysOf(hostile, salt, { ...keys, boxes }))
@@ -84,7 +87,7 @@ describe('a key that is closed is not held to be open', () => {
     await give(members, keysOf(admin, salt, onlyWraps(keys.map(({ id }) => rubbish(id, own.id)))))
     const honest = [owner, writer, hostile]
     await healAll(honest)
-    expect(await Promise.all(keys.map(({ id }) => writer.ns.artifactKey(artifact, id)))).toHaveLength(keys.length)
+    expect(await Promise.all(keys.map(({ id }) => writer.ns.artifactKeys.open(artifact, id)))).toHaveLength(keys.length)
   })
 })
 
@@ -136,7 +139,7 @@ describe('what heals is bounded by what was written', () => {
     const { artifact, keys, entry } = manyByName(hostile, owner)
     await give(members, entry)
     expect(await healAll(members)).toBe(1)
-    for (const { id } of keys) expect((await writer.ns.artifactKey(artifact, id)).id).toEqual(id)
+    for (const { id } of keys) expect((await writer.ns.artifactKeys.open(artifact, id)).id).toEqual(id)
   })
 
   test('what is wrapped without being seen to be is not wrapped again', async () => {
@@ -171,7 +174,7 @@ describe('what heals is bounded by what was written', () => {
       }
       expect(await owner.ns.heal()).toBe(1)
       await converge(...members)
-      for (const { id } of keys) expect((await writer.ns.artifactKey(artifact, id)).id).toEqual(id)
+      for (const { id } of keys) expect((await writer.ns.artifactKeys.open(artifact, id)).id).toEqual(id)
     }
   })
 
@@ -203,11 +206,11 @@ test('what was under such an epoch before anybody was known to be removed is fou
   const owner = await new NamespaceNode(1, time).create()
   const join = async (seed: number) => await new NamespaceNode(seed, time).join(owner)
   const [removed, writer, other] = [await join(10), await join(11), await join(12)]
-  await owner.ns.grant({ agent: removed.id, role: 'admin' })
-  for (const { id } of [writer, other]) await owner.ns.grant({ agent: id, role: 'writer' })
+  await owner.ns.members.grant({ agent: removed.id, role: 'admin' })
+  for (const { id } of [writer, other]) await owner.ns.members.grant({ agent: id, role: 'writer' })
   await converge(owner, removed, writer, other)
-  await owner.ns.revoke({ agent: removed.id })
-  await removed.ns.rotate()
+  await owner.ns.members.revoke({ agent: removed.id })
+  await removed.ns.members.rotate()
   await writer.pull(removed)
   const artifact = await writer.write('one')
   // The other has what was written, but not that its epoch began.
@@ -234,7 +237,7 @@ test('a key by name that comes when nothing else changes is given at the next lo
 test('a replica, which opens nothing, goes by what is said to be wrapped', async () => {
   const { owner, writer, members, join } = await misled()
   const replica = await join(40)
-  await owner.ns.grant({ agent: replica.id, role: 'replica' })
+  await owner.ns.members.grant({ agent: replica.id, role: 'replica' })
   await converge(...members, replica)
   expect(await replica.ns.owedKeys()).toEqual([writer.id])
   await healAll(members)
@@ -256,7 +259,7 @@ test('a key by name is not open for a wrap under an epoch that is closed itself'
   expect(owed).toContain(Buffer.from(hostile.id).toString('hex'))
   await writer.ns.heal()
   await converge(...members)
-  for (const { id } of keys) expect((await admin.ns.artifactKey(artifact, id)).id).toEqual(id)
+  for (const { id } of keys) expect((await admin.ns.artifactKeys.open(artifact, id)).id).toEqual(id)
 })
 
 test('what does not count any more is not owed', async () => {
@@ -280,14 +283,14 @@ test.for(['as it comes', 'after a start'])('a share alone under such an epoch is
   const owner = await new NamespaceNode(1, time).create()
   const join = async (seed: number) => await new NamespaceNode(seed, time).join(owner)
   const [removed, writer, bob] = [await join(10), await join(11), await join(20)]
-  await owner.ns.grant({ agent: removed.id, role: 'admin' })
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: removed.id, role: 'admin' })
+  await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
   const artifact = await owner.write('old')
   await converge(owner, removed, writer)
-  await owner.ns.revoke({ agent: removed.id })
+  await owner.ns.members.revoke({ agent: removed.id })
   await owner.ns.heal()
   expect(await owner.ns.owedKeys()).toEqual([])
-  await removed.ns.rotate()
+  await removed.ns.members.rotate()
   await writer.pull(removed)
   await writer.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
   await converge(owner, writer)
@@ -316,9 +319,9 @@ test('an entry under an epoch that is closed has those who hold it look, though 
 test('of two epochs that began at one time none is left out of the next because a writer says that it is wrapped', async () => {
   const { owner, writer, hostile, admin, members, join } = await misled()
   await healAll(members)
-  await owner.ns.rotate()
-  await admin.ns.rotate()
-  const before = { owner: owner.ns.owed.epoch, admin: admin.ns.owed.epoch }
+  await owner.ns.members.rotate()
+  await admin.ns.members.rotate()
+  const before = { owner: owner.ns.membership.owed.epoch, admin: admin.ns.membership.owed.epoch }
   const artifacts = [await owner.write('by the owner'), await admin.write('by the admin')]
   await converge(...members)
   const [better] = hostile.ns.membership.epochs
@@ -334,9 +337,9 @@ test('of two epochs that began at one time none is left out of the next because 
     members,
     forge(hostile, { kind: 'keys', keyId: epoch.id, data: undefined }, () => ({ keys, body })),
   )
-  await owner.ns.revoke({ agent: writer.id })
+  await owner.ns.members.revoke({ agent: writer.id })
   const late = await join(40)
-  await owner.ns.grant({ agent: late.id, role: 'reader' })
+  await owner.ns.members.grant({ agent: late.id, role: 'reader' })
   await converge(owner, late)
   for (const artifact of artifacts) expect(await late.read(artifact)).toMatch(/^by the /)
 })
@@ -346,7 +349,7 @@ describe('what begins or ceases to count after one looked has it look again', ()
   async function ended(by: 'owner' | 'admin') {
     const { owner, removed, writer, hostile, admin, join } = await misled()
     const other = await join(40)
-    await owner.ns.grant({ agent: other.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: other.id, role: 'writer' })
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(other.ns.held.vector()))
     const isOf = (node: NamespaceNode, bytes: Uint8Array) =>
       Buffer.compare(decodeEntry(bytes).header.author, node.id) === 0
@@ -403,7 +406,7 @@ describe('what begins or ceases to count after one looked has it look again', ()
     await admin.write('begins a chain')
     const body = encodeAuthBody({ kind: 'grant', agent, role: 'reader', sealed: false, via: undefined })
     const another = forge(admin, { kind: 'grant', keyId: undefined, data: undefined }, () => ({ body }))
-    await admin.ns.rotate()
+    await admin.ns.members.rotate()
     await converge(...members)
     const artifact = await hostile.write('under the epoch of who forks')
     await converge(...members)

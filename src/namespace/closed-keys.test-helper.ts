@@ -18,11 +18,11 @@ export async function misled() {
     [writer, 'writer'],
     [hostile, 'writer'],
   ] as const)
-    await owner.ns.grant({ agent: id, role })
+    await owner.ns.members.grant({ agent: id, role })
   const members = [owner, writer, hostile, admin]
   await converge(...members, removed)
-  await owner.ns.revoke({ agent: removed.id })
-  await removed.ns.rotate()
+  await owner.ns.members.revoke({ agent: removed.id })
+  await removed.ns.members.rotate()
   await writer.pull(removed)
   const [{ id: epoch } = expect.fail('it began one')] = removed.ns.membership.epochs
   const artifact = await writer.write('one')
@@ -52,7 +52,7 @@ export function keysOf(
 export function manyByName(node: NamespaceNode, to: NamespaceNode) {
   const salt = node.env.random(16)
   const artifact = artifactIdOf(node.ns.id, salt)
-  const keys = Array.from({ length: maxBoxesInEntry }, () => node.ns.newArtifactKey(artifact))
+  const keys = Array.from({ length: maxBoxesInEntry }, () => node.ns.artifactKeys.fresh(artifact))
   const items = keys.map((key) => ({ key, recipient: to.id }))
   return { artifact, keys, entry: keysOf(node, salt, node.ns.keyring.sealKeys(artifact, items, node.env.random(32))) }
 }
@@ -80,7 +80,7 @@ export async function giveMany(
 /** All of these keys are open to somebody. */
 export async function expectOpened({ ns }: NamespaceNode, sealed: readonly ReturnType<typeof manyByName>[]) {
   for (const { artifact, keys } of sealed)
-    for (const { id } of keys) expect((await ns.artifactKey(artifact, id)).id).toEqual(id)
+    for (const { id } of keys) expect((await ns.artifactKeys.open(artifact, id)).id).toEqual(id)
 }
 
 /** How many entries all wrote of what is owed, until nobody had any. */

@@ -29,11 +29,11 @@ async function setUp({ isGroup = false } = {}) {
     [other, 'writer'],
     [reader, 'reader'],
   ] as const)
-    await owner.ns.grant({ agent: id, role })
+    await owner.ns.members.grant({ agent: id, role })
   const artifact = await owner.write('old', 'report')
   const members = [owner, writer, other, reader]
   await converge(...members, admin, bob, carol)
-  await owner.ns.revoke({ agent: admin.id })
+  await owner.ns.members.revoke({ agent: admin.id })
   return { time, owner, admin, writer, other, reader, bob, carol, artifact, members, join }
 }
 
@@ -41,7 +41,7 @@ async function setUp({ isGroup = false } = {}) {
 async function misled() {
   const made = await setUp()
   const { admin, writer } = made
-  await admin.ns.rotate()
+  await admin.ns.members.rotate()
   await writer.pull(admin)
   const [epoch] = admin.ns.membership.epochs
   return { ...made, epoch: epoch?.id ?? expect.fail('it began one') }
@@ -94,7 +94,10 @@ describe('what was written under an epoch of an admin who had been removed, by w
     // To nobody but those who have the epoch to write under.
     const [entry] = await Array.fromAsync(writer.ns.held.entriesBeyond(before), (bytes) => decodeEntry(bytes))
     const own = writer.ns.membership.grantsOf(writer.id)[0]?.hash.subarray(0, 8)
-    expect(entry).toMatchObject({ header: { keyId: writer.ns.owed.epoch }, auth: { kind: 'keys', to: [own] } })
+    expect(entry).toMatchObject({
+      header: { keyId: writer.ns.membership.owed.epoch },
+      auth: { kind: 'keys', to: [own] },
+    })
     await converge(...members)
     for (const node of members) {
       expect(await node.read(artifact)).toBe('one')
@@ -104,7 +107,7 @@ describe('what was written under an epoch of an admin who had been removed, by w
     }
     // Who comes later reads it too; who was removed nothing of what is written now.
     const late = await join(40)
-    await owner.ns.grant({ agent: late.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: late.id, role: 'reader' })
     await owner.update(artifact, 'two')
     await converge(...members, late, admin)
     expect(await readable(late, artifact)).toEqual({ 1: 'one', 2: 'two' })
@@ -114,7 +117,7 @@ describe('what was written under an epoch of an admin who had been removed, by w
   test('opens for who was removed by that admin after it was none, as a version of what was there', async () => {
     const made = await setUp()
     const { admin, writer, reader, artifact, members } = made
-    await admin.ns.revoke({ agent: reader.id })
+    await admin.ns.members.revoke({ agent: reader.id })
     await writer.pull(admin)
     await writer.update(artifact, 'two', 'report')
     await tell(made)
@@ -160,10 +163,10 @@ describe('what was written under an epoch of an admin who had been removed, by w
     const made = await misled()
     const { owner, writer, reader, members } = made
     const artifact = await writer.write('one')
-    await owner.ns.revoke({ agent: reader.id })
+    await owner.ns.members.revoke({ agent: reader.id })
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     await writer.ns.receive(entries.filter((bytes) => decodeEntry(bytes).header.kind !== 'rotate'))
-    expect(writer.ns.owed.rotation).toBe(true)
+    expect(writer.ns.membership.owed.rotation).toBe(true)
     expect(await writer.ns.heal()).toBe(0)
     await converge(...members)
     await healAll(members)
@@ -233,7 +236,7 @@ describe('what was shared under such an epoch', () => {
 test('what a member of a group wrote under an epoch of an admin of the group who had been removed opens for all of it', async () => {
   const made = await setUp({ isGroup: true })
   const { owner, admin, writer, members } = made
-  await admin.ns.rotate()
+  await admin.ns.members.rotate()
   await writer.pull(admin)
   const artifact = await writer.write('one')
   await tell(made)
@@ -241,7 +244,7 @@ test('what a member of a group wrote under an epoch of an admin of the group who
   expect(await owner.ns.owedKeys()).toEqual([writer.id])
   await healAll(members)
   for (const node of members) expect(await node.read(artifact)).toBe('one')
-  expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+  expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
 })
 
 test('a share that was sealed to an epoch of a group of an admin who had been removed, by a member of the group, is given to all of it', async () => {
@@ -249,10 +252,10 @@ test('a share that was sealed to an epoch of a group of an admin who had been re
   const group = await createGroup(50, time, [writer, carol])
   const [own, ofCarol] = group.members as [NamespaceNode, NamespaceNode]
   const former = await new NamespaceNode(60, time).join(group.owner)
-  await group.owner.ns.grant({ agent: former.id, role: 'admin' })
+  await group.owner.ns.members.grant({ agent: former.id, role: 'admin' })
   await converge(group.owner, ...group.members, former)
-  await group.owner.ns.revoke({ agent: former.id })
-  await former.ns.rotate()
+  await group.owner.ns.members.revoke({ agent: former.id })
+  await former.ns.members.rotate()
   await own.pull(former)
   await recordGroup(writer, own)
   const shares = await writer.ns.sharing.share({ artifact, audience: [groupOf(group.owner)] })
@@ -270,7 +273,7 @@ test('a share that was sealed to an epoch of a group of an admin who had been re
 test('what a writer sealed by name, for no epoch would do, opens for who comes later', async () => {
   const { owner, writer, other, reader, bob, members, join, artifact: old } = await setUp()
   await converge(...members)
-  await owner.ns.revoke({ agent: reader.id })
+  await owner.ns.members.revoke({ agent: reader.id })
   const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
   await writer.ns.receive(entries.filter((bytes) => decodeEntry(bytes).header.kind !== 'rotate'))
   const artifact = await writer.write('by name')
@@ -278,7 +281,7 @@ test('what a writer sealed by name, for no epoch would do, opens for who comes l
   await converge(...members)
   expect(await other.ns.owedKeys()).toEqual([writer.id])
   const late = await join(40)
-  await owner.ns.grant({ agent: late.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: late.id, role: 'writer' })
   await converge(...members, late)
   expect(await late.ns.catalog.get(artifact)).toBeUndefined()
   expect(await late.ns.sharing.of(old)).toHaveLength(0)
@@ -314,9 +317,9 @@ describe('nobody keeps members who come later from earlier epochs', () => {
   async function readLater({ owner, reader, members, join, artifact }: Awaited<ReturnType<typeof setUp>>) {
     const left = members.filter((node) => node !== reader)
     for (const { ns } of left) await ns.heal()
-    await owner.ns.revoke({ agent: reader.id })
+    await owner.ns.members.revoke({ agent: reader.id })
     const node = await join(40)
-    await owner.ns.grant({ agent: node.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: node.id, role: 'reader' })
     await converge(...left)
     await healAll(left)
     await node.pull(owner)

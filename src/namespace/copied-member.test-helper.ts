@@ -19,9 +19,9 @@ export async function copiedMember({
   const owner = await new NamespaceNode(1, time).create()
   const join = async (seed: number) => await new NamespaceNode(seed, time).join(owner)
   const [one, admin, writer, bob] = [await join(2), await join(3), await join(4), await join(5)]
-  await owner.ns.grant({ agent: one.id, role })
-  await owner.ns.grant({ agent: admin.id, role: 'admin' })
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: one.id, role })
+  await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
+  await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
   const artifact = await owner.write('one', 'report')
   const all = [owner, one, admin, writer, bob]
   await converge(...all)

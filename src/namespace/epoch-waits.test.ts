@@ -12,7 +12,7 @@ async function team(...roles: readonly ('admin' | 'writer' | 'reader')[]) {
   const others: NamespaceNode[] = []
   for (const [at, role] of roles.entries()) {
     const other = await new NamespaceNode(2 + at, time).join(owner)
-    await owner.ns.grant({ agent: other.id, role })
+    await owner.ns.members.grant({ agent: other.id, role })
     others.push(other)
   }
   await converge(owner, ...others)
@@ -59,9 +59,9 @@ test('an epoch whose author knew what is missing here is given to nobody, until 
     NamespaceNode,
     NamespaceNode,
   ]
-  await remover.ns.revoke({ agent: former.id })
+  await remover.ns.members.revoke({ agent: former.id })
   await informed.pull(remover)
-  await informed.ns.rotate()
+  await informed.ns.members.rotate()
   const secret = await informed.write('not for the former member')
   for (const node of [ruler, writer]) {
     await pullOwnOf(node, informed)
@@ -70,7 +70,7 @@ test('an epoch whose author knew what is missing here is given to nobody, until 
     expect(node.ns.isHealPutOff).toBe(true)
   }
   // Nor is it wrapped under another that it is sealed to.
-  await ruler.ns.rotate()
+  await ruler.ns.members.rotate()
   await former.pull(ruler)
   await former.pull(informed)
   expect(former.ns.keyring.size).toBeGreaterThan(1)
@@ -82,7 +82,7 @@ test('an epoch whose author knew what is missing here is given to nobody, until 
     await converge(owner, remover, informed, ruler, writer)
   }
   for (const node of [owner, remover, ruler, writer]) expect(await node.read(secret)).toBe('not for the former member')
-  expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+  expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
   expect(writer.ns.isHealPutOff).toBe(false)
 })
 
@@ -91,13 +91,13 @@ test('what an epoch’s author knew and never comes is waited for a bounded time
   const [away, informed] = others as [NamespaceNode, NamespaceNode]
   await away.write('never told the owner')
   await informed.pull(away)
-  await informed.ns.rotate()
+  await informed.ns.members.rotate()
   const late = await new NamespaceNode(20, time).join(owner)
-  await owner.ns.grant({ agent: late.id, role: 'reader' })
+  await owner.ns.members.grant({ agent: late.id, role: 'reader' })
   await pullOwnOf(owner, informed)
   const artifact = await informed.write('for all')
   await pullOwnOf(owner, informed)
-  expect(owner.ns.owed.boxes.map(({ agent }) => agent)).toEqual([late.id])
+  expect(owner.ns.membership.owed.boxes.map(({ agent }) => agent)).toEqual([late.id])
   expect(await owner.ns.heal()).toBe(0)
   time.nowMs += epochSettleMs / 2
   expect(await owner.ns.heal()).toBe(0)
@@ -114,12 +114,12 @@ test('a box that a writer only says to have sealed is sealed again by who decide
   const [admin, writer] = others as [NamespaceNode, NamespaceNode]
   const late = await new NamespaceNode(20, time).join(owner)
   // Granted under the epoch before, while another begins.
-  await admin.ns.grant({ agent: late.id, role: 'reader' })
-  await owner.ns.rotate()
+  await admin.ns.members.grant({ agent: late.id, role: 'reader' })
+  await owner.ns.members.rotate()
   await converge(owner, admin, writer)
   await writeRubbish(writer, writer.ns.membership.grantsOf(late.id)[0]?.hash as Uint8Array)
   await converge(owner, admin, writer)
-  expect(owner.ns.owed.boxes).toEqual([])
+  expect(owner.ns.membership.owed.boxes).toEqual([])
   const artifact = await owner.write('for all')
   expect(await owner.ns.heal()).toBe(1)
   await converge(owner, late)
@@ -131,18 +131,18 @@ test('a writer who seals to former members over and over brings about few epochs
   const { time, owner, others } = await team('writer', 'reader', 'reader')
   const [writer, reader, former] = others as [NamespaceNode, NamespaceNode, NamespaceNode]
   const ended = owner.ns.membership.grantsOf(former.id)[0]?.hash as Uint8Array
-  await owner.ns.revoke({ agent: former.id })
+  await owner.ns.members.revoke({ agent: former.id })
   await converge(owner, writer, reader)
   // Grants that are not there are nobody's.
   await writeRubbish(writer, new Uint8Array(32).fill(5))
   await owner.pull(writer)
-  expect(owner.ns.owed.rotation).toBe(false)
+  expect(owner.ns.membership.owed.rotation).toBe(false)
   const forced = async () => {
     const before = owner.ns.membership.epochs.length
     for (let times = 0; times < 10; times++) {
       await writeRubbish(writer, ended)
       await owner.pull(writer)
-      expect(owner.ns.owed.rotation || owner.ns.membership.epochs.length > before).toBe(true)
+      expect(owner.ns.membership.owed.rotation || owner.ns.membership.epochs.length > before).toBe(true)
       await owner.ns.heal()
       await owner.write(`number ${times} at ${time.nowMs}`)
       await converge(owner, writer, reader)
@@ -150,7 +150,7 @@ test('a writer who seals to former members over and over brings about few epochs
     return owner.ns.membership.epochs.length - before
   }
   expect(await forced()).toBeLessThanOrEqual(maxForcedEpochs.count)
-  expect(owner.ns.owed.rotation).toBe(true)
+  expect(owner.ns.membership.owed.rotation).toBe(true)
   expect(owner.ns.isHealPutOff).toBe(true)
   expect(await reader.names()).toHaveLength(10)
   await former.pull(owner)
@@ -160,10 +160,10 @@ test('a writer who seals to former members over and over brings about few epochs
   time.nowMs += maxForcedEpochs.duringMs + 1
   expect(await owner.ns.heal()).toBe(1 + 8)
   expect(await owner.ns.owedKeys()).toEqual([])
-  expect(owner.ns.owed.rotation).toBe(false)
+  expect(owner.ns.membership.owed.rotation).toBe(false)
   await converge(owner, writer, reader)
   expect(await forced()).toBeLessThanOrEqual(maxForcedEpochs.count)
   // A removal is not put off.
-  await owner.ns.revoke({ agent: writer.id })
-  expect(owner.ns.owed.rotation).toBe(false)
+  await owner.ns.members.revoke({ agent: writer.id })
+  expect(owner.ns.membership.owed.rotation).toBe(false)
 })

@@ -80,7 +80,7 @@ test('a cursor of a log that was left is NOT_FOUND in the one that takes its pla
   await owner.write('first')
   const joins = async () => {
     const reader = await new NamespaceNode(2, time).join(owner)
-    if (owner.ns.roleOf(reader.id) === undefined) await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    if (owner.ns.roleOf(reader.id) === undefined) await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     await reader.pull(owner)
     return reader
   }

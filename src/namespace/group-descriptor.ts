@@ -6,7 +6,6 @@ import {
   endedIn,
   type GroupDescriptor,
   isNewsOf,
-  type Membership,
   newestDescriptor,
   type ProofFacts,
   rankOf,
@@ -14,7 +13,6 @@ import {
 } from '../membership/index.ts'
 import type { Ledger } from './ledger.ts'
 import { requireAbove } from './members.ts'
-import type { NamespaceParts } from './parts.ts'
 import type { Transaction } from './transaction.ts'
 
 /** A group's descriptor as it is handed on: `readProof` says what it holds. */
@@ -24,38 +22,12 @@ export interface ShownDescriptor {
   readonly proof: readonly Uint8Array[]
 }
 
-/** See `Namespace.shownDescriptor`. */
-export async function shownDescriptor(
-  { id, log }: NamespaceParts,
-  membership: Membership,
-): Promise<ShownDescriptor | undefined> {
-  const hashes = membership.groups.proof
-  if (hashes === undefined) return undefined
-  const read = async (hash: Uint8Array): Promise<Uint8Array> => {
-    const bytes = await log.bytes(hash)
-    if (bytes === undefined) throw new ArtifactHubError('CORRUPT', 'the log lacks an entry that proves its epoch')
-    return encodeEntry({ ...decodeUnverifiedEntry(bytes), keysBytes: undefined })
-  }
-  const proof: Uint8Array[] = []
-  for (const hash of hashes.needed) proof.push(await read(hash))
-  let bytes = proof.reduce((sum, entry) => sum + entry.length, 0)
-  for (const hash of hashes.endings) {
-    if (proof.length === maxProofEntries) break
-    const ending = await read(hash)
-    // One that is too long, for whoever was removed had many chains, keeps out no others.
-    if (bytes + ending.length > maxProofBytes) continue
-    bytes += ending.length
-    proof.push(ending)
-  }
-  return { group: id, proof }
-}
-
 interface Told {
   readonly facts: ProofFacts
   readonly shown: ShownDescriptor
 }
 
-/** What one node knows of groups in a namespace: what its log records, and what it was told and may not record. */
+/** What one node knows of groups in a namespace: what its log records, and what it was told and may not record; and of a group's own log, what others are told. */
 export class KnownDescriptors {
   readonly #ledger: Ledger
   /** By group in hex, the newest, of those that were not written down. */
@@ -65,7 +37,32 @@ export class KnownDescriptors {
     this.#ledger = ledger
   }
 
-  /** See `Namespace.newestDescriptor`. */
+  /** Of a group's log: what others may know of it; `undefined` while the log lacks an epoch. @throws CORRUPT when it lacks an entry that proves one */
+  async own(): Promise<ShownDescriptor | undefined> {
+    const { parts, membership } = this.#ledger
+    const { id, log } = parts
+    const hashes = membership.groups.proof
+    if (hashes === undefined) return undefined
+    const read = async (hash: Uint8Array): Promise<Uint8Array> => {
+      const bytes = await log.bytes(hash)
+      if (bytes === undefined) throw new ArtifactHubError('CORRUPT', 'the log lacks an entry that proves its epoch')
+      return encodeEntry({ ...decodeUnverifiedEntry(bytes), keysBytes: undefined })
+    }
+    const proof: Uint8Array[] = []
+    for (const hash of hashes.needed) proof.push(await read(hash))
+    let bytes = proof.reduce((sum, entry) => sum + entry.length, 0)
+    for (const hash of hashes.endings) {
+      if (proof.length === maxProofEntries) break
+      const ending = await read(hash)
+      // One that is too long, for whoever was removed had many chains, keeps out no others.
+      if (bytes + ending.length > maxProofBytes) continue
+      bytes += ending.length
+      proof.push(ending)
+    }
+    return { group: id, proof }
+  }
+
+  /** The epoch that a group (32 bytes) is in, by what was recorded here; `undefined` for a group of which nothing was. */
   newest(group: Uint8Array): GroupDescriptor | undefined {
     const told = this.#told.get(toHex(group))
     const { groups } = this.#ledger.membership
@@ -90,10 +87,14 @@ export class KnownDescriptors {
   }
 
   /**
-   * See `Namespace.recordDescriptor`.
+   * Records a group's descriptor unless as new a one is there, and what its members are here from now on if `role` says so. An agent that may
+   * not write only remembers it while the node runs, and so does one that may while more have come of that group than is written down
+   * (`maxDescriptorsRecorded`): it records the next that it is told of later. Gives whether it said anything new.
+   *
    * @param isNeeded whether it is written down though there is no room for more
+   * @throws CORRUPT and others for a proof that proves nothing (`readProof`); ACCESS_DENIED for a role that this agent may not give
    */
-  async record(shown: ShownDescriptor, role: GroupRole | undefined, isNeeded = false): Promise<boolean> {
+  async record(shown: ShownDescriptor, role?: GroupRole, isNeeded = false): Promise<boolean> {
     const { group, proof } = shown
     const facts = readProof(group, proof)
     return await this.#ledger.commit(async (tx, mark) => {

@@ -20,7 +20,7 @@ async function group(...roles: readonly ('admin' | 'writer')[]) {
   const others: NamespaceNode[] = []
   for (const [at, role] of roles.entries()) {
     const other = await new NamespaceNode(2 + at, time).join(owner)
-    await owner.ns.grant({ agent: other.id, role })
+    await owner.ns.members.grant({ agent: other.id, role })
     others.push(other)
   }
   await converge(owner, ...others)
@@ -28,7 +28,7 @@ async function group(...roles: readonly ('admin' | 'writer')[]) {
 }
 
 async function shown({ ns }: NamespaceNode): Promise<ShownDescriptor> {
-  return (await ns.shownDescriptor()) ?? expect.fail('there is no descriptor')
+  return (await ns.descriptors.own()) ?? expect.fail('there is no descriptor')
 }
 
 async function facts(node: NamespaceNode): Promise<ProofFacts> {
@@ -61,7 +61,7 @@ describe('a group', () => {
   test('is known outside by its epoch, and the proof names admins and no other member', async () => {
     const { owner, others } = await group('admin', 'writer')
     const [admin, member] = others
-    await admin.ns.rotate()
+    await admin.ns.members.rotate()
     await converge(owner, admin, member)
     const { group: id, proof } = await shown(member)
     const descriptor = newestDescriptor([readProof(id, proof)])
@@ -76,7 +76,7 @@ describe('a group', () => {
     const secret = new Uint8Array(32).fill(4)
     const box = sealer.seal(secret, descriptor?.publicKey as Uint8Array, context)
     for (const { ns } of [owner, admin, member]) {
-      const key = ns.groupKey(descriptor?.epoch as Uint8Array) ?? expect.fail('a member has the key')
+      const key = ns.keyring.groupKey(descriptor?.epoch as Uint8Array) ?? expect.fail('a member has the key')
       expect(openSealed(sealer.ephemeral, [box], key, context)).toEqual(secret)
     }
     expect(openSealed(sealer.ephemeral, [box], member.agent, context)).toBeUndefined()
@@ -86,23 +86,23 @@ describe('a group', () => {
     const { owner, others } = await group('writer')
     const [member] = others
     const before = owner.ns.totals.entries
-    await owner.ns.grantAll({ agents: [...agents(298), member.id, member.id], role: 'writer' })
+    await owner.ns.members.grantAll({ agents: [...agents(298), member.id, member.id], role: 'writer' })
     expect(owner.ns.membership.members).toHaveLength(300)
     expect(owner.ns.totals.entries - before).toBe(298 + 3)
-    expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+    expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
     // And again, nothing.
-    await owner.ns.grantAll({ agents: agents(298), role: 'writer' })
+    await owner.ns.members.grantAll({ agents: agents(298), role: 'writer' })
     expect(owner.ns.totals.entries - before).toBe(298 + 3)
 
     const late = await new NamespaceNode(77, new TestTime(), {
       agent: new AgentKey(Buffer.alloc(32, 'agent 5 of many ')),
     }).join(owner)
-    await owner.ns.revokeAll({ agents: agents(2) })
+    await owner.ns.members.revokeAll({ agents: agents(2) })
     await converge(owner, late)
     expect(owner.ns.membership.members).toHaveLength(298)
     const { epoch, number, publicKey } = epochOf(owner)
     expect(number).toBe(2)
-    expect(late.ns.groupKey(epoch)?.publicKey).toEqual(publicKey)
+    expect(late.ns.keyring.groupKey(epoch)?.publicKey).toEqual(publicKey)
     const rotate = await owner.ns.held.entry(epochOf(owner).rotate)
     expect(rotate?.keys?.boxes).toHaveLength(128)
   })
@@ -111,10 +111,12 @@ describe('a group', () => {
     const { owner, others } = await group('writer')
     const [member] = others
     const [stranger] = agents(1) as [Uint8Array]
-    await expect(owner.ns.revokeAll({ agents: [member.id, stranger] })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(owner.ns.members.revokeAll({ agents: [member.id, stranger] })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+    })
     expect(owner.ns.roleOf(member.id)).toBe('writer')
-    await expect(member.ns.revokeAll({ agents: [owner.id] })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    await expect(member.ns.grantAll({ agents: [stranger], role: 'writer' })).rejects.toMatchObject({
+    await expect(member.ns.members.revokeAll({ agents: [owner.id] })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(member.ns.members.grantAll({ agents: [stranger], role: 'writer' })).rejects.toMatchObject({
       code: 'ACCESS_DENIED',
     })
   })
@@ -125,16 +127,16 @@ describe('a group', () => {
     const first = epochOf(owner)
     for (let round = 0; round < 12; round++) {
       time.nowMs += 30 * 24 * 3_600_000
-      await owner.ns.grant({ agent: agents(12)[round] as Uint8Array, role: 'writer' })
-      await owner.ns.revoke({ agent: agents(12)[round] as Uint8Array })
+      await owner.ns.members.grant({ agent: agents(12)[round] as Uint8Array, role: 'writer' })
+      await owner.ns.members.revoke({ agent: agents(12)[round] as Uint8Array })
     }
     const late = await new NamespaceNode(50, time).join(owner)
-    await owner.ns.grant({ agent: late.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: late.id, role: 'writer' })
     await converge(owner, late, away)
     expect(epochOf(late).number).toBe(13)
     for (const { ns } of [late, away]) {
-      expect(ns.groupKey(first.epoch)?.publicKey).toEqual(first.publicKey)
-      expect(ns.groupKey(epochOf(owner).epoch)?.publicKey).toEqual(epochOf(owner).publicKey)
+      expect(ns.keyring.groupKey(first.epoch)?.publicKey).toEqual(first.publicKey)
+      expect(ns.keyring.groupKey(epochOf(owner).epoch)?.publicKey).toEqual(epochOf(owner).publicKey)
     }
   })
 
@@ -142,37 +144,37 @@ describe('a group', () => {
     const { owner, others } = await group('admin', 'admin', 'writer')
     const [ann, bob, kept] = others
     const [one, two] = agents(2) as [Uint8Array, Uint8Array]
-    await owner.ns.grantAll({ agents: [one, two], role: 'writer' })
+    await owner.ns.members.grantAll({ agents: [one, two], role: 'writer' })
     await converge(owner, ann, bob, kept)
-    await ann.ns.revoke({ agent: one })
-    await bob.ns.revoke({ agent: two })
+    await ann.ns.members.revoke({ agent: one })
+    await bob.ns.members.revoke({ agent: two })
     await converge(owner, ann, bob, kept)
     const nodes = [owner, ann, bob, kept]
-    for (const { ns } of nodes) expect(ns.owed.rotation).toBe(true)
+    for (const { ns } of nodes) expect(ns.membership.owed.rotation).toBe(true)
     expect(await kept.ns.heal()).toBe(0)
     await ann.ns.heal()
     await converge(...nodes)
     for (const node of nodes) {
-      expect(node.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+      expect(node.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
       expect(epochOf(node)).toEqual(epochOf(owner))
       expect(epochOf(node).number).toBe(3)
-      expect(node.ns.groupKey(epochOf(owner).epoch)?.publicKey).toEqual(epochOf(owner).publicKey)
+      expect(node.ns.keyring.groupKey(epochOf(owner).epoch)?.publicKey).toEqual(epochOf(owner).publicKey)
     }
   })
 
   test('is owed another epoch where the one that others see was begun by who had not heard of a removal', async () => {
     const { owner, others } = await group('admin', 'writer')
     const [admin, member] = others
-    await owner.ns.revoke({ agent: member.id })
+    await owner.ns.members.revoke({ agent: member.id })
     // Later by its clock, so outside it wins.
-    await admin.ns.rotate()
+    await admin.ns.members.rotate()
     await converge(owner, admin)
     expect(owner.ns.membership.isGoodEpoch(epochOf(owner).epoch)).toBe(false)
-    expect(owner.ns.owed.rotation).toBe(true)
+    expect(owner.ns.membership.owed.rotation).toBe(true)
     await owner.ns.heal()
     await converge(owner, admin, member)
-    expect(owner.ns.owed.rotation).toBe(false)
-    expect(member.ns.groupKey(epochOf(owner).epoch)).toBeUndefined()
+    expect(owner.ns.membership.owed.rotation).toBe(false)
+    expect(member.ns.keyring.groupKey(epochOf(owner).epoch)).toBeUndefined()
     expect(newestDescriptor([await facts(owner)])).toEqual(epochOf(owner))
   })
 })
@@ -183,14 +185,14 @@ describe('an admin who runs twice under one incarnation', () => {
     const { time, owner, others } = await group('admin', 'writer')
     const [admin, member] = others
     // Who forks is no writer, whose doings may bring about so many epochs and no more.
-    for (let at = 0; at < maxForcedEpochs.count; at++) await admin.ns.rotate()
+    for (let at = 0; at < maxForcedEpochs.count; at++) await admin.ns.members.rotate()
     await converge(owner, admin, member)
     const copy = await new NamespaceNode(2, time, { copyOf: admin }).open(owner.ns.id)
     const sharer = await new NamespaceNode(60, time).create()
-    await owner.ns.revoke({ agent: member.id })
-    for (const one of [admin, copy]) await one.ns.rotate()
+    await owner.ns.members.revoke({ agent: member.id })
+    for (const one of [admin, copy]) await one.ns.members.rotate()
     await member.pull(copy)
-    expect(await sharer.ns.recordDescriptor(await shown(copy))).toBe(true)
+    expect(await sharer.ns.descriptors.record(await shown(copy))).toBe(true)
     await converge(owner, admin, copy)
     return { time, owner, admin, copy, member, sharer }
   }
@@ -199,34 +201,34 @@ describe('an admin who runs twice under one incarnation', () => {
     const { owner, admin, copy, member, sharer } = await forked()
     const id = owner.ns.id
     const nodes = [owner, admin, copy]
-    const rival = sharer.ns.newestDescriptor(id) ?? expect.fail('it was told of one')
+    const rival = sharer.ns.descriptors.newest(id) ?? expect.fail('it was told of one')
     // Who was removed can open it, and outside nothing tells that it does not count.
-    expect(member.ns.groupKey(rival.epoch)?.publicKey).toEqual(rival.publicKey)
-    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(false)
+    expect(member.ns.keyring.groupKey(rival.epoch)?.publicKey).toEqual(rival.publicKey)
+    expect(await sharer.ns.descriptors.record(await shown(owner))).toBe(false)
     for (const { ns } of nodes) {
       expect(ns.membership.forks).toHaveLength(1)
       expect(ns.membership.groups.epoch?.rotate).not.toEqual(rival.rotate)
-      expect(ns.owed.rotation).toBe(true)
+      expect(ns.membership.owed.rotation).toBe(true)
     }
     await owner.ns.heal()
     await converge(...nodes)
-    for (const { ns } of nodes) expect(ns.owed.rotation).toBe(false)
+    for (const { ns } of nodes) expect(ns.membership.owed.rotation).toBe(false)
     expect(epochOf(owner).number).toBe(rival.number + 1)
-    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
-    expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(owner))
+    expect(await sharer.ns.descriptors.record(await shown(owner))).toBe(true)
+    expect(sharer.ns.descriptors.newest(id)).toEqual(epochOf(owner))
     await member.pull(owner)
-    expect(member.ns.groupKey(epochOf(owner).epoch)).toBeUndefined()
+    expect(member.ns.keyring.groupKey(epochOf(owner).epoch)).toBeUndefined()
   })
 
   test('is outdone by its own machines too, once, however often each looks', async () => {
     const { owner, admin, copy, sharer } = await forked()
-    const before = sharer.ns.newestDescriptor(owner.ns.id)?.number ?? 0
+    const before = sharer.ns.descriptors.newest(owner.ns.id)?.number ?? 0
     for (let round = 0; round < 3; round++) {
       for (const { ns } of [admin, copy]) await ns.heal()
       await converge(owner, admin, copy)
     }
     for (const node of [owner, admin, copy]) {
-      expect(node.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+      expect(node.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
       expect(epochOf(node)).toEqual(epochOf(owner))
     }
     expect(epochOf(owner).number).toBe(before + 1)
@@ -262,7 +264,7 @@ describe('an admin who runs twice under one incarnation', () => {
       for (let at = 0; at < 5; at++) expect(await owner.ns.heal()).toBe(0)
     }
     const { owner, admin } = await branched(1_000)
-    await owner.ns.revoke({ agent: admin.id })
+    await owner.ns.members.revoke({ agent: admin.id })
     expect(epochOf(owner).number).toBe(2)
     expect(await owner.ns.heal()).toBe(0)
   })
@@ -296,11 +298,11 @@ describe('a removed admin', () => {
   test('proves no epoch to who knows of the removal, whatever it signs and leaves out', async () => {
     const { owner, others } = await group('admin')
     const [admin] = others
-    await admin.ns.rotate()
+    await admin.ns.members.rotate()
     await converge(owner, admin)
     const before = await shown(admin)
     const grant = before.proof[1] as Uint8Array
-    await owner.ns.revoke({ agent: admin.id })
+    await owner.ns.members.revoke({ agent: admin.id })
     const after = await facts(owner)
     const genesis = before.proof[0] as Uint8Array
     for (const rotate of forged(admin, 1_000)) {
@@ -317,29 +319,29 @@ describe('a removed admin', () => {
     const [admin] = others
     const sharer = await new NamespaceNode(60, time).create()
     const reader = await new NamespaceNode(61, time).join(sharer)
-    await sharer.ns.grant({ agent: reader.id, role: 'reader' })
-    await admin.ns.rotate()
+    await sharer.ns.members.grant({ agent: reader.id, role: 'reader' })
+    await admin.ns.members.rotate()
     await converge(owner, admin)
     const before = await shown(admin)
-    expect(await sharer.ns.recordDescriptor(before)).toBe(true)
-    expect(await sharer.ns.recordDescriptor(before)).toBe(false)
-    await owner.ns.revoke({ agent: admin.id })
+    expect(await sharer.ns.descriptors.record(before)).toBe(true)
+    expect(await sharer.ns.descriptors.record(before)).toBe(false)
+    await owner.ns.members.revoke({ agent: admin.id })
     await converge(sharer, reader)
     const { id } = owner.ns
     // Who may write nothing is told, and goes by it at once.
-    expect(await reader.ns.recordDescriptor(await shown(owner))).toBe(true)
-    expect(reader.ns.newestDescriptor(id)).toEqual(epochOf(owner))
-    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
+    expect(await reader.ns.descriptors.record(await shown(owner))).toBe(true)
+    expect(reader.ns.descriptors.newest(id)).toEqual(epochOf(owner))
+    expect(await sharer.ns.descriptors.record(await shown(owner))).toBe(true)
     const entries = sharer.ns.totals.entries
     const [genesis, grant] = before.proof as [Uint8Array, Uint8Array]
     for (const rotate of forged(admin, 1_000)) {
-      expect(await sharer.ns.recordDescriptor({ group: id, proof: [genesis, grant, rotate] })).toBe(false)
+      expect(await sharer.ns.descriptors.record({ group: id, proof: [genesis, grant, rotate] })).toBe(false)
     }
-    expect(await sharer.ns.recordDescriptor(before)).toBe(false)
+    expect(await sharer.ns.descriptors.record(before)).toBe(false)
     expect(sharer.ns.totals.entries).toBe(entries)
     await reader.open()
     await converge(sharer, reader)
-    for (const { ns } of [sharer, reader]) expect(ns.newestDescriptor(id)).toEqual(epochOf(owner))
+    for (const { ns } of [sharer, reader]) expect(ns.descriptors.newest(id)).toEqual(epochOf(owner))
   })
 })
 
@@ -349,28 +351,28 @@ describe('an admin who told of an epoch of their own before anybody heard of the
     const [admin] = others
     const sharer = await new NamespaceNode(60, time).create()
     const reader = await new NamespaceNode(61, time).join(sharer)
-    await sharer.ns.grant({ agent: reader.id, role: 'reader' })
+    await sharer.ns.members.grant({ agent: reader.id, role: 'reader' })
     const before = await shown(owner)
     const { id } = owner.ns
-    expect(await sharer.ns.recordDescriptor(before)).toBe(true)
+    expect(await sharer.ns.descriptors.record(before)).toBe(true)
     await converge(sharer, reader)
     const grant = admin.ns.membership.grantsOf(admin.id)[0]?.hash ?? expect.fail('it is one')
     const [genesis] = before.proof as [Uint8Array]
     const admins = publicOf((await admin.ns.held.bytes(grant)) ?? expect.fail('its node has it'))
     const rotate = publicOf(rotateBy(admin, Number.MAX_SAFE_INTEGER))
-    await owner.ns.revoke({ agent: admin.id })
+    await owner.ns.members.revoke({ agent: admin.id })
     const forged = { group: id, proof: [genesis, admins, rotate] }
     for (const { ns } of [sharer, reader]) {
-      expect(await ns.recordDescriptor(forged)).toBe(true)
-      expect(ns.newestDescriptor(id)?.number).toBe(Number.MAX_SAFE_INTEGER)
-      expect(await ns.recordDescriptor(await shown(owner))).toBe(true)
-      expect(ns.newestDescriptor(id)).toEqual(epochOf(owner))
+      expect(await ns.descriptors.record(forged)).toBe(true)
+      expect(ns.descriptors.newest(id)?.number).toBe(Number.MAX_SAFE_INTEGER)
+      expect(await ns.descriptors.record(await shown(owner))).toBe(true)
+      expect(ns.descriptors.newest(id)).toEqual(epochOf(owner))
       // Told again, it is nothing.
-      expect(await ns.recordDescriptor(forged)).toBe(false)
-      expect(ns.newestDescriptor(id)).toEqual(epochOf(owner))
+      expect(await ns.descriptors.record(forged)).toBe(false)
+      expect(ns.descriptors.newest(id)).toEqual(epochOf(owner))
     }
     await sharer.open()
-    expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(owner))
+    expect(sharer.ns.descriptors.newest(id)).toEqual(epochOf(owner))
   })
 })
 
@@ -396,36 +398,36 @@ describe('the removal of admins', () => {
       expect((await owner.ns.receive(entries)).stored).toBe(entries.length)
     }
     const claims = await Promise.all(admins.map((admin) => claimOf(admin, grantOf(admin))))
-    for (const { id } of admins) await owner.ns.revoke({ agent: id })
+    for (const { id } of admins) await owner.ns.members.revoke({ agent: id })
     const sharer = await new NamespaceNode(60, time).create()
-    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
-    for (const claim of claims) expect(await sharer.ns.recordDescriptor(claim)).toBe(false)
-    expect(sharer.ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
+    expect(await sharer.ns.descriptors.record(await shown(owner))).toBe(true)
+    for (const claim of claims) expect(await sharer.ns.descriptors.record(claim)).toBe(false)
+    expect(sharer.ns.descriptors.newest(owner.ns.id)).toEqual(epochOf(owner))
   })
 
   test('is news though it comes with an epoch that is known', async () => {
     const { time, owner, others } = await group('admin')
     const [other] = others
     const admin = await new NamespaceNode(40, time).join(owner)
-    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
     await converge(owner, admin)
     const claim = await claimOf(admin, grantOf(admin))
-    await owner.ns.revoke({ agent: admin.id })
+    await owner.ns.members.revoke({ agent: admin.id })
     // Of who never heard that it was one.
-    for (let round = 0; round < 2; round++) await other.ns.rotate()
+    for (let round = 0; round < 2; round++) await other.ns.members.rotate()
     const sharer = await new NamespaceNode(60, time).create()
     const reader = await new NamespaceNode(61, time).join(sharer)
-    await sharer.ns.grant({ agent: reader.id, role: 'reader' })
-    expect(await sharer.ns.recordDescriptor(await shown(other))).toBe(true)
+    await sharer.ns.members.grant({ agent: reader.id, role: 'reader' })
+    expect(await sharer.ns.descriptors.record(await shown(other))).toBe(true)
     await converge(sharer, reader)
     await converge(owner, other)
     expect(epochOf(owner)).toEqual(epochOf(other))
     for (const { ns } of [sharer, reader]) {
-      expect(ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
-      expect(await ns.recordDescriptor(await shown(owner))).toBe(true)
-      expect(await ns.recordDescriptor(await shown(owner))).toBe(false)
-      expect(await ns.recordDescriptor(claim)).toBe(false)
-      expect(ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
+      expect(ns.descriptors.newest(owner.ns.id)).toEqual(epochOf(owner))
+      expect(await ns.descriptors.record(await shown(owner))).toBe(true)
+      expect(await ns.descriptors.record(await shown(owner))).toBe(false)
+      expect(await ns.descriptors.record(claim)).toBe(false)
+      expect(ns.descriptors.newest(owner.ns.id)).toEqual(epochOf(owner))
     }
   })
 })
@@ -437,21 +439,21 @@ test('what only somebody recorded who had been removed by then is recorded again
     await new NamespaceNode(61, time).join(sharer),
     await new NamespaceNode(62, time).join(sharer),
   ]
-  for (const { id } of [former, writer]) await sharer.ns.grant({ agent: id, role: 'writer' })
+  for (const { id } of [former, writer]) await sharer.ns.members.grant({ agent: id, role: 'writer' })
   await recordGroup(sharer, owner)
   await converge(sharer, former, writer)
-  await sharer.ns.revoke({ agent: former.id })
-  await owner.ns.rotate()
+  await sharer.ns.members.revoke({ agent: former.id })
+  await owner.ns.members.rotate()
   await recordGroup(former, owner)
   const [entry] = (await Array.fromAsync(former.ns.held.all(), ({ bytes }) => bytes)).filter(
     (bytes) =>
       decodeEntry(bytes).header.kind === 'descriptor' && equalBytes(decodeEntry(bytes).header.author, former.id),
   )
   expect(await sharer.ns.receive([entry ?? expect.fail('it wrote it')])).toMatchObject({ stored: 1 })
-  expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
-  expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(false)
+  expect(await sharer.ns.descriptors.record(await shown(owner))).toBe(true)
+  expect(await sharer.ns.descriptors.record(await shown(owner))).toBe(false)
   await writer.pull(sharer)
-  for (const { ns } of [sharer, writer]) expect(ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
+  for (const { ns } of [sharer, writer]) expect(ns.descriptors.newest(owner.ns.id)).toEqual(epochOf(owner))
 })
 
 describe('a group whose epochs changed more often than is written down', () => {
@@ -460,18 +462,18 @@ describe('a group whose epochs changed more often than is written down', () => {
     const [member, other] = others
     const sharer = await new NamespaceNode(60, time).create()
     const writer = await new NamespaceNode(61, time).join(sharer)
-    await sharer.ns.grant({ agent: writer.id, role: 'writer' })
+    await sharer.ns.members.grant({ agent: writer.id, role: 'writer' })
     await converge(sharer, writer)
     const audience = [groupOf(owner)]
     await recordGroup(sharer, owner)
     const [artifact, later] = [await sharer.write('one'), await sharer.write('two')]
     await sharer.ns.sharing.share({ artifact, audience })
     for (let round = 0; round < 2 * maxDescriptorsRecorded.count; round++) {
-      await owner.ns.rotate()
+      await owner.ns.members.rotate()
       await recordGroup(sharer, owner)
     }
     await converge(owner, member, other)
-    await owner.ns.revoke({ agent: member.id })
+    await owner.ns.members.revoke({ agent: member.id })
     await recordGroup(sharer, owner)
     const before = sharer.ns.totals.entries
     await sharer.update(artifact, 'one again')
@@ -486,7 +488,7 @@ describe('a group whose epochs changed more often than is written down', () => {
       const boxes = entries.flatMap(({ keys }) => keys?.boxes.filter(({ keyId }) => equalBytes(keyId, root)) ?? [])
       expect(boxes.map(({ label }) => toHex(label?.epoch ?? new Uint8Array(0)))).toEqual([toHex(epochOf(owner).epoch)])
     }
-    expect(writer.ns.newestDescriptor(owner.ns.id)).toEqual(epochOf(owner))
+    expect(writer.ns.descriptors.newest(owner.ns.id)).toEqual(epochOf(owner))
   })
 
   test('has what others wrote given to it by who knows of the last, once that is written down', async () => {
@@ -494,17 +496,17 @@ describe('a group whose epochs changed more often than is written down', () => {
     const [member] = others
     const sharer = await new NamespaceNode(60, time).create()
     const writer = await new NamespaceNode(61, time).join(sharer)
-    await sharer.ns.grant({ agent: writer.id, role: 'writer' })
+    await sharer.ns.members.grant({ agent: writer.id, role: 'writer' })
     await recordGroup(sharer, owner)
     const artifact = await sharer.write('one')
     await converge(sharer, writer)
     await sharer.ns.sharing.share({ artifact, audience: [groupOf(owner)] })
     for (let round = 0; round < 2 * maxDescriptorsRecorded.count; round++) {
-      await owner.ns.rotate()
+      await owner.ns.members.rotate()
       await recordGroup(sharer, owner)
     }
     await converge(owner, member)
-    await owner.ns.revoke({ agent: member.id })
+    await owner.ns.members.revoke({ agent: member.id })
     await recordGroup(sharer, owner)
     await converge(sharer, writer)
     // Its author has not heard of the share that follows.
@@ -512,7 +514,7 @@ describe('a group whose epochs changed more often than is written down', () => {
     await sharer.ns.sharing.unshare({ artifact, audience: [groupOf(owner)] })
     await sharer.update(artifact, 'two beside')
     await sharer.ns.sharing.share({ artifact, audience: [groupOf(owner)] })
-    await owner.ns.rotate()
+    await owner.ns.members.rotate()
     await recordGroup(sharer, owner)
     await converge(sharer, writer)
     expect(await sharer.ns.heal()).toBe(0)
@@ -530,29 +532,29 @@ describe('an admin who begins epochs without end', () => {
     const [admin, other] = others
     const sharer = await new NamespaceNode(60, time).create()
     const { id } = owner.ns
-    await sharer.ns.recordDescriptor(await shown(owner))
+    await sharer.ns.descriptors.record(await shown(owner))
     const before = sharer.ns.totals.entries
     for (let round = 0; round < 3 * maxDescriptorsRecorded.count; round++) {
-      await admin.ns.rotate()
-      expect(await sharer.ns.recordDescriptor(await shown(admin))).toBe(true)
-      expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(admin))
+      await admin.ns.members.rotate()
+      expect(await sharer.ns.descriptors.record(await shown(admin))).toBe(true)
+      expect(sharer.ns.descriptors.newest(id)).toEqual(epochOf(admin))
     }
     expect(sharer.ns.totals.entries - before).toBeLessThanOrEqual(maxDescriptorsRecorded.count)
     await converge(owner, admin, other)
     const flooded = sharer.ns.totals.entries
-    await owner.ns.revoke({ agent: admin.id })
-    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
+    await owner.ns.members.revoke({ agent: admin.id })
+    expect(await sharer.ns.descriptors.record(await shown(owner))).toBe(true)
     expect(sharer.ns.totals.entries - flooded).toBe(1)
     // Later there is room again.
     await other.pull(owner)
-    await other.ns.rotate()
-    expect(await sharer.ns.recordDescriptor(await shown(other))).toBe(true)
+    await other.ns.members.rotate()
+    expect(await sharer.ns.descriptors.record(await shown(other))).toBe(true)
     expect(sharer.ns.totals.entries - flooded).toBe(1)
     time.nowMs += maxDescriptorsRecorded.duringMs
-    expect(await sharer.ns.recordDescriptor(await shown(other))).toBe(true)
+    expect(await sharer.ns.descriptors.record(await shown(other))).toBe(true)
     expect(sharer.ns.totals.entries - flooded).toBe(2)
     await sharer.open()
-    expect(sharer.ns.newestDescriptor(id)).toEqual(epochOf(other))
+    expect(sharer.ns.descriptors.newest(id)).toEqual(epochOf(other))
   })
 })
 
@@ -563,18 +565,18 @@ describe('a key of a group that is no key', () => {
   ])('begins no epoch: %s', async (_, publicKey) => {
     const { time, owner, others } = await group('admin')
     const [admin] = others
-    await admin.ns.rotate()
+    await admin.ns.members.rotate()
     await converge(owner, admin)
     const before = epochOf(owner)
     const { group: id, proof } = await shown(owner)
     const [genesis, grant] = proof as [Uint8Array, Uint8Array]
     const rotate = rotateBy(admin, 1_000, publicKey)
     const sharer = await new NamespaceNode(60, time).create()
-    const telling = sharer.ns.recordDescriptor({ group: id, proof: [genesis, grant, publicOf(rotate)] })
+    const telling = sharer.ns.descriptors.record({ group: id, proof: [genesis, grant, publicOf(rotate)] })
     await expect(telling).rejects.toMatchObject({ code: 'CORRUPT' })
     expect(await owner.ns.receive([rotate])).toMatchObject({ stored: 1 })
     expect(epochOf(owner)).toEqual(before)
-    expect(await sharer.ns.recordDescriptor(await shown(owner))).toBe(true)
+    expect(await sharer.ns.descriptors.record(await shown(owner))).toBe(true)
   })
 })
 
@@ -582,7 +584,7 @@ describe('the proof of a descriptor', () => {
   test('is refused when it is of another log, of no group, out of form or signed by the wrong one', async () => {
     const { time, owner, others } = await group('admin')
     const [admin] = others
-    await admin.ns.rotate()
+    await admin.ns.members.rotate()
     await converge(owner, admin)
     const { group: id, proof } = await shown(owner)
     const [genesis, grant, rotate] = proof as [Uint8Array, Uint8Array, Uint8Array]
@@ -618,7 +620,7 @@ describe('the proof of a descriptor', () => {
     // Well formed, and yet nothing follows from it.
     for (const empty of [[genesis], [genesis, grant], [genesis, rotate]]) {
       expect(newestDescriptor([readProof(id, empty)])).toBeUndefined()
-      await expect(plain.ns.recordDescriptor({ group: id, proof: empty })).rejects.toMatchObject({ code: 'CORRUPT' })
+      await expect(plain.ns.descriptors.record({ group: id, proof: empty })).rejects.toMatchObject({ code: 'CORRUPT' })
     }
   })
 
@@ -643,11 +645,11 @@ describe('the proof of a descriptor', () => {
     const [ann, bob] = others
     const known: ProofFacts[] = []
     for (const node of [ann, bob, owner, bob, ann]) {
-      await node.ns.rotate()
+      await node.ns.members.rotate()
       known.push(await facts(node))
       if (node === owner) await converge(owner, ann, bob)
     }
-    await owner.ns.revoke({ agent: ann.id })
+    await owner.ns.members.revoke({ agent: ann.id })
     await converge(owner, bob)
     known.push(await facts(bob))
     const expected = newestDescriptor(known)
@@ -666,20 +668,20 @@ describe('what the members of a group are in a namespace', () => {
     const [member] = others
     const host = await new NamespaceNode(70, time).create()
     const writer = await new NamespaceNode(71, time).join(host)
-    await host.ns.grant({ agent: writer.id, role: 'writer' })
+    await host.ns.members.grant({ agent: writer.id, role: 'writer' })
     await converge(host, writer)
     const descriptor = await shown(owner)
     const { id } = owner.ns
     const roles = () => [...host.ns.membership.groups.roles].map(([name, { role }]) => [name, role])
-    await expect(writer.ns.recordDescriptor(descriptor, 'reader')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    await host.ns.recordDescriptor(descriptor, 'writer')
+    await expect(writer.ns.descriptors.record(descriptor, 'reader')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await host.ns.descriptors.record(descriptor, 'writer')
     expect(roles()).toEqual([[toHex(id), 'writer']])
-    await host.ns.grant({ agent: member.id, role: 'reader' })
-    await host.ns.grantAll({ agents: [member.id, owner.id, host.id], role: 'writer', via: id })
+    await host.ns.members.grant({ agent: member.id, role: 'reader' })
+    await host.ns.members.grantAll({ agents: [member.id, owner.id, host.id], role: 'writer', via: id })
     expect(host.ns.roleOf(member.id)).toBe('writer')
-    await host.ns.recordDescriptor(descriptor, 'none')
+    await host.ns.descriptors.record(descriptor, 'none')
     expect(roles()).toEqual([])
-    await host.ns.revokeAll({ agents: [member.id, owner.id, host.id, writer.id], via: id })
+    await host.ns.members.revokeAll({ agents: [member.id, owner.id, host.id, writer.id], via: id })
     expect(host.ns.roleOf(member.id)).toBe('reader')
     expect(host.ns.roleOf(owner.id)).toBeUndefined()
     expect(host.ns.roleOf(writer.id)).toBe('writer')
@@ -692,7 +694,7 @@ describe('the proof that an agent is in a group', () => {
     const [member] = others
     const { epoch, publicKey } = epochOf(owner)
     const between = { requester: member.id, provider: owner.id }
-    const key = member.ns.groupKey(epoch) ?? expect.fail('it is a member')
+    const key = member.ns.keyring.groupKey(epoch) ?? expect.fail('it is a member')
     const proof = proveGroupMember(key, { group: owner.ns.id, epoch, ...between })
     expect(isGroupMemberProof(proof, publicKey, between)).toBe(true)
     const [stranger] = agents(1) as [Uint8Array]
@@ -700,7 +702,7 @@ describe('the proof that an agent is in a group', () => {
       expect(isGroupMemberProof({ ...proof, ...other }, publicKey, between)).toBe(false)
     for (const others of [{ requester: stranger }, { provider: stranger }])
       expect(isGroupMemberProof(proof, publicKey, { ...between, ...others })).toBe(false)
-    await owner.ns.rotate()
+    await owner.ns.members.rotate()
     expect(isGroupMemberProof(proof, epochOf(owner).publicKey, between)).toBe(false)
     const own = proveGroupMember(member.agent, { group: owner.ns.id, epoch, ...between })
     expect(isGroupMemberProof(own, publicKey, between)).toBe(false)
@@ -713,13 +715,13 @@ describe('an admin who goes to extremes', () => {
       const { owner, others } = await group('admin', 'writer')
       const [admin, member] = others
       await owner.ns.receive([rotateBy(admin, number)])
-      await owner.ns.revoke({ agent: member.id })
+      await owner.ns.members.revoke({ agent: member.id })
       const before = owner.ns.totals.entries
       for (let at = 0; at < 5; at++) await owner.ns.heal()
       expect(owner.ns.totals.entries - before).toBeLessThanOrEqual(2)
-      await owner.ns.revoke({ agent: admin.id })
+      await owner.ns.members.revoke({ agent: admin.id })
       for (let at = 0; at < 5; at++) await owner.ns.heal()
-      expect(owner.ns.owed.rotation).toBe(false)
+      expect(owner.ns.membership.owed.rotation).toBe(false)
       expect(owner.ns.membership.isGoodEpoch(epochOf(owner).epoch)).toBe(true)
     }
   })
@@ -728,9 +730,9 @@ describe('an admin who goes to extremes', () => {
     const time = new TestTime()
     const owner = await new NamespaceNode(1, time).create()
     const admin = await new NamespaceNode(2, time).join(owner)
-    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
     const { owner: team } = await group()
-    await owner.ns.recordDescriptor(await shown(team), 'reader')
+    await owner.ns.descriptors.record(await shown(team), 'reader')
     await converge(owner, admin)
     const { group: id, proof } = await shown(team)
     const body = encodeAuthBody({ kind: 'descriptor', group: id, proof, role: 'writer' })
@@ -742,9 +744,9 @@ describe('an admin who goes to extremes', () => {
     await owner.ns.receive([bytes])
     const roleOf = ({ ns }: NamespaceNode) => ns.membership.groups.roles.get(toHex(id))?.role
     expect(roleOf(owner)).toBe('writer')
-    await owner.ns.recordDescriptor(await shown(team), 'none')
+    await owner.ns.descriptors.record(await shown(team), 'none')
     expect(roleOf(owner)).toBe(undefined)
-    await owner.ns.recordDescriptor(await shown(team), 'reader')
+    await owner.ns.descriptors.record(await shown(team), 'reader')
     await converge(owner, admin)
     for (const node of [owner, admin]) expect(roleOf(node)).toBe('reader')
     // The grants that it gave are no hindrance either.
@@ -755,15 +757,15 @@ describe('an admin who goes to extremes', () => {
 test('a group of a thousand begins its next epoch for all who stay, and for nobody who goes; sharing with it is one box', async () => {
   const { time, owner, others } = await group('writer', 'writer')
   const [stays, goes] = others
-  await owner.ns.grantAll({ agents: agents(1_000), role: 'writer' })
-  await owner.ns.revoke({ agent: goes.id })
-  expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
-  const { epoch } = owner.ns.newestDescriptor(owner.ns.id) ?? owner.ns.membership.groups.epoch ?? expect.fail()
+  await owner.ns.members.grantAll({ agents: agents(1_000), role: 'writer' })
+  await owner.ns.members.revoke({ agent: goes.id })
+  expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
+  const { epoch } = owner.ns.descriptors.newest(owner.ns.id) ?? owner.ns.membership.groups.epoch ?? expect.fail()
   for (const node of [stays, goes]) await node.pull(owner)
   const last = new AgentKey(Buffer.alloc(32, 'agent 999 of many '))
   const member = await new NamespaceNode(99, time, { agent: last }).join(owner)
   await member.pull(owner)
-  expect([stays, member, goes].map(({ ns }) => ns.groupKey(epoch) !== undefined)).toEqual([true, true, false])
+  expect([stays, member, goes].map(({ ns }) => ns.keyring.groupKey(epoch) !== undefined)).toEqual([true, true, false])
 
   const host = await new NamespaceNode(100, time).create()
   const artifact = await host.write('for all of them')

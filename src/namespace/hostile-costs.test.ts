@@ -14,7 +14,7 @@ async function pair() {
   const time = new TestTime()
   const owner = await new NamespaceNode(1, time).create()
   const writer = await new NamespaceNode(2, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
   const artifact = await owner.write('one', 'report')
   const [share] = await owner.ns.sharing.share({ artifact, audience: [agentOf(new NamespaceNode(3, time))] })
   if (share === undefined) return expect.fail('it was shared')
@@ -80,11 +80,11 @@ test('many descriptors of one group cost what there are of them', async () => {
     const { time, owner, writer } = await pair()
     const group = await new NamespaceNode(20, time).create({ isGroup: true })
     const admin = await new NamespaceNode(21, time).join(group)
-    await group.ns.grant({ agent: admin.id, role: 'admin' })
+    await group.ns.members.grant({ agent: admin.id, role: 'admin' })
     await admin.pull(group)
     for (let at = 0; at < count; at += 1) {
-      await admin.ns.rotate()
-      const shown = (await admin.ns.shownDescriptor()) ?? expect.fail('it has an epoch')
+      await admin.ns.members.rotate()
+      const shown = (await admin.ns.descriptors.own()) ?? expect.fail('it has an epoch')
       const body = encodeAuthBody({ kind: 'descriptor', ...shown, role: undefined })
       const entry = forge(writer, { kind: 'descriptor', keyId: undefined, data: undefined }, () => ({ body }))
       expect(await writer.ns.receive([entry])).toMatchObject({ stored: 1 })
@@ -92,9 +92,9 @@ test('many descriptors of one group cost what there are of them', async () => {
     const told = await Array.fromAsync(writer.ns.held.entriesBeyond(owner.ns.held.vector()))
     const lookups = await lookupsIn(async () => {
       for (let at = 0; at < told.length; at += 40) await owner.ns.receive(told.slice(at, at + 40))
-      for (const _ of told) owner.ns.newestDescriptor(group.ns.id)
+      for (const _ of told) owner.ns.descriptors.newest(group.ns.id)
     })
-    expect(owner.ns.newestDescriptor(group.ns.id)?.epoch).toEqual(admin.ns.membership.groups.epoch?.epoch)
+    expect(owner.ns.descriptors.newest(group.ns.id)?.epoch).toEqual(admin.ns.membership.groups.epoch?.epoch)
     return lookups
   }
   expect(await cost(160)).toBeLessThan(3 * (await cost(80)))
@@ -106,7 +106,9 @@ test('a share that says nothing with its key in hand is read once', async () => 
   const jti = new Uint8Array(16).fill(5)
   const data = { artifactSalt: share.artifactSalt, parents: [], gen: 0, root: undefined, versions: [], jti }
   for (let at = 0; at < 10; at += 1) {
-    const entry = forge(writer, { kind: 'share', keyId: epoch?.id, data }, () => ({ body: new Uint8Array(99).fill(at) }))
+    const entry = forge(writer, { kind: 'share', keyId: epoch?.id, data }, () => ({
+      body: new Uint8Array(99).fill(at),
+    }))
     expect(await writer.ns.receive([entry])).toMatchObject({ stored: 1 })
   }
   await owner.pull(writer)
@@ -133,8 +135,8 @@ test('a look for what is sealed by name alone reads each entry once, however man
   const world = await pair()
   const { time, owner, writer } = world
   const former = await new NamespaceNode(5, time).join(owner)
-  await owner.ns.grant({ agent: former.id, role: 'reader' })
-  await owner.ns.revoke({ agent: former.id })
+  await owner.ns.members.grant({ agent: former.id, role: 'reader' })
+  await owner.ns.members.revoke({ agent: former.id })
   await writer.pull(owner)
   const entries = 300
   await sealByName(world, entries, 16)

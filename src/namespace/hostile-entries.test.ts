@@ -24,13 +24,13 @@ async function team(...roles: readonly ('admin' | 'writer' | 'reader')[]) {
   const others: NamespaceNode[] = []
   for (const [at, role] of roles.entries()) {
     const other = await new NamespaceNode(2 + at, time).join(owner)
-    await owner.ns.grant({ agent: other.id, role })
+    await owner.ns.members.grant({ agent: other.id, role })
     others.push(other)
   }
   await converge(owner, ...others)
   const joins = async (): Promise<NamespaceNode> => {
     const late = await new NamespaceNode(40, time).join(owner)
-    await owner.ns.grant({ agent: late.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: late.id, role: 'reader' })
     return late
   }
   return { time, owner, others: others as [NamespaceNode, NamespaceNode], joins }
@@ -93,7 +93,7 @@ describe('what a former writer signs, beyond its cut,', () => {
     await former.write('mine')
     await converge(owner, former, reader)
     const { entries } = await falseWays(owner, artifact, what === 'boxes' ? what : new Uint8Array(16))
-    await owner.ns.revoke({ agent: former.id })
+    await owner.ns.members.revoke({ agent: former.id })
     await converge(owner, reader)
     const { stored } = await reader.ns.receive(chainOn(former, tipOf(former), entries))
     expect(stored).toBe(entries.length)
@@ -114,11 +114,11 @@ describe('what a former writer signs, beyond its cut,', () => {
       const artifact = await owner.write('precious')
       await former.write('mine')
       await converge(owner, former)
-      await owner.ns.revoke({ agent: former.id })
+      await owner.ns.members.revoke({ agent: former.id })
       // The id of the new epoch is public.
       const epoch = owner.ns.membership.epochs.find(({ id }) => owner.ns.membership.isGoodEpoch(id))
       const { keyId, entries } = await falseWays(owner, artifact, epoch?.id as Uint8Array)
-      owner.ns.keyring.remember(artifact, await owner.ns.artifactKey(artifact, keyId))
+      owner.ns.keyring.remember(artifact, await owner.ns.artifactKeys.open(artifact, keyId))
       await owner.ns.receive(chainOn(former, tipOf(former), entries))
       await owner.update(artifact, 'not for the former writer')
       const current = await owner.ns.catalog.get(artifact)
@@ -145,7 +145,7 @@ describe('what a former writer goes on writing', () => {
     const [former, reader] = others
     await former.write('mine')
     await converge(owner, former, reader)
-    await owner.ns.revoke({ agent: former.id })
+    await owner.ns.members.revoke({ agent: former.id })
     return { owner, former, reader }
   }
 
@@ -227,7 +227,7 @@ describe('what a former writer goes on writing', () => {
     await converge(owner, reader)
     expect(await reader.names()).toEqual(['mine'])
     expect(toHex(reader.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
-    await owner.ns.adopt({ hash: tipOf(former).hash })
+    await owner.ns.members.adopt({ hash: tipOf(former).hash })
     await converge(owner, reader)
     expect(await reader.names()).toEqual(['mine', 'written while away'])
     expect(toHex(reader.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
@@ -267,7 +267,7 @@ test('epochs that anyone seals to a member are not taken for the namespace’s, 
   const { size } = owner.ns.keyring
   expect(await owner.ns.receive(forged)).toMatchObject({ stored: 0, refused: [] })
   expect(owner.ns.keyring.size).toBe(size)
-  await owner.ns.rotate()
+  await owner.ns.members.rotate()
   const late = await joins()
   await converge(owner, late)
   expect(await late.names()).toEqual(['from before'])
@@ -308,15 +308,15 @@ test.each([
     const time = new TestTime()
     const owner = await new NamespaceNode(1, time).create({ isGroup })
     const [admin, other] = [await new NamespaceNode(2, time).join(owner), await new NamespaceNode(3, time).join(owner)]
-    await owner.ns.grant({ agent: admin.id, role: 'admin' })
-    await owner.ns.grant({ agent: other.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
+    await owner.ns.members.grant({ agent: other.id, role: 'writer' })
     await converge(owner, admin, other)
     const body = encodeAuthBody({ kind: 'grant', agent: nobody, role: 'writer', sealed: false, via: undefined })
     const bytes = forge(admin, { kind: 'grant', keyId: undefined, data: undefined }, () => ({ body }))
     for (const { ns } of [owner, other]) expect(await ns.receive([bytes])).toMatchObject({ stored: 1 })
     const before = owner.ns.membership.epochs.length
     await owner.ns.heal()
-    for (const { id } of [other, admin]) await owner.ns.revoke({ agent: id })
+    for (const { id } of [other, admin]) await owner.ns.members.revoke({ agent: id })
     expect(owner.ns.membership.epochs.length).toBeGreaterThan(before)
     expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
     expect(owner.ns.membership.members.map(({ agent }) => agent)).toEqual([owner.id])
@@ -344,8 +344,8 @@ test('nothing is stored under a grant that only lets read', async () => {
 test('who is granted a role after epochs began at the same time reads what was written under each', async () => {
   const { owner, others, joins } = await team('admin')
   const [admin] = others
-  await owner.ns.rotate()
-  await admin.ns.rotate()
+  await owner.ns.members.rotate()
+  await admin.ns.members.rotate()
   await owner.write('by the owner')
   await admin.write('by the admin')
   await converge(owner, admin)

@@ -15,7 +15,7 @@ async function world() {
   const [writer, other, bob] = (await Promise.all(
     [2, 3, 4].map((seed) => new NamespaceNode(seed, time).join(owner)),
   )) as [NamespaceNode, NamespaceNode, NamespaceNode]
-  for (const { id } of [writer, other]) await owner.ns.grant({ agent: id, role: 'writer' })
+  for (const { id } of [writer, other]) await owner.ns.members.grant({ agent: id, role: 'writer' })
   const artifact = await owner.write('one', 'report')
   const [share] = await owner.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
   const all = [owner, writer, other, bob]
@@ -131,7 +131,7 @@ describe('false boxes for capabilities', () => {
     await owner.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     await owner.update(artifact, 'two', 'report')
     const { keyId, artifactSalt } = await keyOf(owner, artifact)
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     const data = { artifactSalt, parents: [], gen: 0, root: undefined, versions: [] }
     const bytes = forge(writer, { kind: 'keys', keyId, data }, () => ({ keys: falseKeys(keyId, late.claims.jti) }))
     expect(await owner.ns.receive([bytes])).toMatchObject({ stored: 1 })

@@ -31,7 +31,7 @@ beforeEach(async () => {
     warn: (_: string, fields: Readonly<Record<string, unknown>>) => warned.push(fields.rows),
   }
   namespace = await Namespace.create(environment, () => [])
-  key = namespace.newArtifactKey(artifact)
+  key = namespace.artifactKeys.fresh(artifact)
 })
 
 /** A version of that many leaves, no two alike. */
@@ -70,7 +70,7 @@ test('come back row by row as they were written, and the next version’s take t
 test('of another key of the artifact are not loaded, and go when the next are written', async () => {
   await write(version(20))
   const old = key
-  key = namespace.newArtifactKey(artifact)
+  key = namespace.artifactKeys.fresh(artifact)
   expect(await load()).toEqual([])
   await write(version(20))
   expect(await rows()).toHaveLength(1)

@@ -65,7 +65,7 @@ async function longBranches(holder: 'member' | 'follower', length: number) {
   const branch = chainAfter(tip, length)
   const top = branch.at(-1) as Made
   await receive(branch)
-  await owner.ns.adopt({ hash: top.hash })
+  await owner.ns.members.adopt({ hash: top.hash })
   for await (const { bytes } of owner.ns.held.authEntries()) await ns.receive([bytes], { from: owner.id })
   const fork = entryAfter(branch[0] as Made)
   await receive([fork])

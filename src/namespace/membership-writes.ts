@@ -25,7 +25,7 @@ export interface Grants {
   readonly via?: Uint8Array | undefined
 }
 
-/** See `Namespace.grantAll`. */
+/** See `NamespaceMembers.grantAll`. */
 export async function writeGrants(ledger: Ledger, { agents, role, via }: Grants): Promise<void> {
   await ledger.commit(async (tx, mark) => {
     const { membership } = tx
@@ -60,7 +60,7 @@ export interface Revokes {
   readonly via?: Uint8Array | undefined
 }
 
-/** See `Namespace.revokeAll`. */
+/** See `NamespaceMembers.revokeAll`. */
 export async function writeRevokes(ledger: Ledger, { agents, via }: Revokes): Promise<void> {
   await ledger.commit(async (tx, mark) => {
     const ended = distinct(agents).flatMap((agent) => {
@@ -105,7 +105,7 @@ function nounOf(tx: Transaction): string {
   return tx.membership.isGroup ? 'group' : 'namespace'
 }
 
-/** See `Namespace.adopt`. */
+/** See `NamespaceMembers.adopt`. */
 export async function writeAdopt(ledger: Ledger, hash: Uint8Array): Promise<void> {
   await ledger.commit(async (tx, mark) => {
     const target = await tx.entry(hash)
@@ -120,7 +120,7 @@ export async function writeAdopt(ledger: Ledger, hash: Uint8Array): Promise<void
   })
 }
 
-/** See `Namespace.rotate`. */
+/** See `NamespaceMembers.rotate`. */
 export async function writeRotate(ledger: Ledger): Promise<void> {
   await ledger.commit(async (tx, mark) => {
     requireAbove(tx, 1, 'begin an epoch')

@@ -1,22 +1,14 @@
 import type { CapabilityClaims } from '../capability/index.ts'
-import type { ArtifactState, Catalog, ContentRoot, VersionRecord } from '../catalog/index.ts'
+import type { Catalog, ContentRoot } from '../catalog/index.ts'
 import { artifactIdOf, equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
-import {
-  decodeEntry,
-  type Entry,
-  encodeAuthBody,
-  type GrantedRole,
-  type GroupRole,
-  type KeyWrap,
-  signEntry,
-} from '../log/index.ts'
-import { type AuthEntry, type GroupDescriptor, Membership, type Owed, type Role } from '../membership/index.ts'
-import type { ArtifactKey, HeldCapability, Keyring } from '../sharing/index.ts'
+import { decodeEntry, type Entry, encodeAuthBody, signEntry } from '../log/index.ts'
+import { type AuthEntry, Membership, type Role } from '../membership/index.ts'
+import type { HeldCapability, Keyring } from '../sharing/index.ts'
 import type { KeyValueChange, NamespaceBlocks } from '../storage/index.ts'
 import { isEstimatedRoot, type Totals } from './accounts.ts'
-import { type ArtifactHandle, artifactKey, handleOf, newArtifactKey, wrapArtifactKey } from './artifact-keys.ts'
+import { ArtifactKeys } from './artifact-keys.ts'
 import { unreadGenesis } from './auth-log.ts'
 import { AuthorKnowledge } from './author-knowledge.ts'
 import { type CapabilityQuestion, checkCapability, isIssuedHere } from './capability-check.ts'
@@ -28,27 +20,19 @@ import type { FeedEvent } from './feed.ts'
 import { cursorAt, type FeedCursor } from './feed-eras.ts'
 import { followFeed } from './follow-feed.ts'
 import type { FollowedArtifacts } from './followed.ts'
-import { KnownDescriptors, type ShownDescriptor, shownDescriptor } from './group-descriptor.ts'
+import { KnownDescriptors } from './group-descriptor.ts'
 import { HeldEntries } from './held-entries.ts'
 import { KeyHealer } from './key-heal.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
 import { LostShares } from './lost-shares.ts'
 import { appendRotate } from './members.ts'
-import {
-  type Grants,
-  type Revokes,
-  writeAdopt,
-  writeGrants,
-  writeOwed,
-  writeRevokes,
-  writeRotate,
-} from './membership-writes.ts'
+import { writeOwed } from './membership-writes.ts'
+import { NamespaceMembers } from './namespace-members.ts'
 import { NamespaceSharing } from './namespace-sharing.ts'
 import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
 import { type Received, receiveEntries } from './receive.ts'
 import { Revealer } from './reveal.ts'
 import { provesRole } from './role-claim.ts'
-import { readState, storedSecrets } from './secrets.ts'
 import type { ShareBook } from './share-book.ts'
 import { ShareHealer } from './share-heal.ts'
 import type { StoredLog } from './stored-log.ts'
@@ -81,6 +65,10 @@ export class Namespace implements NamespaceParts {
   readonly sharing: NamespaceSharing
   /** What of its log is here, as others are told and given it. */
   readonly held: HeldEntries
+  readonly members: NamespaceMembers
+  /** Of the groups that this namespace has to do with. */
+  readonly descriptors: KnownDescriptors
+  readonly artifactKeys: ArtifactKeys
   readonly #ledger: Ledger
   readonly #revealer: Revealer
   readonly #closedKeys: ClosedKeys
@@ -88,7 +76,6 @@ export class Namespace implements NamespaceParts {
   readonly #shareHealer: ShareHealer
   readonly #lostShares: LostShares
   #isHealPutOff = false
-  readonly #descriptors: KnownDescriptors
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
   #batchesReceiving = 0
@@ -111,13 +98,15 @@ export class Namespace implements NamespaceParts {
     this.#ledger = ledger
     this.held = new HeldEntries(ledger)
     this.#revealer = new Revealer(ledger)
-    this.#descriptors = new KnownDescriptors(ledger)
+    this.members = new NamespaceMembers(ledger)
+    this.descriptors = new KnownDescriptors(ledger)
+    this.artifactKeys = new ArtifactKeys(ledger, this.descriptors)
     const knowledge = new AuthorKnowledge(ledger.parts)
     this.#closedKeys = new ClosedKeys(ledger)
     this.#keyHealer = new KeyHealer(ledger, this.#closedKeys, knowledge)
-    this.#shareHealer = new ShareHealer(ledger, knowledge, (group) => this.#descriptors.isBehind(group))
+    this.#shareHealer = new ShareHealer(ledger, knowledge, (group) => this.descriptors.isBehind(group))
     this.#lostShares = new LostShares(ledger)
-    this.sharing = new NamespaceSharing(ledger, this.#descriptors)
+    this.sharing = new NamespaceSharing(ledger, this.descriptors)
   }
 
   /**
@@ -219,11 +208,6 @@ export class Namespace implements NamespaceParts {
     return this.#ledger.membership
   }
 
-  /** What the members are owed: a rotation, boxes. `heal` writes what this agent may of it. */
-  get owed(): Owed {
-    return this.membership.owed
-  }
-
   /** The role of an agent (raw public key); `undefined` for a stranger. */
   roleOf(agent: Uint8Array): Role | undefined {
     return this.membership.roleOf(agent)
@@ -236,7 +220,7 @@ export class Namespace implements NamespaceParts {
 
   /** Whether a capability for this namespace is in force and for the agent that shows it. */
   allows(question: CapabilityQuestion): ReturnType<typeof checkCapability> {
-    return checkCapability(this.membership, (group) => this.newestDescriptor(group), question)
+    return checkCapability(this.membership, (group) => this.descriptors.newest(group), question)
   }
 
   /** Whether a grant that is held, live or ended, let the issuer of a capability write. */
@@ -290,73 +274,6 @@ export class Namespace implements NamespaceParts {
   /** Whether entries were handed to `receive` that are not durable yet. */
   get isReceiving(): boolean {
     return this.#batchesReceiving > 0
-  }
-
-  /** As `grantAll`, to one agent. */
-  async grant({ agent, role }: { agent: Uint8Array; role: GrantedRole }): Promise<void> {
-    await this.grantAll({ agents: [agent], role })
-  }
-
-  /**
-   * Gives agents a role, in one batch: by name the highest that each will have, by way of a group one beside what it has. Nothing is written
-   * for those who have it. @throws ACCESS_DENIED, INVALID_ARGUMENT
-   */
-  async grantAll(grants: Grants): Promise<void> {
-    await writeGrants(this.#ledger, grants)
-  }
-
-  /** As `revokeAll`, of one agent. */
-  async revoke({ agent }: { agent: Uint8Array }): Promise<void> {
-    await this.revokeAll({ agents: [agent] })
-  }
-
-  /**
-   * Takes the roles of agents away, or only those by way of a group, and begins an epoch that they are not told of, in one batch. What counts
-   * now goes on counting. @throws ACCESS_DENIED; NOT_FOUND for who has no role
-   */
-  async revokeAll(revokes: Revokes): Promise<void> {
-    await writeRevokes(this.#ledger, revokes)
-  }
-
-  /** Whether it is a group's log. */
-  get isGroup(): boolean {
-    return this.membership.isGroup
-  }
-
-  /** Of a group: what others may know of it; `undefined` while its log lacks an epoch. */
-  async shownDescriptor(): Promise<ShownDescriptor | undefined> {
-    return await shownDescriptor(this, this.membership)
-  }
-
-  /** Of a group: the key pair of an epoch that this agent can open. */
-  groupKey(epoch: Uint8Array): AgentKey | undefined {
-    return this.keyring.groupKey(epoch)
-  }
-
-  /** The epoch that a group (32 bytes) is in, by what was recorded here; `undefined` for a group of which nothing was. */
-  newestDescriptor(group: Uint8Array): GroupDescriptor | undefined {
-    return this.#descriptors.newest(group)
-  }
-
-  /**
-   * Records a group's descriptor unless as new a one is there, and what its members are here from now on if `role` says so. An agent that may
-   * not write only remembers it while the node runs, and so does one that may while more have come of that group than is written down
-   * (`maxDescriptorsRecorded`): it records the next that it is told of later. Gives whether it said anything new.
-   *
-   * @throws CORRUPT and others for a proof that proves nothing (`readProof`); ACCESS_DENIED for a role that this agent may not give
-   */
-  async recordDescriptor(shown: ShownDescriptor, role?: GroupRole): Promise<boolean> {
-    return await this.#descriptors.record(shown, role)
-  }
-
-  /** Lets a chain count up to and with that entry, on its branch, whatever a fork or a revoke says. @throws ACCESS_DENIED, NOT_FOUND */
-  async adopt({ hash }: { hash: Uint8Array }): Promise<void> {
-    await writeAdopt(this.#ledger, hash)
-  }
-
-  /** Begins an epoch: keys of what is written from now on are wrapped under a fresh secret. @throws ACCESS_DENIED */
-  async rotate(): Promise<void> {
-    await writeRotate(this.#ledger)
   }
 
   /**
@@ -501,46 +418,6 @@ export class Namespace implements NamespaceParts {
   /** Lets no more be committed, and resolves when nothing is being written. Idempotent. */
   async close(): Promise<void> {
     await this.#ledger.close()
-  }
-
-  /** A fresh artifact key. */
-  newArtifactKey(artifact: Uint8Array): ArtifactKey {
-    return newArtifactKey(this, artifact)
-  }
-
-  /**
-   * Wraps an artifact key under the best epoch that this agent can open. For the node's own use until the write, which wraps
-   * it anew when that epoch is no longer good. @throws ACCESS_DENIED when it can open none
-   */
-  wrap(key: ArtifactKey, artifact: Uint8Array): KeyWrap {
-    return wrapArtifactKey(this, this.membership, key, artifact)
-  }
-
-  /** Opens an artifact key by wraps that are not in the log yet. */
-  unwrap(artifact: Uint8Array, keyId: Uint8Array, wraps: readonly KeyWrap[]): ArtifactKey | undefined {
-    return this.keyring.open(artifact, keyId, wraps)
-  }
-
-  /**
-   * What the next version of an artifact is written with: the key in force, or a fresh one when that is known to anyone who
-   * is no member any more.
-   *
-   * @param version the current one
-   * @throws ACCESS_DENIED, CORRUPT when the log lacks its entry
-   */
-  async handleOf(version: Pick<VersionRecord, 'artifact' | 'entry'>): Promise<ArtifactHandle> {
-    await this.#descriptors.writeDown()
-    return await handleOf(this, this.membership, version)
-  }
-
-  /** The artifact key of that id. @throws ACCESS_DENIED when this agent cannot open it */
-  async artifactKey(artifact: Uint8Array, keyId: Uint8Array): Promise<ArtifactKey> {
-    return await artifactKey(this, artifact, keyId)
-  }
-
-  /** What a put's body says; `undefined` when it cannot be read here, and for other entries. */
-  async stateOf(entry: Entry): Promise<ArtifactState | undefined> {
-    return await readState(storedSecrets(this), entry)
   }
 
   /** The artifact that a salt names here. */

@@ -11,8 +11,8 @@ async function setUp({ genuine }: { genuine?: string } = {}) {
   const owner = await new NamespaceNode(1, time).create()
   const writer = await new NamespaceNode(2, time).join(owner)
   const other = await new NamespaceNode(3, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
-  await owner.ns.grant({ agent: other.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: other.id, role: 'writer' })
   const wanted = await owner.write('wanted')
   await converge(owner, writer, other)
   const copy = await new NamespaceNode(2, time, { copyOf: writer }).open(writer.ns.id)
@@ -61,7 +61,7 @@ describe('what a former writer signs below its cut', () => {
   test('is not taken from it once its removal is known, nor is more of who may do what', async () => {
     const setting = await setUp()
     const { owner, writer, ns, wanted } = setting
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     await tell(setting, owner)
     const forged = await forge(setting)
     expect(await ns.receive([forged], { from: writer.id })).toMatchObject({ stored: 0, refused: [{ code: 'void' }] })
@@ -78,7 +78,7 @@ describe('what a former writer signs below its cut', () => {
     expect(await current(ns, wanted)).toBe('forged')
     const told: { removed: number; artifacts: number }[] = []
     ns.subscribe(({ removed, artifacts }) => told.push({ removed, artifacts: artifacts.length }))
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     await tell(setting, owner)
     expect(told).toContainEqual({ removed: 1, artifacts: 1 })
     expect(await current(ns, wanted)).toBe('wanted')
@@ -101,7 +101,7 @@ describe('what a former writer signs below its cut', () => {
     expect(await current(ns, wanted)).toBe('wanted')
     await writer.write('after it')
     await converge(owner, writer, other)
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     // Nobody serves it by a share of somebody who was removed: the share, which no cut names, does not come again.
     for await (const { bytes } of owner.ns.held.authEntries()) await ns.receive([bytes], { from: owner.id })
     expect(await current(ns, wanted)).toBeUndefined()
@@ -118,7 +118,7 @@ describe('what a former writer signs below its cut', () => {
     const { owner, writer, ns, wanted, jti, outside, partial } = setting
     await tell(setting, writer)
     await ns.receive([await forge(setting)], { from: writer.id })
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     let stopped: NamespaceNode | undefined
     ns.subscribe(() => {
       if (ns.roleOf(writer.id) === undefined) stopped ??= new NamespaceNode(9, new TestTime(), { copyOf: outside })
@@ -135,7 +135,7 @@ describe('what a former writer signs below its cut', () => {
     const { owner, writer, ns, wanted, jti, outside } = setting
     await tell(setting, writer)
     await ns.receive([await forge(setting)], { from: writer.id })
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     const stopped: NamespaceNode[] = []
     const stop = () => stopped.push(new NamespaceNode(9, new TestTime(), { copyOf: outside }))
     // Just as it hears of the removal, and at each step from there.
@@ -164,7 +164,7 @@ describe('what a former writer signs below its cut', () => {
     const { owner, writer, ns, wanted } = setting
     await tell(setting, writer)
     await ns.receive([await forge(setting)], { from: writer.id })
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     // It took away what the writer gave, and asks again: what is well of it comes from the owner.
     await tell(setting, owner)
     await tell(setting, owner)
@@ -181,8 +181,8 @@ describe('what a former writer signs below its cut, with help', () => {
       const setting = await setUp()
       const { owner, writer, ns, wanted } = setting
       const helper = await new NamespaceNode(4, setting.time).join(owner)
-      await owner.ns.grant({ agent: helper.id, role })
-      await owner.ns.revoke({ agent: writer.id })
+      await owner.ns.members.grant({ agent: helper.id, role })
+      await owner.ns.members.revoke({ agent: writer.id })
       await tell(setting, owner)
       const forged = await forge(setting)
       expect(await ns.receive([forged], { from: helper.id })).toMatchObject({ stored: 0, refused: [{ code: 'void' }] })
@@ -194,11 +194,11 @@ describe('what a former writer signs below its cut, with help', () => {
     const setting = await setUp()
     const { owner, writer, ns, wanted } = setting
     const helper = await new NamespaceNode(4, setting.time).join(owner)
-    await owner.ns.grant({ agent: helper.id, role: 'replica' })
+    await owner.ns.members.grant({ agent: helper.id, role: 'replica' })
     await tell(setting, owner)
     await ns.receive([await forge(setting)], { from: helper.id })
     expect(await current(ns, wanted)).toBe('forged')
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     await tell(setting, owner)
     expect(await current(ns, wanted)).toBe('wanted')
     const { here, there } = await ids(setting)
@@ -214,12 +214,12 @@ async function withAdmin() {
   const admin = await new NamespaceNode(2, time).join(owner)
   const writer = await new NamespaceNode(3, time).join(owner)
   const replica = await new NamespaceNode(4, time).join(owner)
-  await owner.ns.grant({ agent: admin.id, role: 'admin' })
-  await owner.ns.grant({ agent: replica.id, role: 'replica' })
+  await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
+  await owner.ns.members.grant({ agent: replica.id, role: 'replica' })
   const wanted = await owner.write('wanted')
   await converge(owner, admin)
   await admin.write('beside 1')
-  await admin.ns.grant({ agent: writer.id, role: 'writer' })
+  await admin.ns.members.grant({ agent: writer.id, role: 'writer' })
   const copy = await new NamespaceNode(2, time, { copyOf: admin }).open(admin.ns.id)
   await admin.write('beside 2')
   await admin.write('beside 3')
@@ -237,7 +237,7 @@ async function withAdmin() {
 /** What the former admin's other machine signs: a grant to an agent of its own, and what that one writes. */
 async function forgeGrant({ copy, owner, time, wanted }: Awaited<ReturnType<typeof withAdmin>>) {
   const puppet = await new NamespaceNode(66, time).join(owner)
-  await copy.ns.grant({ agent: puppet.id, role: 'writer' })
+  await copy.ns.members.grant({ agent: puppet.id, role: 'writer' })
   await converge(copy, puppet)
   await puppet.update(wanted, 'forged')
   const grant = puppet.ns.membership.grantsOf(puppet.id)[0]?.hash as Uint8Array
@@ -250,7 +250,7 @@ describe('what a former admin signs below its cut', () => {
   test('makes nobody a member, whoever but an admin or the owner gives it', async () => {
     const setting = await withAdmin()
     const { owner, admin, writer, replica, ns, wanted } = setting
-    await owner.ns.revoke({ agent: admin.id })
+    await owner.ns.members.revoke({ agent: admin.id })
     await converge(owner, writer, replica)
     await tell(setting, owner)
     expect(await current(ns, wanted)).toBe('genuine')
@@ -273,7 +273,7 @@ describe('what a former admin signs below its cut', () => {
       await ns.receive(forged, { from: setting[giver].id })
       expect(ns.roleOf(puppet.id)).toBe('writer')
       expect(await current(ns, wanted)).toBe('forged')
-      await owner.ns.revoke({ agent: admin.id })
+      await owner.ns.members.revoke({ agent: admin.id })
       await converge(owner, writer, replica)
       await tell(setting, replica)
       await tell(setting, replica)
@@ -296,7 +296,7 @@ describe('what a former admin did before its cut', () => {
   test('is believed of who only stores, by what the owner says with the removal', async () => {
     const setting = await withAdmin()
     const { owner, admin, writer, replica, ns, wanted } = setting
-    await owner.ns.revoke({ agent: admin.id })
+    await owner.ns.members.revoke({ agent: admin.id })
     await converge(owner, writer, replica)
     await tell(setting, replica)
     expect(ns.roleOf(writer.id)).toBe('writer')
@@ -308,10 +308,10 @@ describe('what a former admin did before its cut', () => {
     const setting = await withAdmin()
     const { owner, admin, writer, replica, ns, claims } = setting
     await tell(setting, replica)
-    await admin.ns.revoke({ agent: writer.id })
+    await admin.ns.members.revoke({ agent: writer.id })
     await admin.write('beside 4')
     await converge(owner, admin, writer, replica)
-    await owner.ns.revoke({ agent: admin.id })
+    await owner.ns.members.revoke({ agent: admin.id })
     await converge(owner, replica)
     const evidence = await Array.fromAsync(replica.ns.held.evidenceAgainst(claims))
     await ns.receive(evidence, { from: replica.id })
@@ -325,7 +325,7 @@ test('what a writer wrote before its chain forked is believed of who only stores
   const setting = await setUp({ genuine: 'genuine' })
   const { time, owner, writer, other, ns, wanted } = setting
   const replica = await new NamespaceNode(4, time).join(owner)
-  await owner.ns.grant({ agent: replica.id, role: 'replica' })
+  await owner.ns.members.grant({ agent: replica.id, role: 'replica' })
   const twin = await new NamespaceNode(2, time, { copyOf: writer }).open(writer.ns.id)
   await converge(owner, other, replica)
   await tell(setting, replica)
@@ -353,8 +353,8 @@ describe('what a former writer wrote before its cut', () => {
     const setting = await setUp({ genuine: 'genuine' })
     const { owner, writer, other, ns, wanted } = setting
     const replica = await new NamespaceNode(4, setting.time).join(owner)
-    await owner.ns.grant({ agent: replica.id, role: 'replica' })
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.grant({ agent: replica.id, role: 'replica' })
+    await owner.ns.members.revoke({ agent: writer.id })
     await converge(owner, other, replica)
     await tell(setting, replica)
     expect(await current(ns, wanted)).toBe('wanted')
@@ -372,8 +372,8 @@ describe('what a former writer wrote before its cut', () => {
     const setting = await setUp({ genuine: 'genuine' })
     const { owner, writer, other, ns, wanted, outside } = setting
     const replica = await new NamespaceNode(4, setting.time).join(owner)
-    await owner.ns.grant({ agent: replica.id, role: 'replica' })
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.grant({ agent: replica.id, role: 'replica' })
+    await owner.ns.members.revoke({ agent: writer.id })
     const [share] = await owner.ns.sharing.share({
       artifact: wanted,
       audience: [{ kind: 'agent', id: outside.id }],
@@ -394,7 +394,7 @@ describe('what a former writer wrote before its cut', () => {
       const { owner, writer, other, ns, wanted } = setting
       await tell(setting, setting[first])
       expect(await current(ns, wanted)).toBe('genuine')
-      await owner.ns.revoke({ agent: writer.id })
+      await owner.ns.members.revoke({ agent: writer.id })
       await owner.update(wanted, 'later')
       await converge(owner, other)
       const [revoke] = (await Array.fromAsync(owner.ns.held.authEntries(), ({ bytes }) => bytes)).slice(-1)
@@ -411,11 +411,11 @@ describe('what a former writer wrote before its cut', () => {
   test('is asked for again when the role of whoever gave it ends too', async () => {
     const setting = await setUp({ genuine: 'genuine' })
     const { owner, writer, other, ns, wanted } = setting
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     await converge(owner, other)
     await tell(setting, other)
     expect(await current(ns, wanted)).toBe('genuine')
-    await owner.ns.revoke({ agent: other.id })
+    await owner.ns.members.revoke({ agent: other.id })
     for await (const { bytes } of owner.ns.held.authEntries()) await ns.receive([bytes], { from: owner.id })
     expect(await current(ns, wanted)).toBe('wanted')
     await tell(setting, owner)

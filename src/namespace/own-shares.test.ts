@@ -15,7 +15,7 @@ test('what an agent shares is its own shares in force, whatever comes, wherever 
   const owner = await new NamespaceNode(1, time).create()
   const writer = await new NamespaceNode(2, time).join(owner)
   const [bob, carol] = [new NamespaceNode(3, time), new NamespaceNode(4, time)]
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
   await converge(owner, writer)
   const [first, second, third] = [await owner.write('1'), await owner.write('2'), await writer.write('3')]
   await owner.ns.sharing.share({ artifact: first, audience: [agentOf(bob)] })
@@ -42,7 +42,7 @@ test('what an agent shares is its own shares in force, whatever comes, wherever 
   await other.ns.sharing.share({ artifact: fourth, audience: [agentOf(bob)] })
   await owner.pull(other)
   expect(await given(owner)).toEqual([row(first, 1), row(fourth, 1)].sort())
-  await owner.ns.revoke({ agent: writer.id })
+  await owner.ns.members.revoke({ agent: writer.id })
   await writer.pull(owner)
   expect(await given(writer)).toEqual([])
 })

@@ -11,18 +11,18 @@ test('a copy of the owner that goes on under its incarnation and removes a membe
   const removed = await new NamespaceNode(2, time).join(owner)
   const stays = await new NamespaceNode(3, time).join(owner)
   const late = await new NamespaceNode(4, time).join(owner)
-  for (const { id } of [removed, stays]) await owner.ns.grant({ agent: id, role: 'writer' })
+  for (const { id } of [removed, stays]) await owner.ns.members.grant({ agent: id, role: 'writer' })
   const note = await owner.write('note')
   await converge(owner, removed, stays)
   const copy = await new NamespaceNode(1, time, { copyOf: owner }).open(owner.ns.id)
 
-  await owner.ns.grant({ agent: late.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: late.id, role: 'writer' })
   const lost = await owner.write('lost')
   await late.pull(owner)
   const ofLate = await late.write('of late')
   await converge(removed, stays, late)
 
-  await copy.ns.revoke({ agent: removed.id })
+  await copy.ns.members.revoke({ agent: removed.id })
   const since = await copy.write('since')
   const members = [copy, stays, late]
   await converge(...members)

@@ -15,7 +15,7 @@ export async function ownerAndWriter() {
   const time = new TestTime()
   const owner = await new NamespaceNode(1, time).create()
   const writer = await new NamespaceNode(2, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
   const wanted = await owner.write('wanted')
   await converge(owner, writer)
   return { time, owner, writer, wanted }

@@ -12,7 +12,7 @@ async function setUp() {
   const time = new TestTime()
   const owner = await new NamespaceNode(1, time).create()
   const writer = await new NamespaceNode(2, time).join(owner)
-  await owner.ns.grant({ agent: writer.id, role: 'writer' })
+  await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
   await converge(owner, writer)
   const outside = new NamespaceNode(3, time)
   return { time, owner, writer, outside }
@@ -41,7 +41,7 @@ async function given(
 async function read(node: NamespaceNode, ns: Namespace, artifact: Uint8Array, version?: number) {
   const record = await ns.catalog.get(artifact, version)
   if (record === undefined) return undefined
-  await ns.artifactKey(artifact, record.root.keyId)
+  await ns.artifactKeys.open(artifact, record.root.keyId)
   return { name: record.state.name, holder: toHex(node.id).slice(0, 4) }
 }
 
@@ -108,7 +108,7 @@ describe('a log of which one artifact is followed', () => {
     const { owner, outside } = await setUp()
     const wanted = await owner.write('wanted')
     const other = await owner.write('other')
-    await owner.ns.grant({ agent: outside.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: outside.id, role: 'writer' })
     const ns = await follow(outside, owner, wanted)
     await ns.receive(await given(owner, wanted))
     const entries = ns.totals.entries
@@ -181,11 +181,11 @@ describe('a log of which one artifact is followed', () => {
   test('is told what a log of a member takes for incomplete, and blames nobody for', async () => {
     const { owner, writer, outside } = await setUp()
     const wanted = await owner.write('wanted')
-    await owner.ns.grant({ agent: outside.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: outside.id, role: 'reader' })
     await outside.join(owner)
     await outside.pull(owner)
     // It followed the artifact before: whoever has not heard of it as a member goes on telling it as a follower.
-    await owner.ns.rotate()
+    await owner.ns.members.rotate()
     const [bare] = (await given(owner, wanted)).filter((bytes) => {
       const { header, keys } = decodeUnverifiedEntry(bytes, { partial: true })
       return header.kind === 'rotate' && header.seq > 1 && keys === undefined
@@ -204,7 +204,7 @@ describe('a log of which one artifact is followed', () => {
     await owner.update(wanted, 'c')
     await converge(owner, writer)
     await owner.update(wanted, 'd')
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     const entries = await given(owner, wanted)
     let seed = 100
     const stateOf = async (order: readonly Uint8Array[], portion: number) => {
@@ -286,7 +286,7 @@ test('no more is taken of artifacts than a follower has room for, and who may do
   await ns.receive(await given(owner, wanted, { share }), { from: owner.id })
   expect((await ns.catalog.get(wanted))?.state.name).toBe('wanted')
   for (let at = 0; at < 20; at++) await owner.update(wanted, `version ${at}`)
-  await owner.ns.revoke({ agent: writer.id })
+  await owner.ns.members.revoke({ agent: writer.id })
   const received = await ns.receive(await given(owner, wanted, { share }), { from: owner.id })
   expect(received.refused.map(({ code }) => code)).toContain('void')
   expect(ns.totals.entryBytes).toBeLessThan(10_000)

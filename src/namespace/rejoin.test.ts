@@ -8,7 +8,7 @@ test('who leaves a namespace and joins it again forks nothing, though those who 
   const owner = await new NamespaceNode(1, time).create()
   const writer = await new NamespaceNode(2, time).join(owner)
   const other = await new NamespaceNode(3, time).join(owner)
-  for (const { id } of [writer, other]) await owner.ns.grant({ agent: id, role: 'writer' })
+  for (const { id } of [writer, other]) await owner.ns.members.grant({ agent: id, role: 'writer' })
   await converge(owner, writer, other)
   await writer.write('before')
   // The owner is away.

@@ -54,7 +54,7 @@ async function play(steps: readonly Step[]): Promise<{ nodes: NamespaceNode[]; s
   const nodes = [owner]
   for (let at = 1; at < agents; at++) nodes.push(await new NamespaceNode(1 + at, time).join(owner))
   for (const [at, role] of (['admin', 'admin', 'writer', 'writer'] as const).entries()) {
-    await owner.ns.grant({ agent: (nodes[at + 1] as NamespaceNode).id, role })
+    await owner.ns.members.grant({ agent: (nodes[at + 1] as NamespaceNode).id, role })
   }
   await owner.write('common')
   for (const node of nodes.slice(1)) await node.pull(owner)
@@ -76,10 +76,10 @@ async function play(steps: readonly Step[]): Promise<{ nodes: NamespaceNode[]; s
       else if (kind === 'update' && artifact !== undefined)
         await node.update(artifact, what % 2 ? `again ${what}` : undefined)
       else if (kind === 'delete' && artifact !== undefined) await node.delete(artifact)
-      else if (kind === 'grant') await node.ns.grant({ agent: other.id, role: roles[what % 4] as 'admin' })
-      else if (kind === 'revoke') await node.ns.revoke({ agent: other.id })
-      else if (kind === 'rotate') await node.ns.rotate()
-      else if (kind === 'adopt') await node.ns.adopt({ hash: tips[what % tips.length]?.hash as Uint8Array })
+      else if (kind === 'grant') await node.ns.members.grant({ agent: other.id, role: roles[what % 4] as 'admin' })
+      else if (kind === 'revoke') await node.ns.members.revoke({ agent: other.id })
+      else if (kind === 'rotate') await node.ns.members.rotate()
+      else if (kind === 'adopt') await node.ns.members.adopt({ hash: tips[what % tips.length]?.hash as Uint8Array })
       else if (kind === 'heal') await node.ns.heal()
       else if (kind === 'skew') time.nowMs += (what - 500) * 60_000
       else if (kind === 'share' && artifact !== undefined) {

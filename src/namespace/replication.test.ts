@@ -22,7 +22,7 @@ describe('a namespace that others have', () => {
     const { owner, others } = await setUp(2)
     const [reader, stranger] = others
     const before = await owner.write('before')
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const after = await owner.write('after')
     await converge(owner, reader, stranger)
 
@@ -33,7 +33,9 @@ describe('a namespace that others have', () => {
     expect(await stranger.names()).toEqual([])
     expect((await stranger.ns.catalog.counts()).versions).toBe(2)
     expect(await Array.fromAsync(stranger.ns.catalog.liveRoots())).toHaveLength(2)
-    await expect(stranger.ns.artifactKey(before, new Uint8Array(16))).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(stranger.ns.artifactKeys.open(before, new Uint8Array(16))).rejects.toMatchObject({
+      code: 'ACCESS_DENIED',
+    })
     for (const node of [owner, reader, stranger]) expect(await differences(node.ns)).toEqual([])
     expect(toHex(reader.ns.held.vectorHash)).toBe(toHex(owner.ns.held.vectorHash))
   })
@@ -41,8 +43,8 @@ describe('a namespace that others have', () => {
   test('lets writers write and nobody else', async () => {
     const { owner, others } = await setUp(3)
     const [writer, reader, stranger] = others
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     await converge(owner, writer, reader, stranger)
     const artifact = await writer.write('from the writer')
     await converge(owner, writer, reader, stranger)
@@ -56,22 +58,22 @@ describe('a namespace that others have', () => {
     await expect(stranger.write('no')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     await expect(reader.update(artifact, 'no')).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     await expect(reader.delete(artifact)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    await expect(writer.ns.grant({ agent: stranger.id, role: 'reader' })).rejects.toMatchObject({
+    await expect(writer.ns.members.grant({ agent: stranger.id, role: 'reader' })).rejects.toMatchObject({
       code: 'ACCESS_DENIED',
     })
-    await expect(writer.ns.revoke({ agent: reader.id })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    await expect(writer.ns.rotate()).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    await expect(owner.ns.grant({ agent: owner.id, role: 'reader' })).rejects.toMatchObject({
+    await expect(writer.ns.members.revoke({ agent: reader.id })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(writer.ns.members.rotate()).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(owner.ns.members.grant({ agent: owner.id, role: 'reader' })).rejects.toMatchObject({
       code: 'INVALID_ARGUMENT',
     })
-    await expect(owner.ns.revoke({ agent: stranger.id })).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    await expect(owner.ns.members.revoke({ agent: stranger.id })).rejects.toMatchObject({ code: 'NOT_FOUND' })
     expect(reader.ns.totals.entries).toBe(entries)
   })
 
   test('keeps concurrent versions of both, and a delete ends what it saw', async () => {
     const { owner, others } = await setUp(1)
     const [writer] = others
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
     const artifact = await owner.write('one')
     await converge(owner, writer)
     await owner.update(artifact, 'two of the owner')
@@ -90,8 +92,8 @@ describe('a namespace that others have', () => {
   test('opens again as it was: members, keys, hidden versions', async () => {
     const { owner, others } = await setUp(2)
     const [writer, replica] = others
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
-    await owner.ns.grant({ agent: replica.id, role: 'replica' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: replica.id, role: 'replica' })
     await converge(owner, writer, replica)
     const artifact = await writer.write('kept')
     await converge(owner, writer, replica)
@@ -112,12 +114,12 @@ describe('removing a member', () => {
   test('ends what it writes from then on, back-dated or not, and keeps what counted', async () => {
     const { time, owner, others } = await setUp(2)
     const [writer, reader] = others
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     await converge(owner, writer, reader)
     await writer.write('in time')
     await converge(owner, writer, reader)
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     await writer.write('late, and not told')
     time.nowMs -= 3_600_000
     await writer.write('back-dated')
@@ -137,12 +139,12 @@ describe('removing a member', () => {
   test('leaves it nothing to open of what is written then, with all ciphertext and its keys in hand', async () => {
     const { owner, others } = await setUp(2)
     const [former, reader] = others
-    await owner.ns.grant({ agent: former.id, role: 'reader' })
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: former.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const shared = await owner.write('shared')
     await converge(owner, former, reader)
     expect(await former.read(shared)).toBe('shared')
-    await owner.ns.revoke({ agent: former.id })
+    await owner.ns.members.revoke({ agent: former.id })
     const later = await owner.write('later')
     await owner.update(shared, 'shared no more')
     await converge(owner, former, reader)
@@ -153,7 +155,7 @@ describe('removing a member', () => {
     for await (const { entry } of former.ns.catalog.liveRoots(shared)) {
       const { header } = (await former.ns.held.entry(entry)) ?? {}
       if (header?.data?.gen === 2) {
-        await expect(former.ns.artifactKey(shared, header.keyId as Uint8Array)).rejects.toMatchObject({
+        await expect(former.ns.artifactKeys.open(shared, header.keyId as Uint8Array)).rejects.toMatchObject({
           code: 'ACCESS_DENIED',
         })
       }
@@ -171,9 +173,9 @@ describe('removing a member', () => {
       [reader, 'reader'],
       [replica, 'replica'],
     ] as const)
-      await owner.ns.grant({ agent: id, role })
+      await owner.ns.members.grant({ agent: id, role })
     await converge(owner, writer, reader, replica)
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     const artifact = await owner.write('since')
     await converge(owner, reader, replica)
     expect(await reader.read(artifact)).toBe('since')
@@ -184,7 +186,7 @@ describe('removing a member', () => {
     const { owner } = await setUp(0)
     const artifact = await owner.write('one')
     const keyId = (await owner.ns.catalog.get(artifact))?.root.keyId as Uint8Array
-    await owner.ns.rotate()
+    await owner.ns.members.rotate()
     await owner.update(artifact, 'two')
     expect((await owner.ns.catalog.get(artifact))?.root.keyId).toEqual(keyId)
   })
@@ -194,11 +196,11 @@ describe('removing a member', () => {
     const [former, newcomer] = others
     const first = await owner.write('first')
     for (let round = 0; round < 5; round++) {
-      await owner.ns.grant({ agent: former.id, role: 'reader' })
-      await owner.ns.revoke({ agent: former.id })
+      await owner.ns.members.grant({ agent: former.id, role: 'reader' })
+      await owner.ns.members.revoke({ agent: former.id })
       await owner.update(first, `round ${round}`)
     }
-    await owner.ns.grant({ agent: newcomer.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: newcomer.id, role: 'reader' })
     await converge(owner, newcomer)
     expect(await newcomer.read(first)).toBe('round 4')
     expect(await newcomer.read(first, 1)).toBe('first')
@@ -209,18 +211,18 @@ describe('removing a member', () => {
   test('that only a writer knows of makes it seal its keys by name, and whoever may rotates', async () => {
     const { owner, others } = await setUp(3)
     const [admin, writer, former] = others
-    await owner.ns.grant({ agent: admin.id, role: 'admin' })
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
-    await owner.ns.grant({ agent: former.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: former.id, role: 'reader' })
     const old = await owner.write('old')
     await converge(owner, admin, writer, former)
     // Two admins at once: one rotates for a newcomer while the other removes a member, so that no epoch excludes the former.
-    await owner.ns.revoke({ agent: former.id })
+    await owner.ns.members.revoke({ agent: former.id })
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     const withoutRotate = entries.filter((bytes) => decodeEntry(bytes).header.kind !== 'rotate')
     expect(withoutRotate.length).toBe(entries.length - 1)
     await writer.ns.receive(withoutRotate)
-    expect(writer.ns.owed.rotation).toBe(true)
+    expect(writer.ns.membership.owed.rotation).toBe(true)
     expect(await writer.ns.heal()).toBe(0)
     const artifact = await writer.write('by name')
     await writer.update(old, 'old, by name')
@@ -231,7 +233,7 @@ describe('removing a member', () => {
     expect(await admin.read(artifact)).toBe('by name')
     expect(await admin.read(old)).toBe('old, by name')
     expect(await admin.ns.heal()).toBeGreaterThan(0)
-    expect(admin.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+    expect(admin.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
     await converge(owner, admin, writer, former)
     await writer.update(artifact, 'under an epoch again')
     await converge(owner, admin, writer, former)
@@ -245,13 +247,13 @@ describe('many members', () => {
   test('are sealed to in as many entries as it takes, by a rotate and by name', async () => {
     const { owner, others } = await setUp(2)
     const [writer, last] = others
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
     const crowd = Array.from({ length: 140 }, (_, at) => new AgentKey(new Uint8Array(32).fill(100 + at)).publicKey)
-    await Promise.all(crowd.map((agent) => owner.ns.grant({ agent, role: 'reader' })))
-    await owner.ns.grant({ agent: last.id, role: 'reader' })
+    await Promise.all(crowd.map((agent) => owner.ns.members.grant({ agent, role: 'reader' })))
+    await owner.ns.members.grant({ agent: last.id, role: 'reader' })
     await converge(owner, writer, last)
-    await owner.ns.revoke({ agent: crowd[0] as Uint8Array })
-    expect(owner.ns.owed).toMatchObject({ rotation: false, boxes: [] })
+    await owner.ns.members.revoke({ agent: crowd[0] as Uint8Array })
+    expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     const kinds = entries.map((bytes) => decodeEntry(bytes).header.kind)
     expect(kinds).toEqual(['revoke', 'rotate', 'keys'])
@@ -269,16 +271,16 @@ describe('many members', () => {
   test('who act at once, on one node, share batches without getting into each other’s way', async () => {
     const { owner, others } = await setUp(3)
     const [admin, writer, reader] = others
-    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
     await converge(owner, admin)
     const grant = await Array.fromAsync(owner.ns.held.entriesBeyond([]))
     const artifacts = await Promise.all([
       admin.write('a'),
-      admin.ns.grant({ agent: writer.id, role: 'writer' }).then(() => admin.write('b')),
-      admin.ns.grant({ agent: reader.id, role: 'reader' }).then(() => admin.write('c')),
-      admin.ns.rotate().then(() => admin.write('d')),
+      admin.ns.members.grant({ agent: writer.id, role: 'writer' }).then(() => admin.write('b')),
+      admin.ns.members.grant({ agent: reader.id, role: 'reader' }).then(() => admin.write('c')),
+      admin.ns.members.rotate().then(() => admin.write('d')),
       admin.ns.receive(grant).then(() => admin.write('e')),
-      admin.ns.revoke({ agent: reader.id }).then(
+      admin.ns.members.revoke({ agent: reader.id }).then(
         () => admin.write('f'),
         () => admin.write('f'),
       ),
@@ -296,18 +298,18 @@ describe('two admins', () => {
   test('who act at once converge, and the lower rank gives way', async () => {
     const { owner, others } = await setUp(3)
     const [one, two, writer] = others
-    await owner.ns.grant({ agent: one.id, role: 'admin' })
-    await owner.ns.grant({ agent: two.id, role: 'admin' })
+    await owner.ns.members.grant({ agent: one.id, role: 'admin' })
+    await owner.ns.members.grant({ agent: two.id, role: 'admin' })
     await converge(owner, one, two, writer)
-    await one.ns.grant({ agent: writer.id, role: 'writer' })
+    await one.ns.members.grant({ agent: writer.id, role: 'writer' })
     await converge(owner, one, two, writer)
     await writer.write('kept')
     await converge(owner, one, two, writer)
     // One removes the writer while the other gives it another role, and the owner removes the first.
-    await one.ns.revoke({ agent: writer.id })
-    await two.ns.grant({ agent: writer.id, role: 'reader' })
-    await expect(one.ns.revoke({ agent: two.id })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    await owner.ns.revoke({ agent: one.id })
+    await one.ns.members.revoke({ agent: writer.id })
+    await two.ns.members.grant({ agent: writer.id, role: 'reader' })
+    await expect(one.ns.members.revoke({ agent: two.id })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await owner.ns.members.revoke({ agent: one.id })
     await converge(owner, one, two, writer)
     const roles = [owner, one, two, writer].map((node) => [one, two, writer].map(({ id }) => node.ns.roleOf(id)))
     // What the first did before its cut counts; its revoke came after. The other’s took the role away that was there.
@@ -322,12 +324,12 @@ describe('two admins', () => {
   test('an admin’s late grant brings back what was written under it', async () => {
     const { owner, others } = await setUp(2)
     const [admin, writer] = others
-    await owner.ns.grant({ agent: admin.id, role: 'admin' })
+    await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
     await converge(owner, admin)
-    await admin.ns.grant({ agent: writer.id, role: 'writer' })
+    await admin.ns.members.grant({ agent: writer.id, role: 'writer' })
     await converge(admin, writer)
     await writer.write('under a grant of a removed admin')
-    await owner.ns.revoke({ agent: admin.id })
+    await owner.ns.members.revoke({ agent: admin.id })
     // As long as it does not know of it the admin tells of what it wrote.
     await owner.pull(admin)
     await converge(owner, admin, writer)
@@ -337,7 +339,7 @@ describe('two admins', () => {
       const { auth } = decodeEntry(bytes)
       return auth?.kind === 'grant' && equalBytes(auth.agent, writer.id)
     })
-    await owner.ns.adopt({ hash: grant?.hash as Uint8Array })
+    await owner.ns.members.adopt({ hash: grant?.hash as Uint8Array })
     await converge(owner, admin, writer)
     for (const node of [owner, admin, writer]) {
       expect(await node.names()).toEqual(['under a grant of a removed admin'])
@@ -350,7 +352,7 @@ describe('forks', () => {
   test('of a copied store with the same incarnation are proven, cut, and repaired by an adopt', async () => {
     const { time, owner, others } = await setUp(1)
     const [writer] = others
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
     await converge(owner, writer)
     await writer.write('common')
     await converge(owner, writer)
@@ -372,7 +374,7 @@ describe('forks', () => {
     await converge(owner, writer, twin)
     expect(await owner.names()).toEqual(['common', 'on a new chain', 'on another'])
     const [tip] = [...owner.ns.held.tips()].filter(({ seq, author }) => seq === 2 && equalBytes(author, writer.id))
-    await owner.ns.adopt({ hash: tip?.hash as Uint8Array })
+    await owner.ns.members.adopt({ hash: tip?.hash as Uint8Array })
     await converge(owner, writer, twin)
     for (const node of [owner, writer, twin]) {
       expect(node.ns.membership.forks).toEqual([])
@@ -397,7 +399,7 @@ describe('forks', () => {
   test('of the owner’s own chain count on both branches', async () => {
     const { time, owner, others } = await setUp(1)
     const [reader] = others
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const twin = await new NamespaceNode(1, time, { copyOf: owner }).open(owner.ns.id)
     await owner.write('one')
     await twin.write('two')
@@ -420,7 +422,7 @@ describe('receiving', () => {
     const [writer] = others
     const elsewhere = await new NamespaceNode(9, time).create()
     await elsewhere.write('elsewhere')
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     const foreign = await Array.fromAsync(elsewhere.ns.held.entriesBeyond([]))
     const flipped = Uint8Array.from(entries[0] as Uint8Array)
@@ -438,7 +440,7 @@ describe('receiving', () => {
   test('stores nothing of agents whom no grant names', async () => {
     const { time, owner, others } = await setUp(1)
     const [writer] = others
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
     await converge(owner, writer)
     await writer.write('mine')
     // Another agent signs entries that stand under the writer's grant.
@@ -460,7 +462,7 @@ describe('receiving', () => {
     const { owner, others } = await setUp(1)
     const [reader] = others
     for (let at = 0; at < 30; at++) await owner.write(`snippet ${at}`)
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(reader.ns.held.vector()))
     expect((await reader.ns.receive([entries.at(-1) as Uint8Array])).unlinked).toHaveLength(1)
     await reader.ns.receive(entries.slice(0, 10))
@@ -474,7 +476,7 @@ describe('receiving', () => {
     const { owner, others } = await setUp(1)
     const [reader] = others
     for (let at = 0; at < 5; at++) await owner.write(`snippet ${at}`)
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const batch = reader.store.batch.bind(reader.store)
     let left = 1
     reader.store.batch = async (changes, options) => {
@@ -495,7 +497,7 @@ describe('receiving', () => {
   test('takes back the bodies that a peer lacked', async () => {
     const { owner, others } = await setUp(1)
     const [reader] = others
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const artifact = await owner.write('whole')
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(reader.ns.held.vector()))
     const stripped = entries.map((bytes) => {
@@ -516,7 +518,7 @@ describe('receiving', () => {
   test('reads what was opened ahead beside this thread, of entries that are signed, and opens the rest itself', async () => {
     const { owner, others } = await setUp(1)
     const [reader] = others
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     await converge(owner, reader)
     const before = [...owner.ns.held.tips()]
     for (const name of ['a', 'b', 'c', 'd']) await owner.write(name)
@@ -543,7 +545,7 @@ describe('receiving', () => {
   test('leaves no tip recorded of what was lost at the end of a chain, came again and was followed in one batch', async () => {
     const { owner, others } = await setUp(1)
     const [reader] = others
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     await owner.write('kept')
     await converge(owner, reader)
     const tipOfOwner = () =>
@@ -570,8 +572,8 @@ describe('receiving', () => {
   test('keeps the tip recorded of a chain that was lost whole and came again', async () => {
     const { owner, others } = await setUp(2)
     const [writer, reader] = others
-    await owner.ns.grant({ agent: writer.id, role: 'writer' })
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     await converge(owner, writer, reader)
     await writer.write('lost')
     await converge(owner, writer, reader)
@@ -594,7 +596,7 @@ describe('receiving', () => {
   test('counts content that is not here in full until it is settled, and then by its leaves', async () => {
     const { owner, others } = await setUp(1)
     const [reader] = others
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const artifact = await owner.writeLarge(new Uint8Array(7_000_000).fill(7), 'large')
     await converge(owner, reader)
     const { root } = (await reader.ns.catalog.get(artifact)) ?? {}
@@ -614,7 +616,7 @@ describe('the feed', () => {
   test('tells each change once, in order, across a restart', async () => {
     const { owner, others } = await setUp(1)
     const [reader] = others
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const a = await owner.write('a')
     await converge(owner, reader)
     const seen: string[] = []

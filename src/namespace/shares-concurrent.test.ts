@@ -22,7 +22,7 @@ async function namespace(roles: readonly ('admin' | 'writer')[], outsiders: numb
     const node = await new NamespaceNode(10 + at, time).join(owner)
     nodes.push(node)
     const role = roles[at]
-    if (role !== undefined) await owner.ns.grant({ agent: node.id, role })
+    if (role !== undefined) await owner.ns.members.grant({ agent: node.id, role })
   }
   const artifact = await owner.write('one', 'report')
   await converge(owner, ...nodes)
@@ -152,14 +152,14 @@ describe('at the same time', () => {
     const { artifact, owner, members, outsiders, all } = await namespace(['admin', 'admin'], 2)
     const [, one, two] = members
     const [bob, carol] = outsiders as [NamespaceNode, NamespaceNode]
-    await one.ns.rotate()
-    await two.ns.rotate()
+    await one.ns.members.rotate()
+    await two.ns.members.rotate()
     const shares = [
       ...(await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] })),
       ...(await two.ns.sharing.share({ artifact, audience: [agentOf(carol)] })),
     ]
     await converge(...all)
-    expect(owner.ns.owed.rotation).toBe(false)
+    expect(owner.ns.membership.owed.rotation).toBe(false)
     for (const { ns } of [owner, one, two]) {
       expect((await ns.sharing.of(artifact)).map(({ refusal }) => refusal)).toEqual([undefined, undefined])
     }
@@ -175,7 +175,7 @@ describe('at the same time', () => {
     const { artifact, owner, members, outsiders, all } = await namespace(['writer', 'writer'], 1)
     const [, gone, writer] = members
     const [bob] = outsiders as [NamespaceNode]
-    await owner.ns.revoke({ agent: gone.id })
+    await owner.ns.members.revoke({ agent: gone.id })
     const shares = await writer.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     await writer.update(artifact, 'two', 'report')
     await converge(...all)
@@ -193,14 +193,14 @@ describe('at the same time', () => {
     const gone = all[3] as NamespaceNode
     const [bob] = outsiders as [NamespaceNode]
     // The removal of a writer by a removed admin’s peer, with the epochs that came with it made void.
-    await admin.ns.revoke({ agent: gone.id })
+    await admin.ns.members.revoke({ agent: gone.id })
     await converge(owner, admin, writer, gone, bob)
-    const before = writer.ns.owed.rotation
-    await owner.ns.revoke({ agent: admin.id })
+    const before = writer.ns.membership.owed.rotation
+    await owner.ns.members.revoke({ agent: admin.id })
     // The writer learns who was removed, and nothing of the epoch that was begun for it.
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     await writer.ns.receive(entries.slice(0, 1))
-    expect([before, writer.ns.owed.rotation]).toEqual([false, true])
+    expect([before, writer.ns.membership.owed.rotation]).toEqual([false, true])
     const shares = await writer.ns.sharing.share({ artifact, audience: [agentOf(bob)], message: 'by name' })
     const entry = await writer.ns.held.entry(shares[0]?.entry ?? expect.fail())
     expect(entry?.keys?.boxes.map(({ label }) => label === undefined)).toEqual([true, true, false])
@@ -228,7 +228,7 @@ describe('a share with a group', () => {
     const entry = await owner.ns.held.entry(shares[0]?.entry ?? expect.fail())
     expect(entry?.keys?.boxes).toHaveLength(1)
     const joined = await new NamespaceNode(60, time, { agent: late.agent }).join(group.owner)
-    await group.owner.ns.grant({ agent: late.id, role: 'writer' })
+    await group.owner.ns.members.grant({ agent: late.id, role: 'writer' })
     await converge(group.owner, ...group.members, joined)
     await owner.update(artifact, 'two', 'report')
     await converge(...all)
@@ -244,7 +244,7 @@ describe('a share with a group', () => {
     const { artifact, owner, outsiders, all, group, shares } = await shared(2)
     const [bob, carol] = outsiders as [NamespaceNode, NamespaceNode]
     const [bobInGroup, carolInGroup] = group.members as [NamespaceNode, NamespaceNode]
-    await group.owner.ns.revoke({ agent: bob.id })
+    await group.owner.ns.members.revoke({ agent: bob.id })
     await converge(group.owner, ...group.members)
     // Stale: the sharer goes on in good faith, and whoever is in the group reads it.
     await owner.update(artifact, 'two', 'report')
@@ -267,9 +267,9 @@ describe('a share with a group', () => {
     const [bob, carol] = outsiders as [NamespaceNode, NamespaceNode]
     const group = await createGroup(50, time, [bob])
     await recordGroup(owner, group.owner)
-    await group.owner.ns.rotate()
+    await group.owner.ns.members.rotate()
     const late = await new NamespaceNode(60, time, { agent: carol.agent }).join(group.owner)
-    await group.owner.ns.grant({ agent: carol.id, role: 'writer' })
+    await group.owner.ns.members.grant({ agent: carol.id, role: 'writer' })
     await converge(group.owner, ...group.members, late)
     const shares = await owner.ns.sharing.share({ artifact, audience: [groupOf(group.owner)] })
     await converge(...all)
@@ -287,11 +287,11 @@ describe('a share with a group', () => {
     const { artifact, owner, outsiders, all, group, shares } = await shared(2)
     const [bob, carol] = outsiders as [NamespaceNode, NamespaceNode]
     const [bobInGroup, carolInGroup] = group.members as [NamespaceNode, NamespaceNode]
-    await group.owner.ns.grant({ agent: bob.id, role: 'admin' })
+    await group.owner.ns.members.grant({ agent: bob.id, role: 'admin' })
     await converge(group.owner, ...group.members)
-    await group.owner.ns.revoke({ agent: bob.id })
+    await group.owner.ns.members.revoke({ agent: bob.id })
     // Not told of it, and so told of this.
-    await bobInGroup.ns.rotate()
+    await bobInGroup.ns.members.rotate()
     await recordGroup(owner, bobInGroup)
     await owner.update(artifact, 'two', 'report')
     await owner.ns.heal()

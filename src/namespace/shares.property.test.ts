@@ -52,10 +52,10 @@ async function begin(): Promise<World> {
     Promise.all(Array.from({ length: count }, (_, at) => new NamespaceNode(from + at, time).join(owner)))
   const [others, outsiders] = [await make(10, 3), await make(20, 3)]
   for (const [at, role] of (['admin', 'writer', 'writer'] as const).entries()) {
-    await owner.ns.grant({ agent: (others[at] as NamespaceNode).id, role })
+    await owner.ns.members.grant({ agent: (others[at] as NamespaceNode).id, role })
   }
   const { owner: group, members: inGroup } = await createGroup(50, time, outsiders)
-  await group.ns.revoke({ agent: (outsiders[2] as NamespaceNode).id })
+  await group.ns.members.revoke({ agent: (outsiders[2] as NamespaceNode).id })
   await recordGroup(owner, group)
   await owner.write('common')
   for (const node of [...others, ...outsiders]) await node.pull(owner)
@@ -90,13 +90,13 @@ async function play(world: World, { kind, who, whom, what }: Step): Promise<void
   else if (kind === 'grant') {
     const role = what % 2 === 0 ? 'reader' : 'writer'
     const agent = what % 3 === 0 ? outsider.id : other.id
-    await ns.grant({ agent, role })
+    await ns.members.grant({ agent, role })
     world.first.set(toHex(agent), 0)
-  } else if (kind === 'revoke') await ns.revoke({ agent: what % 2 === 0 ? outsider.id : other.id })
-  else if (kind === 'rotate') await ns.rotate()
+  } else if (kind === 'revoke') await ns.members.revoke({ agent: what % 2 === 0 ? outsider.id : other.id })
+  else if (kind === 'rotate') await ns.members.rotate()
   else if (kind === 'later') world.time.nowMs += what * 100
-  else if (kind === 'join') await group.ns.grant({ agent: outsider.id, role: 'writer' })
-  else if (kind === 'leave') await group.ns.revoke({ agent: outsider.id })
+  else if (kind === 'join') await group.ns.members.grant({ agent: outsider.id, role: 'writer' })
+  else if (kind === 'leave') await group.ns.members.revoke({ agent: outsider.id })
   else if (kind === 'turn') await (inGroup[whom % inGroup.length] as NamespaceNode).pull(group)
   else if (kind === 'record') await recordGroup(node, inGroup[what % inGroup.length] as NamespaceNode)
 }
@@ -202,7 +202,7 @@ test('whatever happened apart: once all know of it, the next version opens for e
           const machine = inGroup[of] as NamespaceNode
           await hold(outsider, shares)
           await holdGroup(outsider, machine)
-          const groupKeys = machine.ns.membership.epochs.flatMap(({ id }) => machine.ns.groupKey(id) ?? [])
+          const groupKeys = machine.ns.membership.epochs.flatMap(({ id }) => machine.ns.keyring.groupKey(id) ?? [])
           const keys = reachableKeys(owner.ns.id, entries, [outsider.agent, ...groupKeys])
           if (isShared || isMember) {
             tally.allowed++

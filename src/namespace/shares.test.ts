@@ -14,7 +14,7 @@ async function namespace(roles: readonly ('admin' | 'writer' | 'reader')[], outs
     const node = await new NamespaceNode(10 + at, time).join(owner)
     nodes.push(node)
     const role = roles[at]
-    if (role !== undefined) await owner.ns.grant({ agent: node.id, role })
+    if (role !== undefined) await owner.ns.members.grant({ agent: node.id, role })
   }
   await converge(owner, ...nodes)
   return {
@@ -160,7 +160,7 @@ describe('sharing with agents', () => {
     const shares = await writer.ns.sharing.share({ artifact, audience })
     await converge(...nodes)
     await expect(other.ns.sharing.unshare({ artifact, audience })).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    await owner.ns.revoke({ agent: writer.id })
+    await owner.ns.members.revoke({ agent: writer.id })
     await converge(...nodes)
     expect((await admin.ns.sharing.of(artifact))[0]?.refusal).toBe('ISSUER_REMOVED')
     await admin.update(artifact, 'two', 'report')

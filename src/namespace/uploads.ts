@@ -45,7 +45,7 @@ export async function loadUpload(namespace: Namespace, rowKey: Uint8Array): Prom
   if (value === undefined) return undefined
   const { salt, wrap } = decodeUpload(value)
   const artifact = namespace.artifactOf(salt)
-  const key = namespace.unwrap(artifact, wrap.keyId, [wrap])
+  const key = namespace.keyring.open(artifact, wrap.keyId, [wrap])
   return key === undefined ? undefined : { salt, artifact, key, wrap, isNew: false }
 }
 

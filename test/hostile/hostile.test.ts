@@ -477,7 +477,7 @@ const attacks: readonly Attack[] = [
 
       // A namespace of its own, that the node joins, in which that root is an artifact's.
       const own = await new NamespaceNode(seed++, new TestTime(), { agent: peer.log.agent }).create()
-      await own.ns.grant({ agent: peer.victim, role: 'reader' })
+      await own.ns.members.grant({ agent: peer.victim, role: 'reader' })
       const artifact = await own.writeRoot('mine', () => ({ ...request.root, sha256: new Uint8Array(32) }))
       await using _ = new SyncService({
         network: peer.network,

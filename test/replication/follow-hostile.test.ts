@@ -80,11 +80,11 @@ async function againstFormerAdmin(agents: LocalAgents) {
     await eventually(async () => expect(one.namespace().log.totals.entries).toBe(writer.namespace().log.totals.entries))
   await owner.stop()
   await writer.stop()
-  await admin.namespace().log.revoke({ agent: writer.id })
+  await admin.namespace().log.members.revoke({ agent: writer.id })
   await admin.stop()
   // Where they are now, it and the owner do not find each other.
   await owner.start()
-  await owner.namespace().log.revoke({ agent: admin.id })
+  await owner.namespace().log.members.revoke({ agent: admin.id })
   await admin.start()
   expect([owner, admin].map((one) => one.namespace().log.roleOf(writer.id))).toEqual(['writer', undefined])
   return { owner, admin, bob, id, token }

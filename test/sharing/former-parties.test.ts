@@ -88,7 +88,7 @@ test('what is written by who knows that they are gone opens with nothing that th
   const { ns } = owner
   const member = async (seed: number, role: 'admin' | 'writer' | 'reader') => {
     const node = await new NamespaceNode(seed, time).join(owner)
-    await ns.grant({ agent: node.id, role })
+    await ns.members.grant({ agent: node.id, role })
     return node
   }
   const members = [await member(2, 'admin'), await member(3, 'writer'), await member(4, 'reader')]
@@ -105,7 +105,7 @@ test('what is written by who knows that they are gone opens with nothing that th
   await ns.sharing.share({ artifact, audience: [...unshared, groupOf(group), agentOf(remains)] })
   await owner.update(artifact, 'two', 'report')
 
-  const groupKeys = () => group.ns.membership.epochs.flatMap(({ id }) => group.ns.groupKey(id) ?? [])
+  const groupKeys = () => group.ns.membership.epochs.flatMap(({ id }) => group.ns.keyring.groupKey(id) ?? [])
   const formerKeys = groupKeys()
   const possession = (agents: readonly AgentKey[]): Possession => ({ agents, secrets: new Map() })
   const former = new Map<string, Possession>([
@@ -122,16 +122,16 @@ test('what is written by who knows that they are gone opens with nothing that th
   const both = { says: [1, 2], content: [1, 2] }
   for (const [who, has] of former) expect([who, await readable(has)]).toEqual([who, both])
 
-  await ns.revokeAll({ agents: members.map(({ id }) => id) })
+  await ns.members.revokeAll({ agents: members.map(({ id }) => id) })
   await ns.sharing.unshare({ artifact, audience: unshared })
-  await group.ns.revoke({ agent: grouped.id })
+  await group.ns.members.revoke({ agent: grouped.id })
   await recordGroup(owner, group)
   // New content, a change of the name alone, another artifact, and a share of it: by whom it is known.
   await owner.update(artifact, 'three', 'report')
   await owner.update(artifact, undefined, 'renamed')
   const later = await owner.write('later')
   await ns.sharing.share({ artifact: later, audience: [agentOf(remains), groupOf(group)] })
-  await ns.rotate()
+  await ns.members.rotate()
   await owner.update(later, 'later still')
   await ns.heal()
   for (const [who, has] of former) {
@@ -155,7 +155,7 @@ test('who shares from now on gives nothing of before, whatever else is sealed to
   await owner.update(artifact, 'two', 'report')
   await ns.sharing.share({ artifact, audience: [agentOf(bob)], fromNow: true })
   await owner.update(artifact, 'three', 'report')
-  await ns.rotate()
+  await ns.members.rotate()
   await owner.update(artifact, 'four', 'report')
   await ns.heal()
   const entries = await entriesOf(owner)

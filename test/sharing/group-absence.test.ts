@@ -54,7 +54,7 @@ test('a member that comes back after months and many epochs has the group, what 
     await ann.client.group.add({ group, agents: [guest] })
     await ann.client.group.remove({ group, agents: [guest] })
     const log = alice.namespace().log
-    await eventually(() => expect(log.newestDescriptor(parseGroupId(group))?.number).toBe(month + 1))
+    await eventually(() => expect(log.descriptors.newest(parseGroupId(group))?.number).toBe(month + 1))
     await alice.client.artifact.update({ artifactId, data: Buffer.from(`of month ${month}`) })
     const note = await ann.client.artifact.createSnippet({
       namespace: 'shared',

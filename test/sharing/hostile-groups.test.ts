@@ -35,7 +35,7 @@ async function writeClosedRecord({ groups }: LocalAgent, group: string): Promise
   const { log, quota } = groups.replication.namespaces.findGroup(group)
   const salt = log.env.random(16)
   const artifact = log.artifactOf(salt)
-  const [key, other] = [log.newArtifactKey(artifact), log.newArtifactKey(artifact)]
+  const [key, other] = [log.artifactKeys.fresh(artifact), log.artifactKeys.fresh(artifact)]
   const { leaf, sha256, ...root } = sealInline(encodeCanonical({ v: 1 }), other.content)
   await writeFirstVersion(log, {
     handle: { artifact, salt, key },
@@ -192,10 +192,11 @@ test('what members write time and again costs no more than it takes to look at s
   const { id: group } = await client.group.create({ name: 'data-team' })
   const open = groups.replication.namespaces.findGroup(group)
   let looks = 0
-  const { artifactKey } = open.log
-  open.log.artifactKey = (...of) => {
+  const { artifactKeys } = open.log
+  const openKey = artifactKeys.open
+  artifactKeys.open = (...of) => {
     looks += 1
-    return artifactKey.apply(open.log, of)
+    return openKey.apply(artifactKeys, of)
   }
   const count = 200
   for (let at = 0; at < count; at++) {
@@ -257,7 +258,7 @@ test('who was removed from a group has nothing sealed to what it last knew by be
   await eventually(async () => expect(await groupsOf(bob)).toEqual([group]))
   const own = bob.groups.replication.namespaces.findGroup(group)
   await eventually(() => expect(bob.groups.epochOf(own.row.id)).toBeDefined())
-  const stale = (await own.log.shownDescriptor()) ?? expect.fail('it has an epoch')
+  const stale = (await own.log.descriptors.own()) ?? expect.fail('it has an epoch')
   const known = bob.groups.epochOf(own.row.id)
   await alice.client.agent.add({ name: 'team', ticket: await bob.client.group.ticket({ group }) })
   await bob.stop()
@@ -292,7 +293,7 @@ test('who was removed from a group has nothing sealed to what it last knew by be
   await hers.ping(ann.id)
   const { id: artifactId } = await alice.client.artifact.create({ name: 'secret', data: Buffer.from('not for bob') })
   await alice.client.artifact.share({ artifactId, withGroups: ['team'] })
-  const sealed = alice.namespace().log.newestDescriptor(own.row.id)?.epoch
+  const sealed = alice.namespace().log.descriptors.newest(own.row.id)?.epoch
   expect(sealed).toBeDefined()
   expect(sealed).not.toEqual(known)
 })

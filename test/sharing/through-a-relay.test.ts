@@ -117,7 +117,7 @@ async function insideOf({ replication }: LocalAgent): Promise<Map<string, Uint8A
       const artifact = artifactIdOf(log.id, header.data.artifactSalt)
       found.set(`artifact ${found.size}`, artifact)
       if (header.kind !== 'put' || header.keyId === undefined) continue
-      found.set(`key ${found.size}`, (await log.artifactKey(artifact, header.keyId)).secret)
+      found.set(`key ${found.size}`, (await log.artifactKeys.open(artifact, header.keyId)).secret)
     }
   }
   return found

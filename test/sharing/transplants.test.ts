@@ -63,7 +63,7 @@ class World {
     const { time, owner, elsewhere, writer, bob, eve } = world
     await owner.create()
     await elsewhere.create()
-    await owner.ns.grant({ agent: (await writer.join(owner)).id, role: 'writer' })
+    await owner.ns.members.grant({ agent: (await writer.join(owner)).id, role: 'writer' })
     const groups = [await createGroup(50, time, [bob]), await createGroup(70, time, [bob, eve])]
     world.groups = [sure(groups[0]).owner, sure(groups[1]).owner]
     for (const group of world.groups) await recordGroup(owner, group)
@@ -101,7 +101,7 @@ class World {
 
   epochKey({ ns }: NamespaceNode): { epoch: Uint8Array; key: AgentKey } {
     const epoch = sure(ns.membership.groups.epoch).epoch
-    return { epoch, key: sure(ns.groupKey(epoch)) }
+    return { epoch, key: sure(ns.keyring.groupKey(epoch)) }
   }
 
   /** That of the first group, by Bob to the owner, unless something is otherwise. */
@@ -139,7 +139,7 @@ async function known({ ns }: NamespaceNode, artifact: Uint8Array): Promise<Known
     digest,
     keyId,
     leaf: sure(await ns.blocks.read(digest)),
-    encryption: (await ns.artifactKey(artifact, keyId)).content.encryption,
+    encryption: (await ns.artifactKeys.open(artifact, keyId)).content.encryption,
   }
 }
 
@@ -412,7 +412,7 @@ const keys: Row[] = [
     'another place',
     async (w) => {
       const { grant, incarnation, author, seq } = w.a.entry.header
-      const key = await w.owner.ns.artifactKey(w.a.artifact, w.a.keyId)
+      const key = await w.owner.ns.artifactKeys.open(w.a.artifact, w.a.keyId)
       const place = { namespace: w.owner.ns.id, grant: sure(grant), incarnation, author, seq: seq + 1 }
       return key.openBody(sure(w.a.entry.body), place)
     },
@@ -635,14 +635,14 @@ const later: Row[] = [
   [
     'a descriptor',
     'another group',
-    async (w) => recorded(w, { group: w.groups[1].ns.id, proof: sure(await w.groups[0].ns.shownDescriptor()).proof }),
+    async (w) => recorded(w, { group: w.groups[1].ns.id, proof: sure(await w.groups[0].ns.descriptors.own()).proof }),
     'CORRUPT',
   ],
   [
     'a rotate',
     'another group’s descriptor',
     async (w) => {
-      const [own, other] = await Promise.all(w.groups.map(({ ns }) => ns.shownDescriptor()))
+      const [own, other] = await Promise.all(w.groups.map(({ ns }) => ns.descriptors.own()))
       return recorded(w, { group: w.groups[0].ns.id, proof: [...sure(own).proof, ...sure(other).proof.slice(1)] })
     },
     'CORRUPT',
@@ -660,8 +660,8 @@ const later: Row[] = [
     'a descriptor from before',
     'a later time',
     async (w) => {
-      const before = sure(await w.groups[0].ns.shownDescriptor())
-      await w.groups[0].ns.rotate()
+      const before = sure(await w.groups[0].ns.descriptors.own())
+      await w.groups[0].ns.members.rotate()
       await recordGroup(w.owner, w.groups[0])
       return recorded(w, before)
     },
@@ -672,7 +672,7 @@ const later: Row[] = [
     'a later epoch',
     async (w) => {
       const proof = w.proof()
-      await w.groups[0].ns.rotate()
+      await w.groups[0].ns.members.rotate()
       await recordGroup(w.owner, w.groups[0])
       return await w.asked(w.withGroup, { proof })
     },
@@ -697,10 +697,10 @@ const later: Row[] = [
 async function recorded({ owner, groups }: World, shown: { group: Uint8Array; proof: readonly Uint8Array[] }) {
   const state = () => ({
     entries: owner.ns.totals.entries,
-    newest: [...groups.map(({ ns }) => ns.id), shown.group].map((group) => owner.ns.newestDescriptor(group)),
+    newest: [...groups.map(({ ns }) => ns.id), shown.group].map((group) => owner.ns.descriptors.newest(group)),
   })
   const before = state()
-  const result = await outcome(() => owner.ns.recordDescriptor(shown))
+  const result = await outcome(() => owner.ns.descriptors.record(shown))
   expect(state()).toEqual(before)
   return result
 }
@@ -735,8 +735,8 @@ describe('a writer who moves what others sealed gives nobody anything by it:', (
     const alien = [...world.shares, { ...world.withBob, claims: { ...world.withBob.claims, artifact: b.artifact } }]
     for (const node of [owner, bob]) expect(await node.ns.receive([bytes])).toMatchObject({ stored: 1 })
     await hold(bob, alien)
-    await expect(bob.ns.artifactKey(b.artifact, a.keyId)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
-    await expect(bob.ns.artifactKey(b.artifact, b.keyId)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(bob.ns.artifactKeys.open(b.artifact, a.keyId)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(bob.ns.artifactKeys.open(b.artifact, b.keyId)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     expect(await bob.read(a.artifact)).toBe('one')
   })
 
@@ -754,7 +754,7 @@ describe('a writer who moves what others sealed gives nobody anything by it:', (
     const bytes = await copied(world, a, stolen, a.keyId)
     for (const node of [owner, bob, eve]) expect(await node.ns.receive([bytes])).toMatchObject({ stored: 1 })
     await hold(eve, [sure(withEve)])
-    await expect(eve.ns.artifactKey(a.artifact, a.keyId)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+    await expect(eve.ns.artifactKeys.open(a.artifact, a.keyId)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     // What was sealed for her properly still is found beside it.
     await eve.pull(owner)
     expect(await eve.read(a.artifact)).toBe('one')
@@ -769,7 +769,7 @@ describe('a writer who moves what others sealed gives nobody anything by it:', (
     for (const node of [owner, bob]) expect(await node.ns.receive([bytes])).toMatchObject({ stored: 1 })
     // It is a version that nobody can read, of the artifact's own author either.
     for (const node of [owner, bob])
-      await expect(node.ns.artifactKey(b.artifact, a.keyId)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
+      await expect(node.ns.artifactKeys.open(b.artifact, a.keyId)).rejects.toMatchObject({ code: 'ACCESS_DENIED' })
     expect(await owner.read(b.artifact, 1)).toBe('two')
     expect((await owner.ns.catalog.get(b.artifact))?.state.name).toBe('two')
   })

@@ -225,7 +225,7 @@ describe('a replica', () => {
     const { log } = replica.namespace()
     expect(log.keyring.size).toBe(0)
     for (const { artifact, root, id } of [secret, wanted]) {
-      expect(await codeOf(log.artifactKey(artifact, root.keyId))).toBe('ACCESS_DENIED')
+      expect(await codeOf(log.artifactKeys.open(artifact, root.keyId))).toBe('ACCESS_DENIED')
       await failureOf(replica.client.artifact.get({ artifactId: id }), 'ACCESS_DENIED')
       await failureOf(replica.client.artifact.download({ artifactId: id }), 'ACCESS_DENIED')
     }

@@ -19,7 +19,7 @@ export async function create(machine: Machine, ns: Namespace, text: string): Pro
   const known = await asKnown(machine, ns, undefined)
   const salt = machine.chance.bytes(16)
   const artifact = ns.artifactOf(salt)
-  const key = ns.newArtifactKey(artifact)
+  const key = ns.artifactKeys.fresh(artifact)
   const { entry } = await writeFirstVersion(ns, {
     handle: { artifact, salt, key },
     wrap: undefined,
@@ -43,7 +43,7 @@ export async function update(
   const current = await ns.catalog.get(artifact)
   if (current === undefined) return
   const known = await asKnown(machine, ns, artifact)
-  const handle = await ns.handleOf(current)
+  const handle = await ns.artifactKeys.handleOf(current)
   const content = 'content' in text ? sealed(text.content, handle.key) : undefined
   const { entry } = await writeNextVersion(ns, {
     handle,
@@ -77,7 +77,7 @@ async function asKnown(
   artifact: Uint8Array | undefined,
 ): Promise<Omit<WrittenPut, 'text'>> {
   const { group } = machine.world
-  const epoch = group && ns.newestDescriptor(group)?.epoch
+  const epoch = group && ns.descriptors.newest(group)?.epoch
   return {
     removed: await removedAsKnown(machine, ns),
     ended: await endedAsKnown(machine, ns, artifact),

@@ -100,8 +100,8 @@ export class Follower {
     const { machine, group } = this.#run
     const epoch = group?.membership.groups.epoch?.epoch
     if (group === undefined || epoch === undefined || group.roleOf(machine.id) === undefined) return false
-    const known = log?.newestDescriptor(group.id)?.epoch ?? epoch
-    return group.groupKey(epoch) !== undefined && group.groupKey(known) !== undefined
+    const known = log?.descriptors.newest(group.id)?.epoch ?? epoch
+    return group.keyring.groupKey(epoch) !== undefined && group.keyring.groupKey(known) !== undefined
   }
 
   async #look(): Promise<void> {
@@ -131,7 +131,7 @@ export class Follower {
     )
     const { group } = this.#run
     for (const { id: epoch } of group?.membership.epochs ?? []) {
-      const key = group?.groupKey(epoch)
+      const key = group?.keyring.groupKey(epoch)
       if (group !== undefined && key !== undefined) await log.holdGroupKeys(group.id, [{ epoch, key }])
     }
     const shows = toHex(group?.membership.groups.epoch?.epoch ?? new Uint8Array(0))
@@ -157,7 +157,7 @@ export class Follower {
     if (claims.audience.some(({ kind }) => kind === 'agent')) return encodePresentation(token, undefined)
     const { group, machine } = this.#run
     const epoch = group?.membership.groups.epoch?.epoch
-    const key = epoch && group?.groupKey(epoch)
+    const key = epoch && group?.keyring.groupKey(epoch)
     if (group === undefined || epoch === undefined || key === undefined) return undefined
     const context = { group: group.id, epoch, requester: machine.id, provider }
     return encodePresentation(token, proveGroupMember(key, context))

@@ -41,10 +41,10 @@ export class GroupNews {
     })
   }
 
-  /** As who is about to share with the group does: records what it is, as far as somebody says. @throws as `Namespace.recordDescriptor`, UNAVAILABLE */
+  /** As who is about to share with the group does: records what it is, as far as somebody says. @throws as `KnownDescriptors.record`, UNAVAILABLE */
   async prepare(): Promise<void> {
     const shown = (await this.#own()) ?? (await this.#ask())
-    if (shown !== undefined) await this.#run.ns?.recordDescriptor(shown)
+    if (shown !== undefined) await this.#run.ns?.descriptors.record(shown)
   }
 
   /** Asks somebody who is connected. */
@@ -59,13 +59,13 @@ export class GroupNews {
   async #take(shown: ShownDescriptor): Promise<void> {
     const { ns } = this.#run
     if (ns?.membership.groups.recorded.length === 0) return
-    await ns?.recordDescriptor(shown)
+    await ns?.descriptors.record(shown)
   }
 
   /** Who was removed tells of no later epoch. */
   async #own(): Promise<ShownDescriptor | undefined> {
     const { group, machine } = this.#run
-    return group?.roleOf(machine.id) === undefined ? undefined : await group.shownDescriptor()
+    return group?.roleOf(machine.id) === undefined ? undefined : await group.descriptors.own()
   }
 
   #every(): void {

@@ -32,14 +32,14 @@ export class GroupRoles {
     })
   }
 
-  /** Gives the group a role, `none` to end it, as far as this agent may and is in the group. Gives whether it did. @throws as `Namespace.recordDescriptor` */
+  /** Gives the group a role, `none` to end it, as far as this agent may and is in the group. Gives whether it did. @throws as `KnownDescriptors.record` */
   async give(role: GroupRole): Promise<boolean> {
     const { ns, group, machine } = this.#run
     const isIn = group?.roleOf(machine.id) !== undefined
-    const shown = isIn ? await group?.shownDescriptor() : undefined
+    const shown = isIn ? await group?.descriptors.own() : undefined
     if (ns === undefined || shown === undefined) return false
     if (role === 'none' && !ns.membership.groups.hasRole(shown.group)) return false
-    await ns.recordDescriptor(shown, role)
+    await ns.descriptors.record(shown, role)
     await this.#keep()
     return true
   }

@@ -21,7 +21,7 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
   const apart = foundersApart(machines, group)
   // What more comes of a group than is written down each who writes is told by itself.
   for (const { ns: own, id, name } of apart.length > 0 ? [] : [owner, ...membersOf(machines)]) {
-    const known = isWriter(ns, id) ? own?.newestDescriptor(group.id) : undefined
+    const known = isWriter(ns, id) ? own?.descriptors.newest(group.id) : undefined
     if (known !== undefined && epoch !== undefined && !equalBytes(known.epoch, epoch))
       return `the group’s epoch at ${name}`
   }

@@ -9,6 +9,7 @@ import {
   Namespace,
   NamespaceKeys,
 } from '../../src/namespace/index.ts'
+import { readState, storedSecrets } from '../../src/namespace/secrets.ts'
 import { derivedTables, type TableName } from '../../src/namespace/tables.ts'
 import { MemoryBlocks } from '../support/namespace-nodes.ts'
 import type { KnownRemoval } from './ledger.ts'
@@ -160,14 +161,14 @@ async function checkReadable(world: World, members: readonly Machine[], entries:
       if (version !== undefined) throw new Error(`${what} is listed and has no body at the owner's`)
       continue
     }
-    const state = await ns.stateOf(entry)
+    const state = await readState(storedSecrets(ns), entry)
     if (state === undefined) {
       await checkMissingKey(members, entry, what)
       continue
     }
     const root = entry.header.data?.root
     if (written.text === undefined || root === undefined || entry.leaf === undefined) continue
-    const key = await ns.artifactKey(artifactOf(ns, entry), root.keyId)
+    const key = await ns.artifactKeys.open(artifactOf(ns, entry), root.keyId)
     const text = Buffer.from(
       await inThreadEngine.open(entry.leaf.slice(), root.digest, key.content.encryption),
     ).toString()
@@ -315,7 +316,7 @@ async function checkRemoved(
       const keys = [entry.header.keyId, isNew ? entry.header.data?.root?.keyId : undefined]
       for (const keyId of keys) {
         if (keyId === undefined) continue
-        const isOpen = await spy.artifactKey(artifactOf(ns, entry), keyId).then(
+        const isOpen = await spy.artifactKeys.open(artifactOf(ns, entry), keyId).then(
           () => true,
           () => false,
         )

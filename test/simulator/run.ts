@@ -117,7 +117,7 @@ export class Run {
   /** Keeps a namespace, or a group, in step with others. */
   follow(log: Namespace): void {
     const { ledger, groupLedger } = this.machine.world
-    const { isGroup } = log
+    const { isGroup } = log.membership
     if (isGroup) this.group = log
     else this.ns = log
     this.#isStarting = false

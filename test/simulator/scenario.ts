@@ -203,7 +203,7 @@ class Scenario {
     run.follow(ns)
     for (const { publicKey } of this.#agents.slice(1, count)) {
       const role = chance.weighted({ admin: 4, writer: 5, reader: 2, replica: 1, none: 2 })
-      if (role !== 'none') void this.#do(owner, () => ns.grant({ agent: publicKey, role }))
+      if (role !== 'none') void this.#do(owner, () => ns.members.grant({ agent: publicKey, role }))
     }
     await this.#sharing?.begin(this.#machines.at(-1) as Machine)
     this.world.network.discover(1)
@@ -396,15 +396,15 @@ class Scenario {
         return all[Math.floor(draw * all.length)]
       }
       if (kind === 'create') await create(machine, ns, text)
-      else if (kind === 'grant') await ns.grant({ agent: other, role })
-      else if (kind === 'revoke') await ns.revoke({ agent: other })
-      else if (kind === 'rotate') await ns.rotate()
+      else if (kind === 'grant') await ns.members.grant({ agent: other, role })
+      else if (kind === 'revoke') await ns.members.revoke({ agent: other })
+      else if (kind === 'rotate') await ns.members.rotate()
       else if (kind === 'adopt') {
         const hashes = [
           ...ns.membership.forks.flatMap((fork) => fork.hashes),
           ...[...ns.held.tips()].map(({ hash }) => hash),
         ]
-        await ns.adopt({ hash: hashes[Math.floor(draw * draw * hashes.length)] as Uint8Array })
+        await ns.members.adopt({ hash: hashes[Math.floor(draw * draw * hashes.length)] as Uint8Array })
       } else {
         const found = await artifact()
         if (found === undefined) return
@@ -477,7 +477,7 @@ class Scenario {
         ? ''
         : `${machine.name} differs (${machine.ns?.totals.entries ?? 'not joined'} of ${owner.ns?.totals.entries} entries)`,
     )
-    const owed = owner.ns?.owed
+    const owed = owner.ns?.membership.owed
     return `${hash} owed ${owed?.rotation} ${owed?.boxes.length} ${states
       .filter((text) => text !== '')
       .map((text) => text.replace('differs', 'differ'))

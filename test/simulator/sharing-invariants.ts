@@ -3,6 +3,7 @@ import { inThreadEngine } from '../../src/content/index.ts'
 import { equalBytes, toHex } from '../../src/encoding/index.ts'
 import { decodeUnverifiedEntry, type Entry } from '../../src/log/index.ts'
 import { type Namespace, NamespaceKeys, type Share } from '../../src/namespace/index.ts'
+import { readState, storedSecrets } from '../../src/namespace/secrets.ts'
 import { Access, isForGroup } from './access.ts'
 import { foundersApart, isMistaken } from './in-step.ts'
 import { checkRebuilt, findInGroup, hexed, isShown, isWriter, membersOf, ownersApart } from './invariants.ts'
@@ -121,10 +122,10 @@ async function entriesOf(log: Namespace): Promise<Entry[]> {
 /** What the members of the namespace and of the group are owed was done, for there was time. */
 function checkOwed({ ns, group }: Evidence): void {
   for (const log of [ns, group]) {
-    const { rotation, boxes } = log?.owed ?? { rotation: false, boxes: [] }
+    const { rotation, boxes } = log?.membership.owed ?? { rotation: false, boxes: [] }
     if (rotation || boxes.length > 0)
       throw new Error(
-        `${log?.isGroup ? 'the group' : 'the namespace'} is owed ${rotation ? 'a rotation' : 'boxes'} after all`,
+        `${log?.membership.isGroup ? 'the group' : 'the namespace'} is owed ${rotation ? 'a rotation' : 'boxes'} after all`,
       )
   }
 }
@@ -171,7 +172,7 @@ async function checkFollower(
     const held = await partial?.held.entry(entry.hash)
     if (partial === undefined || held === undefined) throw new Error(`${what} it has nothing`)
     const isListed = (await partial.catalog.get(artifact, `${gen}-${toHex(entry.hash)}`)) !== undefined
-    if (isOpen(body) && ((await partial.stateOf(held)) === undefined || !isListed))
+    if (isOpen(body) && ((await readState(storedSecrets(partial), held)) === undefined || !isListed))
       throw new Error(`${what} it cannot open the body`)
     if (isOpen(root) && isOpen(body)) await checkText(partial, held, artifact, written.text, what)
     if (isOpen(body)) tally[after > 0 ? 'late' : 'read'] += 1
@@ -221,7 +222,7 @@ async function checkText(
 ): Promise<void> {
   const root = header.data?.root
   if (root === undefined || leaf === undefined) throw new Error(`${what} it has no content`)
-  const key = await log.artifactKey(artifact, root.keyId).catch(() => undefined)
+  const key = await log.artifactKeys.open(artifact, root.keyId).catch(() => undefined)
   if (key === undefined) throw new Error(`${what} it cannot open the content`)
   const said = Buffer.from(await inThreadEngine.open(leaf.slice(), root.digest, key.content.encryption)).toString()
   if (text !== undefined && said !== text) throw new Error(`${what} it reads ${said} and not ${text}`)

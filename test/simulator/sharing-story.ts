@@ -52,7 +52,7 @@ export class SharingStory {
     for (const { publicKey: agent } of agents) {
       if (equalBytes(agent, founder.id) || chance.is(0.5)) continue
       const role = chance.is(0.2) ? 'admin' : 'writer'
-      void act(group, run, () => group.grant({ agent, role }))
+      void act(group, run, () => group.members.grant({ agent, role }))
     }
   }
 
@@ -71,12 +71,12 @@ export class SharingStory {
     const name = `${machine.name}: ${kind}`
     if (kind === 'addToGroup' || kind === 'removeFromGroup' || kind === 'rotateGroup') {
       await act(run?.group, run, async (group) => {
-        if (kind === 'addToGroup') await group.grant({ agent: member, role })
-        else if (kind === 'rotateGroup') await group.rotate()
+        if (kind === 'addToGroup') await group.members.grant({ agent: member, role })
+        else if (kind === 'rotateGroup') await group.members.rotate()
         else {
           const others = group.membership.members.filter(({ role: its }) => its !== 'owner')
           const { agent: gone } = others[Math.floor(draw * others.length)] ?? { agent: member }
-          await group.revoke({ agent: gone })
+          await group.members.revoke({ agent: gone })
           return tell(`${name} ${nameOf(gone)}`)
         }
         tell(`${name} ${kind === 'rotateGroup' ? '' : nameOf(member)}`)
@@ -128,7 +128,7 @@ export class SharingStory {
     const agent = chance.pick(strangers)?.publicKey
     if (agent === undefined) return
     await inGroup(async (group) => {
-      if (group.roleOf(agent) === undefined) await group.grant({ agent, role: 'writer' })
+      if (group.roleOf(agent) === undefined) await group.members.grant({ agent, role: 'writer' })
     })
     await world.time.pass(5_000)
     await world.time.until(
@@ -149,7 +149,7 @@ export class SharingStory {
       }),
     )
     await world.time.pass(5_000)
-    await inGroup((group) => group.revoke({ agent }))
+    await inGroup((group) => group.members.revoke({ agent }))
   }
 
   /** Whoever may write all of it writes to every artifact. Gives the hashes (hex) of the entries. */

@@ -34,7 +34,7 @@ export async function keysIn(directory: string, passphrase?: string): Promise<Ma
     for await (const { bytes } of ns.held.all()) {
       const { header } = decodeEntry(bytes)
       if (header.kind !== 'put' || header.data === undefined || header.keyId === undefined) continue
-      const key = await ns.artifactKey(artifactIdOf(id, header.data.artifactSalt), header.keyId)
+      const key = await ns.artifactKeys.open(artifactIdOf(id, header.data.artifactSalt), header.keyId)
       const { encryption, nonce, chunking } = key.content
       const derived = { secret: key.secret, encryption, nonce, chunking, rows: key.leafRowsKey() }
       for (const [what, bytesOf] of Object.entries(derived)) found.set(`artifact key, ${what}, ${found.size}`, bytesOf)

@@ -131,7 +131,7 @@ export class NamespaceNode {
     const { ns } = this
     const salt = this.env.random(16)
     const artifact = ns.artifactOf(salt)
-    const key = ns.newArtifactKey(artifact)
+    const key = ns.artifactKeys.fresh(artifact)
     await writeFirstVersion(ns, {
       handle: { artifact, salt, key },
       wrap: undefined,
@@ -158,7 +158,7 @@ export class NamespaceNode {
     const { ns } = this
     const salt = this.env.random(16)
     const artifact = ns.artifactOf(salt)
-    const key = ns.newArtifactKey(artifact)
+    const key = ns.artifactKeys.fresh(artifact)
     const { sha256, digest, codec, sizeBytes, storedBytes } = await make(key.content)
     await writeFirstVersion(ns, {
       handle: { artifact, salt, key },
@@ -201,7 +201,7 @@ export class NamespaceNode {
     const { ns } = this
     const current = await ns.catalog.get(artifact)
     if (current === undefined) throw new Error('there is no such artifact')
-    const handle = await ns.handleOf(current)
+    const handle = await ns.artifactKeys.handleOf(current)
     await writeNextVersion(ns, {
       handle,
       expectedVersion: undefined,
@@ -225,7 +225,7 @@ export class NamespaceNode {
   async read(artifact: Uint8Array, version?: number | string): Promise<string | undefined> {
     const record = await this.ns.catalog.get(artifact, version)
     if (record === undefined) return undefined
-    const key = await this.ns.artifactKey(artifact, record.root.keyId)
+    const key = await this.ns.artifactKeys.open(artifact, record.root.keyId)
     const leaf = await this.ns.blocks.read(record.root.digest)
     if (leaf === undefined) return undefined
     return Buffer.from(await inThreadEngine.open(leaf, record.root.digest, key.content.encryption)).toString()

@@ -25,7 +25,7 @@ export async function createGroup(
   const nodes: NamespaceNode[] = []
   for (const [at, { agent }] of members.entries()) {
     const node = await new NamespaceNode(seed + 1 + at, time, { agent }).join(owner)
-    await owner.ns.grant({ agent: node.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: node.id, role: 'writer' })
     nodes.push(node)
   }
   for (const node of nodes) await node.pull(owner)
@@ -34,9 +34,9 @@ export async function createGroup(
 
 /** Records in a namespace what a group's descriptor is, as a node of that group has it. */
 export async function recordGroup({ ns }: NamespaceNode, group: NamespaceNode): Promise<void> {
-  const shown = await group.ns.shownDescriptor()
+  const shown = await group.ns.descriptors.own()
   if (shown === undefined) throw new Error('that group has no epoch')
-  await ns.recordDescriptor(shown)
+  await ns.descriptors.record(shown)
 }
 
 /** Has a node hold capabilities, whomever they are for. */
@@ -55,7 +55,7 @@ export async function holdGroup({ ns }: NamespaceNode, group: NamespaceNode): Pr
 
 function groupKeys({ ns }: NamespaceNode): { epoch: Uint8Array; key: AgentKey }[] {
   return ns.membership.epochs.flatMap(({ id }) => {
-    const key = ns.groupKey(id)
+    const key = ns.keyring.groupKey(id)
     return key === undefined ? [] : [{ epoch: id, key }]
   })
 }

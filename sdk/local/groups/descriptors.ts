@@ -57,7 +57,7 @@ export class Descriptors {
   async own(group: Uint8Array): Promise<ShownDescriptor | undefined> {
     const log = this.#namespaces.groups.find(({ row }) => equalBytes(row.id, group))?.log
     // Who was removed is told of no later epoch.
-    return log?.roleOf(log.env.agent.publicKey) === undefined ? undefined : await log.shownDescriptor()
+    return log?.roleOf(log.env.agent.publicKey) === undefined ? undefined : await log.descriptors.own()
   }
 
   /**

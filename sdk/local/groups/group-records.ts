@@ -23,7 +23,7 @@ export async function writeRecord({ log, quota }: OpenNamespace, record: GroupRe
   const { name, contentType, metadata, content } = record
   const salt = log.env.random(artifactSaltBytes)
   const artifact = log.artifactOf(salt)
-  const key = log.newArtifactKey(artifact)
+  const key = log.artifactKeys.fresh(artifact)
   const { leaf, sha256, ...root } = sealInline(content, key.content)
   await writeFirstVersion(log, {
     handle: { artifact, salt, key },
@@ -49,7 +49,7 @@ export async function readRecord<T>(
 ): Promise<T | undefined> {
   if (!root.inline) return undefined
   try {
-    const { content: keys } = await log.artifactKey(artifact, root.keyId)
+    const { content: keys } = await log.artifactKeys.open(artifact, root.keyId)
     const pieces = await Array.fromAsync(readContent({ root, keys, engine, blocks: log.blocks }))
     return decode(concatBytes(...pieces))
   } catch (error) {

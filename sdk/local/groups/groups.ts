@@ -136,8 +136,8 @@ export class Groups implements AsyncDisposable {
   ): Promise<GroupDescriptor> {
     const descriptor = await this.descriptorOf(named, options)
     const known = await this.#news.descriptors.newest(named.group)
-    if (known !== undefined) await log.recordDescriptor(known.shown)
-    return log.newestDescriptor(named.group) ?? descriptor
+    if (known !== undefined) await log.descriptors.record(known.shown)
+    return log.descriptors.newest(named.group) ?? descriptor
   }
 
   /**
@@ -147,11 +147,11 @@ export class Groups implements AsyncDisposable {
   async setRole(
     namespace: OpenNamespace,
     { log }: OpenNamespace,
-    role: Parameters<OpenNamespace['log']['recordDescriptor']>[1],
+    role: Parameters<OpenNamespace['log']['descriptors']['record']>[1],
   ): Promise<void> {
-    const shown = await log.shownDescriptor()
+    const shown = await log.descriptors.own()
     if (shown === undefined) throw new ArtifactHubError('CONFLICT', 'the group is not in step with its members yet')
-    await namespace.log.recordDescriptor(shown, role)
+    await namespace.log.descriptors.record(shown, role)
     await this.#upkeep.keep(namespace, role === 'none')
   }
 
@@ -163,7 +163,7 @@ export class Groups implements AsyncDisposable {
     const known = await this.#news.descriptors.newest(group)
     if (known === undefined)
       throw new ArtifactHubError('CONFLICT', 'what the namespace knows of the group is not all here')
-    await namespace.log.recordDescriptor(known.shown, 'none')
+    await namespace.log.descriptors.record(known.shown, 'none')
     await this.#upkeep.keep(namespace, true)
   }
 
@@ -185,7 +185,7 @@ export class Groups implements AsyncDisposable {
     const self = this.replication.env.agent.publicKey
     const log = this.#own(group)?.log
     const epoch = log?.membership.groups.epoch?.epoch
-    const key = epoch && log?.groupKey(epoch)
+    const key = epoch && log?.keyring.groupKey(epoch)
     if (epoch === undefined || key === undefined || log?.roleOf(self) === undefined) return undefined
     // It may know an older epoch only, and would refuse; and it is to hear of the next.
     if (!equalBytes(provider, self)) this.#news.listens(group, provider)
@@ -196,7 +196,7 @@ export class Groups implements AsyncDisposable {
   *keysOf(group: Uint8Array): Generator<{ readonly epoch: Uint8Array; readonly key: AgentKey }> {
     const log = this.#own(group)?.log
     for (const { id } of log?.membership.epochs ?? []) {
-      const key = log?.groupKey(id)
+      const key = log?.keyring.groupKey(id)
       if (key !== undefined) yield { epoch: id, key }
     }
   }

@@ -160,7 +160,7 @@ export class GroupNews {
       if (known === undefined) return
       for (const { log } of this.#replication.namespaces.everything) {
         if (!log.membership.groups.recorded.some((one) => equalBytes(one, group))) continue
-        await log.recordDescriptor(known.shown).catch((error) => {
+        await log.descriptors.record(known.shown).catch((error) => {
           if (!log.closed) throw error
         })
       }

@@ -38,7 +38,7 @@ export async function keepInStep(log: Log, groups: Iterable<Log>): Promise<boole
     }
   }
   const end = async (via: Uint8Array, agents: readonly Uint8Array[]) =>
-    await write(via, agents, async (some) => await log.revokeAll({ agents: some, via }))
+    await write(via, agents, async (some) => await log.members.revokeAll({ agents: some, via }))
   for (const { via, agents } of endedGroups(log)) await end(via, agents)
   for (const group of groups) {
     const rule = log.membership.groups.roles.get(toHex(group.id))
@@ -47,11 +47,11 @@ export async function keepInStep(log: Log, groups: Iterable<Log>): Promise<boole
     const { id: via } = group
     const lacking = lackingIn(log, group, rule)
     await end(via, goneFrom(log, group))
-    await write(via, lacking, async (agents) => await log.grantAll({ agents, role: rule.role, via }))
+    await write(via, lacking, async (agents) => await log.members.grantAll({ agents, role: rule.role, via }))
   }
   // Who is in a group that this agent is not in is told by the roles that they have by way of it.
   for (const { via, role, agents } of loweredGroups(log))
-    await write(via, agents, async (some) => await log.grantAll({ agents: some, role, via }))
+    await write(via, agents, async (some) => await log.members.grantAll({ agents: some, role, via }))
   if (refusal !== undefined) throw refusal
   return wasOwed
 }

@@ -41,7 +41,7 @@ export async function issueLink(
     jti: env.random(16),
   }
   const { root, state, entry } = record
-  const { content } = await log.artifactKey(record.artifact, root.keyId)
+  const { content } = await log.artifactKeys.open(record.artifact, root.keyId)
   const sealed = sealLinkKey(content.encryption, root.keyId, place, env.random(32))
   const claims: LinkClaims = {
     kind: 'link',

@@ -27,7 +27,7 @@ class World {
   /** A member whose node holds all of it, a part, or none, and is not connected. */
   async member(role: 'reader' | 'replica', holds: () => boolean | 'part'): Promise<MemoryPeer> {
     const agent = new AgentKey(new Uint8Array(32).fill(++this.#members + 10)).publicKey
-    await this.owner.ns.grant({ agent, role })
+    await this.owner.ns.members.grant({ agent, role })
     const network = this.network.join(agent)
     serveHolding({
       network,

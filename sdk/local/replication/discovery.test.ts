@@ -36,7 +36,7 @@ test('a namespace is told of once it has other members and somebody is connected
   network.connect(own, other)
   await pass()
   expect(told).toEqual([])
-  await owner.ns.grant({ agent: member.id, role: 'reader' })
+  await owner.ns.members.grant({ agent: member.id, role: 'reader' })
   network.disconnect(own, other)
   await pass()
   expect(told).toEqual([])

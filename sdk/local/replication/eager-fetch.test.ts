@@ -31,7 +31,7 @@ class World {
 
   async start(): Promise<EagerFetch> {
     await this.owner.create()
-    await this.owner.ns.grant({ agent: this.member.id, role: 'reader' })
+    await this.owner.ns.members.grant({ agent: this.member.id, role: 'reader' })
     await this.member.join(this.owner)
     const { maxTotalBytes } = this
     const quota = { limits: { maxFileBytes: Infinity, maxTotalBytes } }

@@ -166,7 +166,7 @@ export class FollowStanding {
   #isInGroup(group: Uint8Array, log: Namespace | undefined, refusedEpoch: Uint8Array | undefined): boolean {
     const epoch = this.#groups?.epochOf(group)
     if (epoch === undefined || (refusedEpoch !== undefined && equalBytes(refusedEpoch, epoch))) return false
-    const known = log?.newestDescriptor(group)?.epoch
+    const known = log?.descriptors.newest(group)?.epoch
     return known === undefined || this.#groups?.canOpen(group, known) === true
   }
 
