@@ -66,6 +66,8 @@ export interface TransferPool {
   readonly engine: Pick<ContentEngine, 'digest'>
   /** Whether one more stream to an agent (in hex) may be opened. When that changes, transfers are refreshed. */
   hasRoom(agent: string): boolean
+  /** That there is none is all that keeps something from being asked for. */
+  needsRoom(agent: string): void
   /** A stream to an agent (in hex) is being opened. */
   opened(agent: string): void
   /** It has ended. */
@@ -130,6 +132,14 @@ export class Transfer implements LaneHost {
   refresh(agent?: Uint8Array): void {
     if (agent !== undefined) this.#answers.forget(agent)
     this.#startLanes()
+  }
+
+  /** Ends the lane to an agent (in hex) if there is nothing to ask of it. Gives whether it did. */
+  letGo(agent: string): boolean {
+    const lane = this.#lanes.get(agent)
+    if (lane?.isIdle !== true) return false
+    lane.stop()
+    return true
   }
 
   /**
@@ -352,8 +362,12 @@ export class Transfer implements LaneHost {
       away ??= this.#isBrought(open) ? this.#unconnected() : () => false
       if (away(key)) continue
       this.#isNobodyLeft = false
-      if (!this.#pool.hasRoom(key) || open.every((want) => want.lackedBy.has(key))) continue
       const lanes = [...this.#lanes.values()]
+      if (open.every((want) => want.lackedBy.has(key))) continue
+      if (!this.#pool.hasRoom(key)) {
+        if (lanes.length === 0) this.#pool.needsRoom(key)
+        continue
+      }
       if (lanes.length >= maxFetchProviders) {
         // One that has nothing to do, for it lacks what is wanted, makes way.
         lanes.find((lane) => lane.isIdle)?.stop()

@@ -7,6 +7,7 @@ import {
   blockOpenMs,
   laneIdleMs,
   leafOverheadBytes,
+  maxBlockStreamsToAgent,
   maxFetchProviders,
   maxLeavesWanted,
   maxUnstoredBytes,
@@ -514,6 +515,23 @@ describe('a fetch', () => {
     await swarm.during(Promise.all(open.map((transfer) => transfer.whole())))
     expect(served.server.counters).toMatchObject({ floods: 0, sentBlocks: 30 })
     expect(served.peer.penalties).toEqual([])
+    for (const transfer of open) await transfer.close()
+  })
+
+  test('has a stream with nothing to do make way for a content of which nothing comes', async () => {
+    await using swarm = new TestSwarm()
+    const contents = await Promise.all(
+      Array.from({ length: maxBlockStreamsToAgent + 2 }, (_, index) => makeContent([`content ${index}`], 900)),
+    )
+    const all = new Map(contents.flatMap((each) => [...each.blocks]))
+    const roots = new Map(contents.map((each) => [toHex(each.root.digest), each.root]))
+    const served = swarm.provider('a', contents[0] as TestContent, all, (digest) => roots.get(toHex(digest)))
+    const open = contents.map((each) => swarm.open(each))
+    const began = swarm.scheduler.now()
+    for (const transfer of open) await swarm.during(transfer.whole())
+    expect(swarm.scheduler.now() - began).toBeLessThan(laneIdleMs)
+    expect(open.map(({ progress }) => progress.providers.length)).toEqual([0, 0, ...open.slice(2).map(() => 1)])
+    expect([swarm.reader.penalties, served.peer.penalties]).toEqual([[], []])
     for (const transfer of open) await transfer.close()
   })
 

@@ -115,6 +115,11 @@ export class Transfers implements TransferPool, AsyncDisposable {
     return (this.#streamsTo.get(agent) ?? 0) < maxBlockStreamsToAgent
   }
 
+  /** A stream that another keeps for what it may ask later makes way; when it has ended there is room. */
+  needsRoom(agent: string): void {
+    for (const transfer of this.#all) if (transfer.letGo(agent)) return
+  }
+
   opened(agent: string): void {
     this.#streamsTo.set(agent, (this.#streamsTo.get(agent) ?? 0) + 1)
   }
