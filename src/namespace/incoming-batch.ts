@@ -132,14 +132,16 @@ export async function splitKnown(
 /**
  * Copies that have what is held of their entries lacks: of versions that are noted to lack their body or leaf, and of what came to a partial log as a bare header
  * before anything was in the catalog of it.
+ * @param read gives rows as they are
  */
 export async function findCompletions(
-  { id, env: { store }, keys, catalog, partial }: NamespaceParts,
+  { id, keys, catalog, partial }: NamespaceParts,
   held: readonly Candidate[],
+  read: (keys: readonly Uint8Array[]) => Promise<(Uint8Array | undefined)[]>,
 ): Promise<Candidate[]> {
   const whole = held.filter(({ entry }) => entry.header.data !== undefined && !isStripped(entry) && hasKeys(entry))
   if (whole.length === 0) return []
-  const notes = await store.getMany(whole.map(({ entry }) => keys.key('stripped', entry.hash)))
+  const notes = await read(whole.map(({ entry }) => keys.key('stripped', entry.hash)))
   const noted = whole.filter((_, at) => notes[at] !== undefined)
   if (partial === undefined) return noted
   // What is in the catalog and not noted ended, and may have been erased.
@@ -150,7 +152,7 @@ export async function findCompletions(
   })
   const isHeld = await catalog.holds(unnoted)
   const others = unnoted.flatMap(({ candidate }, at) => (isHeld[at] === true ? [] : [candidate]))
-  const own = await store.getMany(others.map(({ entry }) => keys.entry(chainOf(entry), entry.header.seq, entry.hash)))
+  const own = await read(others.map(({ entry }) => keys.entry(chainOf(entry), entry.header.seq, entry.hash)))
   const lacks = (stored: Uint8Array | undefined, { entry }: Candidate) =>
     stored !== undefined && partsIn(decodeStored(stored)) < partsIn(entry)
   return [...noted, ...others.filter((candidate, at) => lacks(own[at], candidate))]

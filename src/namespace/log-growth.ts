@@ -104,7 +104,9 @@ export class LogGrowth {
 
   /** See `Transaction.noteWhole`. */
   noteWhole(entry: Entry): void {
-    this.#whole.set(bytesText(entry.hash), entry)
+    const name = bytesText(entry.hash)
+    const noted = this.#stored.has(name) ? this.#stored : this.#whole
+    noted.set(name, entry)
   }
 
   /** An entry that was stored here. */

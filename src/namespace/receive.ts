@@ -75,7 +75,8 @@ async function receiveInTurn(
   const batched = decodeBatch(namespace, batch, refused)
   const decoded = namespace.partial === undefined ? batched : await ofFollowed(ledger, batched, refused)
   const { fresh, held } = await splitKnown(namespace, decoded)
-  const completions = await findCompletions(namespace, held)
+  const { store } = namespace.env
+  const completions = await findCompletions(namespace, held, (rows) => store.getMany(rows))
   const signed = await checkSignatures(namespace, [...fresh, ...completions], refused)
   const candidates = fresh.filter((candidate) => signed.has(candidate))
   const whole = completions.filter((candidate) => signed.has(candidate))
@@ -91,10 +92,10 @@ async function receiveInTurn(
       const already = await tx.prime(candidates.map(({ entry }) => namespace.keys.key('places', entry.hash)))
       mark()
       tx.useOpened(opened)
-      const open = candidates.filter(
-        ({ entry }, at) => already[at] === undefined && tx.storedEntry(entry.hash) === undefined,
+      const { open = [], late = [] } = Object.groupBy(candidates, ({ entry }, at) =>
+        already[at] === undefined && tx.storedEntry(entry.hash) === undefined ? 'open' : 'late',
       )
-      outcome.known += candidates.length - open.length
+      outcome.known += late.length
       await tx.prime(keyRowsOf(namespace, open))
       const linker = new Linker(tx, ledger, refused, from)
       const stored = await linker.storeAll(open)
@@ -107,7 +108,9 @@ async function receiveInTurn(
       await recount(tx, ledger.chains, data)
       await revealArtifacts(tx, seen)
       let isKeyed = false
-      for (const candidate of whole) isKeyed = (await complete(tx, namespace, candidate)) || isKeyed
+      // Of what was not held yet when this batch was looked at, another may have brought less.
+      const more = await findCompletions(namespace, late, (rows) => Promise.all(rows.map((row) => tx.get(row))))
+      for (const candidate of [...whole, ...more]) isKeyed = (await complete(tx, namespace, candidate)) || isKeyed
       await ledger.heldBack.settle(tx, data)
       if (isKeyed) {
         // What they open is tried once they are in the store.

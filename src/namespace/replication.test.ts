@@ -17,6 +17,12 @@ async function setUp(count: number) {
   return { time, owner, others: others as [NamespaceNode, NamespaceNode, NamespaceNode] }
 }
 
+/** A copy of an entry, of a version without what it says. */
+function withoutBody(bytes: Uint8Array): Uint8Array {
+  const entry = decodeEntry(bytes)
+  return entry.header.kind === 'put' ? encodeEntry({ ...entry, body: undefined, leaf: undefined }) : bytes
+}
+
 describe('a namespace that others have', () => {
   test('shows a reader what was written before and after the grant, and keeps a stranger’s copy closed', async () => {
     const { owner, others } = await setUp(2)
@@ -500,16 +506,25 @@ describe('receiving', () => {
     await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const artifact = await owner.write('whole')
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(reader.ns.held.vector()))
-    const stripped = entries.map((bytes) => {
-      const entry = decodeEntry(bytes)
-      return entry.header.kind === 'put' ? encodeEntry({ ...entry, body: undefined, leaf: undefined }) : bytes
-    })
-    await reader.ns.receive(stripped)
+    await reader.ns.receive(entries.map(withoutBody))
     expect(await reader.names()).toEqual([])
     const incomplete = await Array.fromAsync(reader.ns.held.incomplete())
     expect(incomplete).toHaveLength(1)
     const whole = await owner.ns.held.bytes(incomplete[0] as Uint8Array)
     await reader.ns.receive([whole as Uint8Array])
+    expect(await reader.read(artifact)).toBe('whole')
+    expect(await Array.fromAsync(reader.ns.held.incomplete())).toEqual([])
+    expect(await differences(reader.ns)).toEqual([])
+  })
+
+  test('takes the body of a copy that comes while one without it is being stored', async () => {
+    const { owner, others } = await setUp(1)
+    const [reader] = others
+    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    const artifact = await owner.write('whole')
+    const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(reader.ns.held.vector()))
+    const received = [entries.map(withoutBody), entries, entries].map((batch) => reader.ns.receive(batch))
+    expect((await Promise.all(received)).map(({ known }) => known)).toEqual([0, entries.length, entries.length])
     expect(await reader.read(artifact)).toBe('whole')
     expect(await Array.fromAsync(reader.ns.held.incomplete())).toEqual([])
     expect(await differences(reader.ns)).toEqual([])
