@@ -520,7 +520,7 @@ describe('receiving', () => {
   test('takes the body of a copy that comes while one without it is being stored', async () => {
     const { owner, others } = await setUp(1)
     const [reader] = others
-    await owner.ns.grant({ agent: reader.id, role: 'reader' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
     const artifact = await owner.write('whole')
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(reader.ns.held.vector()))
     const received = [entries.map(withoutBody), entries, entries].map((batch) => reader.ns.receive(batch))
