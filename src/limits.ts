@@ -322,6 +322,8 @@ export const bulkWorthBytes = 16 * MiB
 export const openTimeoutMs = 20_000
 /** Until there is a TCP connection to one address, milliseconds: one that does not even take it must not use up the time of a peer's others. */
 export const dialConnectMs = 4_000
+/** Names of hosts that are looked up at once: each holds one of Node's four threads until there is an answer. */
+export const maxNameLookups = 2
 /** How long after one address of a peer the next is dialled beside it, milliseconds, at most: most handshakes are through by then, and a peer that is busy has few of them at once. */
 export const dialNextMs = 2_500
 /**
@@ -359,6 +361,8 @@ export const refusalMs = 10 * 60_000
 export const keepConnectedMs = 30_000
 /** Nodes found near by are connected to by themselves while there are fewer connections than this; more are dialled when needed. */
 export const nearConnections = 32
+/** Dials to nodes found near by, at once: libp2p has 32 under way, and 256 in all. */
+export const maxNearDials = 8
 /** Reservations on a node that is a relay, each held while its agent is connected; and those of strangers among them: the others find room. */
 export const maxRelayReservations = 128
 export const maxStrangerReservations = 96

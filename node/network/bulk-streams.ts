@@ -19,6 +19,7 @@ import { agentOf, peerIdOf } from './agent-peer.ts'
 import { BulkStream } from './bulk-stream.ts'
 import { type Certificate, makeCertificate } from './certificate.ts'
 import { type Gate, hostOf } from './gate.ts'
+import { lookUpInTurn } from './name-lookups.ts'
 import { endThrough, handshake, joinSmallWrites, libp2pTls } from './tls-on-socket.ts'
 import type { OnStreamEnd } from './transport-stream.ts'
 
@@ -187,6 +188,7 @@ export class BulkStreams implements Disposable {
       ...libp2pTls,
       host,
       port,
+      lookup: lookUpInTurn,
       allowHalfOpen: true,
       ALPNProtocols: [protocol],
       onread,

@@ -2,7 +2,13 @@ import type { Connection, IdentifyResult, Libp2p, PeerId, PeerInfo, Stream } fro
 import { ArtifactHubError } from '../../src/errors.ts'
 import type { Misbehaviour, PeerStream, StreamHandler } from '../../src/exchange/peer-network.ts'
 import { formatDid } from '../../src/identity/index.ts'
-import { maxStreamsPerConnection, maxStreamsPerProtocol, nearConnections, openTimeoutMs } from '../../src/limits.ts'
+import {
+  maxNearDials,
+  maxStreamsPerConnection,
+  maxStreamsPerProtocol,
+  nearConnections,
+  openTimeoutMs,
+} from '../../src/limits.ts'
 import type { Logger } from '../logger.ts'
 import { AddressBook, addressOf } from './address-book.ts'
 import { agentOf, peerIdOf } from './agent-peer.ts'
@@ -46,6 +52,8 @@ export class Libp2pNetwork implements Network {
   readonly #peerListeners = new Set<(agent: Uint8Array, connected: boolean) => void>()
   readonly #closing = new AbortController()
   #registering: Promise<void> = Promise.resolve()
+  /** Dials to nodes found by multicast. */
+  #nearDials = 0
   #closed: Promise<void> | undefined
 
   constructor(init: Libp2pNetworkInit) {
@@ -283,8 +291,13 @@ export class Libp2pNetwork implements Network {
     const agent = agentOf(id)
     if (agent === undefined || this.#closed !== undefined) return
     this.addAddresses(agent, multiaddrs.map(String))
-    if (this.libp2p.getConnections().length >= nearConnections) return
-    this.#dialler.connect(agent, this.#closing.signal).catch(() => {})
+    // Anyone may tell of any number, who all take the connection and say nothing: others are dialled beside them.
+    if (this.#nearDials >= maxNearDials || this.libp2p.getConnections().length >= nearConnections) return
+    this.#nearDials += 1
+    const ended = (): void => {
+      this.#nearDials -= 1
+    }
+    this.#dialler.connect(agent, this.#closing.signal).then(ended, ended)
   }
 
   keepRoomFor(isKnown: (agent: Uint8Array) => boolean): void {

@@ -40,6 +40,7 @@ import { withBulkStreams } from './bulk-listener.ts'
 import type { BulkStreams } from './bulk-streams.ts'
 import { connectsInTime } from './connect-limit.ts'
 import type { Gate } from './gate.ts'
+import { lookUpInTurn } from './name-lookups.ts'
 import type { NetworkMode } from './network.ts'
 import { OverlappingDials } from './overlapping-dials.ts'
 import { OwnAddresses } from './own-addresses.ts'
@@ -100,11 +101,13 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
   const { mode, networkKey } = parts
   const encrypters = { tls: tlsOnSocket(), noise: noise() }
   const version = await packageVersion()
+  // All of it is what `net.connect` is given.
+  const dialOpts = { noDelay: true, lookup: lookUpInTurn }
   const plainTcp = tcpToHosts({
     // Those that are no libp2p connection yet, and bulk streams, take no place of its own.
     maxConnections: maxConnections + maxSilentConnections + maxBulkStreams,
     backlog: maxPendingConnections,
-    dialOpts: { noDelay: true },
+    dialOpts,
     listenOpts: { noDelay: true },
   })
   const starting = createLibp2p<Services>({

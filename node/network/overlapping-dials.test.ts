@@ -1,8 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { multiaddr } from '@multiformats/multiaddr'
 import { expect, test } from 'vitest'
+import { AgentKey } from '../../src/identity/index.ts'
+import { maxNearDials } from '../../src/limits.ts'
 import { peerIdOf } from './agent-peer.ts'
+import type { Libp2pNetwork } from './libp2p-network.ts'
 import { Nodes } from './test-support/nodes.ts'
 
 const protocol = '/test/1'
@@ -72,6 +76,18 @@ test('names are looked up though no other address is one that can be dialled', a
   await expect(a.network.open(b.agent, protocol)).rejects.toMatchObject({
     details: { answers: [expect.stringMatching('no valid addresses'), expect.stringMatching('nobody.invalid')] },
   })
+})
+
+test('an agent is reached at once though multicast tells of any number who take the connection and say nothing', async () => {
+  await using nodes = new Nodes()
+  const { a, b } = await nodes.pair({ listen: [] })
+  await using silent = await Silent.start()
+  for (let told = 0; told < 300; told++) {
+    const id = peerIdOf(new AgentKey(randomBytes(32)).publicKey)
+    ;(a.network as Libp2pNetwork).foundNear({ id, multiaddrs: [multiaddr(silent.address)] })
+  }
+  expect(await a.network.ping(b.agent)).toBeGreaterThanOrEqual(0)
+  expect(silent.sockets.length).toBeLessThanOrEqual(maxNearDials)
 })
 
 test('what each address answers is told when none of them leads there', async () => {

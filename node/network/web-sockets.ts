@@ -17,6 +17,7 @@ import {
 } from '../../src/limits.ts'
 import { afterWhatCame, type ConnectOptions } from './connect-limit.ts'
 import type { Gate } from './gate.ts'
+import { lookUpInTurn } from './name-lookups.ts'
 import { SilentPlaces } from './silent-places.ts'
 
 /** What is used of ws's WebSocket. */
@@ -103,7 +104,7 @@ async function connect(address: Multiaddr, { signal, onConnect }: ConnectOptions
     request.once('socket', (socket) => socket.once('connect', () => onConnect?.()))
     request.end()
   }
-  const webSocket = new BoundWebSocket(multiaddrToUri(address), { ...bounds, finishRequest })
+  const webSocket = new BoundWebSocket(multiaddrToUri(address), { ...bounds, finishRequest, lookup: lookUpInTurn })
   webSocket.binaryType = 'arraybuffer'
   try {
     await once(webSocket, 'open', { signal })
