@@ -82,7 +82,7 @@ export class LinkSource implements ContentSource, AsyncDisposable {
   /** This agent, or a contact of it. */
   #isKnown(agent: Uint8Array): boolean {
     const { env, contacts } = this.#options.replication
-    return equalBytes(agent, env.agent.publicKey) || contacts.all.some((contact) => equalBytes(contact.agent, agent))
+    return equalBytes(agent, env.agent.publicKey) || contacts.nameOf(agent) !== undefined
   }
 
   /** Whom a link names as providers, with the addresses at which they may be dialled on its issuer's word; and the issuer. */

@@ -248,8 +248,7 @@ export class Groups implements AsyncDisposable {
 
   /** What this node calls a group. */
   nameOf(group: Uint8Array): string | undefined {
-    const contact = this.replication.contacts.groups.find((one) => equalBytes(one.group, group))
-    return this.#own(group)?.row.name ?? contact?.name
+    return this.#own(group)?.row.name ?? this.replication.contacts.groupOf(group)?.name
   }
 
   /**

@@ -148,8 +148,7 @@ export class GroupNews {
     const { group } = shown
     const { contacts } = this.#replication
     const isKnown =
-      this.descriptors.recorded().some((one) => equalBytes(one, group)) ||
-      contacts.groups.some((contact) => equalBytes(contact.group, group))
+      this.descriptors.recorded().some((one) => equalBytes(one, group)) || contacts.groupOf(group) !== undefined
     if (isKnown && (await this.descriptors.hear(shown))) this.spread(group)
   }
 

@@ -1,4 +1,4 @@
-import { equalBytes, formatGroupId } from '../../../src/encoding/index.ts'
+import { bytesText, equalBytes, formatGroupId } from '../../../src/encoding/index.ts'
 import { ArtifactHubError } from '../../../src/errors.ts'
 import type { KnownPeer, PeerNetwork } from '../../../src/exchange/index.ts'
 import { formatDid, isTicket, parseDid, parseTicket } from '../../../src/identity/index.ts'
@@ -13,6 +13,8 @@ export class Contacts {
   readonly #network: Pick<PeerNetwork, 'addAddresses'>
   readonly #rows = new Map<string, ContactRow>()
   readonly #groups = new Map<string, GroupContactRow>()
+  /** By agent or group as text: asked for each row of a list. */
+  readonly #names = new Map<string, Set<string>>()
   /** One change at a time: names must stay unique. */
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -40,11 +42,19 @@ export class Contacts {
 
   /** The name of an agent, the first of several. */
   nameOf(agent: Uint8Array): string | undefined {
-    // Asked for each row of a list: nothing is sorted for it.
+    return this.#firstName(agent, this.#rows)
+  }
+
+  /** A group's contact, the first of several. */
+  groupOf(group: Uint8Array): GroupContactRow | undefined {
+    const name = this.#firstName(group, this.#groups)
+    return name === undefined ? undefined : this.#groups.get(name)
+  }
+
+  #firstName(id: Uint8Array, rows: ReadonlyMap<string, unknown>): string | undefined {
     let first: string | undefined
-    for (const row of this.#rows.values()) {
-      if (equalBytes(row.agent, agent) && (first === undefined || row.name < first)) first = row.name
-    }
+    for (const name of this.#names.get(bytesText(id)) ?? [])
+      if (rows.has(name) && (first === undefined || name < first)) first = name
     return first
   }
 
@@ -84,6 +94,9 @@ export class Contacts {
   }
 
   #remember(row: ContactRow | GroupContactRow): void {
+    const id = bytesText('group' in row ? row.group : row.agent)
+    const names = this.#names.get(id) ?? new Set()
+    this.#names.set(id, names.add(row.name))
     if ('group' in row) {
       this.#groups.set(row.name, row)
       for (const peer of row.peers) this.#know(peer)
@@ -96,10 +109,14 @@ export class Contacts {
   /** @throws NOT_FOUND */
   remove(name: string): Promise<void> {
     return this.#exclusively(async () => {
-      if (!this.#rows.has(name) && !this.#groups.has(name)) throw noSuchContact(name)
+      const id = this.#rows.get(name)?.agent ?? this.#groups.get(name)?.group
+      if (id === undefined) throw noSuchContact(name)
       await this.#store.batch([deleteContact(name)], { sync: true })
       this.#rows.delete(name)
       this.#groups.delete(name)
+      const names = this.#names.get(bytesText(id))
+      names?.delete(name)
+      if (names?.size === 0) this.#names.delete(bytesText(id))
     })
   }
 

@@ -85,7 +85,7 @@ export class Sharing implements AsyncDisposable {
       self,
       deliveries,
       peersOf: (log) => this.#peersOf(log),
-      peersOfGroup: (group) => contacts.groups.find((one) => equalBytes(one.group, group))?.peers ?? [],
+      peersOfGroup: (group) => contacts.groupOf(group)?.peers ?? [],
       decidersOf: (group) => groups.decidersOf(group),
       deposit: (group, delivery) => this.#groupShares.depositAll(group, delivery),
       warn: (message, fields) => env.warn?.(message, fields),
