@@ -2,8 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { type AddressInfo, connect as connectTcp, type Socket, type SocketConstructorOpts } from 'node:net'
 import { Duplex } from 'node:stream'
 import { type ConnectionOptions, connect as connectTls, createServer, type TLSSocket } from 'node:tls'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { generateCertificate } from '@libp2p/tls/utils'
@@ -16,6 +14,7 @@ import {
   maxNewConnectionsPerHost,
   maxPendingBulkStreams,
 } from '../../src/limits.ts'
+import { memoryInUse } from '../../test/support/memory-in-use.ts'
 import { BulkStream } from './bulk-stream.ts'
 import { BulkStreams } from './bulk-streams.ts'
 import { Gate } from './gate.ts'
@@ -362,14 +361,6 @@ test('what nobody waits for takes little more memory than it is long, however sh
   }
   expect(Buffer.concat(parts).equals(all)).toBe(true)
 })
-
-/** Bytes, when what nobody refers to any more is gone. */
-function memoryInUse(): number {
-  setFlagsFromString('--expose-gc')
-  ;(runInNewContext('gc') as () => void)()
-  const { heapUsed, arrayBuffers } = process.memoryUsage()
-  return heapUsed + arrayBuffers
-}
 
 /** Sockets that a node's listener knows of. */
 function openSockets({ network }: TestNode): number {

@@ -71,6 +71,20 @@ test('writes made at once are not mixed', async () => {
   await sent
 })
 
+test('short pieces that nobody has read yet are held together, each a byte of its own', async () => {
+  const { here, there } = await bothEnds()
+  const bytes = randomBytes(20_000)
+  const sent = Array.from(bytes, (byte) => here.write(Uint8Array.of(byte)))
+  await Promise.all(sent)
+  await here.closeWrite()
+  // By then all has come, on one connection.
+  await a.network.ping(b.agent)
+  const parts: Uint8Array[] = []
+  for (let part = await there.read(); part !== undefined; part = await there.read()) parts.push(part)
+  expect(Buffer.concat(parts).equals(bytes)).toBe(true)
+  expect(parts.length).toBeLessThan(10)
+})
+
 test('a half that has ended leaves the other open', async () => {
   const { here, there } = await bothEnds()
   await here.write(Buffer.from('question'))

@@ -3,6 +3,9 @@ import { streamQueueBytes, streamWriteBytes } from '../../src/limits.ts'
 import { cutError } from './cut-error.ts'
 import { type OnStreamEnd, TransportStream } from './transport-stream.ts'
 
+/** Pieces are put together up to this length. */
+const joinedBytes = 4096
+
 /**
  * A libp2p stream as the exchange sees it, with backpressure both ways. Reading never holds more than `streamQueueBytes` and
  * what yamux's window lets the other side have under way (twice `streamWindowBytes`), however long the reader takes. Bytes
@@ -12,6 +15,8 @@ export class LibP2pStream extends TransportStream {
   readonly #stream: Stream
   readonly #queue: Uint8Array[] = []
   #queuedBytes = 0
+  /** What the last of the queue is in, if that was put together. */
+  #joined = new Uint8Array(0)
   #resuming = false
   #told = false
 
@@ -83,7 +88,7 @@ export class LibP2pStream extends TransportStream {
       this.discard(data.byteLength)
       return
     }
-    for (const part of data instanceof Uint8Array ? [data] : data) this.#queue.push(part)
+    for (const part of data instanceof Uint8Array ? [data] : data) this.#hold(part)
     this.#queuedBytes += data.byteLength
     this.#pauseIfFull()
     if (this.#told) return
@@ -91,6 +96,22 @@ export class LibP2pStream extends TransportStream {
     this.#told = true
     setImmediate(this.#onTurn)
     this.changed.open()
+  }
+
+  /** Short pieces that wait are put together: each by itself takes a hundred times its length, and many of them long to be taken off a queue. */
+  #hold(part: Uint8Array): void {
+    const last = this.#queue.at(-1)
+    const length = (last?.length ?? joinedBytes) + part.length
+    if (last === undefined || length > joinedBytes) {
+      this.#queue.push(part)
+      return
+    }
+    if (last.buffer !== this.#joined.buffer) {
+      this.#joined = new Uint8Array(joinedBytes)
+      this.#joined.set(last)
+    }
+    this.#joined.set(part, last.length)
+    this.#queue[this.#queue.length - 1] = this.#joined.subarray(0, length)
   }
 
   readonly #onTurn = (): void => {

@@ -6,6 +6,8 @@ import { OpenCount } from './open-count.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
 
+const lengthBytes = 4
+
 /**
  * A protocol of one question and one answer a stream. Each is one frame: its length (u32, big-endian) ‖ a canonical DAG-CBOR map,
  * whose member `v` is the version of the protocol's messages.
@@ -138,9 +140,9 @@ export async function askQuestion(
 
 function framed(message: unknown): Uint8Array {
   const payload = encodeCanonical(message)
-  const frame = new Uint8Array(4 + payload.length)
+  const frame = new Uint8Array(lengthBytes + payload.length)
   new DataView(frame.buffer).setUint32(0, payload.length)
-  frame.set(payload, 4)
+  frame.set(payload, lengthBytes)
   return frame
 }
 
@@ -150,29 +152,33 @@ async function readMessage(
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<unknown> {
-  const pieces: Uint8Array[] = []
+  const start = new Uint8Array(lengthBytes)
+  let payload: Uint8Array | undefined
   let held = 0
-  let length: number | undefined
-  for (;;) {
-    if (length === undefined && held >= 4) {
-      const start = new Uint8Array(Buffer.concat(pieces))
-      pieces.splice(0, pieces.length, start)
-      length = new DataView(start.buffer).getUint32(0)
+  // However short they are, no piece is kept.
+  const take = (piece: Uint8Array): void => {
+    for (let rest = piece; rest.length > 0; ) {
+      const into: Uint8Array = payload ?? start
+      if (held === into.length) throw malformed()
+      const part = rest.subarray(0, into.length - held)
+      into.set(part, held)
+      held += part.length
+      rest = rest.subarray(part.length)
+      if (payload !== undefined || held < lengthBytes) continue
+      const length = new DataView(start.buffer).getUint32(0)
       if (length > maxBytes) throw new ArtifactHubError('TOO_LARGE', 'a message over its limit')
+      payload = new Uint8Array(length)
+      held = 0
     }
-    if (length !== undefined && held > 4 + length) throw malformed()
-    if (length !== undefined && held === 4 + length) {
-      const frame = new Uint8Array(Buffer.concat(pieces))
-      const message = decodeCanonical(frame.subarray(4), { maxBytes, what: 'a message' })
-      requireFormatVersion((message as { v?: unknown } | null)?.v, version, 'a message of another agent')
-      return message
-    }
-    const more = await stream.read({ signal })
-    if (more === undefined) throw new ArtifactHubError('UNAVAILABLE', 'the other agent ended the stream too early')
-    held += more.length
-    if (held > 4 + maxBytes) throw malformed()
-    pieces.push(more)
   }
+  while (payload === undefined || held < payload.length) {
+    const piece = await stream.read({ signal })
+    if (piece === undefined) throw new ArtifactHubError('UNAVAILABLE', 'the other agent ended the stream too early')
+    take(piece)
+  }
+  const message = decodeCanonical(payload, { maxBytes, what: 'a message' })
+  requireFormatVersion((message as { v?: unknown } | null)?.v, version, 'a message of another agent')
+  return message
 }
 
 async function inTime<T>(

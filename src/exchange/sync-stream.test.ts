@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { memoryInUse } from '../../test/support/memory-in-use.ts'
 import { ManualScheduler } from '../../test/support/memory-network.ts'
 import { maxSyncBytesUnderWay, syncBatchBytes, syncBatchMs, syncFrameTimeoutMs } from '../limits.ts'
 import type { PeerStream } from './peer-network.ts'
@@ -52,6 +53,28 @@ it('keeps what belongs to the next frame', async () => {
   expect(both.buffer.byteLength).toBeGreaterThan(0)
   expect(await stream.receive()).toEqual({ type: 'entries', entries: [Uint8Array.of(2)] })
   expect(both.buffer.byteLength).toBe(0)
+})
+
+it('holds little more than a frame while it comes, however short the pieces', async () => {
+  const entry = new Uint8Array(60_000).fill(1)
+  const bytes = frame(entry)
+  const before = memoryInUse()
+  let held = 0
+  let at = 0
+  const peer: PeerStream = {
+    agent: new Uint8Array(32),
+    read: async () => {
+      if (at === bytes.length - 1) held = memoryInUse() - before
+      return bytes.subarray(at, ++at)
+    },
+    write: async () => {},
+    closeWrite: async () => {},
+    close: async () => {},
+    abort: () => {},
+  }
+  const stream = new SyncStream(peer, { network: { penalise: () => {} }, scheduler: new ManualScheduler() })
+  expect(await stream.receive()).toEqual({ type: 'entries', entries: [entry] })
+  expect(held).toBeLessThan(20 * bytes.length)
 })
 
 it('is cut when it is to end in order and its signal was aborted before', async () => {

@@ -33,11 +33,9 @@ export class SyncStream {
   readonly #options: SyncStreamOptions
   readonly #ended = new AbortController()
   readonly #onAbort: () => void
-  #buffered: Uint8Array[] = []
-  /** Bytes of the first of them that were taken. */
+  /** What the stream gave last, and how many bytes of it were taken. */
+  #piece: Uint8Array | undefined
   #begun = 0
-  /** Of all of them, not taken yet. */
-  #bufferedBytes = 0
   /** Of frames of entries, sent since the other side was last heard, less those for which it was late. */
   #underWayBytes = 0
   /** Bytes of frames, both ways. */
@@ -120,9 +118,7 @@ export class SyncStream {
   /** Ends the stream: in order without an error, else, or when the signal is aborted, at once. Idempotent. */
   async end(error?: unknown): Promise<void> {
     this.#options.signal?.removeEventListener('abort', this.#onAbort)
-    this.#buffered = []
-    this.#begun = 0
-    this.#bufferedBytes = 0
+    this.#piece = undefined
     const why: unknown = error ?? (this.signal.aborted ? this.signal.reason : undefined)
     if (why === undefined) await this.#inTime(() => this.#stream.close()).catch(() => {})
     else this.#stream.abort(why instanceof Error ? why : cut())
@@ -156,30 +152,27 @@ export class SyncStream {
     }
   }
 
-  /** @throws UNAVAILABLE when the stream ends within */
+  /** However short the pieces in which they come. @throws UNAVAILABLE when the stream ends within */
   async #take(count: number): Promise<Uint8Array | undefined> {
-    while (this.#bufferedBytes < count) {
-      const bytes = await this.#stream.read({ signal: this.signal })
-      if (bytes === undefined) {
-        if (this.#bufferedBytes > 0) throw cut()
-        return undefined
-      }
-      this.#buffered.push(bytes)
-      this.#bufferedBytes += bytes.length
-    }
     const taken = new Uint8Array(count)
     for (let at = 0; at < count; ) {
-      const first = this.#buffered[0] as Uint8Array
-      const part = first.subarray(this.#begun, this.#begun + count - at)
+      if (this.#piece === undefined) {
+        this.#piece = await this.#stream.read({ signal: this.signal })
+        this.#begun = 0
+      }
+      const piece = this.#piece
+      if (piece === undefined) {
+        if (at > 0) throw cut()
+        return undefined
+      }
+      const part = piece.subarray(this.#begun, this.#begun + count - at)
       taken.set(part, at)
       at += part.length
       this.#begun += part.length
-      if (this.#begun < first.length) break
-      this.#buffered.shift()
-      this.#begun = 0
-      release(first)
+      if (this.#begun < piece.length) break
+      this.#piece = undefined
+      release(piece)
     }
-    this.#bufferedBytes -= count
     return taken
   }
 }
