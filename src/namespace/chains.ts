@@ -48,7 +48,7 @@ export class Chains {
 
   /**
    * The tips as the log has them: recorded ones are believed only where the chain's last entry is one of them, cannot be read,
-   * or is gone. Two seeks and one entry a chain.
+   * or is gone; of chains with several it is not looked at the others (`healTips`). Two seeks and one entry a chain.
    *
    * @param author whose chains are written on here: their last entries are checked to the signature
    */
@@ -76,7 +76,9 @@ export class Chains {
     const name = bytesText(chain)
     const recorded = this.#tips.get(name) ?? []
     const isRecorded = last !== undefined && recorded.some(({ hash }) => equalBytes(hash, last.hash))
-    if (last !== undefined && !isRecorded) this.#tips.set(name, [last])
+    // Where there were several it is not known which of them are left.
+    const others = recorded.length > 1 ? recorded : []
+    if (last !== undefined && !isRecorded) this.#tips.set(name, [...others, last].sort(compareTips))
     if (last === undefined || recorded.some(({ seq }) => seq > last.seq)) this.#broken.add(name)
     else this.#broken.delete(name)
   }
@@ -114,6 +116,12 @@ export class Chains {
   /** The tips of what others are told of a chain. */
   shownTipsOf(chain: Uint8Array): readonly Tip[] {
     return this.#shown.get(bytesText(chain)) ?? this.tipsOf(chain)
+  }
+
+  /** The tips of each chain that has several. */
+  *forked(): Generator<readonly [Tip, ...Tip[]]> {
+    for (const [first, ...others] of this.#tips.values())
+      if (first !== undefined && others.length > 0) yield [first, ...others]
   }
 
   /** Every tip, in no order. */
@@ -181,7 +189,8 @@ export function withPartialTip(tips: readonly Tip[], tip: Tip, siblings: readonl
   return sorted.filter(({ seq }) => seq === newest || seq === forkSeq)
 }
 
-function compareTips(a: Tip, b: Tip): number {
+/** By (seq, hash). */
+export function compareTips(a: Tip, b: Tip): number {
   return a.seq - b.seq || Buffer.compare(a.hash, b.hash)
 }
 

@@ -10,6 +10,7 @@ import { type Derivable, rebuildDerived } from './derive.ts'
 import { isHalfRebuilt } from './derived-tables.ts'
 import { EpochWaits } from './epoch-waits.ts'
 import { decodeEras, encodeEras, type FeedEra, withEra } from './feed-eras.ts'
+import { healTips } from './heal-tips.ts'
 import { HeldBack } from './held-back.ts'
 import type { NamespaceParts } from './parts.ts'
 import { SealedKeys, type Sealing } from './sealed-keys.ts'
@@ -349,6 +350,7 @@ export class Ledger {
     // Nothing is committed on tables of which some are made again and some are not.
     if (await isHalfRebuilt(this.parts)) await rebuildDerived(this.#derivable, {})
     const chains = await Chains.load(store, keys, agent.publicKey)
+    await healTips(this.parts, chains)
     this.#totals = await loadTotals(store, keys)
     const { owner } = this.#membership
     this.#membership = await loadMembership(this.parts, chains, this.#sealedKeys, { owner, lenient })

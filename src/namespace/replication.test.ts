@@ -4,6 +4,8 @@ import { equalBytes, toHex } from '../encoding/index.ts'
 import { AgentKey } from '../identity/index.ts'
 import { decodeEntry, encodeEntry, signEntry } from '../log/index.ts'
 import { openWrappedBody, type WrappedBody } from '../sharing/index.ts'
+import type { KeyValueChange } from '../storage/index.ts'
+import { type Tip, tipChange, tipOf, tipRemoval } from './chains.ts'
 import { differences } from './derived.test-helper.ts'
 import { feedStart } from './index.ts'
 import { NamespaceKeys } from './tables.ts'
@@ -15,6 +17,12 @@ async function setUp(count: number) {
   const others: NamespaceNode[] = []
   for (let at = 0; at < count; at++) others.push(await new NamespaceNode(2 + at, time).join(owner))
   return { time, owner, others: others as [NamespaceNode, NamespaceNode, NamespaceNode] }
+}
+
+/** The changes by which the store has an entry no more. */
+function entryRows(namespace: Uint8Array, { chain, seq, hash }: Tip): KeyValueChange[] {
+  const keys = new NamespaceKeys(namespace)
+  return [keys.entry(chain, seq, hash), keys.key('places', hash)].map((key) => ({ type: 'del', key }))
 }
 
 /** A copy of an entry, of a version without what it says. */
@@ -606,6 +614,43 @@ describe('receiving', () => {
     const again = await owner.ns.held.bytes(hash)
     expect((await reader.ns.receive([again ?? expect.fail('it is held')])).stored).toBe(1)
     expect(await Array.fromAsync(reader.store.entries(keys.all('tips')))).toEqual(recorded)
+  })
+
+  test.each<[string, (tips: readonly Tip[], reader: NamespaceNode) => Promise<KeyValueChange[]>]>([
+    ['the newest entry of a branch', async ([lower], { ns }) => entryRows(ns.id, lower as Tip)],
+    ['the newest entry of the longest branch', async ([, higher], { ns }) => entryRows(ns.id, higher as Tip)],
+    [
+      'what the tip of a branch is now',
+      async ([lower], { ns }) => {
+        const keys = new NamespaceKeys(ns.id)
+        const { header } = (await ns.held.entry((lower as Tip).hash)) ?? expect.fail('it is held')
+        const before = (await ns.held.entry(header.previous as Uint8Array)) ?? expect.fail('it is held')
+        return [tipRemoval(keys, lower as Tip), tipChange(keys, tipOf(before, (lower as Tip).chain))]
+      },
+    ],
+  ])('finds out at its start that of a forked chain %s was lost, and has it again', async (_, loss) => {
+    const { time, owner, others } = await setUp(2)
+    const [writer, reader] = others
+    await owner.ns.members.grant({ agent: writer.id, role: 'writer' })
+    await owner.ns.members.grant({ agent: reader.id, role: 'reader' })
+    await converge(owner, writer, reader)
+    await writer.write('before')
+    const copy = await new NamespaceNode(2, time, { copyOf: writer }).open(owner.ns.id)
+    for (const name of ['one', 'two']) await copy.write(name)
+    for (const name of ['a', 'b', 'c']) await writer.write(name)
+    await reader.pull(copy)
+    await reader.pull(writer)
+    const tips = () => [...reader.ns.held.tips()].filter(({ author }) => equalBytes(author, writer.id))
+    const all = tips()
+    expect(all).toHaveLength(2)
+    const recorded = await Array.fromAsync(reader.store.entries(new NamespaceKeys(reader.ns.id).all('tips')))
+    await reader.store.batch(await loss(all, reader), { sync: true })
+    await reader.open()
+    for (const { hash } of tips()) expect(await reader.ns.held.has(hash)).toBe(true)
+    await reader.pull(copy)
+    await reader.pull(writer)
+    expect(tips()).toEqual(all)
+    expect(await Array.fromAsync(reader.store.entries(new NamespaceKeys(reader.ns.id).all('tips')))).toEqual(recorded)
   })
 
   test('counts content that is not here in full until it is settled, and then by its leaves', async () => {
