@@ -120,7 +120,7 @@ async function namespaceStatus(replication: Replication, namespace: OpenNamespac
 async function logStatus(replication: Replication, namespace: OpenNamespace): Promise<LogStatus> {
   const { row, log } = namespace
   const self = replication.env.agent.publicKey
-  const keys = log.roleOf(self) === undefined ? [] : await log.owedKeys()
+  const keys = log.roleOf(self) === undefined ? [] : await log.healer.owedKeys()
   // Both of one moment: the round that brought that the role ended is no sign of being in step.
   const role = log.roleOf(self)
   const sync = replication.syncStatus(namespace)

@@ -373,7 +373,7 @@ export class ReplicatedNamespace {
     if (written.length + received > 0) this.#hints.changed(written.length > 0)
     if (authChanged || mayOweBoxes) this.#healSoon()
     // What it waits for may have come.
-    else if (received > 0 && this.log.isHealPutOff === true && !this.#timers.has('heal')) this.#healSoon()
+    else if (received > 0 && this.log.healer?.isPutOff === true && !this.#timers.has('heal')) this.#healSoon()
     if (authChanged) {
       this.#tellRemoved()
       this.#context.onAuthChanged(this.log)
@@ -396,7 +396,7 @@ export class ReplicatedNamespace {
 
   #healSoon(): void {
     const role = this.log.roleOf(this.#context.self)
-    if (this.log.heal === undefined || !['owner', 'admin', 'writer'].includes(role ?? '')) return
+    if (this.log.healer === undefined || !['owner', 'admin', 'writer'].includes(role ?? '')) return
     const { from, to } = healOfOthersMs
     this.#healAfter('heal', role === 'writer' ? from + this.#context.random() * (to - from) : healDelayMs)
   }
@@ -418,8 +418,8 @@ export class ReplicatedNamespace {
 
   async #heal(): Promise<void> {
     try {
-      await this.log.heal?.()
-      if (this.log.isHealPutOff === true) this.#healAfter('healAgain', healAgainMs)
+      await this.log.healer?.run()
+      if (this.log.healer?.isPutOff === true) this.#healAfter('healAgain', healAgainMs)
     } catch (error) {
       if (!this.#ending.signal.aborted) this.#note(error)
     }

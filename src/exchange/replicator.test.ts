@@ -428,7 +428,7 @@ describe('who may know of a namespace', () => {
   it('whoever may heal a log does it when roles have changed: the owner soon, a writer only later', async () => {
     const healed: string[] = []
     const heal = (log: MemoryLog, name: string): MemoryLog =>
-      Object.assign(log, { heal: async () => void healed.push(name) })
+      Object.assign(log, { healer: { run: async () => void healed.push(name), isPutOff: false } })
     const [a, b] = two()
     const [one, other] = [world.follow(heal(a, 'owner')), world.follow(heal(b, 'writer'))]
     world.connect(one, other)

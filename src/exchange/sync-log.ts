@@ -40,7 +40,7 @@ export interface LogChange {
   readonly removed?: number
   /** Whether who may do what may have changed. */
   readonly authChanged: boolean
-  /** Whether others may lack keys of what was received: `heal` looks. */
+  /** Whether others may lack keys of what was received: the healer looks. */
   readonly mayOweBoxes?: boolean
   /** Every entry of that batch that others are told of. */
   readonly entries?: Iterable<Entry>
@@ -114,6 +114,14 @@ export interface HeldEntries {
   strayLinks?(ids: Iterable<Uint8Array>, options?: { signal?: AbortSignal | undefined }): AsyncIterable<Uint8Array>
 }
 
+/** Writes what this agent may and should write so that every member can read: an owed rotation, missing boxes. */
+export interface LogHealer {
+  /** Idempotent. */
+  run(): Promise<unknown>
+  /** Whether the last `run` left something to be written later. */
+  readonly isPutOff: boolean
+}
+
 /** The log of one namespace as replication sees it. A Namespace is one. */
 export interface ReplicatedLog extends ReadableNamespace {
   /** The namespace: 32 bytes. */
@@ -135,10 +143,7 @@ export interface ReplicatedLog extends ReadableNamespace {
   provesRole?(agent: Uint8Array, claim: readonly Uint8Array[]): boolean
   /** Everybody who has a role. */
   memberAgents(): Iterable<Uint8Array>
-  /** Writes what this agent may and should write so that every member can read: an owed rotation, missing boxes. Idempotent. */
-  heal?(): Promise<unknown>
-  /** Whether `heal` last left something to be written later. */
-  readonly isHealPutOff?: boolean
+  readonly healer?: LogHealer
   /** Called after each durable batch, until the returned function is called. */
   subscribe(listener: (change: LogChange) => void): () => void
 }

@@ -86,11 +86,11 @@ describe('what was ended on a branch that counts for nothing', () => {
     await owner.update(artifact, 'two', 'report')
     await converge(...all)
     expect(all.map(refusalAt)).toEqual(['REVOKED', 'REVOKED', undefined, undefined, undefined, undefined])
-    expect(await one.ns.heal()).toBe(1)
+    expect(await one.ns.healer.run()).toBe(1)
     await converge(...all)
     for (const node of [admin, copy, owner, one]) {
       expect(refusalAt(node)).toBe('REVOKED')
-      expect(await node.ns.heal()).toBe(0)
+      expect(await node.ns.healer.run()).toBe(0)
     }
     await hold(bob, [share])
     expect(await readable(bob, artifact)).toEqual({ 1: 'one' })
@@ -103,7 +103,7 @@ describe('what was ended on a branch that counts for nothing', () => {
     expect(refusalAt(owner)).toBeUndefined()
     await converge(...all)
     expect(refusalAt(one)).toBeUndefined()
-    expect(await one.ns.heal()).toBe(1)
+    expect(await one.ns.healer.run()).toBe(1)
     await converge(...all)
     expect(all.map(refusalAt)).toEqual(all.map(() => 'REVOKED'))
   })
@@ -116,7 +116,7 @@ describe('what was ended on a branch that counts for nothing', () => {
     await owner.ns.members.adopt({ hash: tip?.hash as Uint8Array })
     await converge(...all)
     expect(all.map(refusalAt)).toEqual(all.map(() => 'REVOKED'))
-    expect(await one.ns.heal()).toBe(0)
+    expect(await one.ns.healer.run()).toBe(0)
   })
 
   test('its author does not end again under another role, when the one that it had was taken away', async () => {
@@ -125,7 +125,7 @@ describe('what was ended on a branch that counts for nothing', () => {
     await owner.ns.members.revoke({ agent: one.id })
     await owner.ns.members.grant({ agent: one.id, role: 'admin' })
     await converge(...all)
-    expect(await one.ns.heal()).toBe(0)
+    expect(await one.ns.healer.run()).toBe(0)
     expect(refusalAt(writer)).toBeUndefined()
   })
 })

@@ -33,7 +33,7 @@ describe('a key that is closed is not held to be open', () => {
       keysOf(hostile, salt, onlyWraps([rubbish(keyId, writer.ns.membership.owed.epoch as Uint8Array)])),
     )
     for (const node of members) await node.open()
-    for (const { ns } of members) expect(await ns.owedKeys()).toContainEqual(writer.id)
+    for (const { ns } of members) expect(await ns.healer.owedKeys()).toContainEqual(writer.id)
     await healAll(members)
     expect(await owner.read(artifact)).toBe('one')
   })
@@ -48,7 +48,7 @@ describe('a key that is closed is not held to be open', () => {
       await give([hostile, writer], keysOf(hostile, salt, { ...keys, boxes }))
     }
     await writer.open()
-    expect(await writer.ns.heal()).toBeGreaterThan(0)
+    expect(await writer.ns.healer.run()).toBeGreaterThan(0)
     await converge(...members)
     expect(await owner.read(artifact)).toBe('one')
   })
@@ -107,8 +107,8 @@ describe('nobody has what is closed wait for ever', () => {
           [by, writer],
           forge(by, draft, () => ({ keys, body: encodeAuthBody({ kind: 'rotate', to }) })),
         )
-        written += await writer.ns.heal()
-        if (round === 0) expect([written, writer.ns.isHealPutOff]).toEqual([0, true])
+        written += await writer.ns.healer.run()
+        if (round === 0) expect([written, writer.ns.healer.isPutOff]).toEqual([0, true])
         time.nowMs += epochSettleMs / 2
       }
       expect(written).toBe(1)
@@ -123,7 +123,7 @@ describe('nobody has what is closed wait for ever', () => {
     for (let round = 0; round < 6 && written === 0; round++) {
       const wraps = [rubbish(hostile.env.random(16), epoch)]
       await give(members, keysOf(hostile, hostile.env.random(16), onlyWraps(wraps), [hostile.env.random(32)]))
-      written += await writer.ns.heal()
+      written += await writer.ns.healer.run()
       time.nowMs += epochSettleMs / 2
     }
     expect(written).toBe(1)
@@ -150,13 +150,13 @@ describe('what heals is bounded by what was written', () => {
     // As if the ways of others had left no room for it.
     const rows = owner.ns.keys.all('artifactKeys')
     const before = await Array.fromAsync(owner.env.store.entries(rows))
-    expect(await owner.ns.heal()).toBe(1)
+    expect(await owner.ns.healer.run()).toBe(1)
     await owner.env.store.batch(
       before.map(([key, value]) => ({ type: 'put', key, value })),
       { sync: false },
     )
-    expect(await owner.ns.owedKeys()).toEqual([hostile.id])
-    expect(await owner.ns.heal()).toBe(0)
+    expect(await owner.ns.healer.owedKeys()).toEqual([hostile.id])
+    expect(await owner.ns.healer.run()).toBe(0)
     expect(artifact).toHaveLength(20)
   })
 
@@ -172,7 +172,7 @@ describe('what heals is bounded by what was written', () => {
         await give(members, entry)
         await owner.open()
       }
-      expect(await owner.ns.heal()).toBe(1)
+      expect(await owner.ns.healer.run()).toBe(1)
       await converge(...members)
       for (const { id } of keys) expect((await writer.ns.artifactKeys.open(artifact, id)).id).toEqual(id)
     }
@@ -188,7 +188,7 @@ describe('what heals is bounded by what was written', () => {
     }
     await healAll(members)
     for (const { id } of epochs) expect(admin.ns.keyring.epoch(id)).toBeDefined()
-    for (const { ns } of members) expect(await ns.owedKeys()).toEqual([])
+    for (const { ns } of members) expect(await ns.healer.owedKeys()).toEqual([])
   })
 
   test('more keys by name than are kept in mind are given one after the other', async () => {
@@ -197,7 +197,7 @@ describe('what heals is bounded by what was written', () => {
     const sealed = await giveMany(members, () => manyByName(writer, writer), 6)
     await healAll(members)
     await expectOpened(admin, sealed)
-    for (const { ns } of members) expect(await ns.owedKeys()).toEqual([])
+    for (const { ns } of members) expect(await ns.healer.owedKeys()).toEqual([])
   })
 })
 
@@ -218,20 +218,20 @@ test('what was under such an epoch before anybody was known to be removed is fou
   const entries = await Array.fromAsync(writer.ns.held.entriesBeyond(other.ns.held.vector()))
   await other.ns.receive(entries.filter((bytes) => by.equals(decodeEntry(bytes).header.author)))
   await other.open()
-  expect(await other.ns.owedKeys()).toEqual([])
+  expect(await other.ns.healer.owedKeys()).toEqual([])
   await other.pull(owner)
-  expect(await other.ns.owedKeys()).toEqual([writer.id])
+  expect(await other.ns.healer.owedKeys()).toEqual([writer.id])
   expect(await other.ns.catalog.get(artifact)).toBeUndefined()
 })
 
 test('a key by name that comes when nothing else changes is given at the next look', async () => {
   const { owner, admin, members } = await misled()
   await healAll(members)
-  expect(owner.ns.isHealPutOff).toBe(false)
+  expect(owner.ns.healer.isPutOff).toBe(false)
   await give(members, manyByName(admin, owner).entry)
-  expect(owner.ns.isHealPutOff).toBe(true)
-  expect(await owner.ns.heal()).toBe(1)
-  expect(owner.ns.isHealPutOff).toBe(false)
+  expect(owner.ns.healer.isPutOff).toBe(true)
+  expect(await owner.ns.healer.run()).toBe(1)
+  expect(owner.ns.healer.isPutOff).toBe(false)
 })
 
 test('a replica, which opens nothing, goes by what is said to be wrapped', async () => {
@@ -239,12 +239,12 @@ test('a replica, which opens nothing, goes by what is said to be wrapped', async
   const replica = await join(40)
   await owner.ns.members.grant({ agent: replica.id, role: 'replica' })
   await converge(...members, replica)
-  expect(await replica.ns.owedKeys()).toEqual([writer.id])
+  expect(await replica.ns.healer.owedKeys()).toEqual([writer.id])
   await healAll(members)
   await replica.pull(owner)
-  expect(await replica.ns.owedKeys()).toEqual([])
+  expect(await replica.ns.healer.owedKeys()).toEqual([])
   await replica.open()
-  expect(await replica.ns.owedKeys()).toEqual([])
+  expect(await replica.ns.healer.owedKeys()).toEqual([])
 })
 
 test('a key by name is not open for a wrap under an epoch that is closed itself', async () => {
@@ -255,9 +255,9 @@ test('a key by name is not open for a wrap under an epoch that is closed itself'
   const salt = decodeEntry(entry).header.data?.artifactSalt ?? expect.fail('it is of an artifact')
   const wraps = keys.map((key) => writer.ns.keyring.wrap(key, artifact, closed))
   await give(members, keysOf(writer, salt, onlyWraps(wraps)))
-  const owed = (await writer.ns.owedKeys()).map((id) => Buffer.from(id).toString('hex'))
+  const owed = (await writer.ns.healer.owedKeys()).map((id) => Buffer.from(id).toString('hex'))
   expect(owed).toContain(Buffer.from(hostile.id).toString('hex'))
-  await writer.ns.heal()
+  await writer.ns.healer.run()
   await converge(...members)
   for (const { id } of keys) expect((await admin.ns.artifactKeys.open(artifact, id)).id).toEqual(id)
 })
@@ -265,7 +265,7 @@ test('a key by name is not open for a wrap under an epoch that is closed itself'
 test('what does not count any more is not owed', async () => {
   const { owner, writer, admin, members, artifact } = await misled()
   const { ns } = owner
-  expect(await ns.owedKeys()).toEqual([writer.id])
+  expect(await ns.healer.owedKeys()).toEqual([writer.id])
   // Nothing of its chain counts.
   const [grant = expect.fail('it has a grant')] = ns.membership.grantsOf(writer.id)
   const body = encodeAuthBody({ kind: 'revoke', agent: writer.id, grants: [grant.hash], cuts: [] })
@@ -273,7 +273,7 @@ test('what does not count any more is not owed', async () => {
     [owner, admin],
     forge(owner, { kind: 'revoke', keyId: undefined, data: undefined }, () => ({ body })),
   )
-  for (const one of [owner, admin]) expect(await one.ns.owedKeys()).toEqual([])
+  for (const one of [owner, admin]) expect(await one.ns.healer.owedKeys()).toEqual([])
   expect(members).toContain(writer)
   expect(await ns.catalog.get(artifact)).toBeUndefined()
 })
@@ -288,32 +288,32 @@ test.for(['as it comes', 'after a start'])('a share alone under such an epoch is
   const artifact = await owner.write('old')
   await converge(owner, removed, writer)
   await owner.ns.members.revoke({ agent: removed.id })
-  await owner.ns.heal()
-  expect(await owner.ns.owedKeys()).toEqual([])
+  await owner.ns.healer.run()
+  expect(await owner.ns.healer.owedKeys()).toEqual([])
   await removed.ns.members.rotate()
   await writer.pull(removed)
   await writer.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
   await converge(owner, writer)
   if (when === 'after a start') for (const node of [owner, writer]) await node.open()
-  expect(await owner.ns.owedKeys()).toEqual([writer.id])
+  expect(await owner.ns.healer.owedKeys()).toEqual([writer.id])
   await healAll([owner, writer])
   expect(await owner.ns.sharing.of(artifact)).toHaveLength(1)
-  expect(await owner.ns.owedKeys()).toEqual([])
+  expect(await owner.ns.healer.owedKeys()).toEqual([])
 })
 
 test('an entry under an epoch that is closed has those who hold it look, though nothing else changed', async () => {
   const { writer, hostile, epoch } = await misled()
-  await writer.ns.heal()
-  expect(writer.ns.isHealPutOff).toBe(false)
+  await writer.ns.healer.run()
+  expect(writer.ns.healer.isPutOff).toBe(false)
   const closed = writer.ns.keyring.admitEpoch(writer.env.random(32))
   expect(closed.id).not.toEqual(epoch)
   await give(
     [hostile, writer],
     keysOf(hostile, hostile.env.random(16), onlyWraps([rubbish(hostile.env.random(16), closed.id)])),
   )
-  expect(writer.ns.isHealPutOff).toBe(true)
-  expect(await writer.ns.heal()).toBe(1)
-  expect(writer.ns.isHealPutOff).toBe(false)
+  expect(writer.ns.healer.isPutOff).toBe(true)
+  expect(await writer.ns.healer.run()).toBe(1)
+  expect(writer.ns.healer.isPutOff).toBe(false)
 })
 
 test('of two epochs that began at one time none is left out of the next because a writer says that it is wrapped', async () => {
@@ -362,7 +362,7 @@ describe('what begins or ceases to count after one looked has it look again', ()
       forge(says, { kind: 'revoke', keyId: undefined, data: undefined }, () => ({ body })),
     )
     await other.ns.receive(entries.filter((bytes) => isOf(writer, bytes)))
-    expect(await other.ns.owedKeys()).toEqual([])
+    expect(await other.ns.healer.owedKeys()).toEqual([])
     return {
       owner,
       removed,
@@ -384,7 +384,7 @@ describe('what begins or ceases to count after one looked has it look again', ()
       [other],
       forge(owner, { kind: 'adopt', keyId: undefined, data: undefined }, () => ({ body })),
     )
-    expect(await other.ns.owedKeys()).toEqual([writer.id])
+    expect(await other.ns.healer.owedKeys()).toEqual([writer.id])
   })
 
   test('by the removal of who ended it', async () => {
@@ -395,13 +395,13 @@ describe('what begins or ceases to count after one looked has it look again', ()
       [other],
       forge(owner, { kind: 'revoke', keyId: undefined, data: undefined }, () => ({ body })),
     )
-    expect(await other.ns.owedKeys()).toEqual([writer.id])
+    expect(await other.ns.healer.owedKeys()).toEqual([writer.id])
   })
 
   test('by the fork of who began an epoch', async () => {
     const { owner, hostile, admin, members, join } = await misled()
     await healAll(members)
-    expect(await owner.ns.owedKeys()).toEqual([])
+    expect(await owner.ns.healer.owedKeys()).toEqual([])
     const agent = (await join(41)).id
     await admin.write('begins a chain')
     const body = encodeAuthBody({ kind: 'grant', agent, role: 'reader', sealed: false, via: undefined })
@@ -410,9 +410,9 @@ describe('what begins or ceases to count after one looked has it look again', ()
     await converge(...members)
     const artifact = await hostile.write('under the epoch of who forks')
     await converge(...members)
-    expect(await owner.ns.owedKeys()).toEqual([])
+    expect(await owner.ns.healer.owedKeys()).toEqual([])
     await give([owner], another)
-    expect(await owner.ns.owedKeys()).toEqual([hostile.id])
+    expect(await owner.ns.healer.owedKeys()).toEqual([hostile.id])
     expect(await owner.read(artifact)).toBe('under the epoch of who forks')
   })
 })

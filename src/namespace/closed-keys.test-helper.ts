@@ -88,7 +88,7 @@ export async function healAll(members: readonly NamespaceNode[]): Promise<number
   let written = 0
   for (let round = 0; round < 4; round++) {
     let some = 0
-    for (const { ns } of members) some += await ns.heal()
+    for (const { ns } of members) some += await ns.healer.run()
     await converge(...members)
     written += some
     if (some === 0) return written

@@ -66,7 +66,7 @@ async function healAll(members: readonly NamespaceNode[], others: readonly Names
   let written = 0
   for (let round = 0; round < 4; round++) {
     let some = 0
-    for (const { ns } of members) some += await ns.heal()
+    for (const { ns } of members) some += await ns.healer.run()
     await converge(...members, ...others)
     written += some
     if (some === 0) return written
@@ -87,10 +87,10 @@ describe('what was written under an epoch of an admin who had been removed, by w
       expect(await node.names()).toEqual(['report'])
       expect(node.ns.keyring.epoch(epoch)).toBeUndefined()
     }
-    for (const { ns } of members) expect(await ns.owedKeys()).toEqual([writer.id])
-    expect(await owner.ns.heal()).toBe(0)
+    for (const { ns } of members) expect(await ns.healer.owedKeys()).toEqual([writer.id])
+    expect(await owner.ns.healer.run()).toBe(0)
     const before = writer.ns.held.vector()
-    expect(await writer.ns.heal()).toBe(1)
+    expect(await writer.ns.healer.run()).toBe(1)
     // To nobody but those who have the epoch to write under.
     const [entry] = await Array.fromAsync(writer.ns.held.entriesBeyond(before), (bytes) => decodeEntry(bytes))
     const own = writer.ns.membership.grantsOf(writer.id)[0]?.hash.subarray(0, 8)
@@ -101,8 +101,8 @@ describe('what was written under an epoch of an admin who had been removed, by w
     await converge(...members)
     for (const node of members) {
       expect(await node.read(artifact)).toBe('one')
-      expect(await node.ns.owedKeys()).toEqual([])
-      expect(await node.ns.heal()).toBe(0)
+      expect(await node.ns.healer.owedKeys()).toEqual([])
+      expect(await node.ns.healer.run()).toBe(0)
       expect(await differences(node.ns)).toEqual([])
     }
     // Who comes later reads it too; who was removed nothing of what is written now.
@@ -133,12 +133,12 @@ describe('what was written under an epoch of an admin who had been removed, by w
     await tell(made)
     await writer.open()
     await owner.open()
-    for (const { ns } of [owner, writer]) expect(await ns.owedKeys()).toEqual([writer.id])
-    expect(await owner.ns.heal()).toBe(0)
-    expect(await owner.ns.owedKeys()).toEqual([writer.id])
+    for (const { ns } of [owner, writer]) expect(await ns.healer.owedKeys()).toEqual([writer.id])
+    expect(await owner.ns.healer.run()).toBe(0)
+    expect(await owner.ns.healer.owedKeys()).toEqual([writer.id])
     await healAll(members)
     await owner.open()
-    expect(await owner.ns.owedKeys()).toEqual([])
+    expect(await owner.ns.healer.owedKeys()).toEqual([])
     expect(await owner.read(artifact)).toBe('one')
   })
 
@@ -151,7 +151,7 @@ describe('what was written under an epoch of an admin who had been removed, by w
     // The owner got the admin's epoch with it, beyond the end of its chain.
     for (const node of [other, reader]) await node.pull(owner)
     expect(await reader.names()).toEqual(['report'])
-    expect([await owner.ns.heal(), await other.ns.heal()]).toEqual([1, 1])
+    expect([await owner.ns.healer.run(), await other.ns.healer.run()]).toEqual([1, 1])
     await converge(owner, other, reader)
     expect(await reader.read(artifact)).toBe('one')
     expect(await healAll([owner, other], [reader])).toBe(0)
@@ -167,7 +167,7 @@ describe('what was written under an epoch of an admin who had been removed, by w
     const entries = await Array.fromAsync(owner.ns.held.entriesBeyond(writer.ns.held.vector()))
     await writer.ns.receive(entries.filter((bytes) => decodeEntry(bytes).header.kind !== 'rotate'))
     expect(writer.ns.membership.owed.rotation).toBe(true)
-    expect(await writer.ns.heal()).toBe(0)
+    expect(await writer.ns.healer.run()).toBe(0)
     await converge(...members)
     await healAll(members)
     expect(await owner.read(artifact)).toBe('one')
@@ -184,9 +184,9 @@ describe('what was written under an epoch of an admin who had been removed, by w
     const entries = await Array.fromAsync(writer.ns.held.entriesBeyond(owner.ns.held.vector()))
     await owner.ns.receive(entries.filter((bytes) => by.includes(toHex(decodeEntry(bytes).header.author))))
     expect(await owner.read(artifact)).toBe('one')
-    expect([await owner.ns.heal(), owner.ns.isHealPutOff]).toEqual([0, true])
+    expect([await owner.ns.healer.run(), owner.ns.healer.isPutOff]).toEqual([0, true])
     time.nowMs += epochSettleMs
-    expect([await owner.ns.heal(), owner.ns.isHealPutOff]).toEqual([1, false])
+    expect([await owner.ns.healer.run(), owner.ns.healer.isPutOff]).toEqual([1, false])
   })
 })
 
@@ -201,7 +201,7 @@ describe('what was shared under such an epoch', () => {
     shares.push(...(await writer.ns.sharing.share({ artifact: fresh, audience: [agentOf(bob)] })))
     await tell(made)
     for (const id of [artifact, fresh]) expect(await owner.ns.sharing.of(id)).toHaveLength(0)
-    expect(await owner.ns.owedKeys()).toEqual([writer.id])
+    expect(await owner.ns.healer.owedKeys()).toEqual([writer.id])
     await healAll(members)
     expect((await owner.ns.sharing.of(artifact)).map(({ refusal }) => refusal)).toEqual([undefined, undefined])
     expect(await owner.ns.sharing.of(fresh)).toHaveLength(1)
@@ -241,7 +241,7 @@ test('what a member of a group wrote under an epoch of an admin of the group who
   const artifact = await writer.write('one')
   await tell(made)
   expect(await owner.names()).toEqual(['report'])
-  expect(await owner.ns.owedKeys()).toEqual([writer.id])
+  expect(await owner.ns.healer.owedKeys()).toEqual([writer.id])
   await healAll(members)
   for (const node of members) expect(await node.read(artifact)).toBe('one')
   expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
@@ -279,7 +279,7 @@ test('what a writer sealed by name, for no epoch would do, opens for who comes l
   const artifact = await writer.write('by name')
   const shares = await writer.ns.sharing.share({ artifact: old, audience: [agentOf(bob)] })
   await converge(...members)
-  expect(await other.ns.owedKeys()).toEqual([writer.id])
+  expect(await other.ns.healer.owedKeys()).toEqual([writer.id])
   const late = await join(40)
   await owner.ns.members.grant({ agent: late.id, role: 'writer' })
   await converge(...members, late)
@@ -287,12 +287,12 @@ test('what a writer sealed by name, for no epoch would do, opens for who comes l
   expect(await late.ns.sharing.of(old)).toHaveLength(0)
   // Whoever has them, and started anew.
   await owner.open()
-  expect(await owner.ns.heal()).toBeGreaterThan(0)
+  expect(await owner.ns.healer.run()).toBeGreaterThan(0)
   await healAll([owner, writer, other], [late, reader])
   expect(await late.read(artifact)).toBe('by name')
   expect((await late.ns.sharing.of(old)).map(({ share }) => share.entry)).toEqual(shares.map(({ entry }) => entry))
   expect(await readable(reader, artifact)).toEqual({})
-  for (const { ns } of [owner, other, late]) expect(await ns.owedKeys()).toEqual([])
+  for (const { ns } of [owner, other, late]) expect(await ns.healer.owedKeys()).toEqual([])
   for (const node of [owner, late]) expect(await differences(node.ns)).toEqual([])
 })
 
@@ -316,7 +316,7 @@ describe('nobody keeps members who come later from earlier epochs', () => {
   /** What somebody reads of the oldest artifact who is made a member after somebody else was removed, so that an epoch began. */
   async function readLater({ owner, reader, members, join, artifact }: Awaited<ReturnType<typeof setUp>>) {
     const left = members.filter((node) => node !== reader)
-    for (const { ns } of left) await ns.heal()
+    for (const { ns } of left) await ns.healer.run()
     await owner.ns.members.revoke({ agent: reader.id })
     const node = await join(40)
     await owner.ns.members.grant({ agent: node.id, role: 'reader' })

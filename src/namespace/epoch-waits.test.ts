@@ -66,8 +66,8 @@ test('an epoch whose author knew what is missing here is given to nobody, until 
   for (const node of [ruler, writer]) {
     await pullOwnOf(node, informed)
     expect(node.ns.roleOf(former.id)).toBe('reader')
-    expect(await node.ns.heal()).toBe(0)
-    expect(node.ns.isHealPutOff).toBe(true)
+    expect(await node.ns.healer.run()).toBe(0)
+    expect(node.ns.healer.isPutOff).toBe(true)
   }
   // Nor is it wrapped under another that it is sealed to.
   await ruler.ns.members.rotate()
@@ -78,12 +78,12 @@ test('an epoch whose author knew what is missing here is given to nobody, until 
   // The rest comes: everybody else reads what was written, and nothing is owed in the end.
   await converge(owner, remover, informed, ruler, writer)
   for (let written = 1; written > 0; ) {
-    written = (await owner.ns.heal()) + (await writer.ns.heal())
+    written = (await owner.ns.healer.run()) + (await writer.ns.healer.run())
     await converge(owner, remover, informed, ruler, writer)
   }
   for (const node of [owner, remover, ruler, writer]) expect(await node.read(secret)).toBe('not for the former member')
   expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
-  expect(writer.ns.isHealPutOff).toBe(false)
+  expect(writer.ns.healer.isPutOff).toBe(false)
 })
 
 test('what an epoch’s author knew and never comes is waited for a bounded time', async () => {
@@ -98,13 +98,13 @@ test('what an epoch’s author knew and never comes is waited for a bounded time
   const artifact = await informed.write('for all')
   await pullOwnOf(owner, informed)
   expect(owner.ns.membership.owed.boxes.map(({ agent }) => agent)).toEqual([late.id])
-  expect(await owner.ns.heal()).toBe(0)
+  expect(await owner.ns.healer.run()).toBe(0)
   time.nowMs += epochSettleMs / 2
-  expect(await owner.ns.heal()).toBe(0)
-  expect(owner.ns.isHealPutOff).toBe(true)
+  expect(await owner.ns.healer.run()).toBe(0)
+  expect(owner.ns.healer.isPutOff).toBe(true)
   time.nowMs += epochSettleMs / 2
-  expect(await owner.ns.heal()).toBe(1)
-  expect(owner.ns.isHealPutOff).toBe(false)
+  expect(await owner.ns.healer.run()).toBe(1)
+  expect(owner.ns.healer.isPutOff).toBe(false)
   await late.pull(owner)
   expect(await late.read(artifact)).toBe('for all')
 })
@@ -121,10 +121,10 @@ test('a box that a writer only says to have sealed is sealed again by who decide
   await converge(owner, admin, writer)
   expect(owner.ns.membership.owed.boxes).toEqual([])
   const artifact = await owner.write('for all')
-  expect(await owner.ns.heal()).toBe(1)
+  expect(await owner.ns.healer.run()).toBe(1)
   await converge(owner, late)
   expect(await late.read(artifact)).toBe('for all')
-  expect(await owner.ns.heal()).toBe(0)
+  expect(await owner.ns.healer.run()).toBe(0)
 })
 
 test('a writer who seals to former members over and over brings about few epochs, and nothing is written for them to read', async () => {
@@ -143,7 +143,7 @@ test('a writer who seals to former members over and over brings about few epochs
       await writeRubbish(writer, ended)
       await owner.pull(writer)
       expect(owner.ns.membership.owed.rotation || owner.ns.membership.epochs.length > before).toBe(true)
-      await owner.ns.heal()
+      await owner.ns.healer.run()
       await owner.write(`number ${times} at ${time.nowMs}`)
       await converge(owner, writer, reader)
     }
@@ -151,15 +151,15 @@ test('a writer who seals to former members over and over brings about few epochs
   }
   expect(await forced()).toBeLessThanOrEqual(maxForcedEpochs.count)
   expect(owner.ns.membership.owed.rotation).toBe(true)
-  expect(owner.ns.isHealPutOff).toBe(true)
+  expect(owner.ns.healer.isPutOff).toBe(true)
   expect(await reader.names()).toHaveLength(10)
   await former.pull(owner)
   expect(await former.names()).toEqual([])
-  expect(await owner.ns.owedKeys()).toEqual([owner.id])
+  expect(await owner.ns.healer.owedKeys()).toEqual([owner.id])
   // It may be no malice, so in the end there is an epoch again, and what was sealed by name is for who comes later too.
   time.nowMs += maxForcedEpochs.duringMs + 1
-  expect(await owner.ns.heal()).toBe(1 + 8)
-  expect(await owner.ns.owedKeys()).toEqual([])
+  expect(await owner.ns.healer.run()).toBe(1 + 8)
+  expect(await owner.ns.healer.owedKeys()).toEqual([])
   expect(owner.ns.membership.owed.rotation).toBe(false)
   await converge(owner, writer, reader)
   expect(await forced()).toBeLessThanOrEqual(maxForcedEpochs.count)

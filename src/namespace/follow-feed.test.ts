@@ -12,9 +12,9 @@ test('a cursor that is further than the feed is NOT_FOUND: it is of a feed that 
   const restored = new NamespaceNode(1, time, { copyOf: node })
   await node.write('after the backup')
   await restored.open(node.ns.id)
-  const cursor = node.ns.feedCursor
-  await expect(restored.ns.feed({ after: cursor }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
-  const waiting = node.ns.feed({ after: cursor }).next()
+  const cursor = node.ns.feed.cursor
+  await expect(restored.ns.feed.follow({ after: cursor }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  const waiting = node.ns.feed.follow({ after: cursor }).next()
   await node.write('the next')
   expect(await waiting).toMatchObject({ value: { kind: 'created', cursor: { row: cursor.row + 1 } } })
 })
@@ -23,27 +23,27 @@ test('a cursor from what was lost when an older copy was put back is NOT_FOUND, 
   const time = new TestTime()
   const node = await new NamespaceNode(1, time).create()
   await node.write('in the backup')
-  const kept = node.ns.feedCursor
+  const kept = node.ns.feed.cursor
   const restored = new NamespaceNode(1, time, { copyOf: node })
   await node.write('lost')
   await node.write('lost as well')
-  const lost = node.ns.feedCursor
+  const lost = node.ns.feed.cursor
   // As a node that finds that its data was put back: under another incarnation.
   Object.assign(restored, { env: { ...restored.env, incarnation: new Uint8Array(16).fill(9) } })
   await restored.open(node.ns.id)
   for (const name of ['again', 'and', 'again']) await restored.write(name)
-  expect(restored.ns.feedCursor.row).toBeGreaterThan(lost.row)
-  await expect(restored.ns.feed({ after: lost }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  expect(restored.ns.feed.cursor.row).toBeGreaterThan(lost.row)
+  await expect(restored.ns.feed.follow({ after: lost }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
   const names: unknown[] = []
-  const first = restored.ns.feedCursor
-  for await (const { cursor } of restored.ns.feed({ after: kept })) {
+  const first = restored.ns.feed.cursor
+  for await (const { cursor } of restored.ns.feed.follow({ after: kept })) {
     names.push(cursor.row)
     if (cursor.row === first.row) break
   }
   expect(names).toHaveLength(3)
   await restored.open()
-  await expect(restored.ns.feed({ after: lost }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
-  const waiting = restored.ns.feed({ after: first }).next()
+  await expect(restored.ns.feed.follow({ after: lost }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  const waiting = restored.ns.feed.follow({ after: first }).next()
   await restored.write('the next')
   expect(await waiting).toMatchObject({ value: { kind: 'created', cursor: { row: first.row + 1 } } })
 })
@@ -51,7 +51,7 @@ test('a cursor from what was lost when an older copy was put back is NOT_FOUND, 
 test('the cursor of now is after what can be read already and before what cannot, while a batch is under way', async () => {
   const node = await new NamespaceNode(1, new TestTime()).create()
   await node.write('before')
-  const { row } = node.ns.feedCursor
+  const { row } = node.ns.feed.cursor
   const { batch } = node.store
   const [started, apply, applied, end] = [0, 1, 2, 3].map(() => Promise.withResolvers<void>())
   node.store.batch = async (...given) => {
@@ -63,12 +63,12 @@ test('the cursor of now is after what can be read already and before what cannot
   }
   const writing = node.write('the next')
   await started?.promise
-  expect((await node.ns.feedCursorNow()).row).toBe(row)
+  expect((await node.ns.feed.cursorNow()).row).toBe(row)
   apply?.resolve()
   await applied?.promise
   const { items } = await node.ns.catalog.list({ limit: 10 })
   expect(items).toHaveLength(2)
-  const now = node.ns.feedCursorNow()
+  const now = node.ns.feed.cursorNow()
   end?.resolve()
   await writing
   expect((await now).row).toBe(row + 1)
@@ -84,15 +84,15 @@ test('a cursor of a log that was left is NOT_FOUND in the one that takes its pla
     await reader.pull(owner)
     return reader
   }
-  const { feedCursor: before } = (await joins()).ns
+  const { cursor: before } = (await joins()).ns.feed
   for (const name of ['second', 'third', 'fourth']) await owner.write(name)
   time.nowMs += 1
   const { ns } = await joins()
-  await expect(ns.feed({ after: before }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  await expect(ns.feed.follow({ after: before }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
   const kinds: string[] = []
-  for await (const { kind, cursor } of ns.feed({ after: feedStart })) {
+  for await (const { kind, cursor } of ns.feed.follow({ after: feedStart })) {
     kinds.push(kind)
-    if (cursor.row === ns.feedCursor.row) break
+    if (cursor.row === ns.feed.cursor.row) break
   }
   expect(kinds).toEqual(['created', 'created', 'created', 'created'])
 })
@@ -100,7 +100,7 @@ test('a cursor of a log that was left is NOT_FOUND in the one that takes its pla
 test('of a feed the newest rows are kept, counted from its first one', async () => {
   const node = await new NamespaceNode(1, new TestTime()).create()
   await node.write('first')
-  const { row } = node.ns.feedCursor
+  const { row } = node.ns.feed.cursor
   const keys = new NamespaceKeys(node.ns.id)
   const keyOf = (number: number) => keys.key('feed', orderedUint64(number))
   const value = (await node.store.get(keyOf(row))) ?? expect.fail('there is a row')
@@ -109,6 +109,6 @@ test('of a feed the newest rows are kept, counted from its first one', async () 
   await node.open()
   await node.write('one more')
   expect(await node.store.get(keyOf(row))).toBeUndefined()
-  expect(node.ns.feedCursor.row).toBe(row + keptFeedRows)
-  await expect(node.ns.feed({ after: feedStart }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
+  expect(node.ns.feed.cursor.row).toBe(row + keptFeedRows)
+  await expect(node.ns.feed.follow({ after: feedStart }).next()).rejects.toMatchObject({ code: 'NOT_FOUND' })
 })

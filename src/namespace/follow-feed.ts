@@ -7,8 +7,53 @@ import type { Ledger } from './ledger.ts'
 /** Rows read at a time. */
 const batchRows = 256
 
-/** See `Namespace.feed`. */
-export async function* followFeed(
+interface FollowOptions {
+  readonly after?: FeedCursor | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What a member sees change in a namespace, in this node's order. */
+export class Feed {
+  readonly #ledger: Ledger
+
+  constructor(ledger: Ledger) {
+    this.#ledger = ledger
+  }
+
+  /** The cursor of the newest change. */
+  get cursor(): FeedCursor {
+    return cursorAt(this.#ledger.feedEras, this.#ledger.nextFeedRow - 1)
+  }
+
+  /** The cursor of the newest change that could be read at the call, be its batch through or not. @throws what the store throws */
+  async cursorNow(): Promise<FeedCursor> {
+    const nextRow = await this.#ledger.nextFeedRowNow()
+    return cursorAt(this.#ledger.feedEras, nextRow - 1)
+  }
+
+  /**
+   * What changes from after a cursor on (without one: from now on), and then as it happens. Ends when the namespace is closed.
+   *
+   * @throws NOT_FOUND when the feed no longer reaches back to the cursor, or what led to it was lost when an older copy of the
+   *   node's data was put back; the signal's reason
+   */
+  follow({ after, signal }: FollowOptions = {}): AsyncGenerator<FeedEvent, void, undefined> {
+    return followFeed(this.#ledger, after, signal)
+  }
+
+  /**
+   * Says once more that an artifact (20 bytes) came, if it is here: this agent is let read it again, and what is here of it came before.
+   * @throws CLOSED, what the store throws
+   */
+  async tellAgain(artifact: Uint8Array): Promise<void> {
+    await this.#ledger.commit(async (tx, mark) => {
+      mark()
+      await tx.tellAgain(artifact)
+    })
+  }
+}
+
+async function* followFeed(
   ledger: Ledger,
   after: FeedCursor | undefined,
   signal: AbortSignal | undefined,

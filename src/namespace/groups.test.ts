@@ -151,8 +151,8 @@ describe('a group', () => {
     await converge(owner, ann, bob, kept)
     const nodes = [owner, ann, bob, kept]
     for (const { ns } of nodes) expect(ns.membership.owed.rotation).toBe(true)
-    expect(await kept.ns.heal()).toBe(0)
-    await ann.ns.heal()
+    expect(await kept.ns.healer.run()).toBe(0)
+    await ann.ns.healer.run()
     await converge(...nodes)
     for (const node of nodes) {
       expect(node.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
@@ -171,7 +171,7 @@ describe('a group', () => {
     await converge(owner, admin)
     expect(owner.ns.membership.isGoodEpoch(epochOf(owner).epoch)).toBe(false)
     expect(owner.ns.membership.owed.rotation).toBe(true)
-    await owner.ns.heal()
+    await owner.ns.healer.run()
     await converge(owner, admin, member)
     expect(owner.ns.membership.owed.rotation).toBe(false)
     expect(member.ns.keyring.groupKey(epochOf(owner).epoch)).toBeUndefined()
@@ -210,7 +210,7 @@ describe('an admin who runs twice under one incarnation', () => {
       expect(ns.membership.groups.epoch?.rotate).not.toEqual(rival.rotate)
       expect(ns.membership.owed.rotation).toBe(true)
     }
-    await owner.ns.heal()
+    await owner.ns.healer.run()
     await converge(...nodes)
     for (const { ns } of nodes) expect(ns.membership.owed.rotation).toBe(false)
     expect(epochOf(owner).number).toBe(rival.number + 1)
@@ -224,7 +224,7 @@ describe('an admin who runs twice under one incarnation', () => {
     const { owner, admin, copy, sharer } = await forked()
     const before = sharer.ns.descriptors.newest(owner.ns.id)?.number ?? 0
     for (let round = 0; round < 3; round++) {
-      for (const { ns } of [admin, copy]) await ns.heal()
+      for (const { ns } of [admin, copy]) await ns.healer.run()
       await converge(owner, admin, copy)
     }
     for (const node of [owner, admin, copy]) {
@@ -252,21 +252,21 @@ describe('an admin who runs twice under one incarnation', () => {
     const before = bytes.map((one) => publicOf(one ?? expect.fail('it is held')))
     const told = branches.map((rotate) => readProof(owner.ns.id, [...before, publicOf(rotate)]))
     expect(newestDescriptor([...told, await facts(owner)])?.number).toBe(1_000)
-    await owner.ns.heal()
+    await owner.ns.healer.run()
     expect(epochOf(owner).number).toBe(1_001)
     expect(newestDescriptor([...told, await facts(owner)])).toEqual(epochOf(owner))
-    expect(await owner.ns.heal()).toBe(0)
+    expect(await owner.ns.healer.run()).toBe(0)
   })
 
   test('is not outdone where no number is higher, nor once its role has ended', async () => {
     for (const number of [Number.MAX_SAFE_INTEGER - 1, Number.MAX_SAFE_INTEGER]) {
       const { owner } = await branched(number)
-      for (let at = 0; at < 5; at++) expect(await owner.ns.heal()).toBe(0)
+      for (let at = 0; at < 5; at++) expect(await owner.ns.healer.run()).toBe(0)
     }
     const { owner, admin } = await branched(1_000)
     await owner.ns.members.revoke({ agent: admin.id })
     expect(epochOf(owner).number).toBe(2)
-    expect(await owner.ns.heal()).toBe(0)
+    expect(await owner.ns.healer.run()).toBe(0)
   })
 })
 
@@ -481,7 +481,7 @@ describe('a group whose epochs changed more often than is written down', () => {
     // The version, the share, and once the epoch that both go by.
     expect(sharer.ns.totals.entries - before).toBe(3)
     await converge(sharer, writer)
-    for (const node of [sharer, writer]) expect(await node.ns.heal()).toBe(0)
+    for (const node of [sharer, writer]) expect(await node.ns.healer.run()).toBe(0)
     for (const id of [artifact, later]) {
       const entries = await Array.fromAsync(sharer.ns.held.all(), ({ bytes }) => decodeEntry(bytes))
       const root = (await sharer.ns.catalog.get(id))?.root.keyId ?? expect.fail('it is there')
@@ -517,12 +517,12 @@ describe('a group whose epochs changed more often than is written down', () => {
     await owner.ns.members.rotate()
     await recordGroup(sharer, owner)
     await converge(sharer, writer)
-    expect(await sharer.ns.heal()).toBe(0)
-    expect(sharer.ns.isHealPutOff).toBe(true)
+    expect(await sharer.ns.healer.run()).toBe(0)
+    expect(sharer.ns.healer.isPutOff).toBe(true)
     time.nowMs += maxDescriptorsRecorded.duringMs
     await recordGroup(sharer, owner)
-    expect(await sharer.ns.heal()).toBeGreaterThan(0)
-    expect(sharer.ns.isHealPutOff).toBe(false)
+    expect(await sharer.ns.healer.run()).toBeGreaterThan(0)
+    expect(sharer.ns.healer.isPutOff).toBe(false)
   })
 })
 
@@ -717,10 +717,10 @@ describe('an admin who goes to extremes', () => {
       await owner.ns.receive([rotateBy(admin, number)])
       await owner.ns.members.revoke({ agent: member.id })
       const before = owner.ns.totals.entries
-      for (let at = 0; at < 5; at++) await owner.ns.heal()
+      for (let at = 0; at < 5; at++) await owner.ns.healer.run()
       expect(owner.ns.totals.entries - before).toBeLessThanOrEqual(2)
       await owner.ns.members.revoke({ agent: admin.id })
-      for (let at = 0; at < 5; at++) await owner.ns.heal()
+      for (let at = 0; at < 5; at++) await owner.ns.healer.run()
       expect(owner.ns.membership.owed.rotation).toBe(false)
       expect(owner.ns.membership.isGoodEpoch(epochOf(owner).epoch)).toBe(true)
     }

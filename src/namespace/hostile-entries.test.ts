@@ -315,7 +315,7 @@ test.each([
     const bytes = forge(admin, { kind: 'grant', keyId: undefined, data: undefined }, () => ({ body }))
     for (const { ns } of [owner, other]) expect(await ns.receive([bytes])).toMatchObject({ stored: 1 })
     const before = owner.ns.membership.epochs.length
-    await owner.ns.heal()
+    await owner.ns.healer.run()
     for (const { id } of [other, admin]) await owner.ns.members.revoke({ agent: id })
     expect(owner.ns.membership.epochs.length).toBeGreaterThan(before)
     expect(owner.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
@@ -350,10 +350,10 @@ test('who is granted a role after epochs began at the same time reads what was w
   await admin.write('by the admin')
   await converge(owner, admin)
   const late = await joins()
-  await owner.ns.heal()
+  await owner.ns.healer.run()
   await converge(owner, admin, late)
   expect(await late.names()).toEqual(['by the admin', 'by the owner'])
   const { entries } = owner.ns.totals
-  for (const node of [owner, admin]) expect(await node.ns.heal()).toBe(0)
+  for (const node of [owner, admin]) expect(await node.ns.healer.run()).toBe(0)
   expect(owner.ns.totals.entries).toBe(entries)
 })

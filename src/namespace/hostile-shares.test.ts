@@ -136,7 +136,7 @@ describe('false boxes for capabilities', () => {
     const bytes = forge(writer, { kind: 'keys', keyId, data }, () => ({ keys: falseKeys(keyId, late.claims.jti) }))
     expect(await owner.ns.receive([bytes])).toMatchObject({ stored: 1 })
     await converge(...all)
-    expect(await owner.ns.heal()).toBe(1)
+    expect(await owner.ns.healer.run()).toBe(1)
     await converge(...all)
     await hold(writer, [late])
     expect(await readable(writer, artifact)).toEqual({ 1: 'one', 2: 'two' })

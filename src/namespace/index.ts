@@ -17,7 +17,7 @@
  * - again       `derive` (with `chain-walk`, `derived-tables`) makes all that follows from the log anew; `auth-log` who may do what
  * - ledger      `ledger` keeps the memory of a namespace in step with its store: one `commit-queue` of synced batches
  * - doing       `receive` (whom a partial log believes: `origins`, `vouched`, `doubtful`; how much is held of what does not count: `surplus`) and `reveal`, `beyond`, `farewell`, `role-claim`, `membership-writes`, `capability-writes`, `follow-feed`: one idea each, over the ledger
- * - namespace   `namespace` is the face of all that, `namespace-members`, `namespace-sharing`, `held-entries` and `artifact-keys` parts of it; over it `artifact-writes`, `erase`, `leaf-rows`, `uploads`
+ * - namespace   `namespace` is the face of all that; its parts are `held-entries`, `namespace-members`, `namespace-sharing`, `artifact-keys`, `follow-feed`, `healer` and `group-descriptor`; over it `artifact-writes`, `erase`, `leaf-rows`, `uploads`
  */
 
 export type { CountedBlocks } from './accounts.ts'

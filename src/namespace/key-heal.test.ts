@@ -36,10 +36,10 @@ describe('what could not be stored, for the disk was full, is given at the next 
   test('an epoch', async () => {
     const { owner, writer, members, artifact } = await misled()
     fillDisk(writer)
-    await expect(writer.ns.heal()).rejects.toThrow('the disk is full')
-    for (const { ns } of members) expect(await ns.owedKeys()).toEqual([writer.id])
-    expect(await writer.ns.heal()).toBe(1)
-    expect(await writer.ns.heal()).toBe(0)
+    await expect(writer.ns.healer.run()).rejects.toThrow('the disk is full')
+    for (const { ns } of members) expect(await ns.healer.owedKeys()).toEqual([writer.id])
+    expect(await writer.ns.healer.run()).toBe(1)
+    expect(await writer.ns.healer.run()).toBe(0)
     await converge(...members)
     expect(await owner.read(artifact)).toBe('one')
   })
@@ -49,9 +49,9 @@ describe('what could not be stored, for the disk was full, is given at the next 
     await healAll(members)
     const sealed = await giveMany(members, () => manyByName(hostile, owner), 3)
     fillDisk(owner, 1)
-    await expect(owner.ns.heal()).rejects.toThrow('the disk is full')
-    expect(await owner.ns.heal()).toBe(1)
-    expect(await owner.ns.heal()).toBe(0)
+    await expect(owner.ns.healer.run()).rejects.toThrow('the disk is full')
+    expect(await owner.ns.healer.run()).toBe(1)
+    expect(await owner.ns.healer.run()).toBe(0)
     await converge(...members)
     await expectOpened(admin, sealed)
   })
@@ -79,9 +79,9 @@ test.each([
     }
     if (who === 'another') await writeUnder(writer, epoch, [writer])
     else await writeUnder(hostile, epoch, [hostile, writer])
-    expect([await writer.ns.heal(), writer.ns.isHealPutOff]).toEqual([0, true])
+    expect([await writer.ns.healer.run(), writer.ns.healer.isPutOff]).toEqual([0, true])
     time.nowMs += epochSettleMs
-    expect([await writer.ns.heal(), writer.ns.isHealPutOff]).toEqual([1, false])
+    expect([await writer.ns.healer.run(), writer.ns.healer.isPutOff]).toEqual([1, false])
     await admin.pull(writer)
     expect(admin.ns.keyring.epoch(epoch.id)).toBeDefined()
   },
@@ -98,7 +98,7 @@ test('more epochs than an entry has room for are given in one go', async () => {
       await writeUnder(by, epoch, members)
     }
   }
-  expect(await writer.ns.heal()).toBe(2)
+  expect(await writer.ns.healer.run()).toBe(2)
   await converge(...members)
   for (const { ns } of members) for (const { id } of epochs) expect(ns.keyring.epoch(id)).toBeDefined()
 })
@@ -119,7 +119,7 @@ describe('once what there was no room for is given, all is not looked through ag
       if (Buffer.compare(range.gte ?? new Uint8Array(0), ns.keys.all('artifactKeys').gte) === 0) looks += 1
       return entries.call(store, range, options)
     }
-    for (let again = 0; again < 3; again++) expect(await ns.owedKeys()).toEqual([])
+    for (let again = 0; again < 3; again++) expect(await ns.healer.owedKeys()).toEqual([])
     expect(looks).toBe(0)
   })
 })

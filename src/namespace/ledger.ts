@@ -36,7 +36,7 @@ export interface NamespaceChange {
   readonly shared: readonly Uint8Array[]
   /** Whether keys came with it: more may be readable than was. */
   readonly keysGained: boolean
-  /** Whether those that something is shared with may lack keys of what others wrote: `Namespace.heal` looks. */
+  /** Whether those that something is shared with may lack keys of what others wrote: `Healer` looks. */
   readonly mayOweBoxes: boolean
   /** Every entry that was stored, but those beyond the limit of their chain. */
   readonly entries: Iterable<Entry>

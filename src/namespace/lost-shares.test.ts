@@ -14,7 +14,7 @@ import { labelledBoxesKey } from './labelled-boxes.ts'
 async function learnOfTheFork({ owner, one, copy, members }: CopiedMember): Promise<number> {
   await owner.pull(copy)
   await one.pull(owner)
-  const written = await one.ns.heal()
+  const written = await one.ns.healer.run()
   await converge(...members)
   return written
 }
@@ -51,7 +51,7 @@ describe('what was shared on a branch that counts for nothing', () => {
       const [listed, ...others] = await node.ns.sharing.of(artifact)
       expect(listed).toMatchObject({ share: { claims: share.claims, message: 'have a look' }, refusal: undefined })
       expect(others).toEqual([])
-      expect(await node.ns.heal()).toBe(0)
+      expect(await node.ns.healer.run()).toBe(0)
     }
     expect((await one.ns.sharing.own()).of(artifact)).toHaveLength(1)
     // A fresh key, which all shares that are known get.
@@ -72,7 +72,7 @@ describe('what was shared on a branch that counts for nothing', () => {
     await owner.pull(copy)
     await one.pull(owner)
     for (const bytes of await Array.fromAsync(owner.ns.held.all())) before.add(bytesText(bytes.bytes))
-    await one.ns.heal()
+    await one.ns.healer.run()
     const said = (await Array.fromAsync(one.ns.held.all()))
       .filter(({ bytes }) => !before.has(bytesText(bytes)))
       .map(({ bytes }) => decodeUnverifiedEntry(bytes).header)
@@ -113,7 +113,7 @@ describe('what was shared on a branch that counts for nothing', () => {
     await owner.pull(copy)
     await owner.ns.members.adopt({ hash: tip?.hash as Uint8Array })
     await converge(...members)
-    expect(await one.ns.heal()).toBe(0)
+    expect(await one.ns.healer.run()).toBe(0)
     expect(await owner.ns.sharing.of(artifact)).toHaveLength(1)
   })
 
@@ -126,7 +126,7 @@ describe('what was shared on a branch that counts for nothing', () => {
     await owner.ns.members.revoke({ agent: one.id })
     await owner.ns.members.grant({ agent: one.id, role: 'writer' })
     await converge(...members)
-    await one.ns.heal()
+    await one.ns.healer.run()
     await converge(...members)
     expect(await owner.ns.sharing.of(artifact)).toEqual([])
     await owner.update(artifact, 'two', 'report')
@@ -149,7 +149,7 @@ test('keys that were sealed for another’s share on a branch that counts for no
   await owner.update(artifact, 'two', 'report')
   await one.pull(admin)
   await one.pull(owner)
-  expect(await one.ns.heal()).toBeGreaterThan(0)
+  expect(await one.ns.healer.run()).toBeGreaterThan(0)
   await bob.pull(one)
   await hold(bob, [share])
   expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'two' })
@@ -219,13 +219,13 @@ describe('what stands on a branch that counts for nothing', () => {
     await learnOfTheFork(team)
     const reading = vi.spyOn(one.ns.log, 'unverifiedMany')
     const committing = vi.spyOn(one.store, 'batch')
-    await one.ns.heal()
+    await one.ns.healer.run()
     const forOthers = committing.mock.calls.length
     for (const byte of [1, 2, 3]) {
       await admin.ns.sharing.revokeCapabilities([new Uint8Array(16).fill(byte)])
       await one.pull(admin)
       committing.mockClear()
-      expect(await one.ns.heal()).toBe(0)
+      expect(await one.ns.healer.run()).toBe(0)
       expect(committing).toHaveBeenCalledTimes(forOthers)
     }
     const read = new Set(reading.mock.calls.flatMap(([hashes]) => hashes.map(toHex)))
@@ -243,12 +243,12 @@ describe('what stands on a branch that counts for nothing', () => {
     const another = await copyOf(one, 7, team)
     // What stands where the branches begin is their proof, and all are told of it.
     await one.write('beside the other copy')
-    expect(await writtenBy(one, () => one.ns.heal())).toEqual(['share', 'keys'])
+    expect(await writtenBy(one, () => one.ns.healer.run())).toEqual(['share', 'keys'])
     await forkBeside(one, another, team)
-    expect(await writtenBy(one, () => one.ns.heal())).toEqual(['share', 'keys'])
+    expect(await writtenBy(one, () => one.ns.healer.run())).toEqual(['share', 'keys'])
     await converge(...members)
     expect(await owner.ns.sharing.of(artifact)).toHaveLength(1)
-    expect(await one.ns.heal()).toBe(0)
+    expect(await one.ns.healer.run()).toBe(0)
   })
 
   test('is said again when what another said stands on one', async () => {
@@ -260,13 +260,13 @@ describe('what stands on a branch that counts for nothing', () => {
     for (const node of [one, writer]) for (const from of [admin, owner]) await node.pull(from)
     const another = await copyOf(writer, 8, team)
     await writer.write('beside the copy')
-    for (const node of [one, writer]) expect(await writtenBy(node, () => node.ns.heal())).toEqual(['keys'])
+    for (const node of [one, writer]) expect(await writtenBy(node, () => node.ns.healer.run())).toEqual(['keys'])
     await admin.ns.sharing.unshare({ artifact, audience: [agentOf(bob)] })
     await owner.pull(copy)
     for (const from of [writer, owner, admin]) await one.pull(from)
-    expect(await one.ns.heal()).toBe(0)
+    expect(await one.ns.healer.run()).toBe(0)
     await forkBeside(one, another, team)
-    expect(await writtenBy(one, () => one.ns.heal())).toEqual(['keys'])
+    expect(await writtenBy(one, () => one.ns.healer.run())).toEqual(['keys'])
   })
 
   test('and was given under the role that its author has again is said again then', async () => {
@@ -276,11 +276,11 @@ describe('what stands on a branch that counts for nothing', () => {
     await owner.pull(copy)
     await owner.ns.members.grant({ agent: one.id, role: 'admin' })
     await one.pull(owner)
-    expect(await writtenBy(one, () => one.ns.heal())).toEqual(['keys'])
+    expect(await writtenBy(one, () => one.ns.healer.run())).toEqual(['keys'])
     await owner.pull(one)
     await owner.ns.members.grant({ agent: one.id, role: 'writer' })
     await one.pull(owner)
-    expect(await writtenBy(one, () => one.ns.heal())).toEqual(['share'])
+    expect(await writtenBy(one, () => one.ns.healer.run())).toEqual(['share'])
     await owner.pull(one)
     expect(await owner.ns.sharing.of(artifact)).toHaveLength(1)
   })
@@ -298,7 +298,7 @@ describe('what stands on a branch that counts for nothing', () => {
     for (let count = 0; count < 150; count += 1)
       await one.ns.receive([forge(one, { kind: 'keys', keyId: keyIds[0], data }, () => ({ keys }))])
     await hearOfTheFork(one, copy, owner)
-    expect(await writtenBy(one, () => one.ns.heal())).toEqual(keyIds.map(() => 'keys'))
+    expect(await writtenBy(one, () => one.ns.healer.run())).toEqual(keyIds.map(() => 'keys'))
     // Each row keeps those that sort first, so what was said just now is not in all of them.
     const hidden = hiddenOf(one)
     const isLeftOut = async (keyId: Uint8Array) => {
@@ -309,9 +309,9 @@ describe('what stands on a branch that counts for nothing', () => {
     for (const byte of [1, 2]) {
       await admin.ns.sharing.revokeCapabilities([new Uint8Array(16).fill(byte)])
       await one.pull(admin)
-      expect(await one.ns.heal()).toBe(0)
+      expect(await one.ns.healer.run()).toBe(0)
       await one.open()
-      expect(await one.ns.heal()).toBe(0)
+      expect(await one.ns.healer.run()).toBe(0)
     }
   })
 
@@ -325,7 +325,7 @@ describe('what stands on a branch that counts for nothing', () => {
     await hearOfTheFork(one, copy, writer)
     const batches: number[] = []
     one.ns.subscribe(({ appended }) => batches.push(appended))
-    await one.ns.heal()
+    await one.ns.healer.run()
     expect(batches.reduce((sum, appended) => sum + appended, 0)).toBe(150 * 3)
     expect(Math.max(...batches)).toBeLessThanOrEqual(200)
     await admin.pull(one)
@@ -369,7 +369,7 @@ test.each([
       }),
     )
     await hearOfTheFork(one, copy, writer)
-    await one.ns.heal()
+    await one.ns.healer.run()
     await owner.pull(one)
     for (const gateway of audience) {
       await gateway.pull(owner)
@@ -377,8 +377,8 @@ test.each([
       expect(Object.values(await readable(gateway, artifact))).not.toContain('denied')
       expect(Object.keys(await readable(gateway, artifact))).toHaveLength(keys)
     }
-    expect(await one.ns.heal()).toBe(0)
+    expect(await one.ns.healer.run()).toBe(0)
     await one.open()
-    expect(await one.ns.heal()).toBe(0)
+    expect(await one.ns.healer.run()).toBe(0)
   },
 )

@@ -129,7 +129,7 @@ export async function writeRotate(ledger: Ledger): Promise<void> {
   })
 }
 
-/** See `Namespace.heal`. */
+/** See `Healer.run`. */
 export async function writeOwed(ledger: Ledger): Promise<{ readonly written: number; readonly isPutOff: boolean }> {
   return await ledger.commit(async (tx, mark) => {
     const role = tx.membership.roleOf(tx.agent.publicKey)

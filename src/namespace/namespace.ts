@@ -1,6 +1,6 @@
 import type { CapabilityClaims } from '../capability/index.ts'
 import type { Catalog, ContentRoot } from '../catalog/index.ts'
-import { artifactIdOf, equalBytes, toHex } from '../encoding/index.ts'
+import { artifactIdOf, equalBytes } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
 import { decodeEntry, type Entry, encodeAuthBody, signEntry } from '../log/index.ts'
@@ -10,23 +10,16 @@ import type { KeyValueChange, NamespaceBlocks } from '../storage/index.ts'
 import { isEstimatedRoot, type Totals } from './accounts.ts'
 import { ArtifactKeys } from './artifact-keys.ts'
 import { unreadGenesis } from './auth-log.ts'
-import { AuthorKnowledge } from './author-knowledge.ts'
 import { type CapabilityQuestion, checkCapability, isIssuedHere } from './capability-check.ts'
-import { writeLostRevocations } from './capability-writes.ts'
 import { chainOf } from './chains.ts'
-import { ClosedKeys } from './closed-keys.ts'
 import { removeDoubtful } from './doubtful.ts'
-import type { FeedEvent } from './feed.ts'
-import { cursorAt, type FeedCursor } from './feed-eras.ts'
-import { followFeed } from './follow-feed.ts'
+import { Feed } from './follow-feed.ts'
 import type { FollowedArtifacts } from './followed.ts'
 import { KnownDescriptors } from './group-descriptor.ts'
+import { Healer } from './healer.ts'
 import { HeldEntries } from './held-entries.ts'
-import { KeyHealer } from './key-heal.ts'
 import { Ledger, type NamespaceChange } from './ledger.ts'
-import { LostShares } from './lost-shares.ts'
 import { appendRotate } from './members.ts'
-import { writeOwed } from './membership-writes.ts'
 import { NamespaceMembers } from './namespace-members.ts'
 import { NamespaceSharing } from './namespace-sharing.ts'
 import { type NamespaceEnvironment, type NamespaceParts, namespaceParts } from './parts.ts'
@@ -34,7 +27,6 @@ import { type Received, receiveEntries } from './receive.ts'
 import { Revealer } from './reveal.ts'
 import { provesRole } from './role-claim.ts'
 import type { ShareBook } from './share-book.ts'
-import { ShareHealer } from './share-heal.ts'
 import type { StoredLog } from './stored-log.ts'
 import type { NamespaceKeys } from './tables.ts'
 import type { Transaction } from './transaction.ts'
@@ -69,13 +61,10 @@ export class Namespace implements NamespaceParts {
   /** Of the groups that this namespace has to do with. */
   readonly descriptors: KnownDescriptors
   readonly artifactKeys: ArtifactKeys
+  readonly healer: Healer
+  readonly feed: Feed
   readonly #ledger: Ledger
   readonly #revealer: Revealer
-  readonly #closedKeys: ClosedKeys
-  readonly #keyHealer: KeyHealer
-  readonly #shareHealer: ShareHealer
-  readonly #lostShares: LostShares
-  #isHealPutOff = false
   /** Settles once the batches handed to `receive` so far are on their way into the store. */
   #receiving: Promise<void> = Promise.resolve()
   #batchesReceiving = 0
@@ -101,11 +90,8 @@ export class Namespace implements NamespaceParts {
     this.members = new NamespaceMembers(ledger)
     this.descriptors = new KnownDescriptors(ledger)
     this.artifactKeys = new ArtifactKeys(ledger, this.descriptors)
-    const knowledge = new AuthorKnowledge(ledger.parts)
-    this.#closedKeys = new ClosedKeys(ledger)
-    this.#keyHealer = new KeyHealer(ledger, this.#closedKeys, knowledge)
-    this.#shareHealer = new ShareHealer(ledger, knowledge, (group) => this.descriptors.isBehind(group))
-    this.#lostShares = new LostShares(ledger)
+    this.healer = new Healer(ledger, this.descriptors)
+    this.feed = new Feed(ledger)
     this.sharing = new NamespaceSharing(ledger, this.descriptors)
   }
 
@@ -277,33 +263,6 @@ export class Namespace implements NamespaceParts {
   }
 
   /**
-   * Who wrote or shared something that counts under a key that not every member comes by (raw public keys, ascending): under an epoch of somebody who had no right to begin one, of
-   * which the author had not heard, or sealed by name. Whoever writes here and has the key gives it to the others (`heal`).
-   */
-  async owedKeys(): Promise<Uint8Array[]> {
-    const { epochs, keys } = await this.#closedKeys.owed()
-    const authors = [...epochs, ...keys].flatMap(({ entries }) => entries.map(({ header }) => header.author))
-    return [...new Map(authors.map((author) => [toHex(author), author])).values()].sort(Buffer.compare)
-  }
-
-  /**
-   * Writes what is owed and this agent may write: what it gave, or took back, where others are not told of it, an epoch without former members, boxes that members lack,
-   * keys that are closed to them, keys of shares. Gives how many entries.
-   */
-  async heal(): Promise<number> {
-    // Who heard of a share first, and not that it was taken back, would seal keys for it.
-    const said = (await writeLostRevocations(this.#ledger)) + (await this.#lostShares.run())
-    const done = [await writeOwed(this.#ledger), await this.#keyHealer.run(), await this.#shareHealer.run()]
-    this.#isHealPutOff = done.some(({ isPutOff }) => isPutOff)
-    return done.reduce((sum, { written }) => sum + written, said)
-  }
-
-  /** Whether there is something that this agent may write at the next `heal`: when entries have come, or some time has passed. */
-  get isHealPutOff(): boolean {
-    return this.#isHealPutOff || this.#closedKeys.hasNew
-  }
-
-  /**
    * Holds capabilities, given to this agent or to groups that it is in, for as long as the namespace is open: what was sealed for them opens
    * from now on, what was hidden is tried again.
    */
@@ -331,42 +290,6 @@ export class Namespace implements NamespaceParts {
   /** Calls `listener` after each durable batch, until the returned function is called. */
   subscribe(listener: (change: NamespaceChange) => void): () => void {
     return this.#ledger.subscribe(listener)
-  }
-
-  /**
-   * Has the feed say once more that an artifact (20 bytes) came, if it is here: this agent is let read it again, and what is here of it came before.
-   * @throws CLOSED, what the store throws
-   */
-  async tellAgain(artifact: Uint8Array): Promise<void> {
-    await this.#ledger.commit(async (tx, mark) => {
-      mark()
-      await tx.tellAgain(artifact)
-    })
-  }
-
-  /** The cursor of the newest change in the feed. */
-  get feedCursor(): FeedCursor {
-    return cursorAt(this.#ledger.feedEras, this.#ledger.nextFeedRow - 1)
-  }
-
-  /** The cursor of the newest change in the feed that could be read at the call, be its batch through or not. @throws what the store throws */
-  async feedCursorNow(): Promise<FeedCursor> {
-    const nextRow = await this.#ledger.nextFeedRowNow()
-    return cursorAt(this.#ledger.feedEras, nextRow - 1)
-  }
-
-  /**
-   * What a member sees change, in this node's order, from after a cursor on (without one: from now on), and then as it happens. Ends
-   * when the namespace is closed.
-   *
-   * @throws NOT_FOUND when the feed no longer reaches back to the cursor, or what led to it was lost when an older copy of the
-   *   node's data was put back; the signal's reason
-   */
-  feed({
-    after,
-    signal,
-  }: { after?: FeedCursor | undefined } & SignalOption = {}): AsyncGenerator<FeedEvent, void, undefined> {
-    return followFeed(this.#ledger, after, signal)
   }
 
   /**

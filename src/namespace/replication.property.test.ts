@@ -80,7 +80,7 @@ async function play(steps: readonly Step[]): Promise<{ nodes: NamespaceNode[]; s
       else if (kind === 'revoke') await node.ns.members.revoke({ agent: other.id })
       else if (kind === 'rotate') await node.ns.members.rotate()
       else if (kind === 'adopt') await node.ns.members.adopt({ hash: tips[what % tips.length]?.hash as Uint8Array })
-      else if (kind === 'heal') await node.ns.heal()
+      else if (kind === 'heal') await node.ns.healer.run()
       else if (kind === 'skew') time.nowMs += (what - 500) * 60_000
       else if (kind === 'share' && artifact !== undefined) {
         const terms = what % 5 === 0 ? { expiresIn: 1 + what } : { fromNow: what % 2 === 0 }

@@ -237,7 +237,7 @@ describe('removing a member', () => {
     expect(withoutRotate.length).toBe(entries.length - 1)
     await writer.ns.receive(withoutRotate)
     expect(writer.ns.membership.owed.rotation).toBe(true)
-    expect(await writer.ns.heal()).toBe(0)
+    expect(await writer.ns.healer.run()).toBe(0)
     const artifact = await writer.write('by name')
     await writer.update(old, 'old, by name')
     await former.pull(writer)
@@ -246,7 +246,7 @@ describe('removing a member', () => {
     await admin.pull(writer)
     expect(await admin.read(artifact)).toBe('by name')
     expect(await admin.read(old)).toBe('old, by name')
-    expect(await admin.ns.heal()).toBeGreaterThan(0)
+    expect(await admin.ns.healer.run()).toBeGreaterThan(0)
     expect(admin.ns.membership.owed).toMatchObject({ rotation: false, boxes: [] })
     await converge(owner, admin, writer, former)
     await writer.update(artifact, 'under an epoch again')
@@ -682,7 +682,7 @@ describe('the feed', () => {
     const seen: string[] = []
     let cursor = feedStart
     const take = async (count: number) => {
-      for await (const event of reader.ns.feed({ after: cursor })) {
+      for await (const event of reader.ns.feed.follow({ after: cursor })) {
         seen.push(`${event.kind} ${toHex(event.artifact).slice(0, 4)}`)
         cursor = event.cursor
         if (--count === 0) break

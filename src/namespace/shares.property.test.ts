@@ -85,7 +85,7 @@ async function play(world: World, { kind, who, whom, what }: Step): Promise<void
       }
     }
   } else if (kind === 'unshare') await ns.sharing.unshare({ artifact, audience })
-  else if (kind === 'heal') await ns.heal()
+  else if (kind === 'heal') await ns.healer.run()
   else if (kind === 'pull' && node !== other) await node.pull(other)
   else if (kind === 'grant') {
     const role = what % 2 === 0 ? 'reader' : 'writer'
@@ -107,7 +107,7 @@ async function healAll({ time, members, outsiders }: World): Promise<void> {
     if (waited) time.nowMs += epochSettleMs
     for (let written = 1; written > 0; ) {
       written = 0
-      for (const node of members) written += await node.ns.heal()
+      for (const node of members) written += await node.ns.healer.run()
       await converge(...members, ...outsiders)
     }
   }
@@ -175,7 +175,7 @@ test('whatever happened apart: once all know of it, the next version opens for e
         await (writers[at % writers.length] as NamespaceNode).update(artifact, `last of ${at}`)
       }
       await converge(...all)
-      for (const node of writers) expect([await node.ns.heal(), await node.ns.owedKeys()]).toEqual([0, []])
+      for (const node of writers) expect([await node.ns.healer.run(), await node.ns.healer.owedKeys()]).toEqual([0, []])
 
       const entries = (await Array.fromAsync(owner.ns.held.all())).map(({ bytes }) => decodeEntry(bytes))
       for (const [at, { artifact }] of items.entries()) {

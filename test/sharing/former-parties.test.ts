@@ -133,7 +133,7 @@ test('what is written by who knows that they are gone opens with nothing that th
   await ns.sharing.share({ artifact: later, audience: [agentOf(remains), groupOf(group)] })
   await ns.members.rotate()
   await owner.update(later, 'later still')
-  await ns.heal()
+  await ns.healer.run()
   for (const [who, has] of former) {
     expect([who, await readable(has)]).toEqual([who, both])
     expect([who, await readable(has, later)]).toEqual([who, { says: [], content: [] }])
@@ -157,7 +157,7 @@ test('who shares from now on gives nothing of before, whatever else is sealed to
   await owner.update(artifact, 'three', 'report')
   await ns.members.rotate()
   await owner.update(artifact, 'four', 'report')
-  await ns.heal()
+  await ns.healer.run()
   const entries = await entriesOf(owner)
   const has = { agents: [bob.agent], secrets: new Map() }
   ransack(ns.id, entries, has)

@@ -83,10 +83,7 @@ export function disguised(chance: Chance): (log: Namespace) => ReplicatedLog {
     memberAgents: () => log.memberAgents(),
     allows: (question) => log.allows(question),
     isIssued: (claims) => log.isIssued(claims),
-    heal: () => log.heal(),
-    get isHealPutOff() {
-      return log.isHealPutOff
-    },
+    healer: log.healer,
     hadRole: (agent) => log.hadRole(agent),
     provesRole: (agent, claim) => log.provesRole(agent, claim),
     subscribe: (listener) =>

@@ -189,7 +189,7 @@ async function checkMissingKey(members: readonly Machine[], entry: Entry, what: 
     if ((await own.catalog.get(artifactOf(own, entry), version)) !== undefined)
       throw new Error(`${what} cannot be read by ${owner.name}, and ${name} has the key`)
   }
-  const isOwed = (await ns.owedKeys()).some((author) => equalBytes(author, entry.header.author))
+  const isOwed = (await ns.healer.owedKeys()).some((author) => equalBytes(author, entry.header.author))
   if (!isOwed && !(await lacksAncestor(ns, entry)))
     throw new Error(`${what} cannot be read by ${owner.name}, and nobody is told`)
 }

@@ -493,7 +493,7 @@ class Scenario {
     const members = membersOf(this.#machines)
     for (const { ns } of members) {
       // Who has a key that others lack may wait, for a removal that it has not heard of.
-      if (ns?.isHealPutOff === true && (await ns.owedKeys()).length > 0) return false
+      if (ns?.healer.isPutOff === true && (await ns.healer.owedKeys()).length > 0) return false
       for await (const hash of ns?.held.incomplete() ?? []) {
         // What liars left out may be nowhere else.
         for (const other of members) if ((await other.ns?.held.entry(hash))?.body !== undefined) return false

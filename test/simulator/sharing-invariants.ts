@@ -147,7 +147,7 @@ async function checkListed({ world, access, ns, machines }: Evidence): Promise<v
       if (await isTold(own, await lists(own, claims))) throw new Error(`${name} sees a share that the owner does not`)
     }
     const isHeld = (await ns.shares.entriesOf(claims.artifact, claims.jti)).length > 0
-    const isOwed = (await ns.owedKeys()).some((author) => equalBytes(author, claims.issuer))
+    const isOwed = (await ns.healer.owedKeys()).some((author) => equalBytes(author, claims.issuer))
     if (isHeld && !isOwed) throw new Error('the owner cannot see a share, and is not told')
   }
 }

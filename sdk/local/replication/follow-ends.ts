@@ -141,7 +141,7 @@ export class FollowEnds {
     const { namespace, artifact } = entry.capability.claims
     if (!standing.isReadable(entry) || !this.#lost.delete(toHex(artifact))) return
     const log = logOf(namespace)
-    if (log !== undefined && !log.closed) inBackground(log.tellAgain(artifact))
+    if (log !== undefined && !log.closed) inBackground(log.feed.tellAgain(artifact))
   }
 
   /** No two are the same. */

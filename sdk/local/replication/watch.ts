@@ -47,7 +47,7 @@ export async function placesNow(
   namespaces: readonly OpenNamespace[],
   lostMs: number,
 ): Promise<Map<string, FeedCursor>> {
-  const places = await Promise.all(namespaces.map(async ({ log }) => [log.folder, await log.feedCursorNow()] as const))
+  const places = await Promise.all(namespaces.map(async ({ log }) => [log.folder, await log.feed.cursorNow()] as const))
   return new Map([...places, [lostPlace, { row: lostMs, era: undefined }]])
 }
 
@@ -75,7 +75,7 @@ export async function* watchArtifacts(
   const readFeed = async (namespace: OpenNamespace, until: AbortSignal): Promise<void> => {
     const { log } = namespace
     try {
-      for await (const event of log.feed({ after: places.get(log.folder) ?? feedStart, signal: until })) {
+      for await (const event of log.feed.follow({ after: places.get(log.folder) ?? feedStart, signal: until })) {
         // A signal that has fired wakes nobody.
         if (until.aborted) return
         const { promise, resolve: taken } = Promise.withResolvers<void>()
