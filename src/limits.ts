@@ -234,6 +234,8 @@ export const syncPushCloseMs = 60_000
 export const maxPushPeers = 32
 /** Sync rounds that one node begins at once: each may hold a frame and a batch. */
 export const maxSyncRounds = 8
+/** Of these, with agents that are not connected, whose dials may take `openTimeoutMs` each: the others find room. */
+export const maxSyncDials = 6
 /** A round that has had its place for so long gives it to one that has waited for so long, milliseconds: most take less than a second, and beginning anew costs what is under way. */
 export const syncRoundTurnMs = 60_000
 export const syncRoundWaitMs = 10_000

@@ -244,6 +244,29 @@ describe('connected members', () => {
     await world.scheduler.until(Promise.all(slow.flatMap(({ waiting }) => waiting)), 1_000)
   })
 
+  it('have their rounds, though others are dialled in any number and do not answer', async () => {
+    const one = world.add(owner)
+    const silent = new Set<string>()
+    const open = one.peer.open.bind(one.peer)
+    one.peer.open = (agent, ...more) =>
+      silent.has(toHex(agent))
+        ? elapsed(world.scheduler, 3_600_000, more[1]?.signal).then(() => expect.fail('it does not answer'))
+        : open(agent, ...more)
+    for (let seed = 10; seed < 10 + 2 * maxSyncRounds; seed++) {
+      const log = MemoryLog.create(owner)
+      log.grant(agentOf(seed), 'writer')
+      silent.add(toHex(agentOf(seed).publicKey))
+      one.replicator.follow(log)
+    }
+    await world.pass(10)
+    const log = MemoryLog.create(owner)
+    log.grant(agentOf(3), 'writer')
+    const other = world.follow(log.copy(agentOf(3)))
+    one.replicator.follow(log)
+    world.connect(one, other)
+    expect(await one.replicator.syncNow(log.id)).toBe(1)
+  })
+
   it('are told of what is new by pushes up to a number, and all others by hints', async () => {
     const logs = logsOf(maxPushPeers + 9)
     const [first, ...others] = logs.map((log) => world.follow(log)) as [Node, ...Node[]]

@@ -1,6 +1,6 @@
 import { equalBytes, fromHex, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
-import { maxLogsInStep, maxSyncOffers, syncPace } from '../limits.ts'
+import { maxLogsInStep, maxSyncDials, maxSyncOffers, maxSyncRounds, syncPace } from '../limits.ts'
 import { Pace } from './pace.ts'
 import type { PeerNetwork } from './peer-network.ts'
 import { type NamespaceSyncStatus, ReplicatedNamespace, type ReplicatorContext } from './replicator-log.ts'
@@ -70,6 +70,8 @@ export class Replicator implements AsyncDisposable {
   readonly #offering = new Set<string>()
   readonly #running = new Set<Promise<void>>()
   readonly #rounds: RoundPlaces
+  /** Of rounds with agents that are to be dialled, which may take long and come to nothing. */
+  readonly #dials: RoundPlaces
   readonly #pace: Pace
   readonly #graces = new Set<() => void>()
   readonly #stopPeers: () => void
@@ -79,7 +81,8 @@ export class Replicator implements AsyncDisposable {
     this.#options = options
     const { network, scheduler } = options
     this.#pace = options.pace ?? new Pace(scheduler, syncPace)
-    this.#rounds = new RoundPlaces(scheduler)
+    this.#rounds = new RoundPlaces(scheduler, maxSyncRounds)
+    this.#dials = new RoundPlaces(scheduler, maxSyncDials)
     this.#service = new SyncService({
       network,
       scheduler,
@@ -245,7 +248,11 @@ export class Replicator implements AsyncDisposable {
   }
 
   async #inTurn<T>(agent: Uint8Array, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return await this.#pace.run(agent, signal, () => this.#rounds.run(signal, work))
+    const run = (timely: AbortSignal): Promise<T> => this.#rounds.run(timely, work)
+    return await this.#pace.run(agent, signal, () => {
+      const isConnected = this.#options.network.connected().some((one) => equalBytes(one, agent))
+      return isConnected ? run(signal) : this.#dials.run(signal, run)
+    })
   }
 
   #of(log: ReplicatedLog): ReplicatedNamespace | undefined {

@@ -6,7 +6,7 @@ import { RoundPlaces } from './round-places.ts'
 /** Places of which all are taken by rounds that last until they are told to end, or give way. */
 function taken() {
   const scheduler = new ManualScheduler()
-  const places = new RoundPlaces(scheduler)
+  const places = new RoundPlaces(scheduler, maxSyncRounds)
   const ending = new AbortController()
   const rounds = Array.from({ length: maxSyncRounds }, (_, at) => ({ at, begun: 0, gaveWay: 0 }))
   const ends = rounds.map((round) =>

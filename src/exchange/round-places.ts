@@ -1,5 +1,5 @@
 import { ArtifactHubError } from '../errors.ts'
-import { maxSyncRounds, syncRoundTurnMs, syncRoundWaitMs } from '../limits.ts'
+import { syncRoundTurnMs, syncRoundWaitMs } from '../limits.ts'
 import type { Scheduler } from './scheduler.ts'
 import { Turns } from './turns.ts'
 
@@ -15,14 +15,15 @@ interface Holder {
  */
 export class RoundPlaces {
   readonly #scheduler: Scheduler
-  readonly #turns = new Turns(maxSyncRounds)
+  readonly #turns: Turns
   /** Longest first. */
   readonly #holders = new Set<Holder>()
   /** How many have waited for too long. */
   #overdue = 0
 
-  constructor(scheduler: Scheduler) {
+  constructor(scheduler: Scheduler, places: number) {
     this.#scheduler = scheduler
+    this.#turns = new Turns(places)
   }
 
   /**
