@@ -14,7 +14,6 @@ import { mdns } from '@libp2p/mdns'
 import { type Ping, ping } from '@libp2p/ping'
 import { preSharedKey } from '@libp2p/pnet'
 import { type TCPOptions, tcp } from '@libp2p/tcp'
-import { yamux } from '@libp2p/yamux'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
 import { ArtifactHubError } from '../../src/errors.ts'
 import {
@@ -36,6 +35,7 @@ import {
   streamWriteBufferBytes,
 } from '../../src/limits.ts'
 import { packageVersion } from '../version.ts'
+import { boundedYamux } from './bounded-yamux.ts'
 import { withBulkStreams } from './bulk-listener.ts'
 import type { BulkStreams } from './bulk-streams.ts'
 import { connectsInTime } from './connect-limit.ts'
@@ -130,7 +130,7 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
     // The dialler's first that the other side knows is taken: TLS where both have it, for it measures faster.
     connectionEncrypters: parts.encryption.map((name) => encrypters[name]),
     streamMuxers: [
-      yamux({
+      boundedYamux({
         maxInboundStreams: maxStreamsPerConnection,
         maxOutboundStreams: maxStreamsPerConnection,
         streamOptions: {
