@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import type { Stream } from '@libp2p/interface'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { PeerStream } from '../../src/exchange/peer-network.ts'
 import { streamLingerBytes, streamQueueBytes, streamWindowBytes } from '../../src/limits.ts'
@@ -129,6 +130,26 @@ test('all is delivered of a stream that was written and closed at once', async (
   )
   await promise
   expect(got.map(Number).sort((x, y) => x - y)).toEqual(Array.from({ length: 30 }, (_, at) => at))
+})
+
+test('whoever closes a stream after it gave up a write that nobody takes is through as soon as that is cut', async () => {
+  const { here } = await bothEnds()
+  const giveUp = new AbortController()
+  const written = Promise.allSettled([here.write(randomBytes(32 * MiB), { signal: giveUp.signal })])
+  const [stream, other] = [a, b].map(({ network }) => {
+    const [connection] = network.libp2p?.getConnections() ?? []
+    return connection?.streams.find((one) => one.protocol === protocol) ?? expect.fail('it is open')
+  }) as [Stream, Stream]
+  await eventually(() => {
+    expect([stream.writableNeedsDrain, other.readStatus]).toEqual([true, 'paused'])
+    expect(stream.writeBufferLength).toBeGreaterThan(0)
+  })
+  giveUp.abort(new Error('it is not needed'))
+  await written
+  const closing = here.close()
+  await eventually(() => expect(stream.writeStatus).toBe('closing'))
+  here.abort(new Error('nobody takes it'))
+  await closing
 })
 
 describe('a reader that stops for a while', () => {

@@ -66,11 +66,20 @@ export class LibP2pStream extends TransportStream {
     }
   }
 
+  /** `Stream.close` of @libp2p/utils 7 never settles when the stream is cut while it waits for what was sent to go out: 'close' comes before it looks for that again. */
   protected async endWrite(): Promise<void> {
-    try {
-      await this.#stream.close()
-    } catch (error) {
-      throw this.failure ?? cutError('reset', error)
+    let isEnded = false
+    let failure: Error | undefined
+    const settle = (error?: unknown): void => {
+      isEnded = error === undefined
+      if (!isEnded) failure = cutError('reset', error)
+      this.changed.open()
+    }
+    this.#stream.close().then(() => settle(), settle)
+    while (!isEnded) {
+      this.throwIfCut()
+      if (failure !== undefined) throw failure
+      await this.changed.wait(undefined)
     }
   }
 
