@@ -3,7 +3,7 @@ import type { ReplicatedLog } from '../../src/exchange/index.ts'
 import { AgentKey } from '../../src/identity/index.ts'
 import { maxClockAheadMs } from '../../src/limits.ts'
 import type { Entry } from '../../src/log/index.ts'
-import { type Namespace, NamespaceKeys, putPartial } from '../../src/namespace/index.ts'
+import { forgetNamespace, type Namespace, NamespaceKeys, putPartial } from '../../src/namespace/index.ts'
 import type { Chance } from './chance.ts'
 import { bytesOf, type Ledger } from './ledger.ts'
 import type { Mail } from './mail.ts'
@@ -116,16 +116,14 @@ export class Machine {
   }
 
   /**
-   * What is about to go from its disk, for that is replaced or the log is dropped, and nobody else has, need not be held by anybody. Who follows single
-   * artifacts serves nobody.
+   * What goes from its disk, for that is replaced or the log was dropped, and nobody else has, need not be held by anybody. To be called at that
+   * moment: of several who drop the same, the last one is excused.
    */
   excuse(next?: StoreImage): void {
     const { ledger, machines } = this.world
     const id = this.world.id as Uint8Array
-    const others = machines
-      .filter((one) => one !== this && one.isHonest && one.image.get(putPartial(id).key) === undefined)
-      .map(({ image }) => image)
-    const kept = next === undefined ? others : [...others, next]
+    const others = machines.filter((one) => one !== this && one.isHonest).map(({ image }) => image)
+    const kept = (next === undefined ? others : [...others, next]).filter((image) => isServed(image, id))
     for (const hash of ledger.told.keys()) {
       const key = new NamespaceKeys(id).key('places', bytesOf(hash))
       const isHere = this.image.get(key) !== undefined
@@ -133,11 +131,15 @@ export class Machine {
     }
   }
 
-  /** Whether its disk has an entry (hash in hex) in the log of a member, who serves others: of what is followed by shares nobody is served. */
+  /** Whether its disk has an entry (hash in hex) in the log of a member, who serves others. */
   keeps(hash: string): boolean {
     const id = this.world.id as Uint8Array
-    const isPartial = this.image.get(putPartial(id).key) !== undefined
-    return !isPartial && this.image.get(new NamespaceKeys(id).key('places', bytesOf(hash))) !== undefined
+    return isServed(this.image, id) && this.image.get(new NamespaceKeys(id).key('places', bytesOf(hash))) !== undefined
+  }
+
+  /** Whether its disk says that the namespace was dropped, and what it had of it is being removed. */
+  get isDropping(): boolean {
+    return isDropped(this.image, this.world.id as Uint8Array)
   }
 
   /** Whether it alone has something that was excused: its log says what no other does. */
@@ -196,4 +198,13 @@ export class Machine {
     this.image = image
     this.incarnation = undefined
   }
+}
+
+/** Whether others may be served of a namespace from what a disk has of it: not of what is followed by shares, nor of what was dropped. */
+function isServed(image: StoreImage, id: Uint8Array): boolean {
+  return image.get(putPartial(id).key) === undefined && !isDropped(image, id)
+}
+
+function isDropped(image: StoreImage, id: Uint8Array): boolean {
+  return forgetNamespace(id).some(({ type, key }) => type === 'put' && image.get(key) !== undefined)
 }

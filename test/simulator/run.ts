@@ -48,6 +48,8 @@ export class Run {
   readonly roles: GroupRoles
   readonly #joining = new Set<string>()
   #isStarting = true
+  /** The namespace, of a member, is about to be dropped from the disk. */
+  #isDropping = false
   /** The namespace, of a member. */
   ns: Namespace | undefined
   /** The group, of whoever is in it. */
@@ -66,7 +68,9 @@ export class Run {
         time,
         chance,
         onBoundary: (moment) => {
-          if (this.power.on) machine.onBoundary(moment)
+          if (!this.power.on) return
+          if (moment === 'after') this.#noteDropped()
+          machine.onBoundary(moment)
         },
       }),
       packs: async () => blocks,
@@ -140,7 +144,6 @@ export class Run {
     this.ns = undefined
     await this.replicator.unfollow(ns.id)
     await ns.close()
-    this.machine.excuse()
     await this.#forget(ns.id)
   }
 
@@ -196,7 +199,6 @@ export class Run {
     if (joined !== undefined && joined.roleOf(this.machine.id) !== undefined) this.follow(joined)
     else if (joined !== undefined) {
       await joined.close()
-      if (!isGroup) this.machine.excuse()
       await this.#forget(id)
     }
     this.#joining.delete(toHex(id))
@@ -205,8 +207,16 @@ export class Run {
 
   async #forget(id: Uint8Array): Promise<void> {
     const { store } = this.env
+    if (equalBytes(id, this.machine.world.id as Uint8Array)) this.#isDropping = true
     await store.batch(forgetNamespace(id), { sync: true })
     await removeRows(store, id)
+  }
+
+  /** Whatever was under way, others may have been given until the log is dropped, and may drop it too. */
+  #noteDropped(): void {
+    if (!this.#isDropping || !this.machine.isDropping) return
+    this.#isDropping = false
+    this.machine.excuse()
   }
 
   async #guard(work: () => Promise<void>): Promise<void> {
