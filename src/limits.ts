@@ -292,6 +292,9 @@ export const streamWindowBytes = 4 * MiB
 export const streamQueueBytes = 1 * MiB
 /** Bytes handed to libp2p at once: more would wait in its write buffer. */
 export const streamWriteBytes = 256 * KiB
+/** Pieces shorter than this many bytes that one stream may bring of what libp2p reads by itself: so many at once and a second. Hints are some 200 a second. */
+export const shortFrameBytes = 512
+export const maxShortFrames = { burst: 4_096, perSecond: 500 }
 /** What libp2p may hold of one stream's outgoing bytes before it cuts the stream: a gossip frame (4 MiB) fits. */
 export const streamWriteBufferBytes = 8 * MiB
 /** A closed stream whose other side takes nothing is cut after this long, milliseconds. */

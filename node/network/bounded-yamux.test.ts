@@ -1,6 +1,6 @@
 import type { MultiaddrConnection } from '@libp2p/interface'
 import { expect, test } from 'vitest'
-import { streamWindowBytes } from '../../src/limits.ts'
+import { maxShortFrames, streamWindowBytes } from '../../src/limits.ts'
 import type { Libp2pNetwork } from './libp2p-network.ts'
 import { eventually, Nodes } from './test-support/nodes.ts'
 
@@ -25,4 +25,25 @@ test.each([
   expect(b.network.status().connections).toBe(1)
   connection?.muxer.maConn.send(header(stream, streamWindowBytes + 1))
   await eventually(() => expect(b.network.status().connections).toBe(0))
+})
+
+test('a stream that libp2p reads is cut when it brings more short pieces than anybody has reason to', async () => {
+  await using nodes = new Nodes()
+  const { a, b } = await nodes.pair({}, { monotonic: () => 0 })
+  let came = 0
+  const cut = Promise.withResolvers<void>()
+  const { libp2p } = b.network as Libp2pNetwork
+  await libp2p.handle('/ipfs/test/1', (stream) => {
+    stream.addEventListener('message', ({ data }) => {
+      came += data.byteLength
+    })
+    stream.addEventListener('close', () => cut.resolve())
+  })
+  const stream = await a.network.open(b.agent, '/ipfs/test/1')
+  const pieces = Array.from({ length: 2 * maxShortFrames.burst }, () => stream.write(Uint8Array.of(0)))
+  await Promise.allSettled(pieces)
+  await cut.promise
+  expect(came).toBeLessThanOrEqual(maxShortFrames.burst)
+  expect(came).toBeGreaterThan(maxShortFrames.burst - 10)
+  expect(await a.network.ping(b.agent)).toBeGreaterThan(0)
 })

@@ -83,6 +83,8 @@ export interface Libp2pParts {
   readonly networkKey: Uint8Array | undefined
   readonly relay: boolean
   readonly gate: Gate
+  /** Milliseconds that never go back. */
+  readonly monotonic: () => number
   /** Takes what begins with TLS at our TCP addresses, if it is there. */
   readonly bulk: BulkStreams | undefined
   readonly datastore: NonNullable<Libp2pOptions['datastore']>
@@ -130,16 +132,19 @@ export async function startLibp2p(parts: Libp2pParts): Promise<Libp2p<Services>>
     // The dialler's first that the other side knows is taken: TLS where both have it, for it measures faster.
     connectionEncrypters: parts.encryption.map((name) => encrypters[name]),
     streamMuxers: [
-      boundedYamux({
-        maxInboundStreams: maxStreamsPerConnection,
-        maxOutboundStreams: maxStreamsPerConnection,
-        streamOptions: {
-          maxStreamWindowSize: streamWindowBytes,
-          // A paused stream gets no more than one window, so this is never reached by a slow reader.
-          maxReadBufferLength: 2 * streamWindowBytes,
-          maxWriteBufferLength: streamWriteBufferBytes,
+      boundedYamux(
+        {
+          maxInboundStreams: maxStreamsPerConnection,
+          maxOutboundStreams: maxStreamsPerConnection,
+          streamOptions: {
+            maxStreamWindowSize: streamWindowBytes,
+            // A paused stream gets no more than one window, so this is never reached by a slow reader.
+            maxReadBufferLength: 2 * streamWindowBytes,
+            maxWriteBufferLength: streamWriteBufferBytes,
+          },
         },
-      }),
+        parts.monotonic,
+      ),
     ],
     connectionGater: parts.gate.rules,
     connectionManager: {

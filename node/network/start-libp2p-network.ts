@@ -34,6 +34,7 @@ export async function startLibp2pNetwork(options: OnlineOptions): Promise<Libp2p
     networkKey: options.networkKey,
     relay: options.relay,
     gate,
+    monotonic: options.monotonic,
     bulk,
     datastore: options.datastore ?? new BoundedDatastore(),
     encryption: options.encryption,
