@@ -31,7 +31,7 @@ const readByLibp2p = /^$|^\/(ipfs|meshsub|artifact-hub\/kad|libp2p\/(autonat|dcu
 /**
  * libp2p's yamux with bounds on two things that anyone who is connected could do. Of itself it holds a frame until all of it is there before it looks whether the
  * stream that it is for, if there is one, may bring so much: up to 4 GiB a connection. Here a connection with a frame longer than any stream's window is cut when the
- * frame begins. And of messages that libp2p itself reads each piece takes 200 bytes beside its own, and to read the message takes the square of their number: a
+ * frame begins. And of messages that libp2p itself reads each piece takes 200 bytes beside its own, and to take many thousands off its list takes many seconds: a
  * stream that brings them in more than `maxShortFrames` pieces is cut.
  */
 export function boundedYamux(init: YamuxMuxerInit, monotonic: () => number): () => StreamMuxerFactory {
