@@ -18,6 +18,7 @@ import {
   type ChainOfLinks,
   chainKey,
   type EntryPlace,
+  type EntrySeat,
   type GrantStatement,
   linksKey,
   noStatements,
@@ -145,7 +146,7 @@ export class Membership {
   }
 
   /** Whether a held entry counts: its author had, at that place in its chain, the right to say it. */
-  counts(entry: EntryPlace): boolean {
+  counts(entry: EntrySeat): boolean {
     return this.#isOfNamespace(entry) && this.#counts(new HeldPlace(entry))
   }
 
@@ -426,7 +427,7 @@ export class Membership {
     return this.#genesis.auth.kind === 'genesis' && this.#genesis.auth.type === 'group'
   }
 
-  #isOfNamespace({ hash, header }: EntryPlace): boolean {
+  #isOfNamespace({ hash, header }: EntrySeat): boolean {
     return Buffer.compare(header.namespace ?? hash, this.namespace) === 0
   }
 
@@ -595,9 +596,9 @@ class HeldPlace implements StandingPlace {
   readonly author: string
   readonly grant: string
   readonly seq: number
-  readonly #entry: EntryPlace
+  readonly #entry: EntrySeat
 
-  constructor(entry: EntryPlace) {
+  constructor(entry: EntrySeat) {
     const { hash, header } = entry
     this.kind = header.kind
     this.author = toHex(header.author)

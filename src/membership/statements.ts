@@ -3,6 +3,7 @@ import { toHex } from '../encoding/index.ts'
 import {
   type AuthBody,
   type Entry,
+  type EntryHeader,
   type EntryKind,
   type GroupRole,
   grantPrefix,
@@ -16,6 +17,12 @@ import type { Role } from './roles.ts'
 
 /** What evaluation reads of a held entry: its name, and where it stands. Hashes and signature were checked. */
 export type EntryPlace = Pick<Entry, 'hash' | 'header'>
+
+/** Where an entry stands, as far as it takes to see whether it counts. */
+export interface EntrySeat {
+  readonly hash: Uint8Array
+  readonly header: Pick<EntryHeader, 'namespace' | 'kind' | 'author' | 'grant' | 'incarnation' | 'seq'>
+}
 
 /** An auth entry whose hashes and signature were checked; an `Entry` with `auth` is one. */
 export interface AuthEntry extends EntryPlace {

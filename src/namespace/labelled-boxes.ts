@@ -27,17 +27,18 @@ export interface UsedLabel extends BoxLabel {
   readonly entries: readonly Uint8Array[]
 }
 
-/** What boxes of an artifact key are labelled with, each label once. */
+/** What boxes of an artifact key are labelled with, each label once. With `jti` only those of that name. */
 export async function* labelsInStore(
   store: KeyValueStore,
   keys: NamespaceKeys,
   artifact: Uint8Array,
   keyId: Uint8Array,
+  jti?: Uint8Array,
 ): AsyncGenerator<UsedLabel> {
-  const gte = keys.key('labelledBoxes', artifact, keyId)
+  const gte = keys.key('labelledBoxes', artifact, keyId, ...(jti === undefined ? [] : [jti]))
   for await (const [key, row] of store.entries({ gte, lt: prefixEnd(gte) as Uint8Array })) {
-    const jti = key.slice(gte.length, gte.length + jtiBytes)
-    const epoch = key.slice(gte.length + jtiBytes)
+    const label = key.slice(key.length - jtiBytes - epochBytes)
+    const [jti, epoch] = [label.subarray(0, jtiBytes), label.subarray(jtiBytes)]
     const entries = readKeyRow(row, keyId).boxed.map((hash) => hash.slice())
     yield { jti, epoch: equalBytes(epoch, noEpoch) ? undefined : epoch, entries }
   }

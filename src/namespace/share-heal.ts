@@ -6,9 +6,10 @@ import type { AuthorKnowledge } from './author-knowledge.ts'
 import type { KeyUse } from './key-uses.ts'
 import type { Ledger, NamespaceChange } from './ledger.ts'
 import { mayWrite } from './members.ts'
+import { type OpenBox, OpenBoxes } from './open-boxes.ts'
 import { openArtifactKey } from './secrets.ts'
 import type { Share } from './share-book.ts'
-import { isKeyDue, itemsFor, lackingShares, sectionsOf, usesForShares } from './share-keys.ts'
+import { boxesFor, isKeyDue, itemsFor, sectionsOf, usesForShares } from './share-keys.ts'
 import { SharingView } from './sharing-view.ts'
 
 /** What a look at what is lacking came to. */
@@ -26,6 +27,8 @@ interface Lacking {
 
 /** Boxes that are sealed in one batch, some 100 µs each: others write between two of them. */
 const batchBoxes = 2_048
+/** Rows that are read one after the other in the time that it takes to look for one. */
+const rowsOfLook = 16
 /** Artifacts that are seen to in one go. */
 const maxArtifacts = 20_000
 
@@ -37,6 +40,7 @@ export class ShareHealer {
   readonly #ledger: Ledger
   readonly #knowledge: AuthorKnowledge
   readonly #isBehind: (group: Uint8Array) => boolean
+  readonly #open = new OpenBoxes()
   /** By artifact as text; `undefined`: every artifact with a share. */
   #unseen: Map<string, Uint8Array> | undefined
   /** By group in hex, how many of the epochs that were recorded of it do not count, where any do not. */
@@ -83,7 +87,8 @@ export class ShareHealer {
     const room = { boxes: maxBoxesOfHeal }
     try {
       for await (const artifact of unseen?.values() ?? this.#shared()) {
-        const healed = await healArtifact(this.#ledger, this.#knowledge, this.#isBehind, { artifact, room })
+        const by = { ledger: this.#ledger, knowledge: this.#knowledge, isBehind: this.#isBehind, open: this.#open }
+        const healed = await healArtifact(by, artifact, room)
         written += healed.written
         isPutOff ||= healed.isPutOff
         if (healed.isPutOff) this.#see(artifact)
@@ -111,36 +116,50 @@ export class ShareHealer {
   }
 }
 
+/** What a `ShareHealer` goes by. */
+interface HealsBy {
+  readonly ledger: Ledger
+  readonly knowledge: AuthorKnowledge
+  readonly isBehind: (group: Uint8Array) => boolean
+  readonly open: OpenBoxes
+}
+
 async function healArtifact(
-  ledger: Ledger,
-  knowledge: AuthorKnowledge,
-  isBehind: (group: Uint8Array) => boolean,
-  { artifact, room }: { readonly artifact: Uint8Array; readonly room: { boxes: number } },
+  { ledger, knowledge, isBehind, open }: HealsBy,
+  artifact: Uint8Array,
+  room: { boxes: number },
 ): Promise<Healed> {
   if (room.boxes <= 0) return { written: 0, isPutOff: true }
   const view = SharingView.stored(ledger.parts, ledger.membership)
-  const shares = await view.sharesInForce(artifact)
+  const shares = namedShares(await view.sharesInForce(artifact))
   const newest = shares.length === 0 ? undefined : await ledger.parts.catalog.get(artifact)
   if (newest === undefined) return { written: 0, isPutOff: false }
   let waiting: ReadonlySet<string> | undefined
   let written = 0
   let isPutOff = false
   let owed: KeyUse[] = []
-  let boxes = 0
+  let count = 0
   const isOwed = ({ items, groups }: Lacking) => items.length > 0 && !groups.some(isBehind)
   const seal = async () => {
     while (owed.length > 0 && room.boxes > 0) {
-      const sealed = await sealSome(ledger, artifact, { uses: owed, most: Math.min(batchBoxes, room.boxes), isOwed })
+      const sealed = await sealSome(ledger, artifact, {
+        uses: owed,
+        most: Math.min(batchBoxes, room.boxes),
+        isOwed,
+        open,
+      })
       written += sealed.written
       room.boxes -= sealed.boxes
       owed = sealed.left
     }
     isPutOff ||= owed.length > 0
-    boxes = 0
+    count = 0
   }
   // One key after the other: of all keys together, whoever may write decides how much is lacking.
   for (const use of await usesForShares(ledger.parts, artifact, newest.number)) {
-    const lacking = await lackingOf(view, artifact, use, shares)
+    const boxes = await lookFor(view, artifact, use, shares, open.of(artifact, use.keyId))
+    if (boxes.isNew) open.keep(artifact, use.keyId, boxes.open)
+    const lacking = await lackingOf(view, artifact, use, boxes.lacking)
     if (lacking.items.length === 0) continue
     waiting ??= await knowledge.keysToWaitFor(artifact)
     if (room.boxes <= 0 || waiting.has(toHex(use.keyId)) || !isOwed(lacking)) {
@@ -148,8 +167,8 @@ async function healArtifact(
       continue
     }
     owed.push(use)
-    boxes += lacking.items.length
-    if (boxes >= batchBoxes) await seal()
+    count += lacking.items.length
+    if (count >= batchBoxes) await seal()
   }
   await seal()
   return { written, isPutOff }
@@ -170,25 +189,33 @@ async function sealSome(
     uses,
     most,
     isOwed,
-  }: { readonly uses: readonly KeyUse[]; readonly most: number; readonly isOwed: (lacking: Lacking) => boolean },
+    open,
+  }: {
+    readonly uses: readonly KeyUse[]
+    readonly most: number
+    readonly isOwed: (lacking: Lacking) => boolean
+    readonly open: OpenBoxes
+  },
 ): Promise<Sealed> {
   return await ledger.commit(async (tx, mark) => {
     if (!mayWrite(tx.membership, tx.agent.publicKey)) return { written: 0, boxes: 0, left: [] }
     const before = tx.appended
     const view = SharingView.within(ledger.parts, tx)
-    const shares = await view.sharesInForce(artifact)
+    const shares = namedShares(await view.sharesInForce(artifact))
     const sections: SealingItem[][] = []
     const left: KeyUse[] = []
     let boxes = 0
     for (const use of uses) {
-      const lacking = await lackingOf(view, artifact, use, shares)
+      // Nothing is kept of this: it may fail yet.
+      const looked = await lookFor(view, artifact, use, shares, open.of(artifact, use.keyId))
+      const lacking = await lackingOf(view, artifact, use, looked.lacking)
       if (!isOwed(lacking)) continue
       const some = lacking.items.slice(0, most - boxes)
       if (some.length < lacking.items.length) left.push(use)
       boxes += some.length
       if (some.length > 0) sections.push(some)
     }
-    const artifactSalt = shares[0]?.artifactSalt
+    const artifactSalt = shares[0]?.share.artifactSalt
     mark()
     if (artifactSalt !== undefined) {
       for (const items of sections) {
@@ -202,6 +229,56 @@ async function sealSome(
   })
 }
 
+interface NamedShare {
+  readonly share: Share
+  /** Hash of its entry as text. */
+  readonly name: string
+}
+
+function namedShares(shares: readonly Share[]): NamedShare[] {
+  return shares.map((share) => ({ share, name: bytesText(share.entry) }))
+}
+
+/** Of those that are to have a key. */
+interface LookedFor {
+  readonly lacking: readonly Share[]
+  /** By what the share is called, boxes of the others. */
+  readonly open: ReadonlyMap<string, OpenBox>
+  /** Whether any was found that was not known. */
+  readonly isNew: boolean
+}
+
+/** Looks for boxes of a key where none is known that still opens: others' thousands of rows are not read again for each version. */
+async function lookFor(
+  view: SharingView,
+  artifact: Uint8Array,
+  use: KeyUse,
+  shares: readonly NamedShare[],
+  known: ReadonlyMap<string, OpenBox>,
+): Promise<LookedFor> {
+  const open = new Map<string, OpenBox>()
+  const left: NamedShare[] = []
+  for (const one of shares) {
+    if (!isKeyDue(one.share, use)) continue
+    const box = known.get(one.name)
+    if (box !== undefined && view.isOpen(box)) open.set(one.name, box)
+    else left.push(one)
+  }
+  if (left.length === 0) return { lacking: [], open, isNew: false }
+  const jtis = new Map(left.map(({ share: { claims } }) => [bytesText(claims.jti), claims.jti]))
+  const areFew = jtis.size * rowsOfLook < open.size
+  const labels = await view.labelsOf(artifact, use.keyId, areFew ? [...jtis.values()] : undefined)
+  const looked = left.map(({ share }) => share)
+  const boxes = await boxesFor(view, labels, looked)
+  const lacking: Share[] = []
+  for (const { share, name } of left) {
+    const box = boxes.get(share)
+    if (box === undefined) lacking.push(share)
+    else open.set(name, box)
+  }
+  return { lacking, open, isNew: lacking.length < left.length }
+}
+
 /** What is to be sealed of a key. Of one that cannot be opened here nothing: somebody else may. */
 async function lackingOf(
   view: SharingView,
@@ -209,10 +286,8 @@ async function lackingOf(
   use: KeyUse,
   shares: readonly Share[],
 ): Promise<Lacking> {
-  const due = shares.filter((share) => isKeyDue(share, use))
-  const lacking = due.length === 0 ? [] : await lackingShares(view, artifact, use.keyId, due)
-  const key = lacking.length === 0 ? undefined : await openArtifactKey(view.secrets, artifact, use.keyId, [])
-  const items = key === undefined ? [] : itemsFor(key, lacking, view)
-  const audiences = lacking.flatMap(({ claims }) => claims.audience)
+  const key = shares.length === 0 ? undefined : await openArtifactKey(view.secrets, artifact, use.keyId, [])
+  const items = key === undefined ? [] : itemsFor(key, shares, view)
+  const audiences = shares.flatMap(({ claims }) => claims.audience)
   return { items, groups: audiences.filter(({ kind }) => kind === 'group').map(({ id }) => id) }
 }

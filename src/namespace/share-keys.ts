@@ -2,10 +2,12 @@ import type { Audience } from '../capability/index.ts'
 import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
 import { maxBoxesInEntry } from '../limits.ts'
 import type { KeySection } from '../log/index.ts'
+import type { EntrySeat } from '../membership/index.ts'
 import type { ArtifactKey, Keyring, SealingItem } from '../sharing/index.ts'
 import { isSuperseded } from './key-rows.ts'
 import { type KeyUse, keyUsesOf, onlyKeyOf } from './key-uses.ts'
 import type { UsedLabel } from './labelled-boxes.ts'
+import type { OpenBox } from './open-boxes.ts'
 import type { NamespaceParts } from './parts.ts'
 import type { Share } from './share-book.ts'
 import type { SharingView } from './sharing-view.ts'
@@ -69,60 +71,58 @@ export function itemsFor(key: ArtifactKey, shares: readonly Share[], view: Shari
   )
 }
 
-/** Entries with boxes of one label, and whether one of them counts, once that was looked at. */
+/** Entries with boxes of one label, and which of them counts, once that was looked at. */
 interface Boxes {
   readonly entries: Uint8Array[]
-  counts: boolean | undefined
+  counting: Promise<EntrySeat | undefined> | undefined
 }
 
 /** In place of an epoch, of boxes that are sealed to an agent. */
 const noEpoch = ''
 
 /**
- * Those of shares for which no box of a key is there that their audience can open. What many share is looked at once: anyone who may write can give any
- * number of shares, and of boxes, one jti.
+ * By which box of a key, of those that are there, the audience of each of some shares can open it; `undefined` of one that lacks the key. What many share is looked at once: anyone who may
+ * write can give any number of shares, and of boxes, one jti.
  */
-export async function lackingShares(
+export async function boxesFor(
   view: SharingView,
-  artifact: Uint8Array,
-  keyId: Uint8Array,
+  labels: readonly UsedLabel[],
   shares: readonly Share[],
-): Promise<Share[]> {
+): Promise<ReadonlyMap<Share, OpenBox | undefined>> {
   const byJti = new Map<string, Map<string, Boxes>>()
-  for (const { jti, epoch, entries } of await view.labelsOf(artifact, keyId)) {
+  for (const { jti, epoch, entries } of labels) {
     const byEpoch = byJti.get(bytesText(jti)) ?? new Map<string, Boxes>()
     byJti.set(bytesText(jti), byEpoch)
     const name = epoch === undefined ? noEpoch : toHex(epoch)
-    const boxes = byEpoch.get(name) ?? { entries: [], counts: undefined }
+    const boxes = byEpoch.get(name) ?? { entries: [], counting: undefined }
     byEpoch.set(name, boxes)
     boxes.entries.push(...entries)
   }
-  const open = new Map<string, boolean>()
-  const isOpenTo = async ({ kind, id }: Audience, jti: string): Promise<boolean> => {
+  const seen = new Map<string, OpenBox | undefined>()
+  const openTo = async ({ kind, id }: Audience, jti: string): Promise<OpenBox | undefined> => {
     const byEpoch = byJti.get(jti)
-    if (byEpoch === undefined) return false
+    if (byEpoch === undefined) return undefined
     const name = kind === 'agent' ? jti : jti + bytesText(id)
-    let isOpen = open.get(name)
-    if (isOpen === undefined) {
-      isOpen = false
-      const epochs = kind === 'agent' ? new Set([noEpoch]) : view.epochsOf(id)
-      for (const epoch of epochs.intersection(byEpoch)) {
-        const boxes = byEpoch.get(epoch) as Boxes
-        boxes.counts ??= await view.hasCounting(boxes.entries)
-        isOpen ||= boxes.counts
-      }
-      open.set(name, isOpen)
+    if (seen.has(name)) return seen.get(name)
+    let open: OpenBox | undefined
+    const epochs = kind === 'agent' ? new Set([noEpoch]) : view.epochsOf(id)
+    for (const epoch of epochs.intersection(byEpoch)) {
+      const boxes = byEpoch.get(epoch) as Boxes
+      boxes.counting ??= view.countingOf(boxes.entries)
+      const seat = await boxes.counting
+      if (seat !== undefined) open ??= { seat, group: kind === 'agent' ? undefined : id, epoch }
     }
-    return isOpen
+    seen.set(name, open)
+    return open
   }
-  const lacking: Share[] = []
+  const found = new Map<Share, OpenBox | undefined>()
   for (const share of shares) {
     const { jti, audience } = share.claims
-    let isOpen = false
-    for (const one of audience) isOpen ||= await isOpenTo(one, bytesText(jti))
-    if (!isOpen) lacking.push(share)
+    let open: OpenBox | undefined
+    for (const one of audience) open ??= await openTo(one, bytesText(jti))
+    found.set(share, open)
   }
-  return lacking
+  return found
 }
 
 /** Keys sections of at most so many boxes, the first of at most `first`; the others are each of one key. */

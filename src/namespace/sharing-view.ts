@@ -1,9 +1,10 @@
 import { type Audience, timeOf } from '../capability/index.ts'
-import { bytesText, equalBytes } from '../encoding/index.ts'
+import { bytesText, concatBytes, equalBytes } from '../encoding/index.ts'
 import { isUsablePublicKey } from '../identity/index.ts'
 import type { BoxLabel } from '../log/index.ts'
-import type { GroupDescriptor, Membership } from '../membership/index.ts'
+import type { EntrySeat, GroupDescriptor, Membership } from '../membership/index.ts'
 import { labelledBoxesOf, labelsInStore, type UsedLabel } from './labelled-boxes.ts'
+import type { OpenBox } from './open-boxes.ts'
 import type { NamespaceParts } from './parts.ts'
 import { type SecretReader, storedSecrets } from './secrets.ts'
 import type { Share } from './share-book.ts'
@@ -26,7 +27,11 @@ export class SharingView {
   readonly nowMs: number
   readonly #parts: NamespaceParts
   readonly #tx: Transaction | undefined
-  readonly #counting = new Map<string, boolean>()
+  /** By the hash of an entry; `undefined` of one that is not here. */
+  readonly #seats = new Map<string, EntrySeat | undefined>()
+  /** By chain, what its entries have in common. */
+  readonly #chains = new Map<string, Omit<EntrySeat['header'], 'kind' | 'seq'>>()
+  readonly #counting = new Map<EntrySeat, boolean>()
 
   private constructor(parts: NamespaceParts, membership: Membership, tx: Transaction | undefined) {
     this.membership = membership
@@ -60,10 +65,13 @@ export class SharingView {
     return (await this.sharesOf(artifact)).filter((share) => this.isInForce(share))
   }
 
-  /** What labelled boxes of an artifact key there are, by whomever, each label once. */
-  async labelsOf(artifact: Uint8Array, keyId: Uint8Array): Promise<UsedLabel[]> {
+  /** What labelled boxes of an artifact key there are, by whomever, each label once. With `jtis` those of these names, each of which is looked for. */
+  async labelsOf(artifact: Uint8Array, keyId: Uint8Array, jtis?: readonly Uint8Array[]): Promise<UsedLabel[]> {
     const { env, keys } = this.#parts
-    const labels = await Array.fromAsync(labelsInStore(env.store, keys, artifact, keyId))
+    const labels: UsedLabel[] = []
+    for (const jti of jtis ?? [undefined]) {
+      for await (const label of labelsInStore(env.store, keys, artifact, keyId, jti)) labels.push(label)
+    }
     for (const entry of this.#tx?.storedSharing(artifact) ?? []) {
       for (const { keyId: boxed, label } of labelledBoxesOf(entry)) {
         if (equalBytes(boxed, keyId)) labels.push({ ...label, entries: [entry.hash] })
@@ -72,19 +80,44 @@ export class SharingView {
     return labels
   }
 
-  /** Whether one of the entries counts: what whoever may not write any more says is in its boxes need not be there. */
-  async hasCounting(hashes: readonly Uint8Array[]): Promise<boolean> {
+  /** One of the entries that counts; `undefined` without: what whoever may not write any more says is in its boxes need not be there. */
+  async countingOf(hashes: readonly Uint8Array[]): Promise<EntrySeat | undefined> {
     for (const hash of hashes) {
       const name = bytesText(hash)
-      let counts = this.#counting.get(name)
-      if (counts === undefined) {
+      if (!this.#seats.has(name)) {
         const entry = await this.secrets.entry(hash)
-        counts = entry !== undefined && this.membership.counts(entry)
-        this.#counting.set(name, counts)
+        this.#seats.set(name, entry && this.#seatOf(entry))
       }
-      if (counts) return true
+      const seat = this.#seats.get(name)
+      if (seat !== undefined && this.#counts(seat)) return seat
     }
-    return false
+    return undefined
+  }
+
+  /** Whether a box that was once seen to be there still opens for whom it is for. */
+  isOpen({ seat, group, epoch }: OpenBox): boolean {
+    return this.#counts(seat) && (group === undefined || this.epochsOf(group).has(epoch))
+  }
+
+  /** Copies, for what was read keeps the whole entry. */
+  #seatOf({ hash, header: { namespace, kind, author, grant, incarnation, seq } }: EntrySeat): EntrySeat {
+    const name = bytesText(concatBytes(author, grant ?? hash, incarnation))
+    let chain = this.#chains.get(name)
+    if (chain === undefined) {
+      const own = { author: author.slice(), incarnation: incarnation.slice() }
+      chain = { namespace: namespace?.slice(), grant: grant?.slice(), ...own }
+      this.#chains.set(name, chain)
+    }
+    return { hash: hash.slice(), header: { ...chain, kind, seq } }
+  }
+
+  #counts(seat: EntrySeat): boolean {
+    let counts = this.#counting.get(seat)
+    if (counts === undefined) {
+      counts = this.membership.counts(seat)
+      this.#counting.set(seat, counts)
+    }
+    return counts
   }
 
   /**
