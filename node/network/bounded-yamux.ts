@@ -4,13 +4,12 @@ import { maxShortFrames, shortFrameBytes, streamWindowBytes } from '../../src/li
 
 /** A frame's version, type, flags, stream and length (https://github.com/hashicorp/yamux/blob/master/spec.md). */
 const headerBytes = 12
-const typeAt = 1
 const lengthAt = 8
 const dataFrame = 0
 
 /** What is used of yamux's decoder, which has no interface of its own. */
 interface Decoder {
-  readonly buffer: { readonly byteLength: number; get(at: number): number; getUint32(at: number): number }
+  readonly buffer: { readonly byteLength: number; getUint32(at: number): number }
   readFrame(): unknown
 }
 
@@ -51,11 +50,18 @@ export function boundedYamux(init: YamuxMuxerInit, monotonic: () => number): () 
 
 function boundFrames(decoder: Decoder): void {
   const readFrame = decoder.readFrame.bind(decoder)
+  /** Whether the frame that is under way was looked at: a long one comes in many pieces. */
+  let isChecked = false
   decoder.readFrame = () => {
+    const frame = readFrame()
     const { buffer } = decoder
-    const isData = buffer.byteLength >= headerBytes && buffer.get(typeAt) === dataFrame
-    if (isData && buffer.getUint32(lengthAt) > streamWindowBytes) throw new Error('a frame longer than a window')
-    return readFrame()
+    if (frame !== undefined) isChecked = false
+    else if (!isChecked && buffer.byteLength >= headerBytes) {
+      // Only those with data are more than a header.
+      if (buffer.getUint32(lengthAt) > streamWindowBytes) throw new Error('a frame longer than a window')
+      isChecked = true
+    }
+    return frame
   }
 }
 
