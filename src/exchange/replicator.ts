@@ -248,10 +248,9 @@ export class Replicator implements AsyncDisposable {
   }
 
   async #inTurn<T>(agent: Uint8Array, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const run = (timely: AbortSignal): Promise<T> => this.#rounds.run(timely, work)
     return await this.#pace.run(agent, signal, () => {
       const isConnected = this.#options.network.connected().some((one) => equalBytes(one, agent))
-      return isConnected ? run(signal) : this.#dials.run(signal, run)
+      return isConnected ? this.#rounds.run(signal, work) : this.#dials.run(signal, work, this.#rounds)
     })
   }
 

@@ -79,3 +79,27 @@ it('fails with what a round fails with, and for who waits no more', async () => 
   const failing = places.run(new AbortController().signal, () => Promise.reject(new Error('broken')))
   await expect(failing).rejects.toThrow('broken')
 })
+
+it('has none give way at one place that waits for another: it would go to the end of that line, and never have its turn', async () => {
+  const { scheduler, places, end } = taken()
+  const ending = new AbortController()
+  const dials = new RoundPlaces(scheduler, 1)
+  const begun = Array.from({ length: 2 * maxSyncRounds }, () => 0)
+  const long = begun.map((_, at) =>
+    places.run(ending.signal, async (signal) => {
+      begun[at] = (begun[at] ?? 0) + 1
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+      signal.throwIfAborted()
+    }),
+  )
+  const dialled = ['first', 'second'].map((name) => dials.run(ending.signal, async () => name, places))
+  for (let turns = 0; turns < 8; turns++) {
+    scheduler.advance(syncRoundTurnMs + syncRoundWaitMs)
+    await turn()
+  }
+  ending.abort(new Error('enough'))
+  await Promise.allSettled(long)
+  expect(Math.min(...begun)).toBeGreaterThan(0)
+  expect(await Promise.all(dialled)).toEqual(['first', 'second'])
+  await end()
+})

@@ -29,16 +29,17 @@ export class RoundPlaces {
   /**
    * Runs a round when there is a place.
    * @param work begun anew whenever it had to give way, by its signal
+   * @param next where it needs a place as well: while it waits there it has not had its place here
    * @throws what `work` throws; the signal's reason
    */
-  async run<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async run<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>, next?: RoundPlaces): Promise<T> {
     for (;;) {
       const holder: Holder = { giveWay: new AbortController(), isLong: false }
       const arrived = this.#wait()
       try {
         return await this.#turns.run(signal, () => {
           arrived()
-          return this.#hold(holder, signal, work)
+          return this.#hold(holder, signal, work, next)
         })
       } catch (error) {
         if (signal.aborted || !holder.giveWay.signal.aborted) throw error
@@ -63,17 +64,32 @@ export class RoundPlaces {
     }
   }
 
-  async #hold<T>(holder: Holder, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #hold<T>(
+    holder: Holder,
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<T>,
+    next: RoundPlaces | undefined,
+  ): Promise<T> {
     this.#holders.add(holder)
+    const timely = AbortSignal.any([signal, holder.giveWay.signal])
+    const timed = (inner: AbortSignal): Promise<T> => this.#time(holder, inner, work)
+    try {
+      return await (next === undefined ? timed(timely) : next.run(timely, timed))
+    } finally {
+      this.#holders.delete(holder)
+    }
+  }
+
+  async #time<T>(holder: Holder, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const stop = this.#scheduler.setTimer(syncRoundTurnMs, () => {
       holder.isLong = true
       this.#makeRoom()
     })
     try {
-      return await work(AbortSignal.any([signal, holder.giveWay.signal]))
+      return await work(signal)
     } finally {
       stop()
-      this.#holders.delete(holder)
+      holder.isLong = false
     }
   }
 
