@@ -47,11 +47,19 @@ export class GiftsTold {
   readonly #grant: Uint8Array
   readonly #reader: SecretReader
   readonly #tx: Transaction | undefined
+  /** Those in the store, as text. */
+  readonly #ownChains: ReadonlySet<string>
   /** Entries that were read: `undefined` where others are not told of one. */
   readonly #shown = new Map<string, Teller | undefined>()
 
-  private constructor(parts: NamespaceParts, membership: Membership, grant: Uint8Array, tx?: Transaction) {
+  private constructor(
+    { parts, chains }: Ledger,
+    { membership, grant, tx }: { membership: Membership; grant: Uint8Array; tx?: Transaction },
+  ) {
     this.#parts = parts
+    const agent = parts.env.agent.publicKey
+    const own = [...chains.all()].filter(({ author }) => equalBytes(author, agent))
+    this.#ownChains = new Set(own.map(({ chain }) => bytesText(chain)))
     this.#membership = membership
     this.#grant = grant
     this.#reader = tx ?? storedSecrets(parts)
@@ -59,13 +67,13 @@ export class GiftsTold {
   }
 
   /** @param grant that this agent writes under */
-  static stored({ parts, membership }: Ledger, grant: Uint8Array): GiftsTold {
-    return new GiftsTold(parts, membership, grant)
+  static stored(ledger: Ledger, grant: Uint8Array): GiftsTold {
+    return new GiftsTold(ledger, { membership: ledger.membership, grant })
   }
 
   /** With what was stored in a transaction so far. @throws ACCESS_DENIED when this agent may not write */
-  static within({ parts }: Ledger, tx: Transaction): GiftsTold {
-    return new GiftsTold(parts, tx.membership, tx.nextPlace.grant, tx)
+  static within(ledger: Ledger, tx: Transaction): GiftsTold {
+    return new GiftsTold(ledger, { membership: tx.membership, grant: tx.nextPlace.grant, tx })
   }
 
   /**
@@ -125,9 +133,10 @@ export class GiftsTold {
     const added = [...(this.#tx?.storedSharing(artifact) ?? [])].filter(({ header: { data } }) => {
       return data?.jti !== undefined && equalBytes(data.jti, jti)
     })
-    for (const hash of [...(await this.#parts.shares.entriesOf(artifact, jti)), ...added.map((one) => one.hash)]) {
+    // Anybody who may write can give any number of entries that name.
+    const stored = await this.#parts.shares.entriesOf(artifact, jti, this.#ownChains)
+    for (const hash of [...stored, ...added.map((one) => one.hash)]) {
       const entry = (await this.#shownEntry(hash))?.entry
-      // Anybody who may write can give an entry that name.
       const isOwn = entry !== undefined && equalBytes(entry.header.author, this.#parts.env.agent.publicKey)
       if (isOwn && this.#isUnderGrant(entry)) return entry
     }

@@ -100,7 +100,11 @@ describe('what was shared on a branch that counts for nothing', () => {
     expect((await admin.ns.receive([forged])).stored).toBe(1)
     await one.pull(admin)
     expect(await one.ns.shares.entriesOf(artifact, jti)).toHaveLength(2)
+    await one.ns.sharing.of(artifact)
+    const reading = vi.spyOn(one.ns.log, 'unverified')
     await learnOfTheFork(team)
+    // There may be any number of them.
+    expect(reading.mock.calls.map(([hash]) => toHex(hash))).not.toContain(toHex(decodeUnverifiedEntry(forged).hash))
     expect((await owner.ns.sharing.of(artifact)).map((listed) => listed.share.claims)).toEqual([share.claims])
   })
 

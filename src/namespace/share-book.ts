@@ -108,9 +108,9 @@ export class ShareBook {
     if (this.#hasAny === false) this.#hasAny = undefined
   }
 
-  /** Hashes of the entries, readable or not, of an artifact's share. */
-  async entriesOf(artifact: Uint8Array, jti: Uint8Array): Promise<Uint8Array[]> {
-    return await Array.fromAsync(this.#hashes([artifact, jti]))
+  /** Hashes of the entries, readable or not, of an artifact's share; with `chains` (`bytesText` of their 16 bytes) only of these. */
+  async entriesOf(artifact: Uint8Array, jti: Uint8Array, chains?: ReadonlySet<string>): Promise<Uint8Array[]> {
+    return await Array.fromAsync(this.#hashes([artifact, jti], chains && { chains }))
   }
 
   /** What a share entry says; `undefined` when it cannot be read here, or says what its author cannot give. */
