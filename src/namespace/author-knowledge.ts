@@ -4,7 +4,7 @@ import type { Entry } from '../log/index.ts'
 import { chainOf } from './chains.ts'
 import { EpochWaits } from './epoch-waits.ts'
 import type { NamespaceParts } from './parts.ts'
-import { decodeStored } from './stored-log.ts'
+import { readStored } from './stored-log.ts'
 
 /**
  * Whether all is held here that the authors of versions held when they wrote them, as the entries of their chains name it. Whoever knows less than an
@@ -48,14 +48,18 @@ export class AuthorKnowledge {
     const chain = chainOf({ header, ...rest })
     const name = bytesText(chain)
     const from = Math.max(this.#whole.get(name) ?? 0, header.seq + 1 - maxAuthorLookback)
+    let last = from - 1
     for await (const { bytes } of log.ofChain(chain, from)) {
-      const { seq, heads } = decodeStored(bytes).header
+      const held = readStored(bytes)?.header
+      const seq = held?.seq ?? last + 1
       if (seq > header.seq) break
-      const places = await env.store.getMany(heads.map((hash) => keys.key('places', hash)))
-      if (places.includes(undefined)) {
-        this.#whole.set(name, seq)
+      const places = held && (await env.store.getMany(held.heads.map((hash) => keys.key('places', hash))))
+      // What is damaged may name anything.
+      if (places === undefined || places.includes(undefined)) {
+        this.#whole.set(name, held?.seq ?? Math.max(from, last))
         return false
       }
+      last = seq
     }
     this.#whole.set(name, Math.max(from, header.seq + 1))
     return true

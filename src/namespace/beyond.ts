@@ -5,7 +5,7 @@ import type { Chains, Tip } from './chains.ts'
 import type { Ledger } from './ledger.ts'
 import type { NamespaceParts } from './parts.ts'
 import { isShownBy } from './shown.ts'
-import { decodeStored } from './stored-log.ts'
+import { readStored } from './stored-log.ts'
 import { type NamespaceKeys, placeOf } from './tables.ts'
 
 type Row = Pick<Tip, 'chain' | 'seq' | 'hash'>
@@ -29,7 +29,9 @@ export async function* entriesBeyond(
     const shown = membership.shownOf(first)
     const isForked = chains.tipsOf(first.chain).length > 1
     for await (const bytes of chainBeyond(parts, tips, held, { isForked, below: shown?.below, signal })) {
-      if (shown === undefined || isShownBy(membership, decodeStored(bytes), shown)) yield bytes
+      const entry = shown && readStored(bytes)
+      // What is damaged may be shown or not: it keeps no other chain from who lacks that.
+      if (shown === undefined || (entry !== undefined && isShownBy(membership, entry, shown))) yield bytes
     }
   }
 }
@@ -78,8 +80,9 @@ async function ancestorsOf(
   }
   if (highest < 0) return wanted
   for await (const [, bytes] of store.entries(range)) {
-    const { hash, header } = decodeStored(bytes)
-    if (wanted.has(bytesText(hash)) && header.previous !== undefined) wanted.add(bytesText(header.previous))
+    const entry = readStored(bytes)
+    const previous = entry && wanted.has(bytesText(entry.hash)) ? entry.header.previous : undefined
+    if (previous !== undefined) wanted.add(bytesText(previous))
   }
   return wanted
 }

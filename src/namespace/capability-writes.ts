@@ -38,7 +38,7 @@ async function lostRevocations({ parts, chains }: Ledger, membership: Membership
   const own = [...chains.all()].filter(({ author }) => equalBytes(author, agent))
   const byChain = new Map(own.map((tip) => [bytesText(tip.chain), tip]))
   const hashes = [...byChain.values()].flatMap((tip) => membership.revocationsOnBranches(tip))
-  const jtis = (await parts.log.unverifiedMany(hashes)).flatMap(({ auth }) =>
+  const jtis = (await parts.log.readableMany(hashes)).flatMap(({ auth }) =>
     auth?.kind === 'revoke-capability' ? auth.jtis : [],
   )
   return jtis.filter((jti) => !membership.hasTakenBack(agent, jti))

@@ -132,7 +132,7 @@ export class ClosedKeys {
 
   async #counting(hashes: readonly Uint8Array[]): Promise<Entry[]> {
     const { membership, parts } = this.#ledger
-    return (await parts.log.unverifiedMany(distinct(hashes))).filter((entry) => membership.counts(entry))
+    return (await parts.log.readableMany(distinct(hashes))).filter((entry) => membership.counts(entry))
   }
 
   /** Whether every member comes by a key by one of its wraps. As for `isGiven`, who holds no epoch believes it. */
@@ -189,7 +189,7 @@ export class ClosedKeys {
       if (uses < atLeast) return
       const found = [...hashes.values()]
       for (let at = 0; at < found.length; at += batchEntries) {
-        for (const entry of await log.unverifiedMany(found.slice(at, at + batchEntries))) this.#take(entry, named)
+        for (const entry of await log.readableMany(found.slice(at, at + batchEntries))) this.#take(entry, named)
       }
       hashes.clear()
       named.clear()

@@ -1,4 +1,5 @@
 import { artifactIdOf, bytesText, equalBytes } from '../encoding/index.ts'
+import { isHubError } from '../errors.ts'
 import { maxLabelledBoxesInPut } from '../limits.ts'
 import type { Entry } from '../log/index.ts'
 import type { Membership } from '../membership/index.ts'
@@ -164,7 +165,7 @@ export class GiftsTold {
   async #boxesBefore(entry: Entry, { name }: GivenBoxes): Promise<number> {
     const { kind, previous } = entry.header
     if (kind !== 'keys' || previous === undefined || giftsOf(entry)[0]?.name !== name) return 0
-    const before = await this.#reader.entry(previous)
+    const before = await this.#readable(previous)
     if (before === undefined || (before.keys?.boxes.length ?? 0) < maxLabelledBoxesInPut) return 0
     const last = giftsOf(before).at(-1)
     return last?.kind === 'boxes' && last.name === name ? last.boxes.length : 0
@@ -203,10 +204,20 @@ export class GiftsTold {
   async #shownEntry(hash: Uint8Array): Promise<Teller | undefined> {
     const name = bytesText(hash)
     if (this.#shown.has(name)) return this.#shown.get(name)
-    const entry = await this.#reader.entry(hash)
+    const entry = await this.#readable(hash)
     const isShown = entry !== undefined && isShownBy(this.#membership, entry)
     const shown = isShown ? { entry, boxes: boxCountsOf(entry) } : undefined
     this.#shown.set(name, shown)
     return shown
+  }
+
+  /** What is damaged tells nobody anything. */
+  async #readable(hash: Uint8Array): Promise<Entry | undefined> {
+    try {
+      return await this.#reader.entry(hash)
+    } catch (error) {
+      if (!isHubError(error, 'CORRUPT')) throw error
+      return undefined
+    }
   }
 }

@@ -141,7 +141,7 @@ test('a look for what is sealed by name alone reads each entry once, however man
   const entries = 300
   await sealByName(world, entries, 16)
   await owner.pull(writer)
-  const reading = vi.spyOn(owner.ns.log, 'unverifiedMany')
+  const reading = vi.spyOn(owner.ns.log, 'readableMany')
   expect(await owner.ns.healer.owedKeys()).toEqual([writer.id])
   const read = reading.mock.calls.reduce((sum, [hashes]) => sum + hashes.length, 0)
   expect(read).toBeGreaterThanOrEqual(entries)

@@ -6,6 +6,7 @@ import { bytesText, equalBytes, toHex } from '../encoding/index.ts'
 import { decodeUnverifiedEntry, type EntryHeader } from '../log/index.ts'
 import { sealShareBody } from '../sharing/index.ts'
 import { type CopiedMember, copiedMember } from './copied-member.test-helper.ts'
+import { damage } from './damage.test-helper.ts'
 import type { Share } from './index.ts'
 import { readKeyRow } from './key-rows.ts'
 import { labelledBoxesKey } from './labelled-boxes.ts'
@@ -221,7 +222,7 @@ describe('what stands on a branch that counts for nothing', () => {
     const { one, admin, bob, artifact } = team
     await one.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
     await learnOfTheFork(team)
-    const reading = vi.spyOn(one.ns.log, 'unverifiedMany')
+    const reading = vi.spyOn(one.ns.log, 'readableMany')
     const committing = vi.spyOn(one.store, 'batch')
     await one.ns.healer.run()
     const forOthers = committing.mock.calls.length
@@ -317,6 +318,32 @@ describe('what stands on a branch that counts for nothing', () => {
       await one.open()
       expect(await one.ns.healer.run()).toBe(0)
     }
+  })
+
+  test('is said again but what of it is damaged, and when what told of it is', async () => {
+    const team = await copiedMember()
+    const { one, copy, admin, writer, artifact, time } = team
+    const audience = [20, 21, 22].map((seed) => agentOf(new NamespaceNode(seed, time)))
+    const [first, ...others] = await one.ns.sharing.share({ artifact, audience })
+    const ended: Uint8Array[] = []
+    one.ns.subscribe(({ entries }) => ended.push(...[...entries].map(({ hash }) => hash)))
+    await one.ns.sharing.revokeCapabilities([new Uint8Array(16).fill(9)])
+    await hearOfTheFork(one, copy, writer)
+    for (const hash of [first?.entry, ended[0]]) await damage(one, hash as Uint8Array)
+    expect(await writtenBy(one, () => one.ns.healer.run())).toEqual(['share', 'keys', 'share', 'keys'])
+    await admin.pull(one)
+    const listed = (await admin.ns.sharing.of(artifact)).map(({ share }) => share)
+    const names = (shares: readonly Share[]) => shares.map(({ claims }) => toHex(claims.jti)).sort()
+    expect(names(listed)).toEqual(names(others))
+    // Its chain is whole: that is not its newest entry.
+    await damage(one, listed[0]?.entry as Uint8Array)
+    await one.open()
+    await admin.ns.sharing.revokeCapabilities([new Uint8Array(16).fill(1)])
+    await one.pull(admin)
+    expect(await writtenBy(one, () => one.ns.healer.run())).toEqual(['share'])
+    expect(await one.ns.healer.run()).toBe(0)
+    await admin.pull(one)
+    expect(await admin.ns.sharing.of(artifact)).toHaveLength(2)
   })
 
   test('is said again in batches of some 200 entries, however much it is', async () => {

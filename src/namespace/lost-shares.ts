@@ -52,7 +52,7 @@ export class LostShares {
     if (membership.hasForks && mayWrite(membership, agent) && grant !== undefined) {
       const left = this.#told.left(this.#hidden(membership), { membership, keysGained, grant: grant.hash })
       for (let at = 0; at < left.length; at += batchEntries) {
-        const entries = await parts.log.unverifiedMany(left.slice(at, at + batchEntries).map(fromHex))
+        const entries = await parts.log.readableMany(left.slice(at, at + batchEntries).map(fromHex))
         written += await this.#tellAgain(entries, grant.hash)
       }
     }

@@ -6,6 +6,7 @@ import {
 } from '../capability/index.ts'
 import type { ClockReading } from '../catalog/index.ts'
 import {
+  artifactIdBytes,
   artifactIdOf,
   bytesText,
   decodeCanonical,
@@ -92,6 +93,18 @@ export class ShareBook {
   /** As `all`, of some chains (`bytesText` of their 16 bytes). */
   ofChains(chains: ReadonlySet<string>, signal?: AbortSignal): AsyncGenerator<Share, void, undefined> {
     return this.#in([], { chains, signal })
+  }
+
+  /** Artifacts (20 bytes) of which there are shares in the store, readable or not, ascending. Reads no entry. */
+  async *artifacts(): AsyncGenerator<Uint8Array, void, undefined> {
+    const { keys, store } = this.#init
+    const { gte, lt } = keys.all('shares')
+    let last: Uint8Array | undefined
+    for await (const [key] of store.entries({ gte, lt })) {
+      const artifact = key.slice(gte.length, gte.length + artifactIdBytes)
+      if (last === undefined || !equalBytes(last, artifact)) yield artifact
+      last = artifact
+    }
   }
 
   /** Whether there is any share in the store, readable or not. */

@@ -11,7 +11,10 @@ import {
 } from '../../test/support/sharing-nodes.ts'
 import type { Audience } from '../capability/index.ts'
 import { equalBytes } from '../encoding/index.ts'
+import { epochSettleMs } from '../limits.ts'
 import { copiedMember } from './copied-member.test-helper.ts'
+import { damage } from './damage.test-helper.ts'
+import type { Share } from './index.ts'
 
 /** Counts how often a node looks at what boxes with labels there are, and rows that it reads of these. */
 function countLabels({ store, ns }: NamespaceNode): { looks: number; rows: number } {
@@ -120,4 +123,58 @@ test('what was sealed to an epoch of a group that turns out to be none is sealed
   await hold(carol, withGroup)
   await holdGroup(carol, carolInGroup)
   expect(await readable(carol, artifact)).toEqual({ 1: 'one', 2: 'two' })
+})
+
+test.each(['share', 'version', 'entry before a version'])(
+  'a damaged %s of one artifact keeps no key of others from their audiences',
+  async (what) => {
+    const { owner, one, admin, bob, artifact, time } = await copiedMember()
+    await admin.write('before')
+    const [before] = [...admin.ns.held.tips()].filter(({ author }) => equalBytes(author, admin.id))
+    const artifacts = [artifact, await admin.write('another'), await admin.write('a third')].sort(Buffer.compare)
+    const [first] = artifacts as [Uint8Array]
+    await one.pull(admin)
+    // By who has heard of no share: what is under fresh keys is lacking.
+    for (const each of artifacts) {
+      await admin.ns.sharing.share({ artifact: each, audience: [agentOf(owner)] })
+      await admin.ns.sharing.unshare({ artifact: each, audience: [agentOf(owner)] })
+      await admin.update(each, 'two', 'report')
+    }
+    const shares: Share[] = []
+    for (const each of artifacts)
+      shares.push(...(await one.ns.sharing.share({ artifact: each, audience: [agentOf(bob)] })))
+    await owner.pull(one)
+    await owner.open()
+    await owner.pull(admin)
+    const version = (await owner.ns.catalog.get(first))?.entry
+    const damaged = { share: shares[0]?.entry, version, 'entry before a version': before?.hash }[what]
+    await damage(owner, damaged as Uint8Array)
+    await owner.ns.healer.run()
+    // What its author knew is waited for no longer.
+    time.nowMs += epochSettleMs + 1
+    await owner.ns.healer.run()
+    for (const from of [admin, owner]) await bob.pull(from)
+    await hold(bob, shares)
+    for (const each of artifacts.slice(1)) expect((await readable(bob, each))[2]).toBe('two')
+  },
+)
+
+test('who shares with a group of which more comes than is written down keeps no key from others', async () => {
+  const { owner, one, admin, bob, artifact, renewKey, time } = await sharedWithMany(1)
+  const group = await createGroup(200, time, [admin])
+  await recordGroup(admin, group.owner)
+  const audience = [agentOf(bob), groupOf(group.owner)]
+  const shares = await admin.ns.sharing.share({ artifact, audience })
+  await one.pull(admin)
+  for (let count = 0; count < 20; count += 1) {
+    await group.owner.ns.members.rotate()
+    await recordGroup(one, group.owner)
+  }
+  await renewKey(owner, 'by who has not heard of that')
+  await one.pull(owner)
+  expect(await one.ns.healer.run()).toBe(1)
+  expect(one.ns.healer.isPutOff).toBe(true)
+  await bob.pull(one)
+  await hold(bob, shares)
+  expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'by who has not heard of that' })
 })

@@ -1,4 +1,5 @@
-import { bytesText, toHex } from '../encoding/index.ts'
+import { bytesText, formatArtifactId, toHex } from '../encoding/index.ts'
+import { isHubError } from '../errors.ts'
 import { maxBoxesInEntry, maxBoxesOfHeal } from '../limits.ts'
 import type { SealingItem } from '../sharing/index.ts'
 import { artifactData } from './artifact-writes.ts'
@@ -21,8 +22,8 @@ export interface Healed {
 /** One key, and whom it is to be sealed to. */
 interface Lacking {
   readonly items: readonly SealingItem[]
-  /** Groups (32 bytes) among those whom it is for. */
-  readonly groups: readonly Uint8Array[]
+  /** Whether it is for groups too of which what is recorded is gone by. */
+  readonly isPutOff: boolean
 }
 
 /** Boxes that are sealed in one batch, some 100 µs each: others write between two of them. */
@@ -86,12 +87,11 @@ export class ShareHealer {
     let isPutOff = false
     const room = { boxes: maxBoxesOfHeal }
     try {
-      for await (const artifact of unseen?.values() ?? this.#shared()) {
-        const by = { ledger: this.#ledger, knowledge: this.#knowledge, isBehind: this.#isBehind, open: this.#open }
-        const healed = await healArtifact(by, artifact, room)
-        written += healed.written
-        isPutOff ||= healed.isPutOff
-        if (healed.isPutOff) this.#see(artifact)
+      for await (const artifact of unseen?.values() ?? parts.shares.artifacts()) {
+        const healed = await this.#healReadable(artifact, room)
+        written += healed?.written ?? 0
+        isPutOff ||= healed?.isPutOff === true
+        if (healed === undefined || healed.isPutOff) this.#see(artifact)
       }
     } catch (error) {
       // Again, then: what was seen to lacks nothing.
@@ -101,18 +101,23 @@ export class ShareHealer {
     return { written, isPutOff }
   }
 
+  /** `undefined` where something is damaged that it takes: that keeps nothing from who is to read others. */
+  async #healReadable(artifact: Uint8Array, room: { boxes: number }): Promise<Healed | undefined> {
+    const by = { ledger: this.#ledger, knowledge: this.#knowledge, isBehind: this.#isBehind, open: this.#open }
+    try {
+      return await healArtifact(by, artifact, room)
+    } catch (error) {
+      if (!isHubError(error, 'CORRUPT')) throw error
+      const { env, idText } = this.#ledger.parts
+      const reason = { namespace: idText, artifact: formatArtifactId(artifact), reason: error.message }
+      env.warn?.('could not see who lacks keys of an artifact, for what is held of it is damaged: run check', reason)
+      return undefined
+    }
+  }
+
   #see(artifact: Uint8Array): void {
     this.#unseen?.set(bytesText(artifact), artifact)
     if ((this.#unseen?.size ?? 0) > maxArtifacts) this.#unseen = undefined
-  }
-
-  async *#shared(): AsyncGenerator<Uint8Array> {
-    let last: Uint8Array | undefined
-    for await (const { claims } of this.#ledger.parts.shares.all()) {
-      if (last !== undefined && Buffer.compare(last, claims.artifact) === 0) continue
-      last = claims.artifact
-      yield last
-    }
   }
 }
 
@@ -139,16 +144,16 @@ async function healArtifact(
   let isPutOff = false
   let owed: KeyUse[] = []
   let count = 0
-  const isOwed = ({ items, groups }: Lacking) => items.length > 0 && !groups.some(isBehind)
   const seal = async () => {
     while (owed.length > 0 && room.boxes > 0) {
       const sealed = await sealSome(ledger, artifact, {
         uses: owed,
         most: Math.min(batchBoxes, room.boxes),
-        isOwed,
+        isBehind,
         open,
       })
       written += sealed.written
+      isPutOff ||= sealed.isPutOff
       room.boxes -= sealed.boxes
       owed = sealed.left
     }
@@ -159,10 +164,11 @@ async function healArtifact(
   for (const use of await usesForShares(ledger.parts, artifact, newest.number)) {
     const boxes = await lookFor(view, artifact, use, shares, open.of(artifact, use.keyId))
     if (boxes.isNew) open.keep(artifact, use.keyId, boxes.open)
-    const lacking = await lackingOf(view, artifact, use, boxes.lacking)
+    const lacking = await lackingOf(view, artifact, use, { shares: boxes.lacking, isBehind })
+    isPutOff ||= lacking.isPutOff
     if (lacking.items.length === 0) continue
     waiting ??= await knowledge.keysToWaitFor(artifact)
-    if (room.boxes <= 0 || waiting.has(toHex(use.keyId)) || !isOwed(lacking)) {
+    if (room.boxes <= 0 || waiting.has(toHex(use.keyId))) {
       isPutOff = true
       continue
     }
@@ -179,6 +185,8 @@ interface Sealed {
   readonly written: number
   readonly boxes: number
   readonly left: KeyUse[]
+  /** As of what is lacking. */
+  readonly isPutOff: boolean
 }
 
 /** Seals what is lacking of some keys now, in one batch, as far as there is room for boxes. */
@@ -188,28 +196,29 @@ async function sealSome(
   {
     uses,
     most,
-    isOwed,
+    isBehind,
     open,
   }: {
     readonly uses: readonly KeyUse[]
     readonly most: number
-    readonly isOwed: (lacking: Lacking) => boolean
+    readonly isBehind: (group: Uint8Array) => boolean
     readonly open: OpenBoxes
   },
 ): Promise<Sealed> {
   return await ledger.commit(async (tx, mark) => {
-    if (!mayWrite(tx.membership, tx.agent.publicKey)) return { written: 0, boxes: 0, left: [] }
+    if (!mayWrite(tx.membership, tx.agent.publicKey)) return { written: 0, boxes: 0, left: [], isPutOff: false }
     const before = tx.appended
     const view = SharingView.within(ledger.parts, tx)
     const shares = namedShares(await view.sharesInForce(artifact))
     const sections: SealingItem[][] = []
     const left: KeyUse[] = []
     let boxes = 0
+    let isPutOff = false
     for (const use of uses) {
       // Nothing is kept of this: it may fail yet.
       const looked = await lookFor(view, artifact, use, shares, open.of(artifact, use.keyId))
-      const lacking = await lackingOf(view, artifact, use, looked.lacking)
-      if (!isOwed(lacking)) continue
+      const lacking = await lackingOf(view, artifact, use, { shares: looked.lacking, isBehind })
+      isPutOff ||= lacking.isPutOff
       const some = lacking.items.slice(0, most - boxes)
       if (some.length < lacking.items.length) left.push(use)
       boxes += some.length
@@ -225,7 +234,7 @@ async function sealSome(
         }
       }
     }
-    return { written: tx.appended - before, boxes, left }
+    return { written: tx.appended - before, boxes, left, isPutOff }
   })
 }
 
@@ -284,10 +293,12 @@ async function lackingOf(
   view: SharingView,
   artifact: Uint8Array,
   use: KeyUse,
-  shares: readonly Share[],
+  { shares, isBehind }: { readonly shares: readonly Share[]; readonly isBehind: (group: Uint8Array) => boolean },
 ): Promise<Lacking> {
   const key = shares.length === 0 ? undefined : await openArtifactKey(view.secrets, artifact, use.keyId, [])
-  const items = key === undefined ? [] : itemsFor(key, shares, view)
-  const audiences = shares.flatMap(({ claims }) => claims.audience)
-  return { items, groups: audiences.filter(({ kind }) => kind === 'group').map(({ id }) => id) }
+  if (key === undefined) return { items: [], isPutOff: false }
+  const current = shares.filter(
+    ({ claims: { audience } }) => !audience.some(({ kind, id }) => kind === 'group' && isBehind(id)),
+  )
+  return { items: itemsFor(key, current, view), isPutOff: current.length < shares.length }
 }

@@ -73,13 +73,21 @@ export class StoredLog {
 
   /** Those of many entries that are here, each as by `unverified`. @throws CORRUPT */
   async unverifiedMany(hashes: readonly Uint8Array[]): Promise<Entry[]> {
+    return (await this.#bytesOfMany(hashes)).map(decodeStored)
+  }
+
+  /** As `unverifiedMany`, without those that are damaged. */
+  async readableMany(hashes: readonly Uint8Array[]): Promise<Entry[]> {
+    return (await this.#bytesOfMany(hashes)).flatMap((bytes) => readStored(bytes) ?? [])
+  }
+
+  async #bytesOfMany(hashes: readonly Uint8Array[]): Promise<Uint8Array[]> {
     const places = await this.#store.getMany(hashes.map((hash) => this.#keys.key('places', hash)))
     const rows = hashes.flatMap((hash, at) => {
       const place = places[at]
       return place === undefined ? [] : [this.#keys.key('entries', place, hash)]
     })
-    const stored = await this.#store.getMany(rows)
-    return stored.flatMap((bytes) => (bytes === undefined ? [] : [decodeStored(bytes)]))
+    return (await this.#store.getMany(rows)).flatMap((bytes) => bytes ?? [])
   }
 
   /** Entries of one chain from a seq up, in order of (seq, hash). */
