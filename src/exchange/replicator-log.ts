@@ -419,10 +419,10 @@ export class ReplicatedNamespace {
   async #heal(): Promise<void> {
     try {
       await this.log.healer?.run()
-      if (this.log.healer?.isPutOff === true) this.#healAfter('healAgain', healAgainMs)
     } catch (error) {
       if (!this.#ending.signal.aborted) this.#note(error)
     }
+    if (this.log.healer?.isPutOff === true && !this.#ending.signal.aborted) this.#healAfter('healAgain', healAgainMs)
   }
 
   /** Who is not, or has failed lately, gets all of it in a round. */

@@ -5,6 +5,7 @@ import { equalBytes, toHex } from '../encoding/index.ts'
 import { ArtifactHubError } from '../errors.ts'
 import type { AgentKey } from '../identity/index.ts'
 import {
+  healAgainMs,
   maxPushPeers,
   maxSyncOffers,
   maxSyncRounds,
@@ -462,6 +463,29 @@ describe('who may know of a namespace', () => {
     expect(healed).toEqual(['owner'])
     await world.pass(15_000, 100)
     expect(healed).toEqual(['owner', 'writer'])
+  })
+
+  it('a heal that failed is tried again, though nothing comes meanwhile', async () => {
+    const [a] = two()
+    let runs = 0
+    let isPutOff = false
+    const run = async () => {
+      runs += 1
+      isPutOff = runs < 3
+      if (isPutOff) throw new ArtifactHubError('STORAGE_FAILED', 'the disk is full')
+    }
+    const healer = {
+      run,
+      get isPutOff() {
+        return isPutOff
+      },
+    }
+    world.follow(Object.assign(a, { healer }))
+    a.grant(eve, 'reader')
+    await world.pass(healAgainMs / 2, 500)
+    expect(runs).toBe(1)
+    await world.pass(4 * healAgainMs, 500)
+    expect(runs).toBe(3)
   })
 
   it('one that the others have not heard of yet brings the grant itself', async () => {

@@ -118,7 +118,7 @@ export interface HeldEntries {
 export interface LogHealer {
   /** Idempotent. */
   run(): Promise<unknown>
-  /** Whether the last `run` left something to be written later. */
+  /** Whether the last `run` left something to be written later, or failed and may not the next time. */
   readonly isPutOff: boolean
 }
 

@@ -1,4 +1,5 @@
 import { toHex } from '../encoding/index.ts'
+import { isHubError } from '../errors.ts'
 import { AuthorKnowledge } from './author-knowledge.ts'
 import { writeLostRevocations } from './capability-writes.ts'
 import { ClosedKeys } from './closed-keys.ts'
@@ -29,9 +30,19 @@ export class Healer {
 
   /**
    * Writes what is owed and this agent may write: what it gave, or took back, where others are not told of it, an epoch without former members, boxes that members lack,
-   * keys that are closed to them, keys of shares. Gives how many entries.
+   * keys that are closed to them, keys of shares. Gives how many entries. @throws CORRUPT, what the store throws
    */
   async run(): Promise<number> {
+    try {
+      return await this.#run()
+    } catch (error) {
+      // A disk that is full or fails may take it later; what is damaged stays so.
+      this.#isPutOff = !isHubError(error, 'CORRUPT') && !isHubError(error, 'CLOSED')
+      throw error
+    }
+  }
+
+  async #run(): Promise<number> {
     // Who heard of a share first, and not that it was taken back, would seal keys for it.
     const said = (await writeLostRevocations(this.#ledger)) + (await this.#lostShares.run())
     const done = [await writeOwed(this.#ledger), await this.#keys.run(), await this.#shares.run()]

@@ -11,6 +11,7 @@ import {
 } from '../../test/support/sharing-nodes.ts'
 import type { Audience } from '../capability/index.ts'
 import { equalBytes } from '../encoding/index.ts'
+import { ArtifactHubError } from '../errors.ts'
 import { epochSettleMs } from '../limits.ts'
 import { copiedMember } from './copied-member.test-helper.ts'
 import { damage } from './damage.test-helper.ts'
@@ -177,4 +178,20 @@ test('who shares with a group of which more comes than is written down keeps no 
   await bob.pull(one)
   await hold(bob, shares)
   expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'by who has not heard of that' })
+})
+
+test('what could not be written is put off', async () => {
+  const { owner, one, admin, bob, artifact, renewKey } = await sharedWithMany(1)
+  await admin.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
+  await renewKey(owner, 'by who has not heard of that')
+  for (const from of [owner, admin]) await one.pull(from)
+  const { batch } = one.store
+  one.store.batch = async () => {
+    throw new ArtifactHubError('STORAGE_FAILED', 'the disk is full')
+  }
+  await expect(one.ns.healer.run()).rejects.toMatchObject({ code: 'STORAGE_FAILED' })
+  expect(one.ns.healer.isPutOff).toBe(true)
+  one.store.batch = batch
+  expect(await one.ns.healer.run()).toBe(1)
+  expect(one.ns.healer.isPutOff).toBe(false)
 })
