@@ -1,6 +1,7 @@
 import type { ArtifactState } from '../catalog/index.ts'
 import { artifactIdOf } from '../encoding/index.ts'
 import { isHubError } from '../errors.ts'
+import type { AgentKey } from '../identity/index.ts'
 import type { Entry, KeySection, KeyWrap } from '../log/index.ts'
 import type { ArtifactKey, Keyring } from '../sharing/index.ts'
 import { decodeBody } from './body.ts'
@@ -47,6 +48,7 @@ export function storedSecrets({ id, keyring, env, log, keys: own }: SecretParts,
  * The artifact key of that id; `undefined` when this agent cannot open it.
  *
  * @param wraps to try before those that are recorded
+ * @throws CORRUPT when it may be in an entry that is damaged, and nothing else opens it
  */
 export async function openArtifactKey(
   reader: SecretReader,
@@ -57,39 +59,35 @@ export async function openArtifactKey(
   const { keyring, keys } = reader
   const own = keyring.open(artifact, keyId, wraps)
   if (own !== undefined) return own
+  let damage: unknown
+  const openIn = async (hashes: readonly Uint8Array[], key?: AgentKey): Promise<ArtifactKey | undefined> => {
+    for (const hash of hashes) {
+      try {
+        const section = await reader.keysIn(hash)
+        const opened = section && keyring.openSealed(artifact, keyId, section, key)
+        if (opened !== undefined) return opened
+      } catch (error) {
+        if (!isHubError(error, 'CORRUPT')) throw error
+        damage ??= error
+      }
+    }
+    return undefined
+  }
   // First, for whoever holds a capability is rarely a member: the members' ways lead nowhere then.
-  const labelled = await openLabelled(reader, artifact, keyId)
-  if (labelled !== undefined) return labelled
-  const ways = readKeyRow(await reader.get(keys.key('artifactKeys', artifact, keyId)), keyId)
-  const key = keyring.open(artifact, keyId, ways.wraps)
-  if (key !== undefined) {
-    keyring.remember(artifact, key)
-    return key
-  }
-  for (const hash of ways.boxed) {
-    const section = await reader.keysIn(hash)
-    const sealed = section && keyring.openSealed(artifact, keyId, section)
-    if (sealed !== undefined) return sealed
-  }
-  return undefined
-}
-
-/** As the audience of a capability. */
-async function openLabelled(
-  reader: SecretReader,
-  artifact: Uint8Array,
-  keyId: Uint8Array,
-): Promise<ArtifactKey | undefined> {
-  const { keyring, keys } = reader
   for (const { label, key } of keyring.capabilities.labelsOf(artifact)) {
     const row = await reader.get(labelledBoxesKey(keys, artifact, keyId, label))
-    for (const hash of readKeyRow(row, keyId).boxed) {
-      const section = await reader.keysIn(hash)
-      const opened = section && keyring.openSealed(artifact, keyId, section, key)
-      if (opened !== undefined) return opened
-    }
+    const opened = await openIn(readKeyRow(row, keyId).boxed, key)
+    if (opened !== undefined) return opened
   }
-  return undefined
+  const ways = readKeyRow(await reader.get(keys.key('artifactKeys', artifact, keyId)), keyId)
+  const wrapped = keyring.open(artifact, keyId, ways.wraps)
+  if (wrapped !== undefined) {
+    keyring.remember(artifact, wrapped)
+    return wrapped
+  }
+  const sealed = await openIn(ways.boxed)
+  if (sealed === undefined && damage !== undefined) throw damage
+  return sealed
 }
 
 /**

@@ -195,3 +195,24 @@ test('what could not be written is put off', async () => {
   expect(await one.ns.healer.run()).toBe(1)
   expect(one.ns.healer.isPutOff).toBe(false)
 })
+
+test.each([0, 1])(
+  'a key that two gave is opened by what one of them wrote where the other’s is damaged (%i)',
+  async (which) => {
+    const { owner, one, admin, writer, bob, artifact, renewKey } = await sharedWithMany(1)
+    const late = await admin.ns.sharing.share({ artifact, audience: [agentOf(bob)] })
+    await renewKey(owner, 'by who has not heard of that')
+    const given: Uint8Array[] = []
+    for (const node of [one, writer]) {
+      for (const from of [owner, admin]) await node.pull(from)
+      node.ns.subscribe(({ appended, entries }) => {
+        if (appended > 0) given.push(...[...entries].map(({ hash }) => hash))
+      })
+      expect(await node.ns.healer.run()).toBe(1)
+    }
+    for (const from of [one, writer]) await bob.pull(from)
+    await damage(bob, given.sort(Buffer.compare)[which] as Uint8Array)
+    await hold(bob, late)
+    expect(await readable(bob, artifact)).toEqual({ 1: 'one', 2: 'by who has not heard of that' })
+  },
+)
