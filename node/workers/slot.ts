@@ -126,7 +126,8 @@ export class WorkerSlot {
     const pending = this.#running.get(response.id)
     if (pending === undefined) return
     this.#running.delete(response.id)
-    if (this.#running.size === 0) worker.unref()
+    // A process waits for one that is being stopped: with nothing else to do it would end in the middle of that.
+    if (this.#running.size === 0 && worker === this.#worker) worker.unref()
     if ('error' in response) {
       const { code, message, details } = response.error
       pending.reject(new ArtifactHubError(code, message, { details }))
