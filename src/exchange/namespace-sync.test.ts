@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ManualScheduler, MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
-import { NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
+import { converge, NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
 import { equalBytes, toHex } from '../encoding/index.ts'
 import { decodeEntry } from '../log/index.ts'
 import { Namespace } from '../namespace/index.ts'
@@ -97,6 +97,25 @@ async function replicatedWithoutHints(members: Members) {
       await Promise.all([one.close(), two.close()])
     },
   }
+}
+
+/** An owner, a writer, and an admin whose machine was copied: it removed the writer, who heard only what the copy wrote beside that. */
+async function removedBesideBranch() {
+  const members = new Members()
+  const time = new TestTime()
+  const owner = await new NamespaceNode(1, time).create()
+  const [admin, former] = [await new NamespaceNode(2, time).join(owner), await new NamespaceNode(3, time).join(owner)]
+  await owner.ns.members.grant({ agent: admin.id, role: 'admin' })
+  await owner.ns.members.grant({ agent: former.id, role: 'writer' })
+  await converge(owner, admin, former)
+  const copy = await new NamespaceNode(2, time, { copyOf: admin }).open(owner.ns.id)
+  await copy.write('beside')
+  await converge(copy, former)
+  await admin.ns.members.revoke({ agent: former.id })
+  members.serve(former)
+  const tipOf = ({ id }: NamespaceNode) =>
+    owner.ns.held.vector().findLast(({ author }) => equalBytes(author, id))?.hash as Uint8Array
+  return { members, owner, admin, former, tipOf }
 }
 
 describe('namespaces', () => {
@@ -222,6 +241,36 @@ describe('namespaces', () => {
     // But that it was removed, and by whom.
     expect(sent.at(-1)).toBe(revoke)
     expect(sent).not.toContain(since)
+  })
+
+  it('tell a removed member so that holds another branch of the chain in which it was removed: by what names the one', async () => {
+    const { members, owner, admin, former, tipOf } = await removedBesideBranch()
+    await converge(owner, admin)
+    await owner.write('between')
+    const between = tipOf(owner)
+    await owner.ns.members.revoke({ agent: admin.id })
+    await owner.write('after')
+    const after = tipOf(owner)
+    expect([owner, former].map(({ ns }) => ns.roleOf(former.id))).toEqual([undefined, 'writer'])
+    await members.sync(owner, former)
+    expect(former.ns.roleOf(former.id)).toBeUndefined()
+    expect(former.ns.membership.endingsOf(former.id)).toMatchObject([{ author: admin.id, role: 'writer' }])
+    // What stands before that, of what came since, without what it says.
+    expect((await owner.ns.held.entry(between))?.body).toBeDefined()
+    expect(await former.ns.held.entry(between)).toMatchObject({ body: undefined, leaf: undefined })
+    expect(await former.ns.held.has(after)).toBe(false)
+  })
+
+  it('tell a member so that is removed by an adopt, for that names the branch on which it was removed', async () => {
+    const { members, owner, admin, former, tipOf } = await removedBesideBranch()
+    await converge(owner, admin)
+    const removal = tipOf(admin)
+    await converge(owner, admin, former)
+    expect(owner.ns.roleOf(former.id)).toBe('writer')
+    await owner.ns.members.adopt({ hash: removal })
+    expect(owner.ns.roleOf(former.id)).toBeUndefined()
+    await members.sync(owner, former)
+    expect(former.ns.roleOf(former.id)).toBeUndefined()
   })
 
   it('are sent on to nobody who is removed meanwhile, by who began the round either', async () => {

@@ -81,7 +81,8 @@ export interface HeldEntries {
   lettersFor?(agent: Uint8Array): AsyncIterable<Uint8Array>
   /**
    * Entries that tell an agent that had a role so, which whoever has `theirs` lacks: the revokes and what these stand on. None of
-   * them was written after the removal that it tells of.
+   * them was written after the removal that it tells of, unless that stands in a chain of which `theirs` may have another branch: then they go on up to what names the
+   * one, and what came since is without bodies and leaves of versions and shares.
    */
   farewellFor?(agent: Uint8Array, theirs: Iterable<VectorRow>): AsyncIterable<Uint8Array>
   /** Entries by which this node's agent shows that it has a role, `maxClaimEntries` at most: its grant, and that of the admin who made it. */

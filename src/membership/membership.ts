@@ -187,17 +187,24 @@ export class Membership {
   namedBeside({ header }: EntryPlace): readonly EntryPosition[] {
     const named = this.#namingOf(header)
     const lowest = Math.min(
-      ...named.map(({ position, adopt }) => (adopt === undefined ? (position?.seq ?? -1) : Number.POSITIVE_INFINITY)),
+      ...named.map(({ position, isAdopt }) => (isAdopt ? Number.POSITIVE_INFINITY : (position?.seq ?? -1))),
     )
-    return named.flatMap(({ position, adopt }) => {
-      const isDeciding = adopt !== undefined || (position?.seq === lowest && header.seq <= lowest)
+    return named.flatMap(({ position, isAdopt }) => {
+      const isDeciding = isAdopt || (position?.seq === lowest && header.seq <= lowest)
       return position !== undefined && isDeciding ? [{ seq: position.seq, hash: fromHex(position.hash) }] : []
     })
   }
 
   /** Hashes of the adopts that have effect on the chain of an entry. */
   adoptsOf({ header }: EntryPlace): readonly Uint8Array[] {
-    return this.#namingOf(header).flatMap(({ adopt }) => (adopt === undefined ? [] : [fromHex(adopt)]))
+    return this.#namingOf(header).flatMap(({ by, isAdopt }) => (isAdopt ? [fromHex(by)] : []))
+  }
+
+  /** The revokes and adopts that have effect on the chain of an entry and name a place in it: their hashes, and the seq that each names. */
+  namersOf({ header }: EntryPlace): readonly { readonly by: Uint8Array; readonly seq: number }[] {
+    return this.#namingOf(header).flatMap(({ position, by }) =>
+      position === undefined ? [] : [{ by: fromHex(by), seq: position.seq }],
+    )
   }
 
   /** The agent's highest live role; `undefined` for an agent that is no member. */
@@ -528,8 +535,16 @@ export class Membership {
     if (grant === undefined) return []
     const chain = toHex(incarnation)
     return [
-      ...this.#revokesOf(grant).map(({ cuts }) => ({ position: cuts.get(chain), adopt: undefined })),
-      ...this.#adoptsOf(grant, chain).map(({ target, entry }) => ({ position: target, adopt: entry.hash })),
+      ...this.#revokesOf(grant).map(({ cuts, entry: { hash: by } }) => ({
+        position: cuts.get(chain),
+        by,
+        isAdopt: false,
+      })),
+      ...this.#adoptsOf(grant, chain).map(({ target, entry: { hash: by } }) => ({
+        position: target,
+        by,
+        isAdopt: true,
+      })),
     ]
   }
 
@@ -578,10 +593,12 @@ function namesOf({ author, grant, incarnation }: ChainName): ChainNames {
   return { author: toHex(author), grant: toHex(grant), incarnation: toHex(incarnation) }
 }
 
-/** A position that a cut, or the adopt of that hash, names; a revoke may cut a chain before its beginning. */
+/** A position that a revoke or an adopt names; a revoke may cut a chain before its beginning. */
 interface Naming {
   readonly position: Position | undefined
-  readonly adopt: string | undefined
+  /** Hash of the entry that says so, in hex. */
+  readonly by: string
+  readonly isAdopt: boolean
 }
 
 /** What of an entry's place decides whether it counts. */

@@ -78,7 +78,8 @@ export class HeldEntries {
 
   /**
    * Stored bytes of what tells an agent that its role was taken away, and that whoever has the vector `theirs` lacks: the chain of
-   * who did it, up to there, and the grants that it did it by. Nothing that was written after the removal that it tells of.
+   * who did it, up to there, and the grants that it did it by. Nothing that was written after the removal that it tells of, but where whoever has `theirs` may know
+   * of another branch of that chain, as of none of them anything counts for who is not told which: up to what names the one, without bodies and leaves of versions and shares.
    */
   farewellFor(agent: Uint8Array, theirs: Iterable<Row>): AsyncGenerator<Uint8Array, void, undefined> {
     return farewellFor(this.#ledger, agent, theirs)

@@ -28,12 +28,14 @@ import { play } from './scenario.ts'
  * and that what was taken back on a branch of a forked chain, of which nobody else is told, was given all the same by who had not heard of it;
  * and that what was given on such a branch, and taken back, was opened with the keys of that time, for others went on using them (60_269);
  * and that a namespace stayed with an epoch that an admin's second machine had begun on such a branch, which in the group was none.
+ * and that who had been removed by an admin who was removed too, and was shown another branch of that one's chain, was never told (940_024).
  * Here it was wrong of a key that had been given to a group by a share of which only those had heard who dropped the namespace right after: nobody can know that who has left the group since opens it (61_867).
  */
 
 /** Seeds that once found something wrong, here or in the simulator itself. */
 const remembered = [
   500_075, 850_034, 910_038, 920_492, 920_629, 920_643, 920_796, 921_410, 921_537, 922_093, 922_259, 930_427, 931_508,
+  940_024,
 ]
 
 /** As `remembered`, with 120 things done: each takes as long as ten of the others, so most of them are in test/slow. */
