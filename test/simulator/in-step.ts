@@ -30,7 +30,7 @@ export async function behindIn(machines: readonly Machine[]): Promise<string | u
     if (!machine.isHonest || machine.isStubborn || ns.roleOf(machine.id) !== undefined || isMistaken(machine, ns))
       continue
     if (apart.includes(machine)) continue
-    const behind = await behindOf(machine, machines, auth)
+    const behind = await behindOf(machine, machines, auth, group)
     if (behind !== undefined) return `${machine.name}: ${behind}`
   }
   return undefined
@@ -60,13 +60,18 @@ async function behindOf(
   machine: Machine,
   machines: readonly Machine[],
   auth: readonly string[],
+  group: Namespace,
 ): Promise<string | undefined> {
   const { partial, run, now } = machine
   const ns = machines[0]?.ns as Namespace
   // By one whose issuer's clock was ahead nothing is given until it begins. By one whose issuer's grant came to nothing, for the admin who gave it forked, nothing
-  // is ever given, and no reason told: its issuer never could write.
+  // is ever given, and no reason told: its issuer never could write. Nor by one with the group to who was never in it, for the admin who added it had been removed.
+  const isOutside = isMistakenIn(group, run?.group, machine.id)
   const live = (run?.follower.live() ?? []).filter(
-    ({ claims }) => timeOf(claims, now()) !== 'not-yet' && ns.isIssued(claims),
+    ({ claims }) =>
+      timeOf(claims, now()) !== 'not-yet' &&
+      ns.isIssued(claims) &&
+      !(isOutside && claims.audience.every(({ kind }) => kind === 'group')),
   )
   if (live.length === 0) return undefined
   // That all of it has ended, nobody tells who has nothing and knows only of former members, for these serve nobody any more.
@@ -110,6 +115,10 @@ function knowsHolder(
  * by another grant before.
  */
 export function isMistaken({ ns: own, id }: Machine, ns: Namespace): boolean {
+  return isMistakenIn(ns, own, id)
+}
+
+function isMistakenIn(ns: Namespace, own: Namespace | undefined, id: Uint8Array): boolean {
   const live = own?.membership.grantsOf(id) ?? []
   return ns.roleOf(id) === undefined && live.some(({ hash }) => ns.membership.grantOf(hash) === undefined)
 }
