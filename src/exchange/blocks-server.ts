@@ -8,6 +8,7 @@ import { Newcomers } from './newcomers.ts'
 import { OpenCount } from './open-count.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
+import { UnderWay } from './under-way.ts'
 
 /** What blocks are served from. */
 export interface ServeBlocksOptions {
@@ -48,7 +49,7 @@ export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeB
   const stop = new AbortController()
   const open = new OpenCount()
   const newcomers = new Newcomers()
-  const running = new Set<Promise<void>>()
+  const running = new UnderWay()
 
   const count = (error: unknown, stream: PeerStream): void => {
     if (error instanceof Idle) counters.idle++
@@ -90,22 +91,14 @@ export function serveBlocks({ network, lookup, scheduler, engine, self }: ServeB
     }
   }
 
-  const unhandle = network.handle(
-    blocksProtocol,
-    async (stream, signal) => {
-      const serving = serve(stream, signal)
-      const settled = serving.catch(() => {})
-      running.add(settled)
-      void settled.finally(() => running.delete(settled))
-      await serving
-    },
-    { bulk: true },
-  )
+  const unhandle = network.handle(blocksProtocol, (stream, signal) => running.add(serve(stream, signal)), {
+    bulk: true,
+  })
 
   const close = async (): Promise<void> => {
     unhandle()
     stop.abort(new ArtifactHubError('CLOSED', 'Blocks are no longer served here'))
-    await Promise.all(running)
+    await running.ended()
   }
   return { counters, close, [Symbol.asyncDispose]: close }
 }

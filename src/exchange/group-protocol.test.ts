@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { MemoryNetwork, type MemoryPeer } from '../../test/support/memory-network.ts'
 import { NamespaceNode, TestTime } from '../../test/support/namespace-nodes.ts'
-import { encodeCanonical, toHex } from '../encoding/index.ts'
+import { toHex } from '../encoding/index.ts'
 import {
   groupQuestionBurst,
   groupTellCost,
@@ -12,6 +12,7 @@ import {
 import { readProof } from '../membership/index.ts'
 import type { ShownDescriptor } from '../namespace/index.ts'
 import { askDescriptor, serveGroups, tellDescriptor } from './group-protocol.ts'
+import { framed } from './question.test-helper.ts'
 import type { QuestionServer } from './question.ts'
 import type { Scheduler } from './scheduler.ts'
 import { until } from './transfer.test-helper.ts'
@@ -75,14 +76,6 @@ async function raw(asker: MemoryPeer, to: Uint8Array, ...pieces: Uint8Array[]): 
     stream.abort(new Error('done'))
   }
   return new Uint8Array(Buffer.concat(came))
-}
-
-function framed(message: unknown): Uint8Array {
-  const payload = encodeCanonical(message)
-  const frame = new Uint8Array(4 + payload.length)
-  new DataView(frame.buffer).setUint32(0, payload.length)
-  frame.set(payload, 4)
-  return frame
 }
 
 describe('questions about groups', () => {

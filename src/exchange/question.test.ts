@@ -1,20 +1,12 @@
 import { expect, test } from 'vitest'
 import { memoryInUse } from '../../test/support/memory-in-use.ts'
 import { ManualScheduler, MemoryNetwork } from '../../test/support/memory-network.ts'
-import { encodeCanonical } from '../encoding/index.ts'
 import type { PeerNetwork, PeerStream, StreamHandler } from './peer-network.ts'
+import { framed } from './question.test-helper.ts'
 import { answerQuestions, askQuestion, type QuestionProtocol } from './question.ts'
 
 const protocol: QuestionProtocol = { name: '/test/1', version: 1, maxQuestionBytes: 100_000, maxAnswerBytes: 100_000 }
 const [one, other] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)]
-
-function framed(message: unknown): Uint8Array {
-  const payload = encodeCanonical(message)
-  const frame = new Uint8Array(4 + payload.length)
-  new DataView(frame.buffer).setUint32(0, payload.length)
-  frame.set(payload, 4)
-  return frame
-}
 
 /** A stream that gives these, and takes an answer. */
 function streamOf(read: () => Promise<Uint8Array | undefined>): PeerStream {

@@ -5,6 +5,7 @@ import { Newcomers } from './newcomers.ts'
 import { OpenCount } from './open-count.ts'
 import type { PeerNetwork, PeerStream } from './peer-network.ts'
 import type { Scheduler } from './scheduler.ts'
+import { UnderWay } from './under-way.ts'
 
 const lengthBytes = 4
 
@@ -46,7 +47,7 @@ export interface QuestionServer extends AsyncDisposable {
 export function answerQuestions(protocol: QuestionProtocol, options: AnswerOptions): QuestionServer {
   const { network, scheduler, maxOfAgent, maxInAll } = options
   const stop = new AbortController()
-  const running = new Set<Promise<void>>()
+  const running = new UnderWay()
   const open = new OpenCount()
   const newcomers = new Newcomers()
 
@@ -87,17 +88,11 @@ export function answerQuestions(protocol: QuestionProtocol, options: AnswerOptio
     }
   }
 
-  const unhandle = network.handle(protocol.name, async (stream, signal) => {
-    const serving = serve(stream, signal)
-    const settled = serving.catch(() => {})
-    running.add(settled)
-    void settled.finally(() => running.delete(settled))
-    await serving
-  })
+  const unhandle = network.handle(protocol.name, (stream, signal) => running.add(serve(stream, signal)))
   const close = async (): Promise<void> => {
     unhandle()
     stop.abort(new ArtifactHubError('CLOSED', 'this node is closing'))
-    await Promise.all(running)
+    await running.ended()
   }
   return { close, [Symbol.asyncDispose]: close }
 }

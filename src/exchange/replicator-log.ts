@@ -9,6 +9,7 @@ import { type PeerSyncStatus, type SyncPeer, SyncPeers, warmUp } from './replica
 import type { Scheduler } from './scheduler.ts'
 import type { LogChange, ReplicatedLog } from './sync-log.ts'
 import { runSync, type SyncOutcome } from './sync-run.ts'
+import { UnderWay } from './under-way.ts'
 
 /** What the logs of one replicator share. */
 export interface ReplicatorContext {
@@ -66,7 +67,7 @@ export class ReplicatedNamespace {
   readonly #unsubscribe: () => void
   readonly #behind = new Map<string, number>()
   /** Heals, and rounds that somebody waits for. */
-  readonly #underWay = new Set<Promise<void>>()
+  readonly #underWay = new UnderWay()
   #lastError: NamespaceSyncStatus['lastError']
   #lastSyncAt: number | undefined
   #dialFailures = 0
@@ -156,9 +157,7 @@ export class ReplicatedNamespace {
 
   /** A round with an agent, begun now, whoever waits; resolves when it is through. @throws what `runSync` throws */
   async sync(agent: Uint8Array, signal?: AbortSignal): Promise<SyncOutcome> {
-    const syncing = this.#sync(agent, signal)
-    this.#keep(syncing)
-    return await syncing
+    return await this.#underWay.add(this.#sync(agent, signal))
   }
 
   async #sync(agent: Uint8Array, signal: AbortSignal | undefined): Promise<SyncOutcome> {
@@ -231,7 +230,7 @@ export class ReplicatedNamespace {
     this.#hints.close()
     this.#timers.close()
     for (const peer of this.#peers.values()) peer.cooling?.()
-    await Promise.all([...[...this.#peers.values()].map(({ running }) => running), ...this.#underWay])
+    await Promise.all([...[...this.#peers.values()].map(({ running }) => running), this.#underWay.ended()])
   }
 
   #isOther(agent: Uint8Array): boolean {
@@ -403,17 +402,8 @@ export class ReplicatedNamespace {
 
   #healAfter(name: 'heal' | 'healAgain', delayMs: number): void {
     this.#timers.set(name, delayMs, () => {
-      this.#keep(this.#heal())
+      this.#underWay.add(this.#heal()).catch(() => {})
     })
-  }
-
-  #keep(work: Promise<unknown>): void {
-    const settled = work.then(
-      () => {},
-      () => {},
-    )
-    this.#underWay.add(settled)
-    void settled.then(() => this.#underWay.delete(settled))
   }
 
   async #heal(): Promise<void> {

@@ -10,6 +10,7 @@ import { type SyncPeer, SyncPeers, warmUp } from './replicator-peers.ts'
 import type { ReplicatedLog } from './sync-log.ts'
 import { onStream } from './sync-run.ts'
 import type { SyncStream } from './sync-stream.ts'
+import { UnderWay } from './under-way.ts'
 
 /** Something that this agent follows in a namespace that it is no member of. */
 export interface Following {
@@ -47,7 +48,7 @@ export class ReplicatedPartial {
   #lastError: NamespaceSyncStatus['lastError']
   #dialFailures = 0
   /** Those that somebody waits for. */
-  readonly #syncing = new Set<Promise<void>>()
+  readonly #syncing = new UnderWay()
   readonly #stopListening: () => void
 
   constructor(log: ReplicatedLog, context: ReplicatorContext) {
@@ -125,14 +126,7 @@ export class ReplicatedPartial {
    * @throws the signal's reason
    */
   async sync(signal?: AbortSignal): Promise<boolean> {
-    const syncing = this.#sync(signal)
-    const settled = syncing.then(
-      () => {},
-      () => {},
-    )
-    this.#syncing.add(settled)
-    void settled.then(() => this.#syncing.delete(settled))
-    return await syncing
+    return await this.#syncing.add(this.#sync(signal))
   }
 
   async #sync(signal: AbortSignal | undefined): Promise<boolean> {
@@ -161,7 +155,7 @@ export class ReplicatedPartial {
     this.#timers.close()
     this.#stopListening()
     for (const peer of this.#peers.values()) peer.cooling?.()
-    await Promise.all([...[...this.#peers.values()].map(({ running }) => running), ...this.#syncing])
+    await Promise.all([...[...this.#peers.values()].map(({ running }) => running), this.#syncing.ended()])
   }
 
   #isOther(agent: Uint8Array): boolean {

@@ -20,6 +20,7 @@ import type { ReplicatedLog } from './sync-log.ts'
 import { syncProtocol } from './sync-run.ts'
 import { SyncStream } from './sync-stream.ts'
 import { count, type SyncTally } from './sync-transfer.ts'
+import { UnderWay } from './under-way.ts'
 import { VectorRoom } from './vector-room.ts'
 
 /** Pushes to namespaces that an agent may not write to, before it is no mistake any more. */
@@ -34,7 +35,7 @@ export class SyncService implements AsyncDisposable {
   readonly #options: SyncServiceOptions
   readonly #stop: () => void
   readonly #ending = new AbortController()
-  readonly #running = new Set<Promise<void>>()
+  readonly #running = new UnderWay()
   /** By agent, streams that are not of pushes, and those that are. */
   readonly #rounds = new OpenCount()
   readonly #pushing = new OpenCount()
@@ -50,23 +51,16 @@ export class SyncService implements AsyncDisposable {
     this.#options = options
     this.#opened = new Rates(options.scheduler, { burst: syncStreamBurst, perSecond: syncStreamsPerSecond })
     this.#denials = new Rates(options.scheduler, deniedFollows)
-    this.#stop = options.network.handle(syncProtocol, (stream, signal) => {
-      const serving = this.#serve(stream, signal)
-      const settled = serving.then(
-        () => {},
-        () => {},
-      )
-      this.#running.add(settled)
-      void settled.then(() => this.#running.delete(settled))
-      return serving
-    })
+    this.#stop = options.network.handle(syncProtocol, (stream, signal) =>
+      this.#running.add(this.#serve(stream, signal)),
+    )
   }
 
   /** Answers no more, cuts what is open and waits until nothing runs. Idempotent. */
   async close(): Promise<void> {
     this.#stop()
     this.#ending.abort(new ArtifactHubError('CLOSED', 'this node is closing'))
-    while (this.#running.size > 0) await Promise.all(this.#running)
+    await this.#running.ended()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,9 +6,9 @@ import { AgentKey } from '../../src/identity/index.ts'
 import { failureOf } from '../client/contract-support.ts'
 import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
 import { eventually } from '../replication/nodes.ts'
+import { groupsOf, pair } from './pair.ts'
 
 const monthMs = 30 * 24 * 3_600_000
-const groupsOf = async ({ client }: LocalAgent) => (await client.group.list()).map(({ name }) => name)
 const shared = async ({ client }: LocalAgent) =>
   (await Array.fromAsync(client.artifact.listShared())).map(({ name }) => name)
 const text = async ({ client }: LocalAgent, artifactId: string) =>
@@ -117,13 +117,7 @@ test('a removal reaches connected providers within five seconds: a proof from be
 
 test('who leaves a group is not brought what it was about to bring', async () => {
   await using agents = new LocalAgents()
-  const [ann, bob] = [await agents.start(), await agents.start()]
-  await ann.client.agent.add({ name: 'bob', ticket: await bob.client.agent.ticket() })
-  await bob.client.agent.add({ name: 'ann', ticket: await ann.client.agent.ticket() })
-  await ann.network.ping(bob.id)
-  const { id: group } = await ann.client.group.create({ name: 'data-team' })
-  await ann.client.group.add({ group, agents: ['bob'] })
-  await eventually(async () => expect(await groupsOf(bob)).toEqual(['data-team']))
+  const { ann, bob, group } = await pair(agents)
   const { id } = await ann.client.namespace.create({ name: 'shared' })
   const namespace = parseNamespaceId(id)
   const { network, replication } = bob

@@ -10,20 +10,7 @@ import {
 } from '../../src/limits.ts'
 import { type LocalAgent, LocalAgents } from '../replication/agents.ts'
 import { eventually } from '../replication/nodes.ts'
-
-const groupsOf = async ({ client }: LocalAgent) => (await client.group.list()).map(({ name }) => name)
-
-/** An owner of a group and somebody in it, who know each other. */
-async function pair(agents: LocalAgents) {
-  const [ann, bob] = [await agents.start(), await agents.start()]
-  await ann.client.agent.add({ name: 'bob', ticket: await bob.client.agent.ticket() })
-  await bob.client.agent.add({ name: 'ann', ticket: await ann.client.agent.ticket() })
-  await ann.network.ping(bob.id)
-  const { id: group } = await ann.client.group.create({ name: 'data-team' })
-  await ann.client.group.add({ group, agents: ['bob'] })
-  await eventually(async () => expect(await groupsOf(bob)).toEqual(['data-team']))
-  return { ann, bob, group }
-}
+import { groupsOf, pair } from './pair.ts'
 
 test('what a member writes into a group’s log has the others follow no more than there is room for, and what ends makes room', async () => {
   await using agents = new LocalAgents()
